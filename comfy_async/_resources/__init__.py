@@ -1,0 +1,1 @@
+"""The rest of the server: files, queue, history, jobs, nodes, models and more."""

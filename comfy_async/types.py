@@ -1,0 +1,154 @@
+"""Plain data that every part of the library shares: no I/O, no third-party import."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+__all__ = [
+    "TERMINAL_STATUSES",
+    "JobProgress",
+    "JobStatus",
+    "Json",
+    "JsonObject",
+    "NodeInfo",
+    "Problem",
+    "Severity",
+]
+
+Json: TypeAlias = Any
+"""A decoded JSON value: what `json.loads` may return."""
+
+JsonObject: TypeAlias = Mapping[str, Any]
+"""A decoded JSON object."""
+
+Severity: TypeAlias = Literal["error", "warning"]
+
+JobStatus: TypeAlias = Literal["submitting", "pending", "running", "completed", "failed", "cancelled", "lost"]
+"""Where a job stands. The last four are final and never change again."""
+
+TERMINAL_STATUSES: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled", "lost"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What people call a node: its id, its title in the editor and its class.
+
+    Example:
+        >>> str(NodeInfo("3", title="Base sampler", class_type="KSampler"))
+        '3 "Base sampler" (KSampler)'
+    """
+
+    id: str
+    title: str
+    class_type: str
+
+    def __str__(self) -> str:
+        """Return the id with the title and the class, as error messages show it."""
+        if self.title and self.title != self.class_type:
+            return f'{self.id} "{self.title}" ({self.class_type})'
+        return f"{self.id} ({self.class_type})" if self.class_type else self.id
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a workflow, with its place and a way out.
+
+    The server's own complaints (HTTP 400, or 200 with `node_errors`) and those of
+    `Workflow.check()` have this one shape.
+
+    Attributes:
+        node: The node's id, or None when the problem is the whole graph's.
+        title: The node's title in the editor, "" when there is none.
+        class_type: The node's class, "" when unknown.
+        input: The input's name, or None.
+        type: The kind, in ComfyUI's own words where it has one: `value_not_in_list`,
+            `required_input_missing`, `missing_node_type` and so on (execution.py).
+        message: What is wrong, one sentence.
+        received: The offending value, None when there is none.
+        nearest: Valid values or names that resemble it, the best first.
+        advice: What to do about it, "" when nothing is known.
+        severity: "error" stops the node from running, "warning" does not.
+
+    Example:
+        >>> problem = Problem(node="3", title="KSampler", class_type="KSampler",
+        ...     input="sampler_name", type="value_not_in_list",
+        ...     message="'eulr' is not one of the choices", received="eulr", nearest=("euler",))
+        >>> print(problem)
+        3 (KSampler), input 'sampler_name': 'eulr' is not one of the choices; nearest: 'euler'
+    """
+
+    node: str | None = None
+    title: str = ""
+    class_type: str = ""
+    input: str | None = None
+    type: str = ""
+    message: str = ""
+    received: Any = None
+    nearest: tuple[str, ...] = ()
+    advice: str = ""
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        """Return one line: place, message, nearest valid values, advice."""
+        place = ""
+        if self.node is not None:
+            place = str(NodeInfo(self.node, self.title, self.class_type))
+            if self.input is not None:
+                place += f", input {self.input!r}"
+            place += ": "
+        nearest = f"; nearest: {', '.join(map(repr, self.nearest))}" if self.nearest else ""
+        advice = f". {self.advice}" if self.advice else ""
+        return f"{place}{self.message}{nearest}{advice}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JobProgress:
+    """How far a job is: a frozen snapshot that prints as one line.
+
+    Attributes:
+        fraction: 0.0 to 1.0 over the whole graph; it never goes back, and is 1.0 only
+            when the job is completed.
+        eta: Seconds to go, or None while nothing is known.
+        node: The id of the running node, or None.
+        title: The title of the running node, "" when none runs.
+        step: The running node's step, 0 when it does not count steps.
+        steps: The running node's number of steps, 0 when it does not count steps.
+        done: Nodes that are finished or cached.
+        total: Nodes that this job executes or takes from the cache.
+
+    Example:
+        >>> print(JobProgress(fraction=0.62, eta=8.2, title="KSampler", step=12, steps=20))
+        62 %, KSampler 12/20, 8 s to go
+    """
+
+    fraction: float = 0.0
+    eta: float | None = None
+    node: str | None = None
+    title: str = ""
+    step: float = 0
+    steps: float = 0
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        """Return a line to print, for example `62 %, KSampler 12/20, 8 s to go`."""
+        parts = [f"{int(self.fraction * 100)} %"]
+        if self.title:
+            parts.append(f"{self.title} {self.step:g}/{self.steps:g}" if self.steps > 1 else self.title)
+        if self.eta is not None and self.fraction < 1.0:
+            parts.append(f"{_duration(self.eta)} to go")
+        return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """Return seconds as people say them: `8 s`, `2 min 5 s`, `1 h 3 min`."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
