@@ -1,0 +1,1 @@
+"""The asyncio client for ComfyUI: live progress, results that are never lost."""
