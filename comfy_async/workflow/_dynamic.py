@@ -1,0 +1,87 @@
+"""Dynamic inputs: which inputs a node has once some of its values are known.
+
+A dynamic combo brings the inputs of the option that is chosen, an autogrow input brings
+numbered or named copies of one template (comfy_api/latest/_io.py of ComfyUI 0.33).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ._specs import (
+    AUTOGROW,
+    DYNAMIC_COMBO,
+    DYNAMIC_SLOT,
+    DYNAMIC_TYPES,
+    SECTIONS,
+    InputSpec,
+    dynamic_options,
+    read_inputs,
+)
+
+__all__ = ["expand", "selected_inputs"]
+
+
+def expand(specs: Iterable[InputSpec], values: Mapping[str, Any]) -> Iterator[InputSpec]:
+    """Yield the inputs that the server knows for a node with these values.
+
+    A dynamic combo is followed by the inputs of its option; without a value, or with one
+    that is no option, neither it nor they exist for the server. An autogrow input is
+    replaced by its copies.
+    """
+    for spec in specs:
+        if spec.type not in DYNAMIC_TYPES:
+            yield spec
+        elif spec.type == AUTOGROW:
+            yield from autogrow(spec)
+        elif spec.name in values:
+            inner = selected_inputs(spec, values[spec.name])
+            if inner is not None:
+                yield spec
+                yield from expand(inner, values)
+
+
+def selected_inputs(spec: InputSpec, value: Any) -> list[InputSpec] | None:
+    """Return the inputs that a dynamic combo has for a value, or None when it is no option."""
+    if spec.type == DYNAMIC_SLOT:
+        return _prefixed(spec.name, spec.options.get("inputs"))
+    if spec.type == DYNAMIC_COMBO:
+        for option in dynamic_options(spec.options):
+            if option["key"] == value:
+                return _prefixed(spec.name, option.get("inputs"))
+    return None
+
+
+def autogrow(spec: InputSpec) -> Iterator[InputSpec]:
+    """Yield the copies that an autogrow input may have, the required ones first."""
+    template = spec.options.get("template")
+    if not isinstance(template, Mapping):
+        return
+    groups = template.get("input")
+    inner = next(iter(read_inputs(groups)), None)
+    if inner is None:
+        return
+    least = template.get("min")
+    least = least if isinstance(least, int) else 0
+    for position, name in enumerate(_autogrow_names(template)):
+        required = inner.required and position < least
+        yield InputSpec.parse(f"{spec.name}.{name}", inner.raw, SECTIONS[0 if required else 1])
+
+
+def _autogrow_names(template: Mapping[str, Any]) -> list[str]:
+    names = template.get("names")
+    if isinstance(names, list | tuple):
+        return [str(name) for name in names]
+    most = template.get("max")
+    # ComfyUI itself stops at a hundred names.
+    count = min(most, 100) if isinstance(most, int) else 10
+    return [f"{template.get('prefix', '')}{number}" for number in range(count)]
+
+
+def _prefixed(prefix: str, groups: Any) -> list[InputSpec]:
+    return [
+        InputSpec.parse(f"{prefix}.{spec.name}", spec.raw, spec.section)
+        for spec in read_inputs(groups)
+        if spec.section != "hidden"
+    ]

@@ -1,0 +1,106 @@
+"""From a path, text, bytes or dict to JSON, with damage named by its place."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import WorkflowFormatError
+
+__all__ = ["MAX_BYTES", "Source", "loads", "read_source", "unpack"]
+
+Source = str | bytes | bytearray | memoryview | os.PathLike[str] | Mapping[str, Any]
+
+MAX_BYTES = 512 * 2**20
+"""Bytes of JSON that a compressed file may grow to: object_info has tens of megabytes."""
+
+_GZIP = b"\x1f\x8b"
+
+
+def read_source(source: Any, *, what: str) -> tuple[Any, str]:
+    """Return the content and what to call it: a dict as it is, else bytes or JSON text.
+
+    A text that begins with a brace or a bracket is JSON, any other is a path.
+
+    Raises:
+        WorkflowFormatError: The source is empty or of a type that holds no JSON.
+        OSError: The file cannot be read.
+    """
+    if isinstance(source, Mapping):
+        return source, ""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source), ""
+    if isinstance(source, str):
+        start = source.lstrip("\ufeff \t\r\n")[:1]
+        if start in {"{", "["}:
+            return source, ""
+        if not start or "\0" in source or "\n" in source:
+            raise WorkflowFormatError(f"this text is no {what}", hint="Pass a path, JSON or a dict.")
+    if isinstance(source, str | os.PathLike):
+        return Path(source).read_bytes(), os.fspath(source)
+    raise WorkflowFormatError(
+        f"a {what} cannot be loaded from {type(source).__name__}", hint="Pass a path, JSON or a dict."
+    )
+
+
+def unpack(content: bytes, *, name: str = "") -> bytes:
+    """Return the content of a gzip file, other content as it is.
+
+    Raises:
+        WorkflowFormatError: The gzip file is damaged or grows beyond `MAX_BYTES`.
+    """
+    if not content.startswith(_GZIP):
+        return content
+    plain = bytearray()
+    try:
+        while content:
+            # Bounded, so that a small file cannot grow without end.
+            member = zlib.decompressobj(wbits=31)
+            plain += member.decompress(content, MAX_BYTES + 1 - len(plain))
+            if len(plain) > MAX_BYTES:
+                raise WorkflowFormatError(f"{name or 'the data'} grows beyond {MAX_BYTES} bytes", place=name)
+            if not member.eof:
+                raise WorkflowFormatError(f"{name or 'the gzip data'} is cut off", place=name)
+            content = member.unused_data
+    except zlib.error as error:
+        raise WorkflowFormatError(f"{name or 'the gzip data'} is damaged: {error}", place=name) from error
+    return bytes(plain)
+
+
+def loads(content: str | bytes, *, name: str = "", what: str = "workflow") -> Any:
+    """Decode JSON.
+
+    Raises:
+        WorkflowFormatError: It is no JSON; `place` has line and column.
+    """
+    if isinstance(content, bytes):
+        content = _text(content, name=name, what=what)
+    try:
+        return json.loads(content.lstrip("\ufeff"))
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise WorkflowFormatError(
+            f"{name or f'the {what}'} is no valid JSON: {error.msg} at {place}", place=place
+        ) from error
+    except RecursionError as error:
+        raise WorkflowFormatError(f"{name or f'the {what}'} is nested too deeply", place=name) from error
+    except ValueError as error:
+        # Integers of more than 4,300 digits.
+        raise WorkflowFormatError(f"{name or f'the {what}'} is no valid JSON: {error}", place=name) from error
+
+
+def _text(content: bytes, *, name: str, what: str) -> str:
+    if not content.strip():
+        raise WorkflowFormatError(f"{name or f'the {what}'} is empty", place=name)
+    try:
+        return content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        raise WorkflowFormatError(
+            f"{name or f'the {what}'} is no text: byte {error.start} is not {error.encoding}",
+            place=f"byte {error.start}",
+            hint="Is it a file without a workflow?",
+        ) from error
