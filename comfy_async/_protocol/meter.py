@@ -1,0 +1,225 @@
+"""How far a job is and how long it will take: arithmetic over what the events said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, MutableMapping
+from typing import TypeAlias
+
+from ..events import Progress
+from ..types import JobProgress
+from .plan import Plan
+
+__all__ = ["Meter", "Timings"]
+
+Timings: TypeAlias = MutableMapping[str, float]
+"""Seconds a class of nodes takes for one unit of weight, learned from the jobs of a session."""
+
+# Until the end is heard the fraction stays below one, and the last step must still move it.
+_BELOW_ONE = 0.999
+
+_LEARNING_RATE = 0.5
+
+
+class _Running:
+    """A node at work: when it began, and the first and the latest step that were told."""
+
+    __slots__ = ("first_at", "first_value", "latest", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.first_at: float | None = None
+        self.first_value = 0.0
+        self.latest: Progress | None = None
+
+    def steps(self) -> tuple[float, float]:
+        """Return the step and the number of steps, (0, 0) while nothing was told."""
+        return (self.latest.value, self.latest.max) if self.latest is not None else (0.0, 0.0)
+
+    def share(self) -> float:
+        """Return the part of the node that is done, 0 to 1."""
+        value, maximum = self.steps()
+        return min(1.0, max(0.0, value / maximum)) if maximum > 0 else 0.0
+
+    def seconds_per_step(self) -> float | None:
+        """Return the pace since the first step, or None before the second."""
+        value, _ = self.steps()
+        if self.latest is None or self.first_at is None or value <= self.first_value:
+            return None
+        return (self.latest.received_at - self.first_at) / (value - self.first_value)
+
+
+class Meter:
+    """Counts weights and seconds; reads a progress frame only when somebody asks."""
+
+    __slots__ = (
+        "_by_key",
+        "_done_weight",
+        "_fraction",
+        "_plain_seconds",
+        "_plan",
+        "_running",
+        "_step_seconds",
+        "_timings",
+        "finished",
+        "node_seconds",
+        "started_at",
+    )
+
+    def __init__(self, plan: Plan, timings: Timings) -> None:
+        """Start with nothing done."""
+        self._plan = plan
+        self._timings = timings
+        self._running: dict[str, _Running] = {}
+        self._by_key: dict[object, _Running] = {}
+        self._done_weight = 0.0
+        self._fraction = 0.0
+        self._plain_seconds: list[float] = []
+        self._step_seconds: float | None = None
+        self.finished: set[str] = set()
+        self.node_seconds: dict[str, float] = {}
+        self.started_at: float | None = None
+
+    @property
+    def running_nodes(self) -> set[str]:
+        """The nodes at work."""
+        return set(self._running)
+
+    @property
+    def running_node(self) -> str | None:
+        """The node at work that began last."""
+        return next(reversed(self._running), None)
+
+    def cached(self, nodes: Iterable[str]) -> None:
+        """Count the cached nodes, and those that only cached nodes need, as done."""
+        nodes = [node for node in nodes if node in self._plan.weights]
+        for node in (*nodes, *self._plan.unneeded(nodes)):
+            self._count(node)
+
+    def node_started(self, node: str, now: float) -> None:
+        """Note when a node began."""
+        self._running[node] = _Running(now)
+
+    def node_finished(self, node: str, now: float) -> None:
+        """Count a node and learn what it took."""
+        self._count(node)
+        running = self._running.pop(node, None)
+        if running is None:
+            return
+        self._by_key = {key: run for key, run in self._by_key.items() if run is not running}
+        seconds = max(0.0, now - running.since)
+        self.node_seconds[node] = self.node_seconds.get(node, 0.0) + seconds
+        self._learn(node, seconds, running)
+
+    def step(self, event: Progress) -> bool:
+        """Keep a progress frame unread; False when it is the first of its node."""
+        running = self._by_key.get(event.key)
+        if running is None:
+            return False
+        running.latest = event
+        return True
+
+    def first_step(self, node: str, event: Progress) -> None:
+        """Read the first progress frame of a node: from it the pace is measured."""
+        running = self._running.get(node)
+        if running is None:
+            return
+        running.first_at, running.first_value = event.received_at, event.value
+        running.latest = event
+        self._by_key[event.key] = running
+
+    def snapshot(self, now: float, *, completed: bool) -> JobProgress:
+        """Return the progress at this moment, never less than the one before."""
+        node = self.running_node
+        running = self._running.get(node) if node is not None else None
+        step, steps = running.steps() if running is not None else (0.0, 0.0)
+        info = None
+        if node is not None:
+            info = self._plan.nodes.get(node) or self._plan.nodes.get(node.partition(".")[0])
+        self._fraction = 1.0 if completed else max(self._fraction, self._share())
+        return JobProgress(
+            fraction=self._fraction,
+            eta=0.0 if completed else self._eta(now),
+            node=node,
+            title=(info.title or info.class_type) if info is not None else (node or ""),
+            step=step,
+            steps=steps,
+            done=len(self.finished),
+            total=len(self._plan.weights),
+        )
+
+    def _count(self, node: str) -> None:
+        """Add a node's weight once."""
+        weight = self._plan.weights.get(node)
+        if weight is not None and node not in self.finished:
+            self.finished.add(node)
+            self._done_weight += weight
+
+    def _share(self) -> float:
+        """Return the part of all weights that is done."""
+        if not self._plan.total_weight:
+            return 0.0
+        done = self._done_weight
+        for node, running in self._running.items():
+            if node not in self.finished:
+                done += self._plan.weights.get(node, 0.0) * running.share()
+        return min(1.0, done / self._plan.total_weight) * _BELOW_ONE
+
+    def _learn(self, node: str, seconds: float, running: _Running) -> None:
+        """Remember the seconds per unit of weight, by class."""
+        weight = self._plan.weights.get(node)
+        if weight is None:
+            return
+        pace = running.seconds_per_step()
+        if pace is not None:
+            self._step_seconds = pace
+        if pace is None and weight == 1.0:
+            self._plain_seconds.append(seconds)
+        kind = self._plan.nodes[node].class_type
+        known = self._timings.get(kind)
+        each = seconds / weight
+        self._timings[kind] = each if known is None else known + _LEARNING_RATE * (each - known)
+
+    def _eta(self, now: float) -> float | None:
+        """Return the seconds to go, None while nothing was measured."""
+        if self.started_at is None:
+            return None
+        parts = [self._left(node, running, now) for node, running in self._running.items()]
+        waiting = self._plan.weights.keys() - self.finished - self._running.keys()
+        parts += [self._estimate(node) for node in waiting]
+        if not self._plain_seconds and self._step_seconds is None and all(p is None for p in parts):
+            return None
+        if self._running and all(p is None for p in parts[: len(self._running)]):
+            return None
+        return sum(part for part in parts if part is not None)
+
+    def _left(self, node: str, running: _Running, now: float) -> float | None:
+        """Return the seconds that a running node still needs."""
+        pace = running.seconds_per_step()
+        if pace is not None and running.latest is not None:
+            value, maximum = running.steps()
+            return max(0.0, (maximum - value) * pace - (now - running.latest.received_at))
+        whole = self._estimate(node)
+        return None if whole is None else max(0.0, whole - (now - running.since))
+
+    def _estimate(self, node: str) -> float | None:
+        """Return the seconds that a waiting node will take, by what is known of its class."""
+        weight = self._plan.weights.get(node)
+        if weight is None:
+            return None
+        known = self._timings.get(self._plan.nodes[node].class_type)
+        if known is not None:
+            return known * weight
+        if weight > 1.0:
+            pace = self._step_seconds or self._running_pace()
+            return None if pace is None else pace * weight
+        if self._plain_seconds:
+            return sum(self._plain_seconds) / len(self._plain_seconds)
+        return None
+
+    def _running_pace(self) -> float | None:
+        """Return the pace of any node at work."""
+        for running in self._running.values():
+            pace = running.seconds_per_step()
+            if pace is not None:
+                return pace
+        return None

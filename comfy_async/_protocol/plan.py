@@ -1,0 +1,109 @@
+"""What a prompt is going to do: its nodes, who needs whom, and how much each node weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ..types import NodeInfo
+
+__all__ = ["Plan"]
+
+# Inputs that say how many steps a sampler makes, in the core nodes and in the common packs.
+_STEP_INPUTS: Final = ("steps", "num_inference_steps")
+_MAX_WEIGHT: Final = 10_000.0
+
+# Its images leave through the preview hook and are in no history (nodes_websocket, PROTOCOL 0.10).
+SOCKET_OUTPUT_CLASS: Final = "SaveImageWebsocket"
+
+
+class Plan:
+    """The submitted graph, seen as work to do.
+
+    A node weighs as many units as it makes steps, where the workflow tells, else one. The
+    weights never change while the job runs: that keeps the fraction monotonic and moving.
+    """
+
+    __slots__ = ("nodes", "parents", "sinks", "socket_outputs", "total_weight", "weights")
+
+    def __init__(self, graph: Mapping[str, Any], *, targets: Iterable[str] | None = None) -> None:
+        """Read an API graph; `targets` are the outputs asked for, None means all."""
+        parents = {str(node): _parents(spec) for node, spec in graph.items() if isinstance(spec, Mapping)}
+        needed = _closure(parents, targets) if targets is not None else parents.keys()
+        self.nodes: Mapping[str, NodeInfo] = {
+            str(node): _info(str(node), spec) for node, spec in graph.items() if isinstance(spec, Mapping)
+        }
+        self.parents = {node: parents[node] for node in parents if node in needed}
+        consumed = {parent for sources in self.parents.values() for parent in sources}
+        self.sinks = frozenset(node for node in self.parents if node not in consumed)
+        self.weights = {node: _weight(graph[node]) for node in self.parents}
+        self.total_weight = sum(self.weights.values())
+        self.socket_outputs = frozenset(
+            node for node in self.parents if self.nodes[node].class_type == SOCKET_OUTPUT_CLASS
+        )
+
+    def unneeded(self, cached: Iterable[str]) -> set[str]:
+        """Return the nodes that need not run since everything that needs them is cached."""
+        have = set(cached)
+        alive: set[str] = set()
+        stack = [node for node in self.sinks if node not in have]
+        while stack:
+            node = stack.pop()
+            if node not in alive:
+                alive.add(node)
+                stack.extend(p for p in self.parents[node] if p in self.parents and p not in have)
+        return self.parents.keys() - alive - have
+
+    def is_delivery(self, node: str | None, mime: str) -> bool:
+        """Say whether a preview frame is an output image rather than work in progress.
+
+        A node that nobody reads from runs only if it is an output node, and the samplers'
+        previews are JPEG: a PNG of such a node is what SaveImageWebsocket and its likes send.
+        """
+        if node is None:
+            return False
+        base = node if node in self.nodes else node.partition(".")[0]
+        return base in self.socket_outputs or (mime == "image/png" and base in self.sinks)
+
+
+def _parents(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the ids of the nodes that this one reads from."""
+    inputs = spec.get("inputs")
+    if not isinstance(inputs, Mapping):
+        return ()
+    return tuple(
+        str(value[0])
+        for value in inputs.values()
+        if isinstance(value, (list, tuple)) and len(value) == 2 and isinstance(value[0], (str, int))
+    )
+
+
+def _closure(parents: Mapping[str, tuple[str, ...]], targets: Iterable[str]) -> set[str]:
+    """Return the targets and everything that they need."""
+    seen: set[str] = set()
+    stack = [str(target) for target in targets]
+    while stack:
+        node = stack.pop()
+        if node not in seen and node in parents:
+            seen.add(node)
+            stack.extend(parents[node])
+    return seen
+
+
+def _info(node: str, spec: Mapping[str, Any]) -> NodeInfo:
+    """Return what people call the node."""
+    meta = spec.get("_meta")
+    title = meta.get("title") if isinstance(meta, Mapping) else None
+    class_type = str(spec.get("class_type") or "")
+    return NodeInfo(node, str(title) if title else class_type, class_type)
+
+
+def _weight(spec: Mapping[str, Any]) -> float:
+    """Return the node's steps where the workflow tells, else 1."""
+    inputs = spec.get("inputs")
+    if isinstance(inputs, Mapping):
+        for name in _STEP_INPUTS:
+            steps = inputs.get(name)
+            if isinstance(steps, (int, float)) and 1 <= steps <= _MAX_WEIGHT:
+                return float(steps)
+    return 1.0

@@ -1,0 +1,312 @@
+"""The life of one job as a plain state machine: events in, what changed out.
+
+Every fact about a job passes `JobState.apply`, whether the socket told it or polling found it.
+That is why a job ends exactly once and nothing is told twice: the state knows what was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
+
+from ..events import (
+    BaseEvent,
+    Cancelled,
+    Completed,
+    Failed,
+    Lost,
+    NodeEvent,
+    NodeFinished,
+    NodesCached,
+    NodeStarted,
+    Preview,
+    Progress,
+    ProgressState,
+    Queued,
+    Started,
+)
+from ..types import JobProgress, JobStatus, NodeInfo
+from .decode import ExecutingNone
+from .meter import Meter, Timings
+from .plan import Plan
+
+__all__ = ["JobState"]
+
+_FINISHED: Final = b'"finished"'
+
+
+class JobState:
+    """What is known about one job.
+
+    Example:
+        >>> state = JobState("9e721e8c-948f-48d8-a684-409836d205e3", Plan(graph))
+        >>> for event in state.apply(decode_text(frame, now)):
+        ...     print(event)
+    """
+
+    __slots__ = (
+        "_finished_count",
+        "_has_progress_state",
+        "_intact",
+        "_pending_end",
+        "_unsure",
+        "cached",
+        "ended_at",
+        "gap",
+        "images",
+        "meter",
+        "number",
+        "outputs",
+        "plan",
+        "prompt_id",
+        "queued_at",
+        "shown",
+        "started_at",
+        "status",
+        "terminal",
+        "was_started",
+    )
+
+    def __init__(self, prompt_id: str, plan: Plan, *, timings: Timings | None = None) -> None:
+        """Start before the submission; `timings` carries what earlier jobs took."""
+        self.prompt_id = prompt_id
+        self.plan = plan
+        self.meter = Meter(plan, timings if timings is not None else {})
+        self.status: JobStatus = "submitting"
+        self.number: float | None = None
+        self.queued_at: float | None = None
+        self.started_at: float | None = None
+        self.ended_at: float | None = None
+        self.was_started: set[str] = set()
+        self.shown: set[str] = set()
+        self.cached: tuple[str, ...] | None = None
+        self.outputs: dict[str, Mapping[str, Any]] = {}
+        self.images: dict[str, list[Preview]] = {}
+        self.terminal: BaseEvent | None = None
+        self.gap = False
+        self._unsure = False
+        self._intact: set[str] = set()
+        self._pending_end: BaseEvent | None = None
+        self._has_progress_state = False
+        self._finished_count = 0
+
+    @property
+    def nodes(self) -> Mapping[str, NodeInfo]:
+        """The nodes of the submitted workflow."""
+        return self.plan.nodes
+
+    @property
+    def wants_history(self) -> bool:
+        """True when the end was heard after a gap: the history has what was missed."""
+        return self._pending_end is not None and self.terminal is None
+
+    @property
+    def running_node(self) -> str | None:
+        """The node that runs, the one begun last if there are several."""
+        return self.meter.running_node
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Output nodes whose images only the socket carries and a gap may have swallowed."""
+        if not self.gap:
+            return ()
+        whole = self._intact & self.meter.finished
+        return tuple(sorted(self.plan.socket_outputs - whole))
+
+    def progress(self, now: float) -> JobProgress:
+        """Return how far the job is; `now` is Unix seconds."""
+        return self.meter.snapshot(now, completed=self.status == "completed")
+
+    def mark_gap(self) -> None:
+        """Note that frames may have been missed since the job was submitted."""
+        if self.terminal is None and self.status != "submitting":
+            self.gap = True
+            self._unsure = True
+            # A node that runs through the gap may deliver images to nobody.
+            self._intact -= self.meter.running_nodes
+
+    def apply(self, event: BaseEvent) -> list[BaseEvent]:
+        """Take in one fact and return the events to tell, in order; often just the event itself."""
+        if self.terminal is not None:
+            return []
+        if isinstance(event, NodeEvent):
+            event._nodes = self.plan.nodes
+        handler = self._HANDLERS.get(type(event))
+        return [event] if handler is None else handler(self, event)
+
+    def finish_without_history(self) -> list[BaseEvent]:
+        """Accept the end that was heard, although the history never told the rest."""
+        event, self._pending_end = self._pending_end, None
+        return [] if event is None else self._end(event)
+
+    def _queued(self, event: BaseEvent) -> list[BaseEvent]:
+        """POST /prompt was answered; events may have come before it."""
+        assert isinstance(event, Queued)
+        if self.queued_at is not None:
+            return []
+        self.queued_at = event.received_at
+        self.number = event.number
+        if self.status == "submitting":
+            self.status = "pending"
+        return [event]
+
+    def _started(self, event: BaseEvent) -> list[BaseEvent]:
+        if self.started_at is not None:
+            return []
+        self.started_at = event.received_at
+        self.status = "running"
+        self.meter.started_at = event.received_at
+        return [event]
+
+    def _nodes_cached(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, NodesCached)
+        if self.cached is not None:
+            return []
+        self.cached = event.nodes
+        self.meter.cached(event.nodes)
+        return [*self._imply_start(event), event]
+
+    def _node_started(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, NodeStarted)
+        node = event.node
+        assert node is not None
+        if node in self.meter.running_nodes or (event.prompt_id is None and node in self.meter.finished):
+            # A reconnect repeats the running node without a prompt_id (server.py, the /ws handler).
+            return []
+        told = self._imply_start(event)
+        if not self._has_progress_state:
+            # Before 0.3.44 the next node's start is the only sign that one has finished.
+            for running in sorted(self.meter.running_nodes):
+                told += self._finish_node(running, event.received_at)
+        if event.raw is not None and event.prompt_id is not None:
+            self._intact.add(node)
+        self.was_started.add(node)
+        self.meter.node_started(node, event.received_at)
+        return [*told, event]
+
+    def _progress(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, Progress)
+        if self.meter.step(event):
+            return [event]
+        node = event.node
+        told = self._imply_start(event)
+        if node is not None and node not in self.meter.running_nodes and self._unsure:
+            told += self._imply_node_started(node, event.received_at)
+        if node is not None:
+            self.meter.first_step(node, event)
+        return [*told, event]
+
+    def _progress_state(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, ProgressState)
+        self._has_progress_state = True
+        raw = event.raw or b""
+        count = raw.count(_FINISHED)
+        if count == self._finished_count and not self._unsure:
+            return [event]
+        self._finished_count = count
+        told = self._imply_start(event)
+        tail: list[BaseEvent] = []
+        for node, state in event.nodes.items():
+            if not isinstance(state, Mapping):
+                continue
+            if self._unsure and state.get("state") in {"running", "finished"}:
+                told += self._imply_node_started(node, event.received_at)
+            if state.get("state") == "finished":
+                tail += self._finish_node(node, event.received_at)
+        self._unsure = False
+        return [*told, event, *tail]
+
+    def _executed(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, NodeFinished)
+        node = event.node
+        if node is None:
+            return [event]
+        if event.output is not None:
+            self.outputs[node] = event.output
+        if node in self.shown:
+            return []
+        self.shown.add(node)
+        told = self._imply_start(event)
+        self.meter.node_finished(node, event.received_at)
+        return [*told, event]
+
+    def _preview(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, Preview)
+        node = event.node
+        if node is not None and self.plan.is_delivery(node, event.mime):
+            event.delivered = True
+            self.images.setdefault(node, []).append(event)
+        return [event]
+
+    def _completed(self, event: BaseEvent) -> list[BaseEvent]:
+        if self.gap and event.raw is not None:
+            self._pending_end = event
+            return []
+        return self._end(event)
+
+    def _over(self, event: BaseEvent) -> list[BaseEvent]:
+        """`executing` null without an end before it: old servers, or a gap; the history knows."""
+        self._pending_end = self._pending_end or Completed(
+            event.raw, None, self.prompt_id, received_at=event.received_at
+        )
+        return []
+
+    def _end(self, event: BaseEvent) -> list[BaseEvent]:
+        """Take the job to its one end."""
+        told: list[BaseEvent] = []
+        if isinstance(event, Completed):
+            told += self._imply_start(event)
+            for node in sorted(self.meter.running_nodes):
+                told += self._finish_node(node, event.received_at)
+        self.status = _STATUS[type(event)]
+        self.terminal = event
+        self.ended_at = event.received_at
+        return [*told, event]
+
+    def _imply_start(self, event: BaseEvent) -> list[BaseEvent]:
+        """Whatever happens to a job's nodes proves that it runs, even if nobody said so."""
+        if self.started_at is not None:
+            return []
+        return self._started(Started(None, {}, self.prompt_id, received_at=event.received_at))
+
+    def _imply_node_started(self, node: str, now: float) -> list[BaseEvent]:
+        """A node whose start was missed is told as started."""
+        if node in self.was_started or node in self.shown:
+            return []
+        event = NodeStarted(None, {"node": node}, self.prompt_id, received_at=now)
+        return self.apply(event)
+
+    def _finish_node(self, node: str, now: float) -> list[BaseEvent]:
+        """A node is over without an `executed` message: it shows nothing."""
+        if node in self.shown:
+            self.meter.node_finished(node, now)
+            return []
+        self.shown.add(node)
+        self.meter.node_finished(node, now)
+        event = NodeFinished(None, {"node": node}, self.prompt_id, received_at=now)
+        event._nodes = self.plan.nodes
+        return [event]
+
+    _HANDLERS: ClassVar[Mapping[type, Callable[[JobState, BaseEvent], list[BaseEvent]]]] = {
+        Queued: _queued,
+        Started: _started,
+        NodesCached: _nodes_cached,
+        NodeStarted: _node_started,
+        Progress: _progress,
+        ProgressState: _progress_state,
+        NodeFinished: _executed,
+        Preview: _preview,
+        Completed: _completed,
+        Failed: _end,
+        Cancelled: _end,
+        Lost: _end,
+        ExecutingNone: _over,
+    }
+
+
+_STATUS: Final[Mapping[type, JobStatus]] = {
+    Completed: "completed",
+    Failed: "failed",
+    Cancelled: "cancelled",
+    Lost: "lost",
+}

@@ -1,0 +1,188 @@
+"""What polling brings: the queue and the history, read into facts and events."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ..events import BaseEvent, Cancelled, Completed, Failed, NodeFinished, NodesCached, Started
+
+__all__ = ["HistoryEntry", "QueueEntry", "QueueSnapshot", "history_events", "parse_history", "parse_queue"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueEntry:
+    """One job in the server's queue; `prompt` and `extra_data` only when /queue was read."""
+
+    prompt_id: str
+    number: float
+    running: bool
+    prompt: Mapping[str, Any] | None = None
+    extra_data: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class QueueSnapshot:
+    """Everything that the server says it runs or will run, at one moment."""
+
+    entries: Mapping[str, QueueEntry]
+
+    def position(self, prompt_id: str) -> int | None:
+        """Return how many waiting jobs come first, by number and never by the list's order.
+
+        The pending list is a raw heap (execution.py, PromptQueue), sorted by nothing.
+        """
+        own = self.entries.get(prompt_id)
+        if own is None:
+            return None
+        if own.running:
+            return 0
+        return sum(1 for entry in self.entries.values() if entry.running or entry.number < own.number)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One finished job, as /history has it."""
+
+    prompt_id: str
+    succeeded: bool
+    messages: tuple[tuple[str, Mapping[str, Any]], ...]
+    outputs: Mapping[str, Mapping[str, Any]]
+    prompt: Mapping[str, Any]
+    extra_data: Mapping[str, Any]
+    display_nodes: Mapping[str, str]
+
+
+def parse_queue(body: object) -> QueueSnapshot:
+    """Read the answer of GET /queue.
+
+    Raises:
+        ValueError: It has another shape, so that it proves nothing about any job.
+    """
+    if not isinstance(body, Mapping):
+        raise ValueError("the queue is no object")
+    entries: dict[str, QueueEntry] = {}
+    for name, running in (("queue_pending", False), ("queue_running", True)):
+        rows = body.get(name)
+        if not isinstance(rows, list):
+            raise ValueError(f"the queue has no list {name!r}")
+        for row in rows:
+            entry = _queue_entry(row, running)
+            entries[entry.prompt_id] = entry
+    return QueueSnapshot(entries)
+
+
+def _queue_entry(row: object, running: bool) -> QueueEntry:
+    """Read `[number, prompt_id, prompt, extra_data, outputs]`; the cloud swaps the last two."""
+    if not isinstance(row, list) or len(row) < 2 or not isinstance(row[1], str):
+        raise ValueError("a row of the queue has another shape")
+    extra = next((cell for cell in row[3:] if isinstance(cell, Mapping)), None)
+    prompt = row[2] if len(row) > 2 and isinstance(row[2], Mapping) else None
+    return QueueEntry(row[1], _as_number(row[0]), running, prompt, extra)
+
+
+def parse_jobs(body: object) -> QueueSnapshot:
+    """Read the answer of GET /api/jobs?status=pending,in_progress (0.5.1 and later).
+
+    Raises:
+        ValueError: It has another shape, or does not list everything.
+    """
+    rows = body.get("jobs") if isinstance(body, Mapping) else None
+    if not isinstance(rows, list) or not isinstance(body, Mapping):
+        raise ValueError("the list of jobs has another shape")
+    pagination = body.get("pagination")
+    if isinstance(pagination, Mapping) and pagination.get("has_more"):
+        raise ValueError("the list of jobs is not whole")
+    entries: dict[str, QueueEntry] = {}
+    for row in rows:
+        if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
+            raise ValueError("a row of the list of jobs has another shape")
+        running = row.get("status") == "in_progress"
+        entries[row["id"]] = QueueEntry(row["id"], _as_number(row.get("priority")), running)
+    return QueueSnapshot(entries)
+
+
+def parse_history(body: object, prompt_id: str) -> HistoryEntry | None:
+    """Read the answer of GET /history/{id}; None when the server has no such entry.
+
+    Raises:
+        ValueError: It has another shape, so that it proves nothing about the job.
+    """
+    if not isinstance(body, Mapping):
+        raise ValueError("the history is no object")
+    entry = body.get(prompt_id)
+    if entry is None:
+        if body:
+            raise ValueError("the history speaks of another job")
+        return None
+    if not isinstance(entry, Mapping):
+        raise ValueError("the history entry is no object")
+    status = entry.get("status")
+    status = status if isinstance(status, Mapping) else {}
+    row = entry.get("prompt")
+    cells = row if isinstance(row, list) else []
+    return HistoryEntry(
+        prompt_id=prompt_id,
+        # Entries without a status come from servers before 2023, and from custom executors.
+        succeeded=status.get("status_str", "success") == "success",
+        messages=_messages(status.get("messages")),
+        outputs=_objects(entry.get("outputs")),
+        prompt=cells[2] if len(cells) > 2 and isinstance(cells[2], Mapping) else {},
+        extra_data=next((cell for cell in cells[3:] if isinstance(cell, Mapping)), {}),
+        display_nodes={
+            node: str(meta["display_node"])
+            for node, meta in _objects(entry.get("meta")).items()
+            if meta.get("display_node") is not None
+        },
+    )
+
+
+def history_events(entry: HistoryEntry, now: float) -> list[BaseEvent]:
+    """Return what the history tells about a job, in the order in which it happened."""
+    prompt_id = entry.prompt_id
+    events: list[BaseEvent] = []
+    by_type = dict(entry.messages)
+    for kind, cls in (("execution_start", Started), ("execution_cached", NodesCached)):
+        if kind in by_type:
+            events.append(cls(None, by_type[kind], prompt_id, received_at=now))
+    for node, output in entry.outputs.items():
+        data = {"node": node, "display_node": entry.display_nodes.get(node, node), "output": output}
+        events.append(NodeFinished(None, data, prompt_id, received_at=now))
+    events.append(_end(entry, by_type, now))
+    return events
+
+
+def _end(entry: HistoryEntry, by_type: Mapping[str, Mapping[str, Any]], now: float) -> BaseEvent:
+    """Return the end: an interrupted job has status "error" and its own message."""
+    if entry.succeeded:
+        return Completed(None, by_type.get("execution_success", {}), entry.prompt_id, received_at=now)
+    if "execution_interrupted" in by_type:
+        return Cancelled(None, by_type["execution_interrupted"], entry.prompt_id, received_at=now)
+    return Failed(None, by_type.get("execution_error", {}), entry.prompt_id, received_at=now)
+
+
+def _messages(value: object) -> tuple[tuple[str, Mapping[str, Any]], ...]:
+    """Read the pairs of type and data that are well formed."""
+    if not isinstance(value, list):
+        return ()
+    return tuple(
+        (pair[0], pair[1])
+        for pair in value
+        if isinstance(pair, (list, tuple))
+        and len(pair) == 2
+        and isinstance(pair[0], str)
+        and isinstance(pair[1], Mapping)
+    )
+
+
+def _objects(value: object) -> Mapping[str, Mapping[str, Any]]:
+    """Read an object of objects, leaving out what is none."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(key): item for key, item in value.items() if isinstance(item, Mapping)}
+
+
+def _as_number(value: object) -> float:
+    """Return a number, infinity for what is none: an unknown place is the last."""
+    return float(value) if isinstance(value, (int, float)) else float("inf")

@@ -1,0 +1,629 @@
+"""What happens while a job runs: light classes over the frame's bytes, decoded when they are read.
+
+Every event has `type` (the word on the wire), `prompt_id` (None when it is not about one job),
+`raw` (the frame as it came, None for what the library itself has to say) and `received_at`
+(Unix seconds). Node events add `node`, `title` and `class_type`.
+
+Example:
+    >>> async for event in job:
+    ...     match event:
+    ...         case Progress(node=node, value=value, max=maximum):
+    ...             print(node, value, maximum)
+    ...         case NodeFinished(title=title, output=output):
+    ...             print(title, output)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeAlias
+
+from ._json import parse_json
+from .types import NodeInfo
+
+__all__ = [
+    "Cancelled",
+    "Completed",
+    "Disconnected",
+    "Event",
+    "Failed",
+    "FeatureFlags",
+    "LogEntries",
+    "Lost",
+    "MalformedFrame",
+    "NodeBlocked",
+    "NodeFinished",
+    "NodeStarted",
+    "NodesCached",
+    "PollingStarted",
+    "Preview",
+    "Progress",
+    "ProgressState",
+    "ProgressText",
+    "Queued",
+    "Reconnected",
+    "Started",
+    "StatusChanged",
+    "UnknownEvent",
+]
+
+_NO_NODES: Mapping[str, NodeInfo] = {}
+
+
+class BaseEvent:
+    """What all events share. Slots and a lazy `data`: a frame nobody reads is never parsed."""
+
+    __slots__ = ("_data", "prompt_id", "raw", "received_at")
+
+    type: str
+    """The word on the wire."""
+
+    lossy: ClassVar[bool] = False
+    """True when a newer event of this kind and node may take its place in a full mailbox."""
+
+    terminal: ClassVar[bool] = False
+    """True for the last event of a job."""
+
+    prompt_id: str | None
+    raw: bytes | None
+    received_at: float
+
+    def __init__(
+        self,
+        raw: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        prompt_id: str | None = None,
+        *,
+        received_at: float = 0.0,
+    ) -> None:
+        """Keep the frame; `data=None` means that it is parsed from `raw` when somebody reads it."""
+        self.raw = raw
+        self._data = data
+        self.prompt_id = prompt_id
+        self.received_at = received_at
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The message's `data` object as ComfyUI sent it, {} when there is none."""
+        data = self._data
+        if data is None:
+            data = self._data = self._parse()
+        return data
+
+    @property
+    def key(self) -> object:
+        """What an event must share with a newer one to give way to it."""
+        return self.type
+
+    def _parse(self) -> Mapping[str, Any]:
+        """Read `data` out of the frame; a frame that lies about itself reads as empty."""
+        if self.raw is None:
+            return {}
+        try:
+            message = parse_json(self.raw)
+        except ValueError:
+            return {}
+        data = message.get("data") if isinstance(message, dict) else None
+        return data if isinstance(data, dict) else {}
+
+    def _summary(self) -> str:
+        """Return what the repr says beyond the class and the job; never inputs, which may hold keys."""
+        return ""
+
+    def __repr__(self) -> str:
+        """Return the class, the job's short id and the fields that matter."""
+        parts = [type(self).__name__]
+        if self.prompt_id:
+            parts.append(self.prompt_id[:8])
+        summary = self._summary()
+        if summary:
+            parts.append(summary)
+        return f"<{' '.join(parts)}>"
+
+
+class NodeEvent(BaseEvent):
+    """An event about one node; titles and classes come from the submitted workflow."""
+
+    __slots__ = ("_nodes",)
+
+    _nodes: Mapping[str, NodeInfo]
+
+    def __init__(
+        self,
+        raw: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        prompt_id: str | None = None,
+        *,
+        received_at: float = 0.0,
+    ) -> None:
+        """Start without a workflow; the job that the event belongs to gives it one."""
+        super().__init__(raw, data, prompt_id, received_at=received_at)
+        self._nodes = _NO_NODES
+
+    @property
+    def node(self) -> str | None:
+        """The node's id as ComfyUI executes it, or None when the server did not say."""
+        return _text_or_none(self.data.get("node"))
+
+    @property
+    def display_node(self) -> str | None:
+        """The id of the node that the user sees: it differs in expanded subgraphs."""
+        return _text_or_none(self.data.get("display_node")) or self.node
+
+    @property
+    def title(self) -> str:
+        """The node's title in the editor, else its class, else its id."""
+        info = self._info()
+        return (info.title or info.class_type or info.id) if info else (self.node or "")
+
+    @property
+    def class_type(self) -> str:
+        """The node's class, "" when it is not in the submitted workflow."""
+        info = self._info()
+        return info.class_type if info else ""
+
+    def _info(self) -> NodeInfo | None:
+        """Find the node in the workflow; `12.0.0.1` is made by node 12 while it runs."""
+        nodes = self._nodes
+        for name in (self.node, self.display_node):
+            if name is not None:
+                found = nodes.get(name) or nodes.get(name.partition(".")[0])
+                if found is not None:
+                    return found
+        return None
+
+    def _summary(self) -> str:
+        """Return the node's title and id."""
+        return f"node={self.node!r}"
+
+
+class Queued(BaseEvent):
+    """The server accepted the prompt (the answer of POST /prompt)."""
+
+    __slots__ = ()
+    type = "queued"
+
+    @property
+    def number(self) -> float:
+        """The place in the server's queue: lower runs first."""
+        return _number(self.data.get("number"))
+
+    @property
+    def node_errors(self) -> Mapping[str, Any]:
+        """Why some outputs will not run; {} when all will."""
+        errors = self.data.get("node_errors")
+        return errors if isinstance(errors, dict) else {}
+
+
+class Started(BaseEvent):
+    """The server began to run the job (`execution_start`)."""
+
+    __slots__ = ()
+    type = "execution_start"
+
+    @property
+    def timestamp(self) -> int | None:
+        """The server's clock in milliseconds, None when found by polling."""
+        return self.data.get("timestamp")
+
+
+class NodesCached(BaseEvent):
+    """These nodes need not run: the server kept their results (`execution_cached`)."""
+
+    __slots__ = ()
+    type = "execution_cached"
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The ids of the cached nodes."""
+        nodes = self.data.get("nodes")
+        return tuple(map(str, nodes)) if isinstance(nodes, (list, tuple)) else ()
+
+    def _summary(self) -> str:
+        return f"nodes={list(self.nodes)!r}"
+
+
+class NodeStarted(NodeEvent):
+    """A node begins to run (`executing`)."""
+
+    __slots__ = ()
+    type = "executing"
+
+
+class Progress(NodeEvent):
+    """The running node made a step (`progress`)."""
+
+    __slots__ = ("_node_bytes",)
+    type = "progress"
+    lossy = True
+    __match_args__ = ("node", "value", "max")
+
+    def __init__(
+        self,
+        raw: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        prompt_id: str | None = None,
+        *,
+        received_at: float = 0.0,
+        node_bytes: bytes | None = None,
+    ) -> None:
+        """Keep the node as bytes too, so that two frames compare without being parsed."""
+        self.raw = raw
+        self._data = data
+        self.prompt_id = prompt_id
+        self.received_at = received_at
+        self._nodes = _NO_NODES
+        self._node_bytes = node_bytes
+
+    @property
+    def key(self) -> object:
+        """The kind and the node."""
+        return self._node_bytes if self._node_bytes is not None else ("progress", self.node)
+
+    @property
+    def value(self) -> float:
+        """Steps done."""
+        return _number(self.data.get("value"))
+
+    @property
+    def max(self) -> float:
+        """Steps in all, 0 when unknown."""
+        return _number(self.data.get("max"))
+
+    def _summary(self) -> str:
+        return f"node={self.node!r} {self.value:g}/{self.max:g}"
+
+
+class ProgressState(BaseEvent):
+    """The state of every node that runs or has run (`progress_state`)."""
+
+    __slots__ = ()
+    type = "progress_state"
+    lossy = True
+
+    @property
+    def nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        """By node id: `value`, `max`, `state` ("running", "finished", "error") and the ids."""
+        nodes = self.data.get("nodes")
+        return nodes if isinstance(nodes, dict) else {}
+
+    def _summary(self) -> str:
+        return f"{len(self.nodes)} nodes"
+
+
+class Preview(NodeEvent):
+    """A picture of work in progress, or an image of SaveImageWebsocket (binary types 1 and 4)."""
+
+    __slots__ = ("_offset", "delivered")
+    type = "preview"
+    lossy = True
+    __match_args__ = ("image",)
+
+    def __init__(
+        self,
+        raw: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        prompt_id: str | None = None,
+        *,
+        received_at: float = 0.0,
+        offset: int = 0,
+    ) -> None:
+        """Keep where the picture begins in the frame."""
+        super().__init__(raw, data, prompt_id, received_at=received_at)
+        self._offset = offset
+        self.delivered = False
+
+    delivered: bool
+    """True when the frame is an output of the workflow (SaveImageWebsocket), not a preview."""
+
+    @property
+    def key(self) -> object:
+        """The kind and the node."""
+        return ("preview", self.node)
+
+    @property
+    def mime(self) -> str:
+        """The picture's MIME type: image/jpeg or image/png."""
+        return str(self.data.get("image_type") or "image/jpeg")
+
+    @property
+    def image(self) -> bytes:
+        """The encoded picture."""
+        return b"" if self.raw is None else self.raw[self._offset :]
+
+    @property
+    def node(self) -> str | None:
+        """The node's id; for type 1 frames the node that was running."""
+        return _text_or_none(self.data.get("node_id"))
+
+    @property
+    def display_node(self) -> str | None:
+        """The id of the node that the user sees."""
+        return _text_or_none(self.data.get("display_node_id")) or self.node
+
+    def _summary(self) -> str:
+        size = 0 if self.raw is None else len(self.raw) - self._offset
+        return f"node={self.node!r} {self.mime} {size} bytes"
+
+
+class ProgressText(NodeEvent):
+    """A line of text from the running node: status and price of partner nodes (binary type 3)."""
+
+    __slots__ = ()
+    type = "progress_text"
+    lossy = True
+    __match_args__ = ("text",)
+
+    @property
+    def key(self) -> object:
+        """The kind and the node."""
+        return ("text", self.node)
+
+    @property
+    def text(self) -> str:
+        """The text."""
+        return str(self.data.get("text", ""))
+
+    def _summary(self) -> str:
+        return f"node={self.node!r} {self.text[:60]!r}"
+
+
+class NodeFinished(NodeEvent):
+    """A node is done; once for each node that ran, or that sent its cached output again.
+
+    `raw` is the `executed` frame, and None when the end was seen in `progress_state` or in
+    the next node's start: those nodes show nothing.
+    """
+
+    __slots__ = ()
+    type = "executed"
+
+    @property
+    def output(self) -> Mapping[str, Any] | None:
+        """What the node shows: lists under keys such as `images` or `text`; None for most nodes."""
+        output = self.data.get("output")
+        return output if isinstance(output, dict) else None
+
+    def _summary(self) -> str:
+        keys = f" output={sorted(self.output)!r}" if self.output else ""
+        return f"node={self.node!r}{keys}"
+
+
+class Completed(BaseEvent):
+    """The job is done (`execution_success`, or found in the history)."""
+
+    __slots__ = ()
+    type = "execution_success"
+    terminal = True
+
+
+class _NodeFailure(NodeEvent):
+    """What `execution_error` carries."""
+
+    __slots__ = ()
+
+    @property
+    def node(self) -> str | None:
+        """The node's id."""
+        return _text_or_none(self.data.get("node_id"))
+
+    @property
+    def class_type(self) -> str:
+        """The node's class."""
+        return str(self.data.get("node_type") or "") or super().class_type
+
+    @property
+    def exception_type(self) -> str:
+        """The server-side exception's name."""
+        return str(self.data.get("exception_type") or "")
+
+    @property
+    def exception_message(self) -> str:
+        """The server-side exception's text."""
+        return str(self.data.get("exception_message") or "").strip()
+
+    @property
+    def traceback(self) -> str:
+        """The server's traceback, one string with line ends."""
+        lines = self.data.get("traceback")
+        return "".join(map(str, lines)) if isinstance(lines, (list, tuple)) else str(lines or "")
+
+    def _summary(self) -> str:
+        return f"node={self.node!r} {self.exception_type}: {self.exception_message[:80]}"
+
+
+class Failed(_NodeFailure):
+    """A node raised, and the job ended (`execution_error`)."""
+
+    __slots__ = ()
+    type = "execution_error"
+    terminal = True
+
+
+class NodeBlocked(_NodeFailure):
+    """A node refused to go on, and the job goes on without its branch (ExecutionBlocked)."""
+
+    __slots__ = ()
+    type = "execution_error"
+
+
+class Cancelled(NodeEvent):
+    """The job was interrupted while it ran, or removed while it waited."""
+
+    __slots__ = ()
+    type = "execution_interrupted"
+    terminal = True
+
+    @property
+    def node(self) -> str | None:
+        """The node that was running, None when the job was pending."""
+        return _text_or_none(self.data.get("node_id"))
+
+
+class Lost(BaseEvent):
+    """The server does not know the job any more, and it never ended; found by polling."""
+
+    __slots__ = ()
+    type = "lost"
+    terminal = True
+
+
+class StatusChanged(BaseEvent):
+    """The server's queue changed (`status`)."""
+
+    __slots__ = ()
+    type = "status"
+    lossy = True
+
+    @property
+    def queue_remaining(self) -> int | None:
+        """Running and waiting jobs of everybody, None when the server did not say."""
+        try:
+            return int(self.data["status"]["exec_info"]["queue_remaining"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def _summary(self) -> str:
+        return f"queue_remaining={self.queue_remaining}"
+
+
+class LogEntries(BaseEvent):
+    """Lines of the server's log (`logs`, after a subscription)."""
+
+    __slots__ = ()
+    type = "logs"
+    lossy = False
+
+    @property
+    def entries(self) -> tuple[Mapping[str, Any], ...]:
+        """The lines: `t` (ISO time) and `m` (text with terminal colours)."""
+        entries = self.data.get("entries")
+        return tuple(entries) if isinstance(entries, list) else ()
+
+
+class FeatureFlags(BaseEvent):
+    """What the server says it can do (`feature_flags`)."""
+
+    __slots__ = ()
+    type = "feature_flags"
+
+    @property
+    def flags(self) -> Mapping[str, Any]:
+        """The flags, for example `max_upload_size` in bytes."""
+        return self.data
+
+
+class _ConnectionEvent(BaseEvent):
+    """Something that happened to our own connection; `raw` is None."""
+
+    __slots__ = ()
+
+    @property
+    def reason(self) -> str:
+        """Why, in a few words."""
+        return str(self.data.get("reason", ""))
+
+    def _summary(self) -> str:
+        return repr(self.reason) if self.reason else ""
+
+
+class Disconnected(_ConnectionEvent):
+    """The socket is gone or deaf; polling and redialling go on by themselves."""
+
+    __slots__ = ()
+    type = "disconnected"
+
+
+class Reconnected(_ConnectionEvent):
+    """The socket hears again."""
+
+    __slots__ = ()
+    type = "reconnected"
+
+
+class PollingStarted(_ConnectionEvent):
+    """The news comes by polling from now on, until `Reconnected`."""
+
+    __slots__ = ()
+    type = "polling_started"
+
+
+class UnknownEvent(BaseEvent):
+    """A message of a type that this version does not know: custom nodes send their own."""
+
+    __slots__ = ("type",)
+    lossy = True
+
+    def __init__(
+        self,
+        raw: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        prompt_id: str | None = None,
+        *,
+        received_at: float = 0.0,
+        type: str = "",
+    ) -> None:
+        """Keep the word on the wire."""
+        super().__init__(raw, data, prompt_id, received_at=received_at)
+        self.type = type
+
+    @property
+    def key(self) -> object:
+        """The kind; every unknown type is one of its own."""
+        return ("unknown", self.type)
+
+    def _summary(self) -> str:
+        return repr(self.type)
+
+
+class MalformedFrame(BaseEvent):
+    """A frame that could not be read; it ends nothing. Only `comfy.events()` shows it."""
+
+    __slots__ = ()
+    type = "malformed"
+    lossy = True
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it."""
+        return str(self.data.get("reason", ""))
+
+    def _summary(self) -> str:
+        return f"{self.reason!r} {len(self.raw or b'')} bytes"
+
+
+Event: TypeAlias = (
+    Queued
+    | Started
+    | NodesCached
+    | NodeStarted
+    | Progress
+    | ProgressState
+    | Preview
+    | ProgressText
+    | NodeFinished
+    | NodeBlocked
+    | Completed
+    | Failed
+    | Cancelled
+    | Lost
+    | StatusChanged
+    | LogEntries
+    | FeatureFlags
+    | Disconnected
+    | Reconnected
+    | PollingStarted
+    | UnknownEvent
+    | MalformedFrame
+)
+"""Every event there is; `match` and type checkers see the union as closed."""
+
+
+def _text_or_none(value: object) -> str | None:
+    """Return a node id as text; ids are strings on the wire, numbers from careless nodes."""
+    return None if value is None else str(value)
+
+
+def _number(value: object) -> float:
+    """Return a number of the wire, 0 for anything else."""
+    return value if isinstance(value, (int, float)) else 0
