@@ -1,0 +1,160 @@
+"""Finding the node and the input that a key means: by id, title or class."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..errors import UnknownInputError
+from ._nodes import Node
+from ._values import DamageError, is_link, wrap
+
+__all__ = ["Accepts", "changed", "matches", "nearest", "one_node", "resolve"]
+
+Accepts = Callable[[str, str], bool]
+"""Whether a node, by id, may be given an input of that name."""
+
+_TUPLE_HINT = "Name it by id, or by a tuple: (node, input)."
+
+
+def nearest(word: str, names: Mapping[str, Any] | list[str], *, count: int = 3) -> tuple[str, ...]:
+    """Return the names that resemble a word, the best first, letter case aside."""
+    by_folded: dict[str, str] = {}
+    for name in names:
+        by_folded.setdefault(name.casefold(), name)
+    found = difflib.get_close_matches(word.casefold(), by_folded, n=count, cutoff=0.55)
+    return tuple(by_folded[name] for name in found)
+
+
+def matches(nodes: Mapping[str, Node], name: str) -> Iterator[list[str]]:
+    """Yield the ids that a name means: by id, then by title, then by class; empty lists left out."""
+    if name in nodes:
+        yield [name]
+    for field in ("title", "class_type"):
+        found = [key for key, node in nodes.items() if name and getattr(node, field) == name]
+        if found:
+            yield found
+
+
+def one_node(nodes: Mapping[str, Node], name: Any) -> str:
+    """Return the id of the one node that a name means.
+
+    Raises:
+        UnknownInputError: No node has that name, or several have.
+    """
+    wanted = str(name)
+    found = next(matches(nodes, wanted), [])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise _several(nodes, wanted, found)
+    raise unknown_node(nodes, wanted)
+
+
+def resolve(nodes: Mapping[str, Node], key: Any, accepts: Accepts) -> tuple[str, str]:
+    """Return the (id, input) that a key of `with_inputs` means.
+
+    A text is tried at every dot, because titles and inputs both contain dots.
+
+    Raises:
+        UnknownInputError: Nothing matches, or two different nodes do.
+    """
+    if isinstance(key, tuple):
+        if len(key) != 2 or not isinstance(key[1], str):
+            raise UnknownInputError(f"the key {key!r} is no (node, input)")
+        return _at(nodes, [(str(key[0]), key[1])], accepts, key)
+    if not isinstance(key, str):
+        raise UnknownInputError(f"the key {key!r} is neither text nor (node, input)")
+    dots = [place for place, letter in enumerate(key) if letter == "."]
+    return _at(nodes, [(key[:dot], key[dot + 1 :]) for dot in dots], accepts, key)
+
+
+def changed(nodes: Mapping[str, Node], key: str, values: Mapping[str, Any]) -> Node:
+    """Return a node with other values in some inputs.
+
+    Raises:
+        UnknownInputError: A value cannot be sent, or links to a node that is not there.
+    """
+    node = nodes[key]
+    inputs = dict(node.inputs)
+    for name, value in values.items():
+        place = f"node {node.info(key)}, input {name!r}"
+        try:
+            inputs[name] = wrap(value)
+        except DamageError as damage:
+            hint = "Images go in as paths, bytes, Pillow images or what files.upload() returned."
+            raise UnknownInputError(f"{place}: {damage}", hint=hint) from damage
+        if is_link(inputs[name]) and inputs[name][0] not in nodes:
+            raise UnknownInputError(
+                f"{place}: the link {inputs[name]!r} leads to no node",
+                candidates=nearest(inputs[name][0], list(nodes)),
+                hint='A list of a text and a number that is no link goes in as {"__value__": [...]}.',
+            )
+    return node.replace(inputs)
+
+
+def _at(
+    nodes: Mapping[str, Node], splits: list[tuple[str, str]], accepts: Accepts, key: Any
+) -> tuple[str, str]:
+    """Return the one (id, input) among the ways to read a key."""
+    found: dict[str, str] = {}
+    for name, field in splits:
+        for keys in matches(nodes, name):
+            taking = [node for node in keys if field and accepts(node, field)]
+            for node in taking:
+                found.setdefault(node, field)
+            if taking:
+                break
+    if len(found) == 1:
+        return next(iter(found.items()))
+    if found:
+        raise _several(nodes, str(key), list(found))
+    raise _nothing(nodes, splits, key)
+
+
+def _several(nodes: Mapping[str, Node], wanted: str, found: list[str]) -> UnknownInputError:
+    candidates = [str(nodes[node].info(node)) for node in found]
+    return UnknownInputError(
+        f"{wanted!r} means more than one node: {', '.join(candidates)}",
+        candidates=candidates,
+        hint=_TUPLE_HINT,
+    )
+
+
+def _nothing(nodes: Mapping[str, Node], splits: list[tuple[str, str]], key: Any) -> UnknownInputError:
+    """Return the error for a key that means nothing: the input when its node exists, else the node."""
+    for name, field in reversed(splits):
+        for found in matches(nodes, name):
+            return _unknown_input(nodes, found, field)
+    if not splits:
+        hint = "A key is 'node.input', for example '3.seed'."
+        return UnknownInputError(f"the key {key!r} names no input", hint=hint)
+    return unknown_node(nodes, splits[0][0])
+
+
+def _unknown_input(nodes: Mapping[str, Node], found: list[str], field: str) -> UnknownInputError:
+    names = list(dict.fromkeys(name for node in found for name in nodes[node].inputs))
+    close = nearest(field, names) or tuple(names)
+    listed = ", ".join(map(repr, close)) or "none"
+    return UnknownInputError(
+        f"node {' and '.join(str(nodes[node].info(node)) for node in found)} has no input {field!r}; "
+        f"{'nearest' if close != tuple(names) else 'it has'}: {listed}",
+        candidates=close,
+        hint="An input that the file lacks needs catalog=... or add=True.",
+    )
+
+
+def unknown_node(nodes: Mapping[str, Node], wanted: str) -> UnknownInputError:
+    """Return the error for a name that no node has, with the nearest ones."""
+    names = [*nodes]
+    for node in nodes.values():
+        names += [node.title, node.class_type]
+    close = nearest(wanted, [name for name in names if name])
+    if close:
+        message = f"no node has the id, title or class {wanted!r}; nearest: {', '.join(map(repr, close))}"
+    else:
+        every = [str(node.info(key)) for key, node in nodes.items()]
+        listed = ", ".join(every[:8]) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
+        message = f"no node has the id, title or class {wanted!r}; there are {listed or 'no nodes'}"
+    return UnknownInputError(message, candidates=close)

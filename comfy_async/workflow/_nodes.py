@@ -1,0 +1,148 @@
+"""One node of an API graph, shared between all the variants that do not change it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from ..errors import WorkflowError, WorkflowFormatError
+from ..types import NodeInfo
+from ._values import DamageError, is_handle, is_link, is_pending, plain, tidy
+
+__all__ = ["Node", "parse_nodes"]
+
+_NOT_NODES = frozenset({"version", "extra", "extra_data", "client_id", "prompt_id", "workflow"})
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+_EXPORT = "Export it with 'Workflow > Export (API)', or pass the editor's own file."
+
+
+class Node:
+    """One node; never changed once made. `inputs` hold plain JSON and files to upload."""
+
+    def __init__(self, class_type: str, inputs: dict[str, Any], meta: dict[str, Any] | None = None) -> None:
+        """Keep the parts; the caller gives its dicts away."""
+        self.class_type = class_type
+        self.inputs = inputs
+        self.meta = meta
+
+    @property
+    def title(self) -> str:
+        """The title in the editor, "" when the file does not say."""
+        title = self.meta.get("title") if self.meta else None
+        return title if isinstance(title, str) else ""
+
+    @cached_property
+    def pending(self) -> tuple[str, ...]:
+        """The inputs whose values must be uploaded first."""
+        return tuple(name for name, value in self.inputs.items() if is_pending(value))
+
+    @cached_property
+    def encoded(self) -> str:
+        """The node as compact JSON: made once, however many variants share the node."""
+        return _ENCODER.encode(self.plain())
+
+    def info(self, node: str) -> NodeInfo:
+        """Return what people call the node."""
+        return NodeInfo(node, self.title, self.class_type)
+
+    def links(self) -> list[tuple[str, str, int]]:
+        """Return the inputs that are links: (input, source, slot)."""
+        return [(name, value[0], value[1]) for name, value in self.inputs.items() if is_link(value)]
+
+    def replace(self, inputs: dict[str, Any]) -> Node:
+        """Return the same node with other inputs."""
+        return Node(self.class_type, inputs, self.meta)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the node as a dict of its own, as the API format has it."""
+        node: dict[str, Any] = {
+            "inputs": {name: plain(value) for name, value in self.inputs.items()},
+            "class_type": self.class_type,
+        }
+        if self.meta is not None:
+            node["_meta"] = plain(self.meta)
+        return node
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by value."""
+        if self is other:
+            return True
+        if not isinstance(other, Node):
+            return NotImplemented
+        return (self.class_type, self.inputs, self.meta) == (other.class_type, other.inputs, other.meta)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the parts without what was derived from them."""
+        return Node, (self.class_type, self.inputs, self.meta)
+
+
+def parse_nodes(data: Mapping[Any, Any], *, name: str = "") -> dict[str, Node]:
+    """Read an API graph.
+
+    Raises:
+        WorkflowFormatError: It is none, or damaged; `place` is `id.field`.
+    """
+    where = f"{name}: " if name else ""
+    nodes: dict[str, Node] = {}
+    for key, raw in data.items():
+        node = str(key)
+        if isinstance(raw, Mapping) and "class_type" in raw:
+            nodes[node] = _parse_node(node, raw, where=where)
+        elif not _is_note(node, raw):
+            raise WorkflowFormatError(
+                f"{where}node {node!r} has no class_type", place=f"{node}.class_type", hint=_EXPORT
+            )
+    if not nodes:
+        raise WorkflowFormatError(f"{where}there are no nodes in it", place=name, hint=_EXPORT)
+    return nodes
+
+
+def _is_note(key: str, raw: Any) -> bool:
+    """Tell whether a top-level entry is no node but a remark that tools leave beside them."""
+    if isinstance(raw, Mapping) and "inputs" in raw:
+        return False
+    return key.startswith("_") or key in _NOT_NODES
+
+
+def _parse_node(node: str, raw: Mapping[str, Any], *, where: str) -> Node:
+    class_type, inputs, meta = raw["class_type"], raw.get("inputs"), raw.get("_meta")
+    if not isinstance(class_type, str) or not class_type:
+        raise WorkflowFormatError(
+            f"{where}node {node!r} has the class_type {class_type!r}, not a name",
+            place=f"{node}.class_type",
+            hint="The editor exports this for nodes that are not installed.",
+        )
+    if not isinstance(inputs, Mapping):
+        found = "no inputs" if inputs is None else f"inputs of type {type(inputs).__name__}"
+        raise WorkflowFormatError(f"{where}node {node!r} has {found}", place=f"{node}.inputs")
+    return Node(
+        class_type,
+        {str(key): _value(value, f"{node}.inputs.{key}", where=where) for key, value in inputs.items()},
+        _value(meta, f"{node}._meta", where=where) if isinstance(meta, Mapping) else None,
+    )
+
+
+def _value(value: Any, place: str, *, where: str) -> Any:
+    if is_handle(value) or is_pending(value):
+        return value
+    try:
+        return tidy(value)
+    except DamageError as damage:
+        raise WorkflowFormatError(f"{where}{place}: {damage}", place=place) from damage
+
+
+def still_pending(nodes: Mapping[str, Node]) -> WorkflowError | None:
+    """Return the error that names the files to upload, None when there are none."""
+    places = [f"{node.info(key)}, input {name!r}" for key, node in nodes.items() for name in node.pending]
+    if not places:
+        return None
+    return WorkflowError(
+        f"files wait to be uploaded: {'; '.join(places)}",
+        hint="submit() uploads them; comfy.files.upload() gives what can stand there.",
+    )
