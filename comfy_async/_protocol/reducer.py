@@ -48,6 +48,7 @@ class JobState:
         "_finished_count",
         "_has_progress_state",
         "_intact",
+        "_is_over",
         "_pending_end",
         "_unsure",
         "cached",
@@ -86,6 +87,7 @@ class JobState:
         self.gap = False
         self._unsure = False
         self._intact: set[str] = set()
+        self._is_over = False
         self._pending_end: BaseEvent | None = None
         self._has_progress_state = False
         self._finished_count = 0
@@ -97,8 +99,8 @@ class JobState:
 
     @property
     def wants_history(self) -> bool:
-        """True when the end was heard after a gap: the history has what was missed."""
-        return self._pending_end is not None and self.terminal is None
+        """True when the run is over and only the history knows what was missed."""
+        return self._is_over and self.terminal is None
 
     @property
     def running_node(self) -> str | None:
@@ -135,7 +137,7 @@ class JobState:
         return [event] if handler is None else handler(self, event)
 
     def finish_without_history(self) -> list[BaseEvent]:
-        """Accept the end that was heard, although the history never told the rest."""
+        """Accept the end that was heard, although the history never told the rest; [] without one."""
         event, self._pending_end = self._pending_end, None
         return [] if event is None else self._end(event)
 
@@ -241,14 +243,13 @@ class JobState:
     def _completed(self, event: BaseEvent) -> list[BaseEvent]:
         if self.gap and event.raw is not None:
             self._pending_end = event
+            self._is_over = True
             return []
         return self._end(event)
 
     def _over(self, event: BaseEvent) -> list[BaseEvent]:
         """`executing` null without an end before it: old servers, or a gap; the history knows."""
-        self._pending_end = self._pending_end or Completed(
-            event.raw, None, self.prompt_id, received_at=event.received_at
-        )
+        self._is_over = True
         return []
 
     def _end(self, event: BaseEvent) -> list[BaseEvent]:

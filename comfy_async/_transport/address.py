@@ -1,0 +1,110 @@
+"""Where the server is: one base URL, from which all others follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import urllib.request
+from typing import Final
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from .auth import Auth
+
+__all__ = ["CLOUD_URL", "Address", "default_base_url"]
+
+CLOUD_URL: Final = "https://cloud.comfy.org"
+_LOCAL_URL: Final = "http://127.0.0.1:8188"
+
+
+def default_base_url() -> str:
+    """Return COMFY_LOCAL_URL, else COMFY_BASE_URL, else ComfyUI's own default."""
+    for name in ("COMFY_LOCAL_URL", "COMFY_BASE_URL"):
+        value = os.environ.get(name, "").strip()
+        if value:
+            return value
+    return _LOCAL_URL
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """A server's address without credentials, and the credentials that stood in it.
+
+    Attributes:
+        base: Scheme, host, port and path prefix, without a trailing slash.
+        auth: What the URL held as `user:password@` or as `?token=`.
+    """
+
+    base: str
+    auth: Auth = dataclasses.field(default_factory=Auth, repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Read a base URL; `host:port` alone means http, and 0.0.0.0 means this machine.
+
+        Raises:
+            ValueError: It is no http or https URL with a host.
+        """
+        text = url.strip()
+        if "://" not in text:
+            text = f"http://{text}"
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise ValueError("the server's URL has a host or port that cannot be read") from None
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        if scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(
+                f"the server's URL must be http(s)://host:port, not one of scheme {parts.scheme!r}"
+            )
+        # A server that listens on every address is reached on loopback, as comfy-cli does.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)
+        host = f"[{host}]" if ":" in host else host
+        where = host if port is None else f"{host}:{port}"
+        auth = Auth()
+        if parts.username is not None:
+            auth += Auth.basic(unquote(parts.username), unquote(parts.password or ""))
+        auth += Auth(query=dict(parse_qsl(parts.query)))
+        return cls(f"{scheme}://{where}{parts.path.rstrip('/')}", auth)
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: where credentials may go."""
+        return origin_of(self.base)
+
+    @property
+    def is_loopback(self) -> bool:
+        """True for this machine."""
+        return self.origin[1] in {"127.0.0.1", "localhost", "::1"}
+
+    @property
+    def is_cloud(self) -> bool:
+        """True for Comfy Cloud."""
+        return self.origin[1] == "cloud.comfy.org"
+
+    def environment_proxy(self) -> str | None:
+        """Return the proxy that the environment names for this address.
+
+        One answer for HTTP and WebSocket alike; this machine is never reached through one.
+        """
+        scheme, host, _ = self.origin
+        if self.is_loopback or urllib.request.proxy_bypass(host):
+            return None
+        proxies = urllib.request.getproxies()
+        return proxies.get(scheme) or proxies.get("all")
+
+    def http(self, path: str) -> str:
+        """Return the URL of a route."""
+        return f"{self.base}{path}"
+
+    def websocket(self, path: str, **query: str) -> str:
+        """Return the socket's URL: wss follows https."""
+        base = f"ws{self.base.removeprefix('http')}"
+        return f"{base}{path}?{urlencode(query)}" if query else f"{base}{path}"
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of a URL, with the scheme's own port filled in."""
+    parts = urlsplit(url)
+    default = 443 if parts.scheme in {"https", "wss"} else 80
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or default

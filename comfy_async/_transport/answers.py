@@ -1,0 +1,178 @@
+"""The server's answers: bodies read, error statuses turned into the library's errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import email.utils
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from .._json import parse_json
+from ..errors import (
+    AuthError,
+    ComfyError,
+    InsufficientCreditsError,
+    NotComfyUIError,
+    NotFoundError,
+    RateLimitError,
+    ResponseError,
+    UploadTooLargeError,
+)
+
+__all__ = ["Answer", "error_of", "retry_after"]
+
+_EXCERPT = 500
+
+# The 429s and 402s of Comfy Cloud that no retry helps (PROTOCOL 4).
+_BILLING = frozenset(
+    {
+        "PAYMENT_REQUIRED",
+        "FREE_TIER_UNAVAILABLE",
+        "FREE_TIER_EXHAUSTED",
+        "FREE_TIER_NOT_ALLOWED",
+        "CLOUD_SUBSCRIPTION_REQUIRED",
+        "PARTNER_NODE_PAYMENT_REQUIRED",
+        "MODEL_PAYMENT_REQUIRED",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer, its body read.
+
+    Attributes:
+        headers: By lower-case name.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    method: str
+    path: str
+    server: str
+
+    @property
+    def content_type(self) -> str:
+        """The MIME type without its parameters, "" when the server names none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the decoded body.
+
+        Raises:
+            NotComfyUIError: It is no JSON: a proxy's page, or another server.
+        """
+        try:
+            return parse_json(self.body)
+        except ValueError:
+            raise self.not_comfyui("the answer is no JSON") from None
+
+    def json_object(self) -> dict[str, Any]:
+        """Return the decoded body, which must be an object.
+
+        Raises:
+            NotComfyUIError: It is not.
+        """
+        value = self.json()
+        if not isinstance(value, dict):
+            raise self.not_comfyui("the answer is no JSON object")
+        return value
+
+    def not_comfyui(self, why: str) -> NotComfyUIError:
+        """Return the error for an answer that no ComfyUI gives."""
+        kind = self.content_type or "no content type"
+        return NotComfyUIError(
+            f"{self.method} {self.path} at {self.server}: {why} (status {self.status}, {kind})",
+            hint="Check the address: a proxy or another program may answer there.",
+            server=self.server,
+        )
+
+
+def error_of(answer: Answer) -> ComfyError:
+    """Return the error that an answer of status 400 or more stands for."""
+    code, message = _words(answer)
+    fields: dict[str, Any] = {
+        "status": answer.status,
+        "method": answer.method,
+        "path": answer.path,
+        "code": code,
+        "body": answer.text[:_EXCERPT],
+        "server": answer.server,
+    }
+    said = f": {message}" if message else ""
+    text = f"{answer.method} {answer.path} answered {answer.status}{said}"
+    match answer.status:
+        case 401 | 403:
+            return AuthError(text, hint=_auth_hint(answer), **fields)
+        case 404:
+            return NotFoundError(text, **fields)
+        case 402:
+            return InsufficientCreditsError(text, hint="Add credits or a plan to the account.", **fields)
+        case 413:
+            return _too_large(answer, text, fields)
+        case 429 if code in _BILLING:
+            return InsufficientCreditsError(text, hint="Add credits or a plan to the account.", **fields)
+        case 429:
+            return RateLimitError(text, retry_after=retry_after(answer.headers), **fields)
+    if answer.content_type == "text/html":
+        fields["hint"] = "An HTML page is no answer of ComfyUI: a proxy before it is speaking."
+    return ResponseError(text, **fields)
+
+
+def retry_after(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
+    """Return the seconds that `Retry-After` asks for: it is a number or an HTTP date."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = moment.timestamp() - (time.time() if now is None else now)
+    return max(0.0, seconds) if seconds < float("inf") else None
+
+
+def _words(answer: Answer) -> tuple[str, str]:
+    """Return the server's code and message out of the four shapes that error bodies have."""
+    if answer.content_type == "text/html":
+        return "", "an HTML page"
+    try:
+        body = parse_json(answer.body)
+    except ValueError:
+        return "", " ".join(answer.text[:_EXCERPT].split())
+    if not isinstance(body, dict):
+        return "", ""
+    error = body.get("error", body)
+    if isinstance(error, str):
+        return "", error
+    if not isinstance(error, dict):
+        return "", ""
+    code = str(error.get("type") or error.get("code") or "")
+    return code, str(error.get("message") or "")
+
+
+def _auth_hint(answer: Answer) -> str:
+    """Say what may be wrong with the credentials."""
+    if answer.status == 401:
+        return "Give the session `api_key=` or `auth=`; if it has one, it is wrong or outdated."
+    return "The credentials do not allow this, or the server refuses this Host or Origin."
+
+
+def _too_large(answer: Answer, text: str, fields: dict[str, Any]) -> UploadTooLargeError:
+    """Tell ComfyUI's own limit from that of a proxy: aiohttp answers in plain text."""
+    by_proxy = answer.content_type == "text/html" or "nginx" in answer.headers.get("server", "").lower()
+    if by_proxy:
+        hint = "A proxy before ComfyUI refused it: raise its limit (nginx: client_max_body_size)."
+    else:
+        hint = "Start ComfyUI with a larger --max-upload-size (megabytes)."
+    return UploadTooLargeError(text, hint=hint, **fields)

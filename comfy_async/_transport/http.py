@@ -1,0 +1,370 @@
+"""HTTP by httpx, and nothing of httpx beyond this module: its errors become ours here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+import httpx
+
+from .._json import parse_json
+from ..errors import (
+    ComfyError,
+    ConnectError,
+    NotComfyUIError,
+    RequestTimeoutError,
+    TransportError,
+)
+from .address import Address, origin_of
+from .answers import Answer, error_of
+from .auth import Auth
+
+__all__ = ["HttpClient", "Stream"]
+
+USER_AGENT: Final = "comfy-async"
+_LARGE_BODY: Final = 512 * 1024
+_MAX_REDIRECTS: Final = 5
+
+
+class _Credentials(httpx.AsyncBaseTransport):
+    """Adds the credentials below httpx's client: to our own origin only, and past its log.
+
+    httpx logs whole URLs at INFO and keeps custom headers on redirects to other hosts. Here
+    neither can happen, since the client itself never sees a credential.
+    """
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, auth: Auth, origin: tuple[str, str, int]) -> None:
+        self._inner = inner
+        self._auth = auth
+        self._origin = origin
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, with the credentials when it goes home."""
+        if origin_of(str(request.url)) == self._origin:
+            request = httpx.Request(
+                request.method,
+                request.url.copy_merge_params(self._auth.params) if self._auth.params else request.url,
+                headers=[*request.headers.raw, *_encoded(self._auth.headers)],
+                stream=request.stream,
+                extensions=request.extensions,
+            )
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as httpx keeps them."""
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+class Stream:
+    """An answer whose body is still to come."""
+
+    def __init__(self, response: httpx.Response, answer: Answer) -> None:
+        """Wrap an open response."""
+        self._response = response
+        self.answer = answer
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes.
+
+        Raises:
+            TransportError: The connection broke before the body was whole.
+        """
+        with _translated(self.answer.method, self.answer.path, self.answer.server):
+            async for chunk in self._response.aiter_bytes():
+                yield chunk
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How requests are made; durations in seconds, sizes in bytes."""
+
+    request_seconds: float = 30.0
+    connect_seconds: float = 10.0
+    max_body: int = 1 << 30
+    max_connections: int = 32
+
+
+class HttpClient:
+    """One HTTP client with one address, one set of credentials and one cookie jar."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        auth: Auth,
+        headers: Mapping[str, str] | None = None,
+        verify: bool | str | ssl.SSLContext = True,
+        trust_env: bool = True,
+        proxy: str | None = None,
+        options: HttpOptions | None = None,
+        transport: Any = None,
+    ) -> None:
+        """Prepare the client; nothing is opened yet. `transport` is an injected httpx transport."""
+        self.address = address
+        # Custom headers may hold keys (`X-Whatever-Token`): they stay at home like credentials.
+        self.auth = Auth(headers) + auth if headers else auth
+        self.prefix = ""
+        self.options = options or HttpOptions()
+        self.ssl_context = _ssl_context(verify)
+        self.proxy = proxy or (address.environment_proxy() if trust_env else None)
+        self._client = self._make_client(transport)
+
+    def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+        """Build the client over one transport that keeps the credentials."""
+        inner = transport or httpx.AsyncHTTPTransport(
+            verify=self.ssl_context,
+            trust_env=False,
+            proxy=self.proxy,
+            limits=httpx.Limits(
+                max_connections=self.options.max_connections,
+                max_keepalive_connections=self.options.max_connections,
+                keepalive_expiry=30.0,
+            ),
+        )
+        return httpx.AsyncClient(
+            headers={"User-Agent": USER_AGENT},
+            trust_env=False,
+            timeout=httpx.Timeout(
+                self.options.request_seconds, connect=self.options.connect_seconds, pool=None
+            ),
+            transport=_Credentials(inner, self.auth, self.address.origin),
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    @property
+    def cookies(self) -> str:
+        """The cookies for our own host as one header value, "" when there are none."""
+        request = httpx.Request("GET", self.address.http("/"))
+        self._client.cookies.set_cookie_header(request)
+        return str(request.headers.get("cookie", ""))
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | None = None,
+        files: Any = None,
+        data: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+        expect: Sequence[int] = (),
+        root: bool = False,
+    ) -> Answer:
+        """Send a request and read the whole answer.
+
+        Args:
+            method: GET, POST and so on.
+            path: The route, for example `/prompt`; the `/api` prefix is added when there is one.
+            params: The query.
+            json: A body to encode as JSON.
+            content: A body as bytes.
+            files: A multipart body, as httpx takes it.
+            data: The form fields of a multipart body.
+            headers: Further headers.
+            seconds: The limit for the whole exchange, None for the session's.
+            expect: Error statuses to return instead of raising.
+            root: True for routes that live outside `/api`.
+
+        Raises:
+            ConnectError: Nobody answers.
+            RequestTimeoutError: It took too long.
+            TransportError: The connection broke.
+            ResponseError: An error status that is not expected, by kind.
+        """
+        request = self._client.build_request(
+            method,
+            self.address.http(path if root else f"{self.prefix}{path}"),
+            params=params,
+            json=json,
+            content=content,
+            files=files,
+            data=data,
+            headers=headers,
+        )
+        limit = self.options.request_seconds if seconds is None else seconds
+        answer = await self._exchange(request, path, limit)
+        if answer.status == 401 and self.auth.renews and await self.auth.renew():
+            answer = await self._exchange(request, path, limit)
+        if answer.status >= 400 and answer.status not in expect:
+            raise error_of(answer)
+        if 300 <= answer.status < 400:
+            raise answer.not_comfyui("the answer leads elsewhere")
+        return answer
+
+    async def get_json(self, path: str, **options: Any) -> Any:
+        """GET a route and return its decoded body; large ones are decoded in a thread.
+
+        Raises:
+            NotComfyUIError: The body is no JSON.
+            ComfyError: As `request`.
+        """
+        answer = await self.request("GET", path, **options)
+        if len(answer.body) < _LARGE_BODY:
+            return answer.json()
+        try:
+            return await asyncio.to_thread(parse_json, answer.body)
+        except ValueError:
+            raise answer.not_comfyui("the answer is no JSON") from None
+
+    async def _exchange(self, request: httpx.Request, path: str, seconds: float) -> Answer:
+        """Send one request, follow redirects at home, and read the body up to the limit."""
+        if self.auth.renews and self.auth.is_empty:
+            await self.auth.renew()
+        server = self.address.base
+        with _translated(request.method, path, server, seconds):
+            async with asyncio.timeout(seconds):
+                response = await self._send(request)
+                try:
+                    body = await self._read(response, path)
+                finally:
+                    await response.aclose()
+        return _answer(response, request.method, path, server, body)
+
+    async def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send, following redirects of GET to our own origin only."""
+        for _ in range(_MAX_REDIRECTS):
+            response = await self._client.send(request, stream=True)
+            target = response.next_request
+            if request.method != "GET" or target is None or not self._is_home(target):
+                return response
+            await response.aclose()
+            request = target
+        return response
+
+    def _is_home(self, request: httpx.Request) -> bool:
+        """True when the request goes to our own origin."""
+        return origin_of(str(request.url)) == self.address.origin
+
+    async def _read(self, response: httpx.Response, path: str) -> bytes:
+        """Read a body that may not be endless."""
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > self.options.max_body:
+                raise TransportError(
+                    f"the answer to {path} is larger than {self.options.max_body} bytes",
+                    hint="Raise `Settings.max_body` if that is what you want.",
+                    server=self.address.base,
+                    retryable=False,
+                )
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        expect: Sequence[int] = (),
+    ) -> AsyncIterator[Stream]:
+        """GET a route and hand out its body as it comes.
+
+        A redirect to another host (Comfy Cloud's signed URLs) is followed without credentials.
+
+        Raises:
+            ComfyError: As `request`; no limit holds for the whole, only for each read.
+        """
+        request = self._client.build_request(
+            "GET", self.address.http(f"{self.prefix}{path}"), params=params, headers=headers
+        )
+        if self.auth.renews and self.auth.is_empty:
+            await self.auth.renew()
+        with _translated("GET", path, self.address.base):
+            response = await self._follow(request)
+        try:
+            if response.status_code >= 400 and response.status_code not in expect:
+                with _translated("GET", path, self.address.base):
+                    body = await self._read(response, path)
+                raise error_of(_answer(response, "GET", path, self.address.base, body))
+            yield Stream(response, _answer(response, "GET", path, self.address.base, b""))
+        finally:
+            await response.aclose()
+
+    async def _follow(self, request: httpx.Request) -> httpx.Response:
+        """Follow redirects anywhere; the credentials stay at home (see _Credentials)."""
+        for _ in range(_MAX_REDIRECTS):
+            response = await self._client.send(request, stream=True)
+            target = response.next_request
+            if target is None:
+                return response
+            await response.aclose()
+            if target.url.scheme not in {"http", "https"}:
+                break
+            if not self._is_home(target):
+                target.headers.pop("cookie", None)
+            request = target
+        raise TransportError(f"{request.url.path} redirects too often", retryable=False)
+
+
+def _answer(response: httpx.Response, method: str, path: str, server: str, body: bytes) -> Answer:
+    """Return a response without anything of httpx in it."""
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, headers, body, method, path, server)
+
+
+@contextlib.contextmanager
+def _translated(method: str, path: str, server: str, seconds: float | None = None) -> Any:
+    """Turn what httpx raises into the library's errors; no URL with a query gets into them."""
+    what = f"{method} {path}"
+    try:
+        yield
+    except ComfyError:
+        raise
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise connect_error(server, error) from error
+    except (httpx.TimeoutException, TimeoutError) as error:
+        limit = f" within {seconds:g} s" if seconds else " in time"
+        raise RequestTimeoutError(
+            f"{what} at {server} was not answered{limit}",
+            hint="The server may be busy: raise `Settings.request_seconds`, or try again.",
+            server=server,
+        ) from error
+    except (httpx.TransportError, httpx.StreamError) as error:
+        name = type(error).__name__
+        raise TransportError(f"{what} at {server}: the connection broke ({name})", server=server) from error
+    except httpx.InvalidURL as error:
+        raise NotComfyUIError(f"{server} is no URL that can be asked", server=server) from error
+
+
+def connect_error(server: str, error: Exception) -> ConnectError:
+    """Return the error for an address where nobody answers, and how to start a server there."""
+    reason = str(error) or type(error).__name__
+    address = Address.parse(server)
+    if "CERTIFICATE" in reason.upper() or "SSL" in reason.upper():
+        hint = "For a private CA pass `verify=` a CA file or an SSLContext."
+    elif address.is_loopback:
+        port = address.origin[2]
+        hint = (
+            f"Start ComfyUI (`python main.py --port {port}`), or a stand-in for tests "
+            f"(`comfy-async fake-server --port {port}`), or pass the URL where it runs."
+        )
+    else:
+        hint = "Check the address and whether ComfyUI listens there (`--listen`)."
+    return ConnectError(f"no server answers at {server}: {reason}", hint=hint, server=server)
+
+
+def _ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
+    """Return what httpx and websockets both take: one context for both."""
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if isinstance(verify, str):
+        return ssl.create_default_context(cafile=verify)
+    return verify

@@ -1,0 +1,174 @@
+"""The WebSocket by websockets, and nothing of websockets beyond this module."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from ..errors import ConnectError, HandshakeError
+from .http import USER_AGENT, connect_error
+
+__all__ = ["Socket", "SocketClosedError"]
+
+# ComfyUI answers pings, but a server whose Python holds the GIL while a model loads can miss one
+# for a minute (PITFALLS P10). The session's own watch is faster than this and knows more.
+_PING_INTERVAL_S: Final = 30.0
+_PING_TIMEOUT_S: Final = 180.0
+_CLOSE_TIMEOUT_S: Final = 2.0
+
+_CLOSE_REASONS: Final = {
+    1000: "the server closed the socket",
+    1001: "the server went away",
+    1006: "the connection broke",
+    1009: "a message was larger than this side takes (1009): raise `Settings.max_frame`",
+    1011: "no sign of life (1011)",
+    1012: "the server restarts",
+}
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """Keeps websockets from logging handshakes, which hold keys and tokens, at DEBUG."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802
+        """Let only warnings and errors pass."""
+        return level >= logging.WARNING and self.logger.isEnabledFor(level)
+
+
+_LOGGER: Final = _QuietLogger(logging.getLogger("comfy_async.socket"), {})
+
+
+class SocketClosedError(Exception):
+    """The socket is closed; `str()` says why in a few words. Never leaves the library."""
+
+
+class _Connect(connect):
+    """A connect that follows no redirect: the credentials would travel along."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Take every redirect for the refusal that it is."""
+        return exc
+
+
+class Socket:
+    """One WebSocket connection: receives bytes, sends text."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        """Wrap an open connection."""
+        self._connection = connection
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        server: str,
+        headers: Mapping[str, str],
+        ssl_context: ssl.SSLContext | bool,
+        proxy: str | bool | None,
+        connect_seconds: float,
+        max_size: int | None,
+    ) -> Socket:
+        """Dial; `url` may hold a token, `server` is what errors name.
+
+        Raises:
+            HandshakeError: The server refused the upgrade, or speaks no WebSocket.
+            ConnectError: Nobody answers.
+        """
+        options: dict[str, Any] = {"proxy": proxy if proxy is not False else None}
+        if url.startswith("wss:"):
+            options["ssl"] = _context(ssl_context)
+        try:
+            connection = await _Connect(
+                url,
+                additional_headers=dict(headers),
+                user_agent_header=USER_AGENT,
+                # The server would compress every frame on its one publish loop.
+                compression=None,
+                open_timeout=connect_seconds,
+                ping_interval=_PING_INTERVAL_S,
+                ping_timeout=_PING_TIMEOUT_S,
+                close_timeout=_CLOSE_TIMEOUT_S,
+                max_size=max_size,
+                # The reader always drains; a bound here would stall the server for everybody.
+                max_queue=None,
+                logger=_LOGGER,
+                **options,
+            )
+        except InvalidStatus as error:
+            status = error.response.status_code
+            raise HandshakeError(
+                f"{server} refused the WebSocket with status {status}", status=status, server=server
+            ) from None
+        except TimeoutError as error:
+            raise ConnectError(
+                f"{server} did not open the WebSocket within {connect_seconds:g} s", server=server
+            ) from error
+        except WebSocketException as error:
+            raise HandshakeError(
+                f"{server} did not open the WebSocket: {type(error).__name__}", server=server
+            ) from None
+        except OSError as error:
+            raise connect_error(server, error) from error
+        return cls(connection)
+
+    async def receive(self) -> bytes:
+        """Return the next frame's bytes, text and binary alike: a binary frame begins with a NUL.
+
+        Undecoded, since `recv()` closes the connection on invalid UTF-8.
+
+        Raises:
+            SocketClosedError: The connection is closed.
+        """
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as error:
+            raise SocketClosedError(_reason(error)) from None
+
+    async def send(self, text: str) -> None:
+        """Send a text frame.
+
+        Raises:
+            SocketClosedError: The connection is closed.
+        """
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed as error:
+            raise SocketClosedError(_reason(error)) from None
+
+    async def close(self) -> None:
+        """Close and wait for the end, bounded: a half-open peer never answers."""
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S * 1.5):
+                await self._connection.close()
+        except TimeoutError:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self._connection.transport.abort()
+
+
+def _context(context: ssl.SSLContext | bool) -> ssl.SSLContext:
+    """Return an SSL context for the same trust that HTTP has."""
+    if isinstance(context, ssl.SSLContext):
+        return context
+    made = ssl.create_default_context()
+    if not context:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def _reason(error: ConnectionClosed) -> str:
+    """Say why the connection is closed."""
+    close = error.rcvd or error.sent
+    code = close.code if close is not None else 1006
+    text = _CLOSE_REASONS.get(code, f"closed with code {code}")
+    said = error.rcvd.reason if error.rcvd is not None else ""
+    return f"{text}: {said[:120]}" if said else text
