@@ -1,0 +1,109 @@
+"""Bounded reading of files that nobody vouches for."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+__all__ = ["MAX_TEXT", "MediaDamageError", "Reader", "Texts", "as_text", "inflate"]
+
+MAX_TEXT = 64 * 2**20
+"""Bytes of one metadata text: a workflow of ten thousand nodes has ten megabytes."""
+
+MAX_PARTS = 200_000
+"""Chunks, boxes or pages that are looked at before a file is given up."""
+
+Texts = Iterator[tuple[str, str]]
+"""What a file carries: keys and texts, in the order in which they stand there."""
+
+
+class MediaDamageError(ValueError):
+    """A file does not hold what its own lengths promise.
+
+    Attributes:
+        offset: The byte at which it was noticed.
+    """
+
+    def __init__(self, message: str, *, offset: int) -> None:
+        """Keep the place."""
+        super().__init__(message)
+        self.offset = offset
+
+
+class Reader:
+    """A seekable file that is read in bounded steps and never past its end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Measure the file and go to its beginning."""
+        self._file = file
+        self.size = file.seek(0, os.SEEK_END)
+        self._parts = 0
+        file.seek(0)
+
+    @property
+    def offset(self) -> int:
+        """Where the next read begins."""
+        return self._file.tell()
+
+    def seek(self, offset: int) -> None:
+        """Go to a byte, which counts as one part.
+
+        Raises:
+            MediaDamageError: It lies outside the file, or there were too many parts.
+        """
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise MediaDamageError(f"it has more than {MAX_PARTS} parts", offset=self.offset)
+        if not 0 <= offset <= self.size:
+            raise MediaDamageError("it is cut off", offset=min(max(offset, 0), self.size))
+        self._file.seek(offset)
+
+    def read(self, count: int) -> bytes:
+        """Read exactly so many bytes.
+
+        Raises:
+            MediaDamageError: There are fewer, or more are asked for than a text may have.
+        """
+        start = self.offset
+        if count > self.size - start:
+            raise MediaDamageError("it is cut off", offset=self.size)
+        if not 0 <= count <= MAX_TEXT:
+            raise MediaDamageError(f"a part of {count} bytes is too large", offset=start)
+        data = self._file.read(count)
+        if len(data) != count:
+            raise MediaDamageError("it is cut off", offset=start + len(data))
+        return data
+
+    def number(self, count: int, *, little: bool = False) -> int:
+        """Read an unsigned integer of so many bytes.
+
+        Raises:
+            MediaDamageError: The file ends first.
+        """
+        return int.from_bytes(self.read(count), "little" if little else "big")
+
+
+def inflate(data: bytes, *, offset: int) -> bytes:
+    """Unpack zlib data, up to the largest text.
+
+    Raises:
+        MediaDamageError: It is damaged or grows too large.
+    """
+    unpacker = zlib.decompressobj()
+    try:
+        plain = unpacker.decompress(data, MAX_TEXT)
+    except zlib.error as error:
+        raise MediaDamageError(f"a compressed text is damaged ({error})", offset=offset) from error
+    if unpacker.unconsumed_tail or not unpacker.eof:
+        raise MediaDamageError("a compressed text is cut off or too large", offset=offset)
+    return plain
+
+
+def as_text(data: bytes) -> str:
+    """Decode a text as UTF-8, else as Latin-1, which takes everything."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
