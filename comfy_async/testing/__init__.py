@@ -1,1 +1,51 @@
-"""."""
+"""A ComfyUI to test against: `FakeComfy` speaks its protocol over real sockets.
+
+It needs aiohttp and Pillow: `pip install 'comfy-async[testing]'`.
+
+Example:
+    >>> from comfy_async.testing import FakeComfy
+    >>> async with FakeComfy() as fake, fake.session() as comfy:
+    ...     result = await comfy.run(workflow)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._books import Books, RunEnd, RunRecord, Upload
+    from ._gates import Gate
+    from ._server import FakeComfy
+
+__all__ = ["Books", "FakeComfy", "Gate", "RunEnd", "RunRecord", "Upload"]
+
+_HOMES = {
+    "Books": "_books",
+    "FakeComfy": "_server",
+    "Gate": "_gates",
+    "RunEnd": "_books",
+    "RunRecord": "_books",
+    "Upload": "_books",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name when it is first asked for, so that importing this package costs nothing.
+
+    Raises:
+        AttributeError: There is no such name.
+        ImportError: aiohttp or Pillow is missing.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f".{_HOMES[name]}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("aiohttp", "PIL"):
+            raise
+        raise ImportError(
+            f"FakeComfy needs {error.name}: pip install 'comfy-async[testing]'", name=error.name
+        ) from error
+    value = globals()[name] = getattr(module, name)
+    return value

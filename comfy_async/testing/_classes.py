@@ -1,0 +1,71 @@
+"""Every node class of the server: the built-in ones and those that a test scripts."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ._capabilities import Capabilities
+from ._context import NodeFunction
+from ._folders import Folders
+from ._nodes import NODES
+from ._specs import SPECS, NodeSpec
+from ._validate import CustomCheck, Rules
+
+__all__ = ["NodeClasses"]
+
+
+@dataclasses.dataclass(slots=True)
+class NodeClasses:
+    """The classes by name, what they do, and what they check themselves."""
+
+    folders: Folders
+    specs: dict[str, NodeSpec] = dataclasses.field(default_factory=lambda: dict(SPECS))
+    functions: dict[str, NodeFunction] = dataclasses.field(default_factory=lambda: dict(NODES))
+    never_cached: set[str] = dataclasses.field(default_factory=lambda: {"SaveImageWebsocket"})
+    _ticks: Any = dataclasses.field(default_factory=itertools.count)
+
+    def add(self, spec: NodeSpec, function: NodeFunction, *, cached: bool) -> None:
+        """Add a class, or replace one of the same name."""
+        self.specs[spec.name] = spec
+        self.functions[spec.name] = function
+        self.never_cached.discard(spec.name)
+        if not cached:
+            self.never_cached.add(spec.name)
+
+    def rules(self, capabilities: Capabilities) -> Rules:
+        """Return what a prompt is held against."""
+        custom: Mapping[str, tuple[str, CustomCheck]] = {"LoadImage": ("image", self._check_image)}
+        return Rules(self.specs, self.folders.choices, custom, capabilities)
+
+    def info(self, name: str) -> dict[str, Any]:
+        """Return the /object_info of one class."""
+        return self.specs[name].info(self.folders.choices)
+
+    def fingerprint(self, node: Mapping[str, Any]) -> Any:
+        """Return what a node's result depends on besides its inputs (ComfyUI's IS_CHANGED)."""
+        class_type = node["class_type"]
+        if class_type in self.never_cached:
+            return next(self._ticks)
+        if class_type == "LoadImage" and isinstance(node["inputs"].get("image"), str):
+            return _file_state(self.folders.annotated(node["inputs"]["image"]))
+        return None
+
+    def _check_image(self, inputs: dict[str, Any]) -> dict[str, str]:
+        """Complain about a file that is not there."""
+        name = inputs.get("image")
+        if not isinstance(name, str) or self.folders.annotated(name).is_file():
+            return {}
+        return {"image": f"Invalid image file: {name}"}
+
+
+def _file_state(path: Path) -> tuple[int, int] | None:
+    """Return what changes when a file does, None when there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size

@@ -1,0 +1,129 @@
+"""The parts of one server, and what they need to know of each other."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import datetime
+from typing import Any
+
+from ._books import Books
+from ._capabilities import Capabilities
+from ._classes import NodeClasses
+from ._context import Workshop
+from ._folders import Folders
+from ._gates import Gates
+from ._messages import text_frame
+from ._queue import JobQueue
+from ._sockets import SocketHub
+
+__all__ = ["Core", "Pace"]
+
+_LOG_LENGTH = 300
+_MAX_UPLOAD_BYTES = 104_857_600
+
+
+@dataclasses.dataclass(slots=True)
+class Pace:
+    """How long things take, in seconds, and what previews are made without being asked for.
+
+    Attributes:
+        step_seconds: A step of a sampler.
+        history_delay: From execution_success to the history entry; a real server takes up to 0.5.
+        preview_method: What `extra_data.preview_method` "default" means.
+    """
+
+    step_seconds: float = 0.0
+    history_delay: float = 0.0
+    preview_method: str = "none"
+
+
+class Core:
+    """The state of one server, shared by its routes, its worker and its faults.
+
+    Attributes:
+        life: Counts restarts, so that what belongs to an earlier life can be told.
+        stopping: Set when the server goes for good: requests that hang are let go.
+    """
+
+    def __init__(self, *, capabilities: Capabilities, folders: Folders, pace: Pace, max_upload: int | None) -> None:
+        """Make the parts; nothing runs yet."""
+        self.capabilities = capabilities
+        self.folders = folders
+        self.pace = pace
+        self.max_upload = _MAX_UPLOAD_BYTES if max_upload is None else max_upload
+        self.books = Books()
+        self.classes = NodeClasses(folders)
+        self.gates = Gates()
+        self.workshop = Workshop()
+        self.queue = JobQueue(self.announce_queue)
+        self.client_id: str | None = None
+        self.current_node: str | None = None
+        self.interrupting = False
+        self.missed_cancels = 0
+        self.next_number = 0
+        self.life = 0
+        self.stopping = asyncio.Event()
+        self.logs: collections.deque[dict[str, str]] = collections.deque(maxlen=_LOG_LENGTH)
+        self.log_listeners: set[str] = set()
+        self.settings: dict[str, Any] = {"Comfy.InstalledVersion": "1.49.6", "Comfy.TutorialCompleted": True}
+        self.hub = SocketHub(
+            self.books,
+            queue_info=self.queue_info,
+            current_node=self._node_of,
+            server_features=self.features if capabilities.has("feature_flags") else None,
+        )
+        self._terminal_told = False
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """What the server announces at GET /features and over the socket."""
+        features: dict[str, Any] = {
+            "supports_preview_metadata": True,
+            "supports_model_type_tags": True,
+            "max_upload_size": self.max_upload,
+            "extension": {"manager": {"supports_v4": True}},
+            "node_replacements": True,
+            "assets": False,
+        }
+        if not self.capabilities.has("node_replacements"):
+            del features["node_replacements"]
+        if not self.capabilities.has("assets"):
+            del features["assets"], features["supports_model_type_tags"]
+        return features
+
+    def queue_info(self) -> dict[str, Any]:
+        """Return what `status` and GET /prompt tell."""
+        return {"exec_info": {"queue_remaining": self.queue.remaining}}
+
+    def announce_queue(self) -> None:
+        """Tell everybody how long the queue is now."""
+        self.hub.post(text_frame("status", {"status": self.queue_info()}), None)
+        self.books.touch()
+
+    def interrupt(self) -> None:
+        """Ask the run that runs now, or the one that starts before it was cleared, to stop."""
+        for item in self.queue.running:
+            item.record.interrupts += 1
+        if self.missed_cancels > 0:
+            self.missed_cancels -= 1
+            return
+        self.interrupting = True
+
+    def log(self, message: str) -> None:
+        """Write a line to the log, which subscribed clients get at once."""
+        now = datetime.datetime.now().isoformat()
+        entry = {"t": now, "m": f"[INFO] {message}\n"}
+        self.logs.append(entry)
+        for sid in list(self.log_listeners):
+            if sid not in self.hub.registered:
+                self.log_listeners.discard(sid)
+                continue
+            size = None if self._terminal_told else {"cols": 80, "rows": 24}
+            self._terminal_told = True
+            self.hub.post(text_frame("logs", {"entries": [entry], "size": size}), sid)
+
+    def _node_of(self, sid: str) -> str | None:
+        """Return the node that a reconnecting client is told about."""
+        return self.current_node if self.client_id == sid else None

@@ -1,0 +1,67 @@
+"""What every request passes: the books, the origin check."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from ._core import Core
+
+__all__ = ["middlewares"]
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def middlewares(core: Core, prefix: str) -> list[Any]:
+    """Return the middlewares of a server, the outermost first."""
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Enter the request in the books."""
+        key = (request.method, _route(request, prefix))
+        core.books.requests[key] += 1
+        status = 0
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            core.books.log.append((request.method, request.rel_url.path_qs, status))
+            core.books.touch()
+
+    @web.middleware
+    async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what a foreign web page sends, as ComfyUI does on loopback."""
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" or _is_foreign(request):
+            return web.Response(status=403)
+        return await handler(request)
+
+    return [count, check_origin]
+
+
+def _route(request: web.Request, prefix: str) -> str:
+    """Return the pattern that a request matched, without prefix and /api."""
+    resource = request.match_info.route.resource
+    path = request.path if resource is None else resource.canonical
+    path = path.removeprefix(prefix)
+    if path.startswith("/api/") and not path.startswith(("/api/jobs", "/api/assets", "/api/tags")):
+        path = path.removeprefix("/api")
+    return path
+
+
+def _is_foreign(request: web.Request) -> bool:
+    """Whether a browser's page of another host asks."""
+    origin, host = request.headers.get("Origin"), request.headers.get("Host")
+    if not origin or not host:
+        return False
+    asked, asking = urlsplit(f"//{host.lower()}"), urlsplit(origin.lower())
+    if asked.hostname not in ("127.0.0.1", "::1", "localhost") or asking.hostname is None:
+        return False
+    same_port = None in (asked.port, asking.port) or asked.port == asking.port
+    return asked.hostname != asking.hostname or not same_port

@@ -1,0 +1,87 @@
+"""Node classes that a test defines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+from ._context import Blocked, NodeContext, NodeError, NodeFunction, Outcome
+from ._specs import InputSpec, NodeSpec
+
+__all__ = ["ScriptError", "scripted"]
+
+ScriptError: TypeAlias = BaseException | tuple[str, str] | Literal["oom", "blocked"] | None
+
+_OUT_OF_MEMORY = NodeError("torch.OutOfMemoryError", "Allocation on device")
+
+
+def scripted(
+    class_type: str,
+    *,
+    inputs: Mapping[str, Any],
+    optional: Mapping[str, Any],
+    outputs: tuple[str, ...],
+    is_output: bool | None,
+    steps: int,
+    delay: float,
+    text: list[str],
+    messages: list[tuple[str, Any]],
+    output: Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]] | None,
+    returns: Callable[[dict[str, Any]], Iterable[Any]] | None,
+    error: ScriptError,
+    error_at: int | None,
+) -> tuple[NodeSpec, NodeFunction]:
+    """Return the declaration and the code of a class; the arguments are `FakeComfy.script`'s."""
+    spec = NodeSpec(
+        class_type,
+        class_type,
+        "scripted",
+        {name: _input(declared) for name, declared in inputs.items()},
+        outputs,
+        optional={name: _input(declared) for name, declared in optional.items()},
+        module="custom_nodes.scripted",
+        is_output=not outputs if is_output is None else is_output,
+    )
+
+    async def run(context: NodeContext, values: dict[str, Any]) -> Outcome:
+        if delay > 0:
+            await asyncio.sleep(delay)
+        for event, data in messages:
+            context.report.send(event, data)
+        for line in text:
+            context.report.text(line)
+        for number in range(1, steps + 1):
+            await context.report.step(number)
+            await context.report.progress(number, steps)
+            if number == error_at:
+                _fail(error)
+        if error == "blocked":
+            return Outcome((Blocked(f"{class_type} blocks what follows"),) * len(outputs))
+        _fail(error)
+        shown = output(values) if callable(output) else output
+        results = (None,) * len(outputs) if returns is None else tuple(returns(values))
+        return Outcome(results, None if shown is None else dict(shown))
+
+    return spec, run
+
+
+def _input(declared: Any) -> InputSpec:
+    """Return an input that was given as a type, a list of choices, or a type with options."""
+    return declared if isinstance(declared, tuple) else (declared,)
+
+
+def _fail(error: ScriptError) -> None:
+    """Raise what a script fails with, if it does.
+
+    Raises:
+        BaseException: What was asked for.
+    """
+    if error is None or error == "blocked":
+        return
+    if error == "oom":
+        raise _OUT_OF_MEMORY
+    if isinstance(error, BaseException):
+        raise error
+    kind, message = error
+    raise NodeError(kind, message)
