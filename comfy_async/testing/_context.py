@@ -89,9 +89,7 @@ class Reporter(Protocol):
     def checkpoint(self) -> None:
         """Raise Interrupted when an interrupt is pending."""
 
-    async def progress(
-        self, value: float, maximum: float, image: tuple[str, bytes] | None = None
-    ) -> None:
+    async def progress(self, value: float, maximum: float, image: tuple[str, bytes] | None = None) -> None:
         """Report a step, with a preview as format and bytes."""
 
     async def step(self, number: int, *, seconds: float | None = None) -> None:

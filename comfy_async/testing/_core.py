@@ -47,7 +47,9 @@ class Core:
         stopping: Set when the server goes for good: requests that hang are let go.
     """
 
-    def __init__(self, *, capabilities: Capabilities, folders: Folders, pace: Pace, max_upload: int | None) -> None:
+    def __init__(
+        self, *, capabilities: Capabilities, folders: Folders, pace: Pace, max_upload: int | None
+    ) -> None:
         """Make the parts; nothing runs yet."""
         self.capabilities = capabilities
         self.folders = folders

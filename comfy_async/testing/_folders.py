@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from PIL import Image
+
 from ._specs import InputFiles, Models
 
 __all__ = ["Folders"]
@@ -73,6 +75,7 @@ class Folders:
         self._by_type["output"] = self._wanted_output or self._base / "output"
         for folder in (*self._by_type.values(), self.user):
             folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (96, 120, 160)).save(self._by_type["input"] / "example.png")
 
     def remove(self) -> None:
         """Remove them, all but an output folder that the caller gave."""

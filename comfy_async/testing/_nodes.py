@@ -54,7 +54,10 @@ async def image_scale(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
     if width == 0 and height == 0:
         return Outcome((images,))
     was = images[0].size
-    size = (width or max(1, round(was[0] * height / was[1])), height or max(1, round(was[1] * width / was[0])))
+    size = (
+        width or max(1, round(was[0] * height / was[1])),
+        height or max(1, round(was[1] * width / was[0])),
+    )
     method = _RESAMPLING[inputs["upscale_method"]]
     centred = inputs["crop"] == "center"
 

@@ -134,9 +134,7 @@ def _sun(picture: Image.Image, chance: random.Random, *, hue: float, horizon: fl
     picture.paste(colour, (*place, place[0] + disc.width, place[1] + disc.height), disc)
 
 
-def _hills(
-    picture: Image.Image, chance: random.Random, *, base: float, depth: float, hue: float
-) -> None:
+def _hills(picture: Image.Image, chance: random.Random, *, base: float, depth: float, hue: float) -> None:
     """Draw one range of hills; nearer ones are darker and rougher."""
     width, height = picture.size
     waves = [

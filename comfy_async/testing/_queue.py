@@ -103,11 +103,11 @@ class JobQueue:
 
     def delete(self, prompt_id: str) -> QueueItem | None:
         """Take one pending prompt out; a running one is not touched."""
-        for index, item in enumerate(self.pending):
-            if item.prompt_id == prompt_id:
-                break
-        else:
+        found = (index for index, item in enumerate(self.pending) if item.prompt_id == prompt_id)
+        index = next(found, None)
+        if index is None:
             return None
+        item = self.pending[index]
         if len(self.pending) == 1:
             self.clear()
         else:

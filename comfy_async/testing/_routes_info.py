@@ -100,7 +100,8 @@ class InfoRoutes:
             "installed_templates_version": packages["comfyui-workflow-templates"],
             "required_templates_version": packages["comfyui-workflow-templates"],
             "comfy_package_versions": [
-                {"name": name, "installed": version, "required": version} for name, version in packages.items()
+                {"name": name, "installed": version, "required": version}
+                for name, version in packages.items()
             ],
             "python_version": platform.python_version(),
             "pytorch_version": "2.13.0+cpu",
@@ -182,7 +183,9 @@ class InfoRoutes:
         folder = self._core.folders.of_type(kind)
         if folder is None:
             return web.json_response({"error": "Invalid directory type"}, status=400)
-        entries = [entry for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
+        entries = [
+            entry for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")
+        ]
         entries.sort(key=lambda entry: -entry.stat().st_mtime)
         return web.json_response([f"{entry.name} [{kind}]" for entry in entries])
 

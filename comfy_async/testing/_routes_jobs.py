@@ -46,7 +46,9 @@ class JobRoutes:
         query = request.query
         try:
             wanted = _statuses(query.get("status"))
-            sort_by = _one_of(query.get("sort_by", "created_at"), "sort_by", ["created_at", "execution_duration"])
+            sort_by = _one_of(
+                query.get("sort_by", "created_at"), "sort_by", ["created_at", "execution_duration"]
+            )
             order = _one_of(query.get("sort_order", "desc"), "sort_order", ["asc", "desc"])
             limit = _limit(query.get("limit"))
             offset = max(0, _integer(query.get("offset", "0"), "offset"))
@@ -113,7 +115,9 @@ class JobRoutes:
         ids = body.get("job_ids") if isinstance(body, dict) else None
         if not isinstance(ids, list):
             return web.json_response({"error": "job_ids must be a list"}, status=400)
-        bad = [value if isinstance(value, str) else repr(value) for value in ids if not is_canonical_uuid(value)]
+        bad = [
+            value if isinstance(value, str) else repr(value) for value in ids if not is_canonical_uuid(value)
+        ]
         if bad:
             error = {"error": "job_ids contains invalid id(s)", "invalid_ids": bad}
             return web.json_response(error, status=400)
@@ -205,7 +209,11 @@ def _output_items(outputs: dict[str, Any]) -> Iterable[tuple[str, str, Any]]:
                 continue
             for item in items:
                 if isinstance(item, str) and item.lower().endswith(_MODEL_SUFFIXES):
-                    yield node_id, key, {"filename": item, "type": "output", "subfolder": "", "mediaType": "3d"}
+                    yield (
+                        node_id,
+                        key,
+                        {"filename": item, "type": "output", "subfolder": "", "mediaType": "3d"},
+                    )
                 elif isinstance(item, (dict, str)):
                     yield node_id, key, item
 

@@ -111,7 +111,11 @@ class UserRoutes:
         if not path.is_file():
             return web.Response(status=404)
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        headers = {"Content-Type": kind, "Content-Disposition": "attachment", "X-Content-Type-Options": "nosniff"}
+        headers = {
+            "Content-Type": kind,
+            "Content-Disposition": "attachment",
+            "X-Content-Type-Options": "nosniff",
+        }
         return web.FileResponse(path, headers=headers)
 
     async def _write(self, request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -138,16 +138,20 @@ class FakeComfy:
         if self._runner is not None:
             raise RuntimeError("this FakeComfy runs already")
         self.core.folders.create()
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False
         )
-        await self._runner.setup()
+        self._runner = runner
+        await runner.setup()
         try:
             await self._listen()
         except OSError:
             await self.stop()
             raise
-        self._tasks = [self._spawn(self.core.hub.publish(), "publish"), self._spawn(self._worker.work(), "work")]
+        self._tasks = [
+            self._spawn(self.core.hub.publish(), "publish"),
+            self._spawn(self._worker.work(), "work"),
+        ]
         return self
 
     async def stop(self) -> None:
@@ -300,8 +304,12 @@ class FakeComfy:
         core = self.core
         app = web.Application(client_max_size=core.max_upload, middlewares=middlewares(core, self.prefix))
         info = InfoRoutes(core)
-        tables = [RunRoutes(core, self._worker), FileRoutes(core), UserRoutes(core), info]
-        routes = [route for table in tables for route in table.table()]
+        routes = [
+            *RunRoutes(core, self._worker).table(),
+            *FileRoutes(core).table(),
+            *UserRoutes(core).table(),
+            *info.table(),
+        ]
         fixed = [*JobRoutes(core).table(), *info.internal(), *info.assets()]
         if core.capabilities.has("api_prefix"):
             fixed += [web.route(route.method, "/api" + route.path, route.handler) for route in routes]

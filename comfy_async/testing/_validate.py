@@ -80,7 +80,9 @@ def _missing_class(node_id: str, node: Any, rules: Rules) -> Complaint | None:
     message = f"Node '{title}' not found. The custom node may not be installed."
     if class_type is None:
         name = title or f"ID #{node_id}"
-        message = f"Node '{name}' has no class_type. The workflow may be corrupted or a custom node is missing."
+        message = (
+            f"Node '{name}' has no class_type. The workflow may be corrupted or a custom node is missing."
+        )
     extra = {"node_id": node_id, "class_type": class_type, "node_title": title}
     return _error("missing_node_type", message, details, extra)
 
@@ -121,7 +123,7 @@ class _Check:
         """Check an output node with all that it needs."""
         try:
             return self._node(output)
-        except Exception as error:  # noqa: BLE001 - the server turns every exception into a complaint
+        except Exception as error:
             extra = {"exception_type": type(error).__qualname__, "traceback": _frames(error)}
             reason = _error(
                 "exception_during_validation", "Exception when validating node", str(error), extra
@@ -216,7 +218,7 @@ class _Check:
             return True
         try:
             return self._node(source)[0]
-        except Exception as error:  # noqa: BLE001 - the server turns every exception into a complaint
+        except Exception as error:
             extra |= {
                 "exception_message": str(error),
                 "exception_type": type(error).__qualname__,
@@ -279,7 +281,9 @@ def _converted(value: Any, kind: Any, capabilities: Capabilities) -> Any:
     """Unwrap a `__value__` and turn a value into its declared type."""
     if isinstance(value, dict) and "__value__" in value and capabilities.has("wrapped_values"):
         value = value["__value__"]
-    convert = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}.get(kind) if _is_name(kind) else None
+    convert = (
+        {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}.get(kind) if _is_name(kind) else None
+    )
     return value if convert is None else convert(value)
 
 

@@ -7,6 +7,7 @@ import time
 import traceback
 from typing import Any
 
+from ._books import RunEnd
 from ._context import Blocked, Interrupted, NodeContext, NodeError, Outcome
 from ._core import Core
 from ._graph import ExecutionPlan, is_link, signatures
@@ -83,7 +84,7 @@ class Worker:
             marker = {"node": None, "prompt_id": item.prompt_id}
             core.hub.post(text_frame("executing", marker), core.client_id)
         core.log(f"Prompt executed in {time.monotonic() - item.record.started_at:.2f} seconds")
-        how = "success" if success else "interrupted" if run.interrupted else "error"
+        how: RunEnd = "success" if success else "interrupted" if run.interrupted else "error"
         core.books.end(item.record, how)
 
 
@@ -136,7 +137,7 @@ class Run:
             except Interrupted:
                 self._interrupted(node_id)
                 return False
-            except Exception as error:  # noqa: BLE001 - a node may raise anything, and the run ends with it
+            except Exception as error:
                 self._failed(node_id, error)
                 return False
             plan.complete(node_id)
