@@ -69,7 +69,6 @@ class Core:
         self.stopping = asyncio.Event()
         self.logs: collections.deque[dict[str, str]] = collections.deque(maxlen=_LOG_LENGTH)
         self.log_listeners: set[str] = set()
-        self.settings: dict[str, Any] = {"Comfy.InstalledVersion": "1.49.6", "Comfy.TutorialCompleted": True}
         self.hub = SocketHub(
             self.books,
             queue_info=self.queue_info,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -28,6 +29,9 @@ _STAND_INS = {
     "checkpoints": ["v1-5-pruned-emaonly-fp16.safetensors"],
     "vae": ["vae-ft-mse-840000-ema-pruned.safetensors"],
 }
+
+
+_FIRST_SETTINGS = {"Comfy.InstalledVersion": "1.49.6", "Comfy.TutorialCompleted": True}
 
 
 class Folders:
@@ -58,6 +62,11 @@ class Folders:
         return self.base / "user" / "default"
 
     @property
+    def settings_file(self) -> Path:
+        """Where the user's settings are kept, as JSON."""
+        return self.user / "comfy.settings.json"
+
+    @property
     def base(self) -> Path:
         """The folder that goes away with the server.
 
@@ -76,6 +85,7 @@ class Folders:
         for folder in (*self._by_type.values(), self.user):
             folder.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (64, 64), (96, 120, 160)).save(self._by_type["input"] / "example.png")
+        self.settings_file.write_text(json.dumps(_FIRST_SETTINGS))
 
     def remove(self) -> None:
         """Remove them, all but an output folder that the caller gave."""

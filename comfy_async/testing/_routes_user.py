@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mimetypes
 import os
 import shutil
@@ -50,18 +51,25 @@ class UserRoutes:
         return web.json_response(f"{body['username']}_1")
 
     async def _settings(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._core.settings)
+        return web.json_response(self._stored_settings())
 
     async def _change_settings(self, request: web.Request) -> web.Response:
-        self._core.settings |= await request.json()
+        self._store_settings(await request.json())
         return web.Response()
 
     async def _setting(self, request: web.Request) -> web.Response:
-        return web.json_response(self._core.settings.get(request.match_info["id"]))
+        return web.json_response(self._stored_settings().get(request.match_info["id"]))
 
     async def _change_setting(self, request: web.Request) -> web.Response:
-        self._core.settings[request.match_info["id"]] = await request.json()
+        self._store_settings({request.match_info["id"]: await request.json()})
         return web.Response()
+
+    def _stored_settings(self) -> dict[str, Any]:
+        stored: dict[str, Any] = json.loads(self._core.folders.settings_file.read_text())
+        return stored
+
+    def _store_settings(self, changes: dict[str, Any]) -> None:
+        self._core.folders.settings_file.write_text(json.dumps(self._stored_settings() | changes))
 
     async def _list(self, request: web.Request) -> web.Response:
         """List the files of one folder: names, details, or names in parts."""

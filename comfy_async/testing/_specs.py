@@ -255,6 +255,7 @@ _VALUES = [
         ("STRING",),
         module="comfy_extras.nodes_primitive",
         v3=True,
+        more={"search_aliases": []},
     ),
     NodeSpec(
         "PreviewAny",
