@@ -15,15 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._books import Books, RunEnd, RunRecord, Upload
+    from ._chaos import Chaos
+    from ._faults import Faults
     from ._gates import Gate
+    from ._rules import Rule
     from ._server import FakeComfy
 
-__all__ = ["Books", "FakeComfy", "Gate", "RunEnd", "RunRecord", "Upload"]
+__all__ = ["Books", "Chaos", "FakeComfy", "Faults", "Gate", "Rule", "RunEnd", "RunRecord", "Upload"]
 
 _HOMES = {
     "Books": "_books",
+    "Chaos": "_chaos",
     "FakeComfy": "_server",
+    "Faults": "_faults",
     "Gate": "_gates",
+    "Rule": "_rules",
     "RunEnd": "_books",
     "RunRecord": "_books",
     "Upload": "_books",

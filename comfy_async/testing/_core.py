@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import dataclasses
 import datetime
@@ -16,6 +15,7 @@ from ._folders import Folders
 from ._gates import Gates
 from ._messages import text_frame
 from ._queue import JobQueue
+from ._rules import Rules
 from ._sockets import SocketHub
 
 __all__ = ["Core", "Pace"]
@@ -44,7 +44,7 @@ class Core:
 
     Attributes:
         life: Counts restarts, so that what belongs to an earlier life can be told.
-        stopping: Set when the server goes for good: requests that hang are let go.
+        rules: What happens to requests besides being answered.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Core:
         self.books = Books()
         self.classes = NodeClasses(folders)
         self.gates = Gates()
+        self.rules = Rules()
         self.workshop = Workshop()
         self.queue = JobQueue(self.announce_queue)
         self.client_id: str | None = None
@@ -66,7 +67,6 @@ class Core:
         self.missed_cancels = 0
         self.next_number = 0
         self.life = 0
-        self.stopping = asyncio.Event()
         self.logs: collections.deque[dict[str, str]] = collections.deque(maxlen=_LOG_LENGTH)
         self.log_listeners: set[str] = set()
         self.hub = SocketHub(
@@ -124,6 +124,20 @@ class Core:
             size = None if self._terminal_told else {"cols": 80, "rows": 24}
             self._terminal_told = True
             self.hub.post(text_frame("logs", {"entries": [entry], "size": size}), sid)
+
+    def die(self, *, history: bool) -> None:
+        """Forget what a process that ends forgets, and let nothing of it be finished."""
+        self.life += 1
+        self.client_id = self.current_node = None
+        self.interrupting = False
+        self.next_number = 0
+        self.logs.clear()
+        self.log_listeners.clear()
+        self.hub.shut()
+        for item in self.queue.lose(history=history):
+            self.books.end(item.record, "lost")
+        if not history:
+            self.folders.empty_temp()
 
     def _node_of(self, sid: str) -> str | None:
         """Return the node that a reconnecting client is told about."""

@@ -94,6 +94,12 @@ class Folders:
             self._base = None
             self._counters.clear()
 
+    def empty_temp(self) -> None:
+        """Remove the temporary outputs, as a server does when it starts."""
+        if self._base is not None:
+            shutil.rmtree(self._by_type["temp"], ignore_errors=True)
+            self._by_type["temp"].mkdir(parents=True, exist_ok=True)
+
     def of_type(self, kind: str) -> Path | None:
         """Return the folder of input, output or temp files, None for another word."""
         return self._by_type.get(kind)

@@ -1,4 +1,4 @@
-"""What every request passes: the books, the origin check."""
+"""What every request passes: the books, the faults, the origin check."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from ._core import Core
+from ._sockets import reset_transport
 
 __all__ = ["middlewares"]
 
@@ -36,13 +37,32 @@ def middlewares(core: Core, prefix: str) -> list[Any]:
             core.books.touch()
 
     @web.middleware
+    async def misbehave(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Do to the request what the rules say."""
+        life = core.life
+        lost = None
+        for rule in core.rules.meeting(request.method, _route(request, prefix)):
+            await rule.wait()
+            if rule.failure is None:
+                continue
+            if not rule.after_effect:
+                return await rule.spoil(request)
+            lost = rule
+        if core.life != life:
+            # The server that was asked is gone: its successor must not do the work.
+            reset_transport(request.transport)
+            return web.Response(status=500)
+        response = await handler(request)
+        return response if lost is None else await lost.spoil(request)
+
+    @web.middleware
     async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse what a foreign web page sends, as ComfyUI does on loopback."""
         if request.headers.get("Sec-Fetch-Site") == "cross-site" or _is_foreign(request):
             return web.Response(status=403)
         return await handler(request)
 
-    return [count, check_origin]
+    return [count, misbehave, check_origin]
 
 
 def _route(request: web.Request, prefix: str) -> str:

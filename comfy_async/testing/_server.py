@@ -14,6 +14,7 @@ from aiohttp import web
 from ._books import Books
 from ._capabilities import CURRENT_VERSION, OLD_VERSION, Capabilities
 from ._core import Core, Pace
+from ._faults import Faults
 from ._folders import Folders
 from ._gates import Gate
 from ._middleware import middlewares
@@ -42,7 +43,7 @@ class FakeComfy:
     picture from seed and text, but nothing is diffused. `script()` adds classes.
 
     Attributes:
-        books: What ran, how often and how it ended, for tests to read.
+        faults: What can be made to go wrong.
         pace: Durations that may be changed while it runs.
         core: The parts of the server, for tests of this package itself.
 
@@ -110,6 +111,7 @@ class FakeComfy:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self.faults = Faults(self.core, go_down=self._go_down, come_up=self._come_up)
 
     @property
     def books(self) -> Books:
@@ -144,24 +146,16 @@ class FakeComfy:
         self._runner = runner
         await runner.setup()
         try:
-            await self._listen()
+            await self._come_up()
         except OSError:
             await self.stop()
             raise
-        self._tasks = [
-            self._spawn(self.core.hub.publish(), "publish"),
-            self._spawn(self._worker.work(), "work"),
-        ]
         return self
 
     async def stop(self) -> None:
         """End every run, socket and request, and remove the temporary files."""
-        self.core.stopping.set()
-        await self._cancel_tasks()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        self.core.hub.shut()
+        self.core.rules.clear()
+        await self._go_down(history=True)
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -317,8 +311,10 @@ class FakeComfy:
             app.router.add_route(route.method, self.prefix + route.path, route.handler)
         return app
 
-    async def _listen(self) -> None:
-        """Open the port; the same one again after a restart."""
+    async def _come_up(self) -> None:
+        """Open the port, the same one as before a restart, and work."""
+        if self._server is not None:
+            return
         if self._runner is None or self._runner.server is None:
             raise RuntimeError("this FakeComfy does not run")
         loop = asyncio.get_running_loop()
@@ -326,6 +322,23 @@ class FakeComfy:
             self._runner.server, self.host, self.port, ssl=self._ssl_context, reuse_address=True
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        self._tasks = [
+            self._spawn(self.core.hub.publish(), "publish"),
+            self._spawn(self._worker.work(), "work"),
+        ]
+
+    async def _go_down(self, *, history: bool) -> None:
+        """Close the port and every connection, and lose what was queued."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._cancel_tasks()
+        self._worker.free()
+        self.core.die(history=history)
+        if self._runner is not None and self._runner.server is not None:
+            for connection in list(self._runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
 
     def _spawn(self, work: Any, name: str) -> asyncio.Task[None]:
         """Start a background task."""

@@ -22,11 +22,16 @@ from aiohttp import web
 from ._books import Books
 from ._messages import text_frame
 
-__all__ = ["Connection", "DropKind", "SocketHub"]
+__all__ = ["Connection", "DropKind", "SocketHub", "TextBytes", "reset_transport"]
 
-DropKind: TypeAlias = Literal["close", "reset", "half_open"]
+DropKind: TypeAlias = Literal["close", "cut", "reset", "half_open"]
+"""With a close frame, with the end of the TCP connection alone, with a TCP reset, or unnoticed."""
 
 _SENDS_BEFORE_YIELD = 64
+
+
+class TextBytes(bytes):
+    """Bytes that are sent as a text frame, valid UTF-8 or not."""
 
 
 class Connection:
@@ -54,6 +59,8 @@ class Connection:
         try:
             if isinstance(payload, str):
                 await self.ws.send_str(payload)
+            elif isinstance(payload, TextBytes):
+                await self.ws.send_frame(bytes(payload), aiohttp.WSMsgType.TEXT)
             else:
                 await self.ws.send_bytes(payload)
         except (aiohttp.ClientError, ConnectionError):
@@ -91,6 +98,7 @@ class SocketHub:
         flowing: While this is not set nobody gets an event: one slow reader stalls all.
         cleanup_delay: How long after its end a handler removes what stands under its id;
             a dropped network makes that minutes.
+        closing_soon: How many sockets are closed as soon as they are greeted.
         broadcasting: Send everything to everybody, as the cloud does.
     """
 
@@ -110,6 +118,7 @@ class SocketHub:
         self.flowing.set()
         self.cleanup_delay = 0.0
         self.closing_soon = 0
+        self.closing_code = 1000
         self.broadcasting = False
         self._books = books
         self._queue_info = queue_info
@@ -118,6 +127,7 @@ class SocketHub:
         self._outbox: collections.deque[tuple[str | bytes, str | None]] = collections.deque()
         self._filled = asyncio.Event()
         self._timers: set[asyncio.TimerHandle] = set()
+        self._closings: set[asyncio.Task[None]] = set()
 
     def post(self, payload: str | bytes, sid: str | None) -> None:
         """Queue a frame for one client, or for all when `sid` is None.
@@ -193,14 +203,27 @@ class SocketHub:
         """Do something in a while, unless the server has stopped by then."""
         self._later(delay, lambda _: action(), "")
 
-    def drop(self, connection: Connection, how: DropKind) -> None:
+    def drop(self, connection: Connection, how: DropKind, *, code: int) -> None:
         """End a connection from the server's side, or make it half-open."""
         if how == "half_open":
             connection.abandon()
         elif how == "reset":
             connection.reset()
-        elif connection.transport is not None:
+        elif how == "cut" and connection.transport is not None:
             connection.transport.close()
+        else:
+            closing = asyncio.get_running_loop().create_task(
+                self._close(connection, code), name="fake-comfy-close"
+            )
+            self._closings.add(closing)
+            closing.add_done_callback(self._closings.discard)
+
+    async def _close(self, connection: Connection, code: int) -> None:
+        """Close with a close frame, and do not insist on an answer."""
+        try:
+            await connection.ws.close(code=code)
+        except (aiohttp.ClientError, ConnectionError, RuntimeError):
+            connection.reset()
 
     def shut(self) -> None:
         """End every connection and forget all that was to be sent."""
@@ -208,6 +231,8 @@ class SocketHub:
             timer.cancel()
         self._timers.clear()
         self._outbox.clear()
+        for closing in self._closings:
+            closing.cancel()
         for connection in list(self.connections):
             if connection.transport is not None:
                 connection.transport.abort()
@@ -223,7 +248,7 @@ class SocketHub:
             await self.send(text_frame("executing", {"node": node}), sid)
         if self.closing_soon > 0:
             self.closing_soon -= 1
-            await connection.ws.close()
+            await connection.ws.close(code=self.closing_code)
             return
         first = True
         async for message in connection.ws:
