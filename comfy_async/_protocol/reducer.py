@@ -121,7 +121,7 @@ class JobState:
 
     def mark_gap(self) -> None:
         """Note that frames may have been missed since the job was submitted."""
-        if self.terminal is None and self.status != "submitting":
+        if self.terminal is None:
             self.gap = True
             self._unsure = True
             # A node that runs through the gap may deliver images to nobody.

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx
 
@@ -113,6 +113,7 @@ class HttpClient:
         # Custom headers may hold keys (`X-Whatever-Token`): they stay at home like credentials.
         self.auth = Auth(headers) + auth if headers else auth
         self.prefix = ""
+        self.dialect: Literal["local", "cloud"] = "cloud" if address.is_cloud else "local"
         self.options = options or HttpOptions()
         self.ssl_context = _ssl_context(verify)
         self.proxy = proxy or (address.environment_proxy() if trust_env else None)

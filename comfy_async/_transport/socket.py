@@ -61,6 +61,7 @@ class Socket:
     def __init__(self, connection: ClientConnection) -> None:
         """Wrap an open connection."""
         self._connection = connection
+        self._expelling: asyncio.Future[None] | None = None
 
     @classmethod
     async def open(
@@ -148,6 +149,10 @@ class Socket:
                 await self._connection.close()
         except TimeoutError:
             self.abort()
+
+    def expel(self) -> None:
+        """Begin to close without waiting: `receive` then ends."""
+        self._expelling = asyncio.ensure_future(self.close())
 
     def abort(self) -> None:
         """Drop the connection without a word."""

@@ -1,0 +1,47 @@
+"""Stopping exactly one job, and saying truly how it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .errors import ComfyError
+from .types import JobStatus
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._session import ComfySession
+
+__all__ = ["cancel_job"]
+
+# An accepted cancel can miss: the worker clears the interrupt flag when a run starts, or the run
+# ends first (PROTOCOL 0.11; 2 of 60 tries). So it is said again while the job still runs.
+_AGAIN_S: Final = 1.0
+
+
+async def cancel_job(session: ComfySession, job: Job) -> JobStatus:
+    """Cancel a job until it has ended, and return how it did.
+
+    Raises:
+        ComfyError: The server could not be told.
+    """
+    clock = session._clock
+    deadline = clock.monotonic() + session.settings.cancel_seconds
+    job._cancel_wanted = True
+    failure: ComfyError | None = None
+    while not job._ended.is_set():
+        failure = None
+        try:
+            await session._api.cancel(job.prompt_id)
+        except ComfyError as error:
+            if not error.retryable:
+                raise
+            failure = error
+        # A pending job that is removed says nothing (PROTOCOL 0.7): it must be looked for.
+        session._reconciler.poke([job])
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            break
+        await clock.wait(job._ended, min(_AGAIN_S, left))
+    if failure is not None and not job.done:
+        raise failure
+    return job.status

@@ -1,0 +1,318 @@
+"""One submitted workflow: await it for the result, iterate it for what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._mailbox import EventStream, Mailbox, is_lossy
+from ._protocol.reducer import JobState
+from ._protocol.rejection import failure
+from ._result import JobResult
+from .errors import ComfyError, JobCancelledError, JobError, JobLostError
+from .events import BaseEvent, Failed, Progress
+from .types import TERMINAL_STATUSES, JobProgress, JobStatus, Problem
+
+if TYPE_CHECKING:
+    from ._session import ComfySession
+
+__all__ = ["Job"]
+
+
+class Job:
+    """A handle on one prompt. `await job` gives the result, `async for event in job` the events.
+
+    Both work together, in any number and order, and again after the end: every consumer gets
+    the events from the beginning. Iterating ends when the job ends and never raises for the
+    job's fate; awaiting raises it. Dropping a job, or ceasing to wait, does not stop it.
+
+    Attributes:
+        prompt_id: The job's id on the server.
+        node_errors: Why some outputs will not run, with `on_partial="keep"`.
+        index: The place in a `map`, else None.
+
+    Example:
+        >>> job = await comfy.submit(workflow)
+        >>> async for event in job:
+        ...     print(job.progress)
+        >>> result = await job
+    """
+
+    def __init__(
+        self, session: ComfySession, state: JobState, *, keep_frames: bool = True, index: int | None = None
+    ) -> None:
+        """Jobs are made by `submit`, `stream`, `map` and `attach`."""
+        self.index = index
+        self.node_errors: tuple[Problem, ...] = ()
+        self._session = session
+        self._state = state
+        self._client_id = session.client_id
+        self._log: list[BaseEvent] = []
+        self._last_progress: BaseEvent | None = None
+        self._boxes: list[Mailbox] = []
+        self._dropped = 0
+        self._first = self._new_box() if keep_frames else None
+        self._ended = asyncio.Event()
+        self._error: Exception | None = None
+        self._result: JobResult | None = None
+        self._queue_position: int | None = None
+        self._cancel_wanted = False
+        self._news_at = session._clock.unix()
+        self._warned = False
+        self._cut_off = False
+
+    # What it is.
+
+    @property
+    def prompt_id(self) -> str:
+        """The job's id on the server."""
+        return self._state.prompt_id
+
+    @property
+    def status(self) -> JobStatus:
+        """Where it stands; "completed", "failed", "cancelled" and "lost" are final."""
+        return self._state.status
+
+    @property
+    def done(self) -> bool:
+        """True when the status is final."""
+        return self._state.status in TERMINAL_STATUSES
+
+    @property
+    def progress(self) -> JobProgress:
+        """How far it is, over the whole graph: a frozen snapshot that prints as one line."""
+        return self._state.progress(self._session._clock.unix())
+
+    @property
+    def queue_position(self) -> int | None:
+        """How many jobs come first: 0 when it runs or is the next; None when unknown or over."""
+        if self.done:
+            return None
+        return 0 if self.status == "running" else self._queue_position
+
+    @property
+    def ref(self) -> dict[str, str]:
+        """What `attach` needs to pick the job up from elsewhere: a small JSON value, no secret in it."""
+        return {
+            "prompt_id": self.prompt_id,
+            "client_id": self._client_id,
+            "server": self._session.base_url,
+        }
+
+    @property
+    def dropped(self) -> int:
+        """How many progress and preview events gave way to newer ones, unread."""
+        return self._dropped + sum(box.dropped for box in self._boxes)
+
+    # What it gives.
+
+    def __await__(self) -> Generator[Any, None, JobResult]:
+        """Wait for the end and return the result, as `result()`."""
+        return self.result().__await__()
+
+    async def result(self) -> JobResult:
+        """Wait for the end and return the result; the same value every time.
+
+        A time limit is the standard library's, and stops the waiting, never the job:
+        `async with asyncio.timeout(60): await job`.
+
+        Raises:
+            JobFailedError: A node raised; `OutOfMemoryError` and `PartnerNodeError` are kinds of it.
+            JobCancelledError: It was cancelled or interrupted.
+            JobLostError: The server does not know it any more.
+            SessionClosedError: The session was closed before the end.
+        """
+        self._session._check_loop()
+        await self._ended.wait()
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+        if self._result is None:
+            self._result = self._make_result()
+        return self._result
+
+    def __aiter__(self) -> EventStream:
+        """Iterate over the events from the beginning, as `events()`."""
+        return self.events()
+
+    def events(self) -> EventStream:
+        """Return the events from the beginning until the job ends, as an async iterator.
+
+        A consumer that comes late gets every lifecycle event and the last progress. One that
+        is slow loses no lifecycle event and no output; see `dropped`. Iterating raises
+        `SessionClosedError` when the session was closed before the job's end.
+
+        Raises:
+            WrongLoopError: The session belongs to another event loop.
+        """
+        self._session._check_loop()
+        box, self._first = self._first, None
+        return EventStream(box if box is not None else self._replayed_box(), self._drop_box)
+
+    async def cancel(self) -> JobStatus:
+        """Stop the job on the server, and only this one; return how it truly ended.
+
+        A pending job is removed from the queue, a running one interrupted, again while it goes
+        on. A job that had just completed stays completed. When the server will not stop it
+        within `Settings.cancel_seconds` the status is returned as it is.
+
+        Raises:
+            TransportError: The server cannot be reached.
+            AuthError: The server does not let you.
+            SessionClosedError: The session is closed.
+        """
+        return await self._session._cancel(self)
+
+    async def show(self, **options: Any) -> Job:
+        """Show the job live in a notebook, then what it made; takes the extra `notebook`.
+
+        Raises:
+            ImportError: IPython is not installed.
+        """
+        from ._notebook import show_job
+
+        return await show_job(self, **options)
+
+    # What the session tells it.
+
+    def _take(self, event: BaseEvent) -> None:
+        """Take in one fact; never waits and never raises for what a server sends."""
+        state = self._state
+        self._news_at = event.received_at
+        for told in state.apply(event):
+            self._tell(told)
+        if state.terminal is not None and not self._ended.is_set():
+            self._finish()
+
+    def _tell(self, event: BaseEvent) -> None:
+        """Give an event to every consumer, and keep it for those to come if it is a milestone."""
+        if is_lossy(event):
+            if type(event) is Progress:
+                self._last_progress = event
+        else:
+            if self._last_progress is not None:
+                self._log.append(self._last_progress)
+                self._last_progress = None
+            self._log.append(event)
+        for box in self._boxes:
+            box.put(event)
+        self._session._show(event)
+
+    def _tell_own(self, event: BaseEvent) -> None:
+        """Tell something about the connection: news for consumers, none about the job."""
+        if not self.done:
+            self._log.append(event)
+            for box in self._boxes:
+                box.put(event)
+
+    def _finish(self) -> None:
+        """The end was told: wake everybody and let go of what nobody reads."""
+        self._error = self._final_error()
+        self._close_boxes(None)
+        self._session._job_ended(self)
+
+    def _accept_end(self) -> None:
+        """The end was heard after a gap, and the history never came: take it as it was heard."""
+        for told in self._state.finish_without_history():
+            self._tell(told)
+        if self._state.terminal is not None and not self._ended.is_set():
+            self._finish()
+
+    def _abandon(self, error: Exception) -> None:
+        """The session closes, or the submission failed: end every waiter with an error."""
+        if not self._ended.is_set():
+            self._error = error
+            self._close_boxes(error)
+
+    def _close_boxes(self, error: Exception | None) -> None:
+        """End every stream; frames kept for a first consumer that never came are dropped."""
+        if self._first is not None:
+            self._drop_box(self._first)
+            self._first = None
+        for box in self._boxes:
+            box.close(error)
+        self._ended.set()
+
+    def _new_box(self) -> Mailbox:
+        """Open a mailbox that gets every event from now on."""
+        settings = self._session.settings
+        box = Mailbox(max_events=settings.mailbox_events, max_bytes=settings.mailbox_bytes)
+        self._boxes.append(box)
+        return box
+
+    def _replayed_box(self) -> Mailbox:
+        """Open a mailbox with what happened so far in it."""
+        box = self._new_box()
+        for event in self._log:
+            box.put(event)
+        if self._last_progress is not None:
+            box.put(self._last_progress)
+        if self._ended.is_set():
+            box.close(self._error if self._state.terminal is None else None)
+        return box
+
+    def _drop_box(self, box: Mailbox) -> None:
+        """Forget a consumer, but not what it missed."""
+        if box in self._boxes:
+            self._boxes.remove(box)
+            self._dropped += box.dropped
+
+    def _final_error(self) -> JobError | None:
+        """Return the error that the end stands for, None when it is a success."""
+        server = self._session.base_url
+        end = self._state.terminal
+        prompt_id = self.prompt_id
+        match self.status:
+            case "failed":
+                assert isinstance(end, Failed)
+                return failure(end, prompt_id=prompt_id, server=server)
+            case "cancelled":
+                who = "" if self._cancel_wanted else " by somebody else"
+                return JobCancelledError(
+                    f"job {prompt_id} was cancelled{who}", prompt_id=prompt_id, server=server
+                )
+            case "lost":
+                reason = str(end.data.get("reason") or "it is in neither queue nor history") if end else ""
+                return JobLostError(
+                    f"{server} does not know job {prompt_id} any more: {reason}",
+                    hint="The server was restarted, or its queue or history cleared: submit it again.",
+                    prompt_id=prompt_id,
+                    server=server,
+                )
+        return None
+
+    def _make_result(self) -> JobResult:
+        """Collect what the job made."""
+        state = self._state
+        start = state.started_at
+        return JobResult(
+            self.prompt_id,
+            outputs=state.outputs,
+            nodes=state.nodes,
+            reader=self._session.files,
+            images=state.images,
+            cached_nodes=state.cached or (),
+            node_seconds=state.meter.node_seconds,
+            duration=max(0.0, state.ended_at - start) if start and state.ended_at else 0.0,
+            missing=state.missing,
+        )
+
+    def _set_problems(self, problems: Sequence[Problem]) -> None:
+        """Keep why some outputs will not run."""
+        self.node_errors = tuple(problems)
+
+    def __repr__(self) -> str:
+        """Return id, status and progress."""
+        where = f" {self.progress}" if self.status == "running" else ""
+        return f"<Job {self.prompt_id} {self.status}{where}>"
+
+
+def job_outcome(job: Job) -> Mapping[str, Any]:
+    """Return the end of a job as a small JSON value, for results files and the command line."""
+    error = job._error
+    return {
+        "prompt_id": job.prompt_id,
+        "status": job.status,
+        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
+        "retryable": isinstance(error, ComfyError) and error.retryable,
+    }

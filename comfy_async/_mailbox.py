@@ -1,0 +1,163 @@
+"""A bounded queue between the reader, which never waits, and one consumer, who may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import cast
+
+from .events import BaseEvent, Event, Preview
+
+__all__ = ["EventStream", "Mailbox", "is_lossy"]
+
+
+def is_lossy(event: BaseEvent) -> bool:
+    """Say whether a newer event may take this one's place: never for an output's image."""
+    return event.lossy and not (type(event) is Preview and event.delivered)
+
+
+class Mailbox:
+    """Keeps every lifecycle event, and a bounded number of unread progress and preview events.
+
+    Beyond the bound an event gives way to a newer one of its kind and node, unless a lifecycle
+    event came between them. What gave way was never parsed, and is counted.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_closed",
+        "_error",
+        "_items",
+        "_latest",
+        "_lossy",
+        "_max_bytes",
+        "_max_events",
+        "_sequence",
+        "_waiter",
+        "dropped",
+    )
+
+    def __init__(self, *, max_events: int, max_bytes: int) -> None:
+        """Start empty and open."""
+        self._items: OrderedDict[int, BaseEvent] = OrderedDict()
+        self._latest: dict[object, int] = {}
+        self._sequence = 0
+        self._lossy = 0
+        self._bytes = 0
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed = False
+        self._error: Exception | None = None
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        """Return the number of unread events."""
+        return len(self._items)
+
+    def put(self, event: BaseEvent) -> None:
+        """Add an event; never waits."""
+        if self._closed:
+            return
+        self._sequence += 1
+        sequence = self._sequence
+        if is_lossy(event):
+            key = event.key
+            if self._lossy >= self._max_events or self._bytes > self._max_bytes:
+                self._give_way(key)
+            self._lossy += 1
+            if event.raw is not None:
+                self._bytes += len(event.raw)
+            self._latest[key] = sequence
+        elif self._latest:
+            self._latest.clear()
+        self._items[sequence] = event
+        if self._waiter is not None:
+            self._wake()
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the stream behind what is unread; the consumer then gets the error, if any."""
+        if not self._closed:
+            self._closed = True
+            self._error = error
+            self._wake()
+
+    async def get(self) -> BaseEvent | None:
+        """Return the oldest unread event, or None at the end of the stream.
+
+        Raises:
+            Exception: The error that the mailbox was closed with.
+        """
+        while not self._items:
+            if self._closed:
+                if self._error is not None:
+                    raise self._error
+                return None
+            waiter = self._waiter
+            if waiter is None:
+                waiter = self._waiter = asyncio.get_running_loop().create_future()
+            # Shielded, since two tasks may read one mailbox and one of them may be cancelled.
+            await asyncio.shield(waiter)
+        _, event = self._items.popitem(last=False)
+        if is_lossy(event):
+            self._lossy -= 1
+            if event.raw is not None:
+                self._bytes -= len(event.raw)
+        return event
+
+    def _give_way(self, key: object) -> None:
+        """Remove the unread event of the same kind and node, if there is one since the last milestone."""
+        old = self._items.pop(self._latest.get(key, 0), None)
+        if old is not None:
+            self.dropped += 1
+            self._lossy -= 1
+            if old.raw is not None:
+                self._bytes -= len(old.raw)
+
+    def _wake(self) -> None:
+        """Let the waiting consumer go on."""
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class EventStream:
+    """An async iterator over a mailbox. Leaving it, even by `break`, closes the mailbox."""
+
+    __slots__ = ("_box", "_drop")
+
+    def __init__(self, box: Mailbox, drop: Callable[[Mailbox], None]) -> None:
+        """Read from `box`; `drop` is called once when nobody reads any more."""
+        self._box = box
+        self._drop: Callable[[Mailbox], None] | None = drop
+
+    def __aiter__(self) -> EventStream:
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Event:
+        """Return the next event.
+
+        Raises:
+            StopAsyncIteration: The stream is over.
+            SessionClosedError: The session was closed.
+        """
+        event = await self._box.get()
+        if event is None:
+            self._release()
+            raise StopAsyncIteration
+        return cast(Event, event)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        self._release()
+
+    def __del__(self) -> None:
+        """A consumer that left by `break` costs nothing any more."""
+        self._release()
+
+    def _release(self) -> None:
+        drop, self._drop = self._drop, None
+        if drop is not None:
+            drop(self._box)

@@ -1,0 +1,94 @@
+"""Limits and pauses of a session, and the clock that they are measured by."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from typing import Any
+
+__all__ = ["Clock", "Settings"]
+
+
+class Clock:
+    """Time as the session sees it; tests give it another one."""
+
+    def __init__(self) -> None:
+        """Anchor Unix time to the monotonic clock, so that it never jumps."""
+        self._epoch = time.time() - time.monotonic()
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary point."""
+        return time.monotonic()
+
+    def unix(self) -> float:
+        """Return Unix seconds that never go back."""
+        return self._epoch + time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        await asyncio.sleep(seconds)
+
+    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait for an event; False when the time is over first."""
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            return event.is_set()
+        return True
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Limits and pauses of a session; durations in seconds, sizes in bytes.
+
+    Attributes:
+        request_seconds: The limit for one HTTP exchange; generation has none.
+        connect_seconds: The limit for opening a connection.
+        hearing_seconds: How long `submit` waits for the socket before it posts all the same.
+        submit_seconds: How long an unanswered POST is looked up before `SubmitUnknownError`.
+        cancel_seconds: How long `cancel()` goes on while the server will not stop the job.
+        poll_min: The shortest pause between two looks while something is due.
+        poll_max: The longest one.
+        look_every: The pause between two looks while the socket is known to hear.
+        reconnect_first: The ceiling of the first pause before redialling.
+        reconnect_cap: The ceiling of all later ones.
+        away_seconds: How long a vanished server is waited for; None is for ever.
+        history_seconds: How long a history that is not yet written is waited for.
+        quiet_seconds: After how long without news a job is mentioned in the log, once.
+        mailbox_events: Unread progress and preview events kept for each consumer.
+        mailbox_bytes: The same in bytes.
+        transfers: Uploads and downloads at once.
+        max_frame: The largest WebSocket message; None is without limit.
+        max_body: The largest answer that is read into memory.
+        proxy: A proxy's URL for HTTP and WebSocket alike; None is the environment's.
+        clock: What measures time; for tests.
+        http_transport: What sends HTTP requests instead of the network; for tests.
+
+    Example:
+        >>> ComfySession(settings=Settings(request_seconds=120, away_seconds=600))
+        <ComfySession http://127.0.0.1:8188 new>
+    """
+
+    request_seconds: float = 30.0
+    connect_seconds: float = 10.0
+    hearing_seconds: float = 5.0
+    submit_seconds: float = 30.0
+    cancel_seconds: float = 30.0
+    poll_min: float = 0.5
+    poll_max: float = 5.0
+    look_every: float = 5.5
+    reconnect_first: float = 0.5
+    reconnect_cap: float = 15.0
+    away_seconds: float | None = None
+    history_seconds: float = 10.0
+    quiet_seconds: float = 600.0
+    mailbox_events: int = 1000
+    mailbox_bytes: int = 64 * 1024 * 1024
+    transfers: int = 4
+    max_frame: int | None = 1 << 30
+    max_body: int = 1 << 30
+    proxy: str | None = dataclasses.field(default=None, repr=False)
+    clock: Clock = dataclasses.field(default_factory=Clock, repr=False)
+    http_transport: Any = dataclasses.field(default=None, repr=False)
