@@ -1,0 +1,117 @@
+"""What a node class declares, in the order in which the frontend makes slots and widgets of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["Declared", "declared_inputs", "in_display_order", "option_inputs", "read_declaration"]
+
+# Classes that frontend 1.49.6 itself gives an input that the server does not declare:
+# a player (uploadAudio.ts), a 3D preview (saveMesh.ts) and a 3D viewport (load3dAdvanced.ts).
+_EXTRA_INPUTS: dict[str, tuple[str, str]] = {
+    "LoadAudio": ("audioUI", "AUDIO_UI"),
+    "SaveAudio": ("audioUI", "AUDIO_UI"),
+    "PreviewAudio": ("audioUI", "AUDIO_UI"),
+    "SaveAudioMP3": ("audioUI", "AUDIO_UI"),
+    "SaveAudioOpus": ("audioUI", "AUDIO_UI"),
+    "SaveAudioAdvanced": ("audioUI", "AUDIO_UI"),
+    "SaveGLB": ("image", "PREVIEW_3D"),
+    "Preview3D": ("image", "PREVIEW_3D"),
+    "Load3DAdvanced": ("viewport_state", "LOAD_3D_ADVANCED"),
+}
+
+_UPLOAD_FLAGS = ("image_upload", "video_upload", "animated_image_upload")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Declared:
+    """One input that a class declares; `choices` are a combo's values."""
+
+    name: str
+    type: str
+    options: Mapping[str, Any]
+    choices: tuple[Any, ...] = ()
+
+    @property
+    def widget_type(self) -> str:
+        """The kind of widget that it asks for."""
+        kind = self.options.get("widgetType")
+        return kind if isinstance(kind, str) and kind else self.type
+
+    @property
+    def socket_only(self) -> bool:
+        """Whether a link is the only way to fill it."""
+        return bool(self.options.get("forceInput"))
+
+    def named(self, name: str) -> Declared:
+        """Return the same under another name."""
+        return dataclasses.replace(self, name=name)
+
+
+def read_declaration(name: str, data: Any) -> Declared:
+    """Read `[type, options]`; a list in the type's place is a combo's choices."""
+    parts = data if isinstance(data, list | tuple) else [data]
+    kind = parts[0] if parts else "UNKNOWN"
+    options = parts[1] if len(parts) > 1 and isinstance(parts[1], Mapping) else {}
+    if isinstance(kind, list | tuple):
+        return Declared(name, "COMBO", options, tuple(kind))
+    if kind == "COMBO":
+        choices = options.get("options")
+        return Declared(name, "COMBO", options, tuple(choices) if isinstance(choices, list | tuple) else ())
+    return Declared(name, kind if isinstance(kind, str) else "UNKNOWN", options)
+
+
+def _sections(inputs: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the required and the optional part of a class's or an option's inputs."""
+    for section in ("required", "optional"):
+        part = inputs.get(section) if isinstance(inputs, Mapping) else None
+        if isinstance(part, Mapping):
+            yield section, part
+
+
+def declared_inputs(class_type: str, spec: Mapping[str, Any]) -> list[Declared]:
+    """Return the inputs of a class in declaration order, with those that the frontend adds."""
+    found: list[Declared] = []
+    for section, part in _sections(spec.get("input")):
+        items = [read_declaration(name, data) for name, data in part.items()]
+        if section == "required":
+            items += _additions(class_type, items)
+        found += items
+    return found
+
+
+def _additions(class_type: str, required: list[Declared]) -> list[Declared]:
+    """Return the inputs that the frontend adds to the required ones."""
+    added = []
+    if (extra := _EXTRA_INPUTS.get(class_type)) is not None:
+        added.append(Declared(*extra, {}))
+    for item in required:
+        if item.type == "COMBO" and any(item.options.get(flag) is True for flag in _UPLOAD_FLAGS):
+            added.append(Declared("upload", "IMAGEUPLOAD", {}))
+            break
+    if any(item.name == "audio" and item.options.get("audio_upload") is True for item in required):
+        added.append(Declared("upload", "AUDIOUPLOAD", {}))
+    return added
+
+
+def option_inputs(inputs: Any) -> list[Declared]:
+    """Return the inputs of a dynamic combo's option, or those that an autogrow group repeats."""
+    return [read_declaration(name, data) for _, part in _sections(inputs) for name, data in part.items()]
+
+
+def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[Declared]:
+    """Return the inputs as `input_order` wants them, those it does not name last."""
+    order = spec.get("input_order")
+    if not isinstance(order, Mapping):
+        return inputs
+    by_name = {item.name: item for item in inputs}
+    declared = dict(_sections(spec.get("input")))
+    ordered: dict[str, Declared] = {}
+    for section in ("required", "optional"):
+        names = order.get(section)
+        for name in names if isinstance(names, list | tuple) else ():
+            if name in by_name and name in declared.get(section, {}):
+                ordered[name] = by_name[name]
+    return [*ordered.values(), *(item for item in inputs if item.name not in ordered)]

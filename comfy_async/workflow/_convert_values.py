@@ -1,0 +1,143 @@
+"""Giving saved values back to widgets: by position as the frontend does, or by name.
+
+Frontend 1.49.6 restores `widgets_values` by position (LGraphNode.configure): each widget that
+is saved takes the next value, and a choice brings its own widgets before the next one is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ._convert_build import choose
+from ._convert_declared import Declared
+from ._convert_model import MISSING, Node, Widget
+
+__all__ = ["restore", "set_value", "settle"]
+
+_CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
+
+
+def restore(
+    node: Node,
+    values: Sequence[Any] | Mapping[str, Any] | None,
+    named: Mapping[str, Any] | None,
+    *,
+    declared: Sequence[Declared],
+) -> None:
+    """Give a node's saved values to its widgets; widgets without one keep their default.
+
+    A list is taken by position whenever there is one. `widgets_values_named` (1.49 and later)
+    serves files that have no list, and so does a `widgets_values` object, which packs like
+    VideoHelperSuite write.
+    """
+    if isinstance(values, Mapping):
+        _by_name(node, values)
+    elif values is not None:
+        _by_position(node, _without_sockets(node, values, declared))
+    elif named is not None:
+        _by_name(node, named)
+    settle(node)
+
+
+def set_value(node: Node, widget: Widget, value: Any) -> None:
+    """Set a widget's value and let what depends on it follow."""
+    if widget.kind == "multiline" and value is None:
+        value = ""  # a text area shows null as nothing
+    widget.value = value
+    if widget.kind == "dynamic":
+        choose(node, widget)
+    elif widget.kind == "option":
+        _fit_options(node, widget)
+
+
+def _by_name(node: Node, values: Mapping[str, Any]) -> None:
+    """Take each widget's value by its name; a choice is made before its own widgets are filled."""
+    index = 0
+    while index < len(node.widgets):
+        widget = node.widgets[index]
+        if widget.saved and widget.name in values:
+            set_value(node, widget, values[widget.name])
+        index += 1
+
+
+def _by_position(node: Node, values: Sequence[Any]) -> None:
+    """Give the values to the saved widgets in their order."""
+    skipping = _lacks_companions(node, values)
+    rest = iter(values)
+    index = 0
+    while index < len(node.widgets):
+        widget = node.widgets[index]
+        index += 1
+        if not widget.saved or (skipping and _is_companion(widget)):
+            continue
+        value = next(rest, MISSING)
+        if value is MISSING:
+            return
+        set_value(node, widget, value)
+
+
+def _is_companion(widget: Widget) -> bool:
+    """Return whether the widget says how another one changes after a run."""
+    return not widget.sent and widget.kind == "combo"
+
+
+def _lacks_companions(node: Node, values: Sequence[Any]) -> bool:
+    """Return whether the list is from before numbers had companions.
+
+    Then it is short by exactly the companions, and none of their places has one of their words.
+    """
+    saved = [widget for widget in node.widgets if widget.saved and widget.kind != "button"]
+    places = [index for index, widget in enumerate(saved) if _is_companion(widget)]
+    if not places or any(widget.kind in ("dynamic", "option") for widget in saved):
+        return False
+    if len(values) != len(saved) - len(places):
+        return False
+    return not any(isinstance(value, str) and value in _CONTROL_WORDS for value in values)
+
+
+def _without_sockets(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[Any]:
+    """Drop the values of inputs that were widgets before frontend 1.16 and are sockets now.
+
+    As in the frontend, the list must have a value for each widget, each `forceInput` input and
+    each companion that the class asks for by its flag.
+    """
+    names = {widget.name for widget in node.widgets}
+    dropped: list[bool] = []
+    for item in declared:
+        if item.name in names or item.socket_only:
+            dropped.append(item.socket_only)
+            if item.options.get("control_after_generate"):
+                dropped.append(False)
+    if len(dropped) != len(values):
+        return values
+    return [value for value, drop in zip(values, dropped, strict=True) if not drop]
+
+
+def _fit_options(node: Node, widget: Widget) -> None:
+    """Keep one empty option at the end of a CustomCombo (customWidgets.ts)."""
+    last = node.widgets[-1]
+    if widget is last:
+        if widget.value:
+            node.widgets.append(Widget(f"option{len(node.widgets) - 1}", "option", ""))
+    elif not widget.value and len(node.widgets) > 1 and node.widgets[-2] is widget and not last.value:
+        node.widgets.pop()
+
+
+def settle(node: Node) -> None:
+    """Repair values as the frontend does after loading a file (app.loadGraphData)."""
+    for widget in node.widgets:
+        if widget.kind == "combo" and (widget.value is None or widget.value is MISSING):
+            choices = widget.options.get("values")
+            if choices:
+                widget.value = choices[0]
+        elif widget.kind == "choice_index":
+            options = [option.value for option in node.widgets[2:]]
+            choice = node.widgets[0].value
+            widget.value = options.index(choice) if choice in options else -1
+        if (
+            widget.name == "sampler_name"
+            and node.type in ("KSampler", "KSamplerAdvanced")
+            and isinstance(widget.value, str)
+        ):
+            widget.value = widget.value.removeprefix("sample_")
