@@ -47,6 +47,17 @@ _SAVING_CLASSES = frozenset(
 )
 
 
+# Classes that frontend 1.49.6 calls otherwise in its English texts than ComfyUI 0.33.0 does.
+_EDITOR_TITLES = {
+    "ByteDance2ReferenceNode": "ByteDance Seedance 2.5 Reference to Video",
+    "ByteDanceSeedreamNodeV2": "ByteDance Seedream 4.5 & 5.0",
+    "IdeogramPImage": "Ideogram P-Image",
+    "LTXVConcatAVLatent": "LTXVConcatAVLatent",
+    "LTXVSeparateAVLatent": "LTXVSeparateAVLatent",
+    "TopazImageEnhance": "Topaz Image Enhance",
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Autogrow:
     """A group of inputs that has always one more than are connected."""
@@ -60,9 +71,8 @@ class Autogrow:
     def name(self, group: str, ordinal: int, key: str) -> str:
         """Return the name of the group's input number `ordinal`."""
         if self.names is not None:
-            return (
-                f"{group}.{self.names[ordinal]}" if 0 <= ordinal < len(self.names) else f"{group}.undefined"
-            )
+            own = self.names[ordinal] if 0 <= ordinal < len(self.names) else "undefined"
+            return f"{group}.{own}"
         return f"{group}.{self.prefix if len(self.inputs) == 1 else key}{ordinal}"
 
     def ordinal(self, group: str, name: str) -> int | None:
@@ -76,7 +86,7 @@ class Autogrow:
 
 def build_node(class_type: str, spec: Mapping[str, Any]) -> Node:
     """Return a new node of the class with every value at its default."""
-    title = spec.get("display_name") or spec.get("name") or class_type
+    title = _EDITOR_TITLES.get(class_type) or spec.get("display_name") or class_type
     node = Node("", class_type, title=str(title), class_type=class_type)
     inputs = in_display_order(declared_inputs(class_type, spec), spec)
     for declared in inputs:
@@ -140,15 +150,18 @@ def _add_widget(node: Node, declared: Declared) -> None:
     """Add the widgets of an input, and the slot through which a link overrides them."""
     if not is_widget(declared):
         return
-    if declared.widget_type == "COLOR" and any(
-        w.name == declared.name and w.kind == "color" for w in node.widgets
-    ):
+    if declared.widget_type == "COLOR" and any(_is_color(widget, declared.name) for widget in node.widgets):
         return
     widgets = make_widgets(declared, node)
     node.widgets += widgets
     if declared.widget_type == DYNAMIC_COMBO:
         choose(node, widgets[0])
     node.inputs.append(InputSlot(declared.name, declared.type, widget=declared.name))
+
+
+def _is_color(widget: Widget, name: str) -> bool:
+    """Return whether it is the colour of that name, which is made once only."""
+    return widget.kind == "color" and widget.name == name
 
 
 def choose(node: Node, selector: Widget) -> None:

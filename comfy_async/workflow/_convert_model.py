@@ -199,7 +199,8 @@ class Graph:
 
     def walk(self) -> Iterator[tuple[Graph, Node]]:
         """Yield every node with its graph, each used definition once."""
-        graphs, seen = [self], {self.id}
+        graphs: list[Graph] = [self]
+        seen = {self.id}
         while graphs:
             graph = graphs.pop()
             for node in graph.nodes.values():

@@ -199,10 +199,8 @@ def _plan(host: Node, entry: _Entry, entries: Sequence[_Entry]) -> InputSlot | W
     """Return the input that stands for the entry, the widget to be linked, or "primitive"."""
     assert host.definition is not None
     for slot in host.inputs:
-        if slot.boundary is not None and _source(host.definition, slot.boundary) == (
-            entry.node_id,
-            entry.name,
-        ):
+        source = _source(host.definition, slot.boundary) if slot.boundary is not None else None
+        if source == (entry.node_id, entry.name):
             return slot
     node = host.definition.nodes.get(entry.node_id)
     if node is None:
@@ -332,11 +330,10 @@ def _replace_primitive(host: Node, cohort: list[_Entry]) -> None:
     targets = [found for link in links if (found := _target_by_index(definition, link)) is not None]
     if len(targets) < len(links) or not _takes_all(targets, kind):
         return
-    title = primitive.title
-    boundary = _new_boundary(
-        definition, title if title and title != "PrimitiveNode" else cohort[0].name, kind
-    )
-    for node, slot in targets:
+    title = primitive.title or "PrimitiveNode"
+    name = cohort[0].name if title == "PrimitiveNode" else title
+    boundary = _new_boundary(definition, name, kind)
+    for _, slot in targets:
         if slot.link is not None:
             _forget(definition, slot.link)
             slot.link = None
