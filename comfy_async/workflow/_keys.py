@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -20,6 +19,8 @@ _TUPLE_HINT = "Name it by id, or by a tuple: (node, input)."
 
 def nearest(word: str, names: Mapping[str, Any] | list[str], *, count: int = 3) -> tuple[str, ...]:
     """Return the names that resemble a word, the best first, letter case aside."""
+    import difflib
+
     by_folded: dict[str, str] = {}
     for name in names:
         by_folded.setdefault(name.casefold(), name)

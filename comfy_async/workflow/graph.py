@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UnknownInputError, WorkflowFormatError
 from ..types import NodeInfo
+from ._editing import Editing
 from ._keys import changed, matches, one_node, resolve
 from ._load import open_editor, open_source
 from ._nodes import Node, parse_nodes, still_pending
@@ -29,7 +30,7 @@ _CONVERT = (
 )
 
 
-class Workflow:
+class Workflow(Editing):
     """A graph of nodes to run; every change returns a new workflow and shares what stays the same.
 
     Example:

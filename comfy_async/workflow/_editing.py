@@ -1,0 +1,171 @@
+"""The verbs of a workflow: each returns a new workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ..types import Problem
+    from ._edits import Graph
+    from ._inputs import WorkflowInput
+    from .catalog import NodeCatalog
+
+__all__ = ["Editing"]
+
+Self = TypeVar("Self", bound="Editing")
+
+
+class Editing:
+    """What can be done to a workflow; a node is named by id, else by title, else by class."""
+
+    __slots__ = ()
+
+    def _graph(self) -> Graph:
+        raise NotImplementedError
+
+    def _with(self: Self, nodes: Graph) -> Self:
+        raise NotImplementedError
+
+    def with_inputs(
+        self: Self, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
+    ) -> Self:
+        """Return a copy with other values."""
+        raise NotImplementedError
+
+    def set(
+        self: Self, node: Any, name: str, value: Any, *, add: bool = False, catalog: NodeCatalog | None = None
+    ) -> Self:
+        """Return a copy with another value in one input, as `with_inputs` does for many.
+
+        Raises:
+            UnknownInputError: No node or input has that name, or the value cannot be sent.
+            WorkflowFormatError: It is an editor file.
+        """
+        return self.with_inputs({(node, name): value}, add=add, catalog=catalog)
+
+    def replace(self: Self, old: Any, new: Any) -> Self:
+        """Let everything that is linked to `old` be linked to `new`.
+
+        Both are a node (each slot keeps its number) or `(node, slot)`. What `new` itself
+        needs keeps its links, so a node can be put in between: add it, linked to `old`,
+        then replace `old` by it.
+
+        Raises:
+            UnknownInputError: One of the nodes is not there, or several have the name.
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._edits import replaced
+
+        return self._with(replaced(self._graph(), old, new))
+
+    def bypass(self: Self, node: Any, catalog: NodeCatalog) -> Self:
+        """Take a node away and lead its inputs on to what it fed, by type, as the editor does.
+
+        Raises:
+            UnknownInputError: The node is not there, or several have the name.
+            WorkflowError: The catalog does not know its class.
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._edits import bypassed
+
+        return self._with(bypassed(self._graph(), node, catalog))
+
+    def mute(self: Self, node: Any) -> Self:
+        """Take a node away as the editor's muting does: what it fed loses that input.
+
+        Raises:
+            UnknownInputError: The node is not there, or several have the name.
+            WorkflowFormatError: It is an editor file.
+        """
+        return self.remove(node)
+
+    def remove(self: Self, *nodes: Any) -> Self:
+        """Take nodes away, and every input that was linked to them.
+
+        Raises:
+            UnknownInputError: One of the nodes is not there, or several have the name.
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._edits import removed
+
+        return self._with(removed(self._graph(), nodes))
+
+    def add(
+        self: Self,
+        class_type: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        title: str | None = None,
+        catalog: NodeCatalog | None = None,
+    ) -> Self:
+        """Put a node in.
+
+        Args:
+            class_type: Its class.
+            inputs: Its values and links (`[id, slot]`).
+            id: Its id, the next free number without one.
+            title: Its title, by which it can be found again.
+            catalog: Fill in defaults, and refuse what the class does not have.
+
+        Raises:
+            UnknownInputError: The id is taken, the class or an input is unknown, or a
+                value cannot be sent.
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._edits import added
+
+        graph = added(self._graph(), class_type, inputs or {}, node=id, title=title, catalog=catalog)
+        return self._with(graph)
+
+    def randomized(self: Self, seed: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
+        """Return a copy with every seed drawn anew; the same `seed` draws the same.
+
+        Args:
+            seed: What the draws depend on; None for another result each time.
+            catalog: Its ranges are kept, and seeds by other names than `seed` and
+                `noise_seed` are known by it. Without one the draws stay below 2**31.
+
+        Raises:
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._edits import randomized
+
+        return self._with(randomized(self._graph(), seed, catalog))
+
+    def inputs(self, catalog: NodeCatalog | None = None, *, every: bool = False) -> list[WorkflowInput]:
+        """List what is worth changing, prompt texts first; `every` lists all values.
+
+        Args:
+            catalog: Adds types, ranges and choices, and finds more texts and files.
+            every: Also list what people seldom change.
+
+        Raises:
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._inputs import list_inputs
+
+        return list_inputs(self._graph(), catalog, every=every)
+
+    def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> list[Problem]:
+        """Return what a server with this catalog would refuse (errors), and what to know (warnings).
+
+        An editor file is converted first. See `comfy_async.workflow.check.check`.
+
+        Raises:
+            WorkflowFormatError: The editor file is damaged.
+        """
+        from .check import check
+
+        return check(self, catalog, replacements=replacements)  # type: ignore[arg-type]
+
+    def localized(self: Self, catalog: NodeCatalog) -> Self:
+        """Return a copy with model paths spelled as the server spells them, `\\` or `/`.
+
+        Raises:
+            WorkflowFormatError: It is an editor file.
+        """
+        from ._edits import localized
+
+        return self._with(localized(self._graph(), catalog))

@@ -1,0 +1,270 @@
+"""Rewiring a graph: functions from nodes to nodes, which never change what they are given."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import UnknownInputError, WorkflowError
+from ._check_values import same_path
+from ._keys import changed, nearest, one_node
+from ._nodes import Node
+from ._specs import InputSpec
+from ._types import type_matches
+from ._values import is_link
+from .catalog import NodeCatalog
+
+__all__ = ["Graph", "added", "bypassed", "localized", "randomized", "removed", "replaced", "seed_inputs"]
+
+Graph = dict[str, Node]
+
+_SEEDS = frozenset({"seed", "noise_seed"})
+
+_SAFE_MAX = 2**31 - 1
+"""The largest seed when no catalog gives a range: many partner nodes take no more."""
+
+_EDITOR_MAX = 2**50
+"""What the editor itself draws up to, so that its doubles keep every digit."""
+
+
+def ancestors(graph: Mapping[str, Node], node: str) -> set[str]:
+    """Return the node and all that it depends on."""
+    seen, waiting = set[str](), [node]
+    while waiting:
+        key = waiting.pop()
+        if key not in seen and key in graph:
+            seen.add(key)
+            waiting += [source for _, source, _ in graph[key].links()]
+    return seen
+
+
+def consumers(graph: Mapping[str, Node], node: str) -> Iterator[tuple[str, str, int]]:
+    """Yield (node, input, slot) for each link that leaves a node."""
+    for key, other in graph.items():
+        for name, source, slot in other.links():
+            if source == node:
+                yield key, name, slot
+
+
+def replaced(graph: Graph, old: Any, new: Any) -> Graph:
+    """Let what was linked to `old` be linked to `new`.
+
+    Raises:
+        UnknownInputError: One of the nodes is not there.
+    """
+    source, source_slot = _end(graph, old)
+    target, target_slot = _end(graph, new)
+    # What the new source needs keeps the old one: a link back would make a circle.
+    spared = ancestors(graph, target)
+    result = dict(graph)
+    for key, name, slot in consumers(graph, source):
+        if key not in spared and source_slot in {None, slot}:
+            landing = slot if target_slot is None else target_slot
+            result[key] = changed(result, key, {name: [target, landing]})
+    return result
+
+
+def _end(graph: Graph, end: Any) -> tuple[str, int | None]:
+    """Return (id, slot) of `"4"`, `("4", 1)` or `["4", 1]`; no slot means each its own."""
+    if isinstance(end, tuple | list) and len(end) == 2:
+        if not isinstance(end[1], int) or isinstance(end[1], bool) or end[1] < 0:
+            raise UnknownInputError(f"{end[1]!r} is no output slot")
+        return one_node(graph, end[0]), end[1]
+    return one_node(graph, end), None
+
+
+def removed(graph: Graph, nodes: tuple[Any, ...]) -> Graph:
+    """Take nodes away, and every input that was linked to them.
+
+    Raises:
+        UnknownInputError: One of the nodes is not there.
+    """
+    gone = {one_node(graph, node) for node in nodes}
+    return {key: _without(node, gone) for key, node in graph.items() if key not in gone}
+
+
+def _without(node: Node, gone: set[str]) -> Node:
+    lost = {name for name, source, _ in node.links() if source in gone}
+    if not lost:
+        return node
+    return node.replace({name: value for name, value in node.inputs.items() if name not in lost})
+
+
+def bypassed(graph: Graph, name: Any, catalog: NodeCatalog) -> Graph:
+    """Take a node away and lead its inputs on to what it fed, by type, as the editor does.
+
+    Raises:
+        UnknownInputError: The node is not there.
+        WorkflowError: The catalog does not know its class.
+    """
+    gone = one_node(graph, name)
+    node = graph[gone]
+    if node.class_type not in catalog:
+        raise WorkflowError(
+            f"node {node.info(gone)} cannot be bypassed: its class is not in the catalog",
+            hint="remove() takes it away without leading its inputs on.",
+        )
+    result = dict(graph)
+    for key, field, slot in consumers(graph, gone):
+        inputs = dict(result[key].inputs)
+        source = _passed_on(node, slot, graph[key], field, catalog)
+        if source is None:
+            del inputs[field]
+        else:
+            inputs[field] = list(source)
+        result[key] = result[key].replace(inputs)
+    del result[gone]
+    return result
+
+
+def _passed_on(node: Node, slot: int, consumer: Node, field: str, catalog: NodeCatalog) -> list[Any] | None:
+    """Return the link that a bypassed node hands on at an output, None when it has none to hand on."""
+    outputs = catalog.outputs(node.class_type)
+    output = outputs[slot].type if slot < len(outputs) else "*"
+    spec = catalog.input(consumer.class_type, field, consumer.inputs)
+    wanted = spec.type if spec is not None else "*"
+    slots = _sockets(node, catalog)
+    source = _chosen(slots, slot, output, wanted)
+    value = node.inputs.get(source.name) if source is not None else None
+    return value if is_link(value) else None
+
+
+def _sockets(node: Node, catalog: NodeCatalog) -> list[InputSpec]:
+    """Return the inputs as the editor numbers them: sockets first, then widgets that are linked."""
+    specs = catalog.inputs(node.class_type, node.inputs)
+    sockets = [spec for spec in specs if spec.type not in _WIDGETS or spec.force_input]
+    return sockets + [spec for spec in specs if spec not in sockets and is_link(node.inputs.get(spec.name))]
+
+
+_WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
+
+
+def _chosen(slots: list[InputSpec], slot: int, output: str, wanted: str) -> InputSpec | None:
+    """Return the input that the editor picks for an output of a bypassed node."""
+    same = slots[slot] if slot < len(slots) else None
+    if output in {"*", ""}:
+        return same or (slots[0] if slots else None)
+
+    def fits(spec: InputSpec) -> bool:
+        return type_matches(spec.type, output) and type_matches(spec.type, wanted)
+
+    if same is not None and fits(same):
+        return same
+    exact = next((spec for spec in slots if spec.type == wanted), None)
+    return exact or next((spec for spec in slots if fits(spec)), None)
+
+
+def added(
+    graph: Graph,
+    class_type: str,
+    inputs: Mapping[str, Any],
+    *,
+    node: str | None = None,
+    title: str | None = None,
+    catalog: NodeCatalog | None = None,
+) -> Graph:
+    """Put a node in; a catalog fills in defaults and refuses what the class does not have.
+
+    Raises:
+        UnknownInputError: The id is taken, the class or an input is unknown, or a value
+            cannot be sent.
+    """
+    key = free_id(graph) if node is None else str(node)
+    if key in graph or not key:
+        raise UnknownInputError(f"the id {key!r} is taken" if key else "an id cannot be empty")
+    defaults: dict[str, Any] = {}
+    if catalog is not None:
+        if class_type not in catalog:
+            close = nearest(class_type, catalog)
+            raise UnknownInputError(f"the catalog has no class {class_type!r}", candidates=close)
+        defaults = known_inputs(catalog, class_type, inputs)
+    meta = None if title is None else {"title": title}
+    result = {**graph, key: Node(class_type, {}, meta)}
+    result[key] = changed(result, key, {**defaults, **inputs})
+    return result
+
+
+def known_inputs(catalog: NodeCatalog, class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of a class for what is not given.
+
+    Raises:
+        UnknownInputError: An input is given that the class does not have.
+    """
+    values = dict(inputs)
+    for spec in catalog.inputs(class_type):
+        if spec.required and spec.name not in values and _has_default(spec):
+            values[spec.name] = spec.default
+    specs = {spec.name: spec for spec in catalog.inputs(class_type, values)}
+    for spec in specs.values():
+        if spec.required and spec.name not in values and _has_default(spec):
+            values[spec.name] = spec.default
+    for name in inputs:
+        if name not in specs and catalog.input(class_type, name, values) is None:
+            raise UnknownInputError(
+                f"{class_type} has no input {name!r}", candidates=nearest(name, list(specs)) or tuple(specs)
+            )
+    return {name: value for name, value in values.items() if name not in inputs}
+
+
+def _has_default(spec: InputSpec) -> bool:
+    return spec.default is not None and not spec.force_input
+
+
+def free_id(graph: Mapping[str, Node]) -> str:
+    """Return the first number after the largest that is in use."""
+    numbers = [int(key) for key in graph if key.isdecimal() and len(key) < 18]
+    return str(max(numbers, default=0) + 1)
+
+
+def seed_inputs(graph: Graph, catalog: NodeCatalog | None) -> Iterator[tuple[str, str, InputSpec | None]]:
+    """Yield (node, input, specification) of each seed that stands in the graph as a number."""
+    for key, node in graph.items():
+        for name, value in node.inputs.items():
+            if not isinstance(value, int) or isinstance(value, bool):
+                continue
+            spec = None if catalog is None else catalog.input(node.class_type, name, node.inputs)
+            known = spec.is_seed if spec is not None else name.rpartition(".")[2] in _SEEDS
+            if (known and not _is_plain_number(node)) or _feeds_seeds(graph, key, node):
+                yield key, name, spec
+
+
+def _is_plain_number(node: Node) -> bool:
+    """Tell whether a node only hands a number on: PrimitiveInt has the flag of a seed, whatever it feeds."""
+    return len(node.inputs) == 1 and "value" in node.inputs
+
+
+def _feeds_seeds(graph: Graph, key: str, node: Node) -> bool:
+    if not _is_plain_number(node):
+        return False
+    names = [name.rpartition(".")[2] for _, name, _ in consumers(graph, key)]
+    return bool(names) and all(name in _SEEDS for name in names)
+
+
+def randomized(graph: Graph, seed: int | None, catalog: NodeCatalog | None) -> Graph:
+    """Draw every seed anew; the same seed draws the same, whatever else is in the graph."""
+    base = random.SystemRandom().getrandbits(64) if seed is None else seed
+    result = dict(graph)
+    for key, name, spec in seed_inputs(graph, catalog):
+        low, high = 0, _SAFE_MAX
+        if spec is not None and spec.max is not None:
+            low, high = int(spec.min or 0), min(int(spec.max), _EDITOR_MAX)
+        draw = random.Random(f"{base}/{key}/{name}")
+        result[key] = changed(result, key, {name: draw.randint(min(max(low, 0), high), high)})
+    return result
+
+
+def localized(graph: Graph, catalog: NodeCatalog) -> Graph:
+    """Spell choices that differ only in their path separators as the catalog does."""
+    result = dict(graph)
+    for key, node in graph.items():
+        respelled: dict[str, Any] = {}
+        for spec in catalog.inputs(node.class_type, node.inputs):
+            value = node.inputs.get(spec.name)
+            if spec.choices and isinstance(value, str) and value not in spec.choices:
+                other = same_path(value, spec.choices)
+                if other is not None:
+                    respelled[spec.name] = other
+        if respelled:
+            result[key] = node.replace({**node.inputs, **respelled})
+    return result

@@ -1,0 +1,37 @@
+"""Which types may be linked, as the server and the editor see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._specs import MATCH_TYPE
+
+__all__ = ["raw_types_link", "type_matches", "types_link"]
+
+_ANY = frozenset({"*", MATCH_TYPE})
+
+
+def types_link(given: str, wanted: str) -> bool:
+    """Tell whether the server lets an output into an input (comfy_execution/validation.py).
+
+    Types are alternatives parted by commas; one in common is enough.
+    """
+    if given == wanted or given in _ANY or wanted in _ANY:
+        return True
+    givens = {part.strip() for part in given.split(",")}
+    wanteds = {part.strip() for part in wanted.split(",")}
+    return "*" in givens or "*" in wanteds or not givens.isdisjoint(wanteds)
+
+
+def type_matches(given: str, wanted: str) -> bool:
+    """Tell whether the editor lets a link be drawn: letter case does not count there."""
+    return not given or not wanted or types_link(given.casefold(), wanted.casefold())
+
+
+def raw_types_link(given: Any, wanted: Any) -> bool:
+    """Tell the same of types as object_info has them: old choices are lists of values."""
+    if given == wanted or given in ("*", MATCH_TYPE) or wanted in ("*", MATCH_TYPE):
+        return True
+    if isinstance(given, list) and wanted == "COMBO":
+        return True
+    return isinstance(given, str) and isinstance(wanted, str) and types_link(given, wanted)
