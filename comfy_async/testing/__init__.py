@@ -14,14 +14,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ._auth import Gatekeeper
     from ._books import Books, RunEnd, RunRecord, Upload
     from ._chaos import Chaos
     from ._faults import Faults
     from ._gates import Gate
     from ._rules import Rule
+    from ._serve import serve
     from ._server import FakeComfy
 
-__all__ = ["Books", "Chaos", "FakeComfy", "Faults", "Gate", "Rule", "RunEnd", "RunRecord", "Upload"]
+__all__ = [
+    "Books",
+    "Chaos",
+    "FakeComfy",
+    "Faults",
+    "Gate",
+    "Gatekeeper",
+    "Rule",
+    "RunEnd",
+    "RunRecord",
+    "Upload",
+    "serve",
+]
 
 _HOMES = {
     "Books": "_books",
@@ -29,10 +43,12 @@ _HOMES = {
     "FakeComfy": "_server",
     "Faults": "_faults",
     "Gate": "_gates",
+    "Gatekeeper": "_auth",
     "Rule": "_rules",
     "RunEnd": "_books",
     "RunRecord": "_books",
     "Upload": "_books",
+    "serve": "_serve",
 }
 
 

@@ -28,6 +28,8 @@ class RunRecord:
         number: Its place in the queue, lower first.
         started: Whether it ever ran.
         end: How it ended, None while it has not.
+        told: How its last event said that it ended. A server that goes down between that event
+            and the history makes a run that was told to be a success and is lost.
         executed: Ids of the nodes that ran to their end, in order.
         cached: Ids of the nodes that `execution_cached` named.
         interrupts: Interrupts that were signalled while it ran.
@@ -42,6 +44,7 @@ class RunRecord:
     number: float
     started: bool = False
     end: RunEnd | None = None
+    told: RunEnd | None = None
     executed: list[str] = dataclasses.field(default_factory=list)
     cached: list[str] = dataclasses.field(default_factory=list)
     interrupts: int = 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import datetime
+import time
 from typing import Any
 
+from ._auth import Keeper
 from ._books import Books
 from ._capabilities import Capabilities
 from ._classes import NodeClasses
@@ -20,6 +22,7 @@ from ._sockets import SocketHub
 
 __all__ = ["Core", "Pace"]
 
+_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 _LOG_LENGTH = 300
 _MAX_UPLOAD_BYTES = 104_857_600
 
@@ -44,6 +47,10 @@ class Core:
 
     Attributes:
         life: Counts restarts, so that what belongs to an earlier life can be told.
+        account: In the cloud, who stands in for every client.
+        gatekeeper: Who may come in; anybody when None.
+        users: Names by id of a server for several users, None when there is but one.
+        served: What some routes answer with, by their name.
         rules: What happens to requests besides being answered.
     """
 
@@ -61,6 +68,16 @@ class Core:
         self.rules = Rules()
         self.workshop = Workshop()
         self.queue = JobQueue(self.announce_queue)
+        self.account: str | None = None
+        self.gatekeeper: Keeper | None = None
+        self.users: dict[str, str] | None = None
+        self.served: dict[str, dict[str, Any]] = {
+            "extensions": {},
+            "workflow_templates": {},
+            "i18n": {},
+            "global_subgraphs": {},
+            "node_replacements": {},
+        }
         self.client_id: str | None = None
         self.current_node: str | None = None
         self.interrupting = False
@@ -102,6 +119,17 @@ class Core:
         """Tell everybody how long the queue is now."""
         self.hub.post(text_frame("status", {"status": self.queue_info()}), None)
         self.books.touch()
+
+    def take_secrets(self, extra_data: dict[str, Any]) -> dict[str, Any]:
+        """Take the keys of partner nodes out of what is stored and shown."""
+        if not self.capabilities.has("sensitive_stripping"):
+            return {}
+        return {key: extra_data.pop(key) for key in _SECRETS if key in extra_data}
+
+    def stamp(self, extra_data: dict[str, Any]) -> None:
+        """Note when a prompt came."""
+        if self.capabilities.has("create_time"):
+            extra_data["create_time"] = int(time.time() * 1000)
 
     def interrupt(self) -> None:
         """Ask the run that runs now, or the one that starts before it was cleared, to stop."""

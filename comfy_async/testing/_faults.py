@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ._core import Core
 from ._messages import text_frame
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Faults"]
 
+Refusal: TypeAlias = Literal[
+    "insufficient_credits", "partner_disabled", "too_large", "payment_required", "queue_limit"
+]
+
+_REFUSALS: dict[Refusal, tuple[int, str, str]] = {
+    "insufficient_credits": (402, "INSUFFICIENT_CREDITS", "There are not enough credits."),
+    "partner_disabled": (403, "PARTNER_NODE_DISABLED", "The workspace does not allow this provider."),
+    "too_large": (413, "WORKFLOW_TOO_LARGE", "The workflow is too large."),
+    "payment_required": (429, "PAYMENT_REQUIRED", "The subscription is inactive."),
+    "queue_limit": (429, "QUEUE_LIMIT", "Too many jobs are queued."),
+}
 _GOING_AWAY = 1001
 _JPEG_START = b"\xff\xd8\xff\xe0"
 
@@ -236,6 +247,21 @@ class Faults:
             headers=headers or {},
         )
         return self._core.rules.add(rule)
+
+    def refuse_prompts(self, reason: Refusal, *, count: int | None = None) -> Rule:
+        """Refuse prompts as the cloud does, for a reason that has nothing to do with the graph.
+
+        Args:
+            reason: "queue_limit" may be tried again, after the seconds in Retry-After.
+            count: How many prompts, all when None.
+        """
+        status, kind, message = _REFUSALS[reason]
+        error: dict[str, Any] = {"type": kind, "message": message, "details": ""}
+        if reason == "partner_disabled":
+            error |= {"class_types": ["FluxProUltraImageNode"], "providers": ["bfl"]}
+        headers = {"Retry-After": "1"} if reason == "queue_limit" else {}
+        body = {"error": error, "node_errors": {}}
+        return self.fail("POST", "/prompt", status, count=count, json=body, headers=headers)
 
     # The work
 

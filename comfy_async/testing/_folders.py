@@ -56,15 +56,17 @@ class Folders:
         self._by_type: dict[str, Path] = {}
         self._counters: dict[tuple[Path, str], int] = {}
 
-    @property
-    def user(self) -> Path:
-        """Where userdata and settings live."""
-        return self.base / "user" / "default"
+    def user(self, name: str) -> Path:
+        """Return where the userdata and settings of a user live."""
+        folder = self.base / "user" / name
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            self.settings_file(name).write_text(json.dumps(_FIRST_SETTINGS))
+        return folder
 
-    @property
-    def settings_file(self) -> Path:
-        """Where the user's settings are kept, as JSON."""
-        return self.user / "comfy.settings.json"
+    def settings_file(self, name: str) -> Path:
+        """Return where the settings of a user are kept, as JSON."""
+        return self.base / "user" / name / "comfy.settings.json"
 
     @property
     def base(self) -> Path:
@@ -82,10 +84,10 @@ class Folders:
         self._base = Path(tempfile.mkdtemp(prefix="fake-comfy-")).resolve()
         self._by_type = {name: self._base / name for name in ("input", "temp")}
         self._by_type["output"] = self._wanted_output or self._base / "output"
-        for folder in (*self._by_type.values(), self.user):
+        for folder in self._by_type.values():
             folder.mkdir(parents=True, exist_ok=True)
+        self.user("default")
         Image.new("RGB", (64, 64), (96, 120, 160)).save(self._by_type["input"] / "example.png")
-        self.settings_file.write_text(json.dumps(_FIRST_SETTINGS))
 
     def remove(self) -> None:
         """Remove them, all but an output folder that the caller gave."""

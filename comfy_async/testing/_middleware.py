@@ -62,7 +62,15 @@ def middlewares(core: Core, prefix: str) -> list[Any]:
             return web.Response(status=403)
         return await handler(request)
 
-    return [count, misbehave, check_origin]
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in whom the gatekeeper knows."""
+        keeper = core.gatekeeper
+        if keeper is not None and not keeper.admits(request):
+            return keeper.refusal()
+        return await handler(request)
+
+    return [count, misbehave, admit, check_origin]
 
 
 def _route(request: web.Request, prefix: str) -> str:

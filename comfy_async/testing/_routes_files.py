@@ -30,7 +30,7 @@ class FileRoutes:
         return [
             web.post("/upload/image", self._upload_image),
             web.post("/upload/mask", self._upload_mask),
-            web.get("/view", self._view),
+            web.get("/view", self.view),
         ]
 
     async def _upload_image(self, request: web.Request) -> web.Response:
@@ -88,9 +88,9 @@ class FileRoutes:
         self._core.books.touch()
         return web.json_response({"name": name, "subfolder": subfolder, "type": kind})
 
-    async def _view(self, request: web.Request) -> web.StreamResponse:
+    async def view(self, request: web.Request) -> web.StreamResponse:
         """Serve a file as it is, or one channel of it, or a smaller preview."""
-        found = self._locate(request)
+        found = self.locate(request)
         if isinstance(found, int):
             return web.Response(status=found)
         disposition = {"Content-Disposition": 'filename="{}"'.format(found.name.replace('"', '\\"'))}
@@ -102,7 +102,7 @@ class FileRoutes:
         data, content_type = await self._core.workshop.do(size * 8, _converted, found, preview, channel)
         return web.Response(body=data, content_type=content_type, headers=disposition)
 
-    def _locate(self, request: web.Request) -> Path | int:
+    def locate(self, request: web.Request) -> Path | int:
         """Return the file that a query means, or the status to refuse it with."""
         name = request.query.get("filename", "")
         if name.startswith("blake3:") or "filename" not in request.query:

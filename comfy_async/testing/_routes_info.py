@@ -35,19 +35,19 @@ class InfoRoutes:
             web.get("/models", self._model_folders),
             web.get("/models/{folder}", self._models),
             web.get("/embeddings", self._embeddings),
-            web.get("/extensions", self._nothing),
+            web.get("/extensions", self._extensions),
             web.get("/view_metadata/{folder}", self._model_metadata),
-            web.get("/workflow_templates", self._no_entries),
-            web.get("/i18n", self._no_entries),
-            web.get("/global_subgraphs", self._no_entries),
-            web.get("/global_subgraphs/{id}", self._no_subgraph),
+            web.get("/workflow_templates", self._served),
+            web.get("/i18n", self._served),
+            web.get("/global_subgraphs", self._blueprints),
+            web.get("/global_subgraphs/{id}", self._blueprint),
             web.get("/experiment/models", self._experimental_folders),
             web.get("/experiment/models/{folder}", self._experimental_models),
         ]
         if self._core.capabilities.has("feature_flags"):
             routes.append(web.get("/features", self._features))
         if self._core.capabilities.has("node_replacements"):
-            routes.append(web.get("/node_replacements", self._no_entries))
+            routes.append(web.get("/node_replacements", self._served))
         return routes
 
     def internal(self) -> list[web.RouteDef]:
@@ -72,14 +72,19 @@ class InfoRoutes:
     async def _page(self, _request: web.Request) -> web.Response:
         return web.Response(text=_PAGE, content_type="text/html")
 
-    async def _nothing(self, _request: web.Request) -> web.Response:
-        return web.json_response([])
+    async def _extensions(self, _request: web.Request) -> web.Response:
+        return web.json_response(list(self._core.served["extensions"]))
 
-    async def _no_entries(self, _request: web.Request) -> web.Response:
-        return web.json_response({})
+    async def _served(self, request: web.Request) -> web.Response:
+        return web.json_response(self._core.served[request.path.rpartition("/")[2]])
 
-    async def _no_subgraph(self, _request: web.Request) -> web.Response:
-        return web.json_response(None)
+    async def _blueprints(self, _request: web.Request) -> web.Response:
+        """List the subgraph blueprints without what is in them."""
+        entries = self._core.served["global_subgraphs"].items()
+        return web.json_response({key: {**entry, "data": None} for key, entry in entries})
+
+    async def _blueprint(self, request: web.Request) -> web.Response:
+        return web.json_response(self._core.served["global_subgraphs"].get(request.match_info["id"]))
 
     async def _features(self, _request: web.Request) -> web.Response:
         return web.json_response(self._core.features)

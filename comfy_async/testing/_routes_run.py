@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from typing import Any
 
@@ -16,8 +15,6 @@ from ._validate import validate_prompt
 from ._worker import Worker
 
 __all__ = ["RunRoutes", "is_canonical_uuid"]
-
-_SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 
 
 def is_canonical_uuid(value: Any) -> bool:
@@ -109,11 +106,8 @@ class RunRoutes:
         source = request.headers.get("Comfy-Usage-Source")
         if source and capabilities.has("prompt_id_uuid"):
             extra_data.setdefault("comfy_usage_source", source)
-        sensitive = {}
-        if capabilities.has("sensitive_stripping"):
-            sensitive = {key: extra_data.pop(key) for key in _SECRETS if key in extra_data}
-        if capabilities.has("create_time"):
-            extra_data["create_time"] = int(time.time() * 1000)
+        sensitive = self._core.take_secrets(extra_data)
+        self._core.stamp(extra_data)
         return extra_data, sensitive
 
     async def _show_queue(self, _request: web.Request) -> web.Response:

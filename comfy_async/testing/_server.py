@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 from collections.abc import Callable, Iterable, Mapping
@@ -11,27 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from ._app import cloud_application, local_application
+from ._auth import Keeper
 from ._books import Books
 from ._capabilities import CURRENT_VERSION, OLD_VERSION, Capabilities
+from ._cloud import ACCOUNT, CloudRoutes
 from ._core import Core, Pace
 from ._faults import Faults
 from ._folders import Folders
 from ._gates import Gate
-from ._middleware import middlewares
-from ._routes_files import FileRoutes
-from ._routes_info import InfoRoutes
-from ._routes_jobs import JobRoutes
-from ._routes_run import RunRoutes
-from ._routes_user import UserRoutes
+from ._listener import Listener
 from ._scripts import ScriptError, scripted
+from ._storage import Storage
 from ._worker import Worker
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
 
 __all__ = ["FakeComfy"]
-
-_SHUTDOWN_SECONDS = 2.0
 
 
 class FakeComfy:
@@ -44,6 +40,8 @@ class FakeComfy:
 
     Attributes:
         faults: What can be made to go wrong.
+        storage: In the cloud mode, the other origin that files come from, None else; its
+            `leaks` are the requests that carried a credential there.
         pace: Durations that may be changed while it runs.
         core: The parts of the server, for tests of this package itself.
 
@@ -64,10 +62,13 @@ class FakeComfy:
         ssl_context: ssl.SSLContext | None = None,
         # which server it plays
         version: str | None = None,
-        mode: Literal["local", "old"] = "local",
+        mode: Literal["local", "old", "cloud"] = "local",
         without: Iterable[str] = (),
+        auth: Keeper | None = None,
+        api_key: str = "comfyui-fake-key",
         models: Mapping[str, Iterable[str]] | None = None,
         max_upload_size: int | None = None,
+        multi_user: bool = False,
         # how it behaves
         step_seconds: float = 0.0,
         history_delay: float = 0.0,
@@ -82,10 +83,14 @@ class FakeComfy:
             prefix: A path before every route, such as `/comfy`.
             ssl_context: Serve https and wss.
             version: The ComfyUI version to play; features that came later are missing.
-            mode: "old" plays a server without the jobs API, client-made ids, feature flags.
+            mode: "old" plays a server without the jobs API, client-made ids, feature flags;
+                "cloud" plays Comfy Cloud's v1 dialect, as its documentation has it.
             without: Single features to leave out, see `Capabilities`.
+            auth: What a gateway in front of it accepts, a `Gatekeeper`; None lets anybody in.
+            api_key: The key of the cloud account.
             models: Names of models by folder, in place of the stand-ins.
             max_upload_size: Bytes that a request may have, 100 MiB when None.
+            multi_user: Keep userdata by the header `comfy-user`.
             step_seconds: How long a step of a sampler takes.
             history_delay: Seconds from execution_success to the history entry.
             preview_method: The previews that are made when a prompt asks for "default".
@@ -97,7 +102,6 @@ class FakeComfy:
         if version is None:
             version = OLD_VERSION if mode == "old" else CURRENT_VERSION
         self.host = host
-        self.port = port
         self.prefix = "/" + prefix.strip("/") if prefix.strip("/") else ""
         self.pace = Pace(step_seconds, history_delay, preview_method)
         self.core = Core(
@@ -106,12 +110,28 @@ class FakeComfy:
             pace=self.pace,
             max_upload=max_upload_size,
         )
-        self._ssl_context = ssl_context
+        self.core.gatekeeper = auth
+        self.core.users = {"default": "default"} if multi_user else None
+        self.api_key = api_key
+        self.storage = Storage(host) if mode == "cloud" else None
+        self._secure = ssl_context is not None
         self._worker = Worker(self.core)
-        self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self.faults = Faults(self.core, go_down=self._go_down, come_up=self._come_up)
+        self._listener = Listener(self.core, self._worker, host=host, port=port, ssl_context=ssl_context)
+        self.faults = Faults(self.core, go_down=self._listener.go_down, come_up=self._listener.come_up)
+
+    @property
+    def port(self) -> int:
+        """The port it listens at, known once it is started."""
+        return self._listener.port
+
+    @property
+    def auth(self) -> Keeper | None:
+        """Who is let in; may be changed while it runs, to let a token expire."""
+        return self.core.gatekeeper
+
+    @auth.setter
+    def auth(self, keeper: Keeper | None) -> None:
+        self.core.gatekeeper = keeper
 
     @property
     def books(self) -> Books:
@@ -127,7 +147,7 @@ class FakeComfy:
     def url(self) -> str:
         """The base URL, without a trailing slash."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        scheme = "http" if self._ssl_context is None else "https"
+        scheme = "https" if self._secure else "http"
         return f"{scheme}://{host}:{self.port}{self.prefix}"
 
     async def start(self) -> FakeComfy:
@@ -137,16 +157,13 @@ class FakeComfy:
             RuntimeError: It runs already.
             OSError: The port is taken.
         """
-        if self._runner is not None:
+        if self._listener.started:
             raise RuntimeError("this FakeComfy runs already")
         self.core.folders.create()
-        runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False
-        )
-        self._runner = runner
-        await runner.setup()
         try:
-            await self._come_up()
+            if self.storage is not None:
+                await self.storage.start()
+            await self._listener.start(self._application())
         except OSError:
             await self.stop()
             raise
@@ -155,12 +172,13 @@ class FakeComfy:
     async def stop(self) -> None:
         """End every run, socket and request, and remove the temporary files."""
         self.core.rules.clear()
-        await self._go_down(history=True)
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-        self.core.workshop.close()
-        self.core.folders.remove()
+        try:
+            await self._listener.stop()
+        finally:
+            if self.storage is not None:
+                await self.storage.stop()
+            self.core.workshop.close()
+            self.core.folders.remove()
 
     async def __aenter__(self) -> FakeComfy:
         """Start it."""
@@ -172,10 +190,18 @@ class FakeComfy:
         """Stop it."""
         await self.stop()
 
+    @property
+    def served(self) -> dict[str, dict[str, Any]]:
+        """What `extensions`, `workflow_templates`, `i18n`, `global_subgraphs` and `node_replacements`
+        answer with; all empty until a test fills them."""
+        return self.core.served
+
     def session(self, **options: Any) -> ComfySession:
         """Return a session to this server, not yet connected; the options are ComfySession's."""
         from comfy_async import ComfySession
 
+        if self.storage is not None:
+            return ComfySession.cloud(**{"api_key": self.api_key, "base_url": self.url, **options})
         return ComfySession(self.url, **options)
 
     async def wait_for(self, predicate: Callable[[Books], object]) -> None:
@@ -294,59 +320,12 @@ class FakeComfy:
         self.core.classes.add(spec, function, cached=cached)
 
     def _application(self) -> web.Application:
-        """Return the application with all its routes, with and without /api."""
-        core = self.core
-        app = web.Application(client_max_size=core.max_upload, middlewares=middlewares(core, self.prefix))
-        info = InfoRoutes(core)
-        routes = [
-            *RunRoutes(core, self._worker).table(),
-            *FileRoutes(core).table(),
-            *UserRoutes(core).table(),
-            *info.table(),
-        ]
-        fixed = [*JobRoutes(core).table(), *info.internal(), *info.assets()]
-        if core.capabilities.has("api_prefix"):
-            fixed += [web.route(route.method, "/api" + route.path, route.handler) for route in routes]
-        for route in (*fixed, *routes):
-            app.router.add_route(route.method, self.prefix + route.path, route.handler)
-        return app
-
-    async def _come_up(self) -> None:
-        """Open the port, the same one as before a restart, and work."""
-        if self._server is not None:
-            return
-        if self._runner is None or self._runner.server is None:
-            raise RuntimeError("this FakeComfy does not run")
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._runner.server, self.host, self.port, ssl=self._ssl_context, reuse_address=True
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._tasks = [
-            self._spawn(self.core.hub.publish(), "publish"),
-            self._spawn(self._worker.work(), "work"),
-        ]
-
-    async def _go_down(self, *, history: bool) -> None:
-        """Close the port and every connection, and lose what was queued."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        await self._cancel_tasks()
-        self._worker.free()
-        self.core.die(history=history)
-        if self._runner is not None and self._runner.server is not None:
-            for connection in list(self._runner.server.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
-
-    def _spawn(self, work: Any, name: str) -> asyncio.Task[None]:
-        """Start a background task."""
-        return asyncio.get_running_loop().create_task(work, name=f"fake-comfy-{name}")
-
-    async def _cancel_tasks(self) -> None:
-        """End the background tasks."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Return the routes of the kind of server that it plays."""
+        if self.storage is None:
+            return local_application(self.core, self._worker, self.prefix)
+        cloud = CloudRoutes(self.core, self.storage, api_key=self.api_key, prefix=self.prefix)
+        self.core.account = ACCOUNT
+        self.core.hub.broadcasting = True
+        if self.core.gatekeeper is None:
+            self.core.gatekeeper = cloud
+        return cloud_application(self.core, cloud, self.prefix)

@@ -139,6 +139,8 @@ class SocketHub:
 
     def supports(self, sid: str | None, feature: str) -> bool:
         """Whether the client under that id negotiated a feature."""
+        if self.broadcasting:
+            return all(flags.get(feature) is True for flags in self.flags.values())
         return sid is not None and self.flags.get(sid, {}).get(feature) is True
 
     async def publish(self) -> None:

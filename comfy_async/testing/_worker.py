@@ -17,6 +17,11 @@ from ._queue import QueueItem
 
 __all__ = ["Worker"]
 
+_ENDS: dict[str, RunEnd] = {
+    "execution_success": "success",
+    "execution_error": "error",
+    "execution_interrupted": "interrupted",
+}
 _PREVIEW_METHODS = ("auto", "latent2rgb", "taesd")
 
 
@@ -57,7 +62,7 @@ class Worker:
         """Run a prompt, write the history, and only then send the end marker."""
         core = self._core
         core.interrupting = False
-        core.client_id = item.extra_data.get("client_id")
+        core.client_id = core.account or item.extra_data.get("client_id")
         if self._freeing:
             self._cache.clear()
             self._freeing = False
@@ -265,6 +270,7 @@ class Run:
         """Send an event that the history keeps; without a client id only some go out, to all."""
         stamped = {**data, "timestamp": int(time.time() * 1000)}
         self.messages.append([event, stamped])
+        self._item.record.told = _ENDS.get(event)
         if self._sid is not None or to_all:
             self._post(text_frame(event, stamped))
 

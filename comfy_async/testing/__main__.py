@@ -1,0 +1,39 @@
+"""`python -m comfy_async.testing`: a FakeComfy to try things on, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+from . import FakeComfy, serve
+
+
+def main() -> None:
+    """Read the options, serve, and say where."""
+    parser = argparse.ArgumentParser(prog="python -m comfy_async.testing", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8188)
+    parser.add_argument("--step-seconds", type=float, default=0.2)
+    parser.add_argument("--output-dir")
+    options = parser.parse_args()
+
+    def ready(fake: FakeComfy) -> None:
+        sys.stdout.write(f"FakeComfy listens at {fake.url} (Ctrl-C stops it)\n")
+        sys.stdout.flush()
+
+    work = serve(
+        options.host,
+        options.port,
+        ready=ready,
+        step_seconds=options.step_seconds,
+        output_dir=options.output_dir,
+    )
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The open port of a server and its background tasks, which can go away and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Coroutine
+from typing import Any
+
+from aiohttp import web
+
+from ._core import Core
+from ._worker import Worker
+
+__all__ = ["Listener"]
+
+_SHUTDOWN_SECONDS = 2.0
+
+
+class Listener:
+    """Listens at one address for as long as the server lives, restarts included.
+
+    Attributes:
+        port: The port, known once it has listened.
+    """
+
+    def __init__(
+        self, core: Core, worker: Worker, *, host: str, port: int, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        """Prepare to listen."""
+        self.port = port
+        self._core = core
+        self._worker = worker
+        self._host = host
+        self._ssl_context = ssl_context
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def started(self) -> bool:
+        """Whether it was started and not stopped since; it may be down all the same."""
+        return self._runner is not None
+
+    async def start(self, app: web.Application) -> None:
+        """Listen and work.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS, handle_signals=False)
+        self._runner = runner
+        await runner.setup()
+        await self.come_up()
+
+    async def stop(self) -> None:
+        """Go down for good."""
+        await self.go_down(history=True)
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def come_up(self) -> None:
+        """Open the port, the same one as before, and work; nothing happens when it is open.
+
+        Raises:
+            OSError: The port is taken.
+            RuntimeError: It was never started, or was stopped.
+        """
+        if self._server is not None:
+            return
+        if self._runner is None or self._runner.server is None:
+            raise RuntimeError("this FakeComfy does not run")
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._runner.server, self._host, self.port, ssl=self._ssl_context, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._spawn(self._core.hub.publish(), "publish")
+        self._spawn(self._worker.work(), "work")
+
+    async def go_down(self, *, history: bool) -> None:
+        """Close the port and break every connection; what was queued is lost."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self._cancel_tasks()
+        self._worker.free()
+        self._core.die(history=history)
+        if self._runner is not None and self._runner.server is not None:
+            for connection in list(self._runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Start a background task."""
+        task = asyncio.get_running_loop().create_task(work, name=f"fake-comfy-{name}")
+        self._tasks.append(task)
+
+    async def _cancel_tasks(self) -> None:
+        """End the background tasks.
+
+        Raises:
+            Exception: What ended one of them before: a mistake in this package.
+        """
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result

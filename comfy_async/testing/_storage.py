@@ -1,0 +1,80 @@
+"""The other origin from which the cloud serves files, by links that need no key."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+from pathlib import Path
+
+from aiohttp import web
+
+__all__ = ["Storage", "StorageRequest"]
+
+_CREDENTIALS = ("X-API-Key", "Authorization", "Cookie")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StorageRequest:
+    """One request for a stored file.
+
+    Attributes:
+        path: What was asked for.
+        credentials: Names of the headers (or `token`) that should not have come here.
+    """
+
+    path: str
+    credentials: tuple[str, ...]
+
+
+class Storage:
+    """A second server on a port of its own, with one secret link for each file.
+
+    Attributes:
+        requests: Everything that it was asked for.
+    """
+
+    def __init__(self, host: str) -> None:
+        """Prepare it; it listens once it is started."""
+        self.requests: list[StorageRequest] = []
+        self._host = host
+        self._port = 0
+        self._links: dict[str, Path] = {}
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def leaks(self) -> list[StorageRequest]:
+        """The requests that carried a credential to where it does not belong."""
+        return [request for request in self.requests if request.credentials]
+
+    def link(self, path: Path) -> str:
+        """Return a signed URL of a file."""
+        signature = secrets.token_urlsafe(16)
+        self._links[signature] = path
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}/bucket/{path.name}?signature={signature}"
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        app = web.Application()
+        app.router.add_get("/bucket/{name}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, 0)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await asyncio.shield(runner.cleanup())
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        found = [name for name in _CREDENTIALS if name in request.headers]
+        found += ["token"] if "token" in request.query else []
+        self.requests.append(StorageRequest(request.path, tuple(found)))
+        path = self._links.get(request.query.get("signature", ""))
+        if path is None or not path.is_file():
+            return web.Response(status=403, text="SignatureDoesNotMatch")
+        return web.FileResponse(path)
