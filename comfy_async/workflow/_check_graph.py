@@ -62,6 +62,10 @@ class GraphCheck:
         order = {key: place for place, key in enumerate(self._graph)}
         self.places = [_outer(place, outputs) for place in sorted(self.places, key=lambda at: order[at[0]])]
 
+    def look_at(self, node: str) -> None:
+        """Validate one node alone, whether an output needs it or not."""
+        self._node(node)
+
     def _walk(self, start: str) -> None:
         """Visit a node and all that it needs, without recursion: graphs may be long chains."""
         waiting: list[tuple[str, Iterator[str]]] = []

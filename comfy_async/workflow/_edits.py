@@ -177,7 +177,8 @@ def added(
     if catalog is not None:
         if class_type not in catalog:
             close = nearest(class_type, catalog)
-            raise UnknownInputError(f"the catalog has no class {class_type!r}", candidates=close)
+            told = f"the catalog has no class {class_type!r}; nearest: {', '.join(close) or 'none'}"
+            raise UnknownInputError(told, candidates=close)
         defaults = known_inputs(catalog, class_type, inputs)
     meta = None if title is None else {"title": title}
     result = {**graph, key: Node(class_type, {}, meta)}
@@ -201,9 +202,9 @@ def known_inputs(catalog: NodeCatalog, class_type: str, inputs: Mapping[str, Any
             values[spec.name] = spec.default
     for name in inputs:
         if name not in specs and catalog.input(class_type, name, values) is None:
-            raise UnknownInputError(
-                f"{class_type} has no input {name!r}", candidates=nearest(name, list(specs)) or tuple(specs)
-            )
+            close = nearest(name, list(specs)) or tuple(specs)
+            told = f"{class_type} has no input {name!r}; nearest: {', '.join(close) or 'none'}"
+            raise UnknownInputError(told, candidates=close)
     return {name: value for name, value in values.items() if name not in inputs}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from ._nodes import Node
 from .catalog import NodeCatalog
 from .graph import Workflow
 
-__all__ = ["check"]
+__all__ = ["check", "problems_of"]
 
 
 def check(
@@ -57,7 +57,7 @@ def check(
             )
         )
     run.run()
-    problems += [_problem(graph, place, advisor) for place in run.places]
+    problems += problems_of(graph, run.places, advisor=advisor)
     problems += _warnings(graph, catalog, run)
     return sorted(problems, key=lambda problem: problem.severity)
 
@@ -78,11 +78,18 @@ def _missing_classes(graph: Mapping[str, Node], catalog: NodeCatalog, advisor: A
             )
 
 
-def _problem(graph: Mapping[str, Node], place: Place, advisor: Advisor) -> Problem:
+def problems_of(
+    graph: Mapping[str, Node], places: Iterable[Place], *, advisor: Advisor | None = None
+) -> list[Problem]:
+    """Return what was found as problems, with what the advisor knows."""
+    return [_problem(graph, place, advisor) for place in places]
+
+
+def _problem(graph: Mapping[str, Node], place: Place, advisor: Advisor | None) -> Problem:
     key, name, finding = place
     node = graph[key]
     advice = finding.advice
-    if not advice and finding.type == "value_not_in_list" and name is not None:
+    if advisor is not None and not advice and finding.type == "value_not_in_list" and name is not None:
         advice = advisor.missing_value(name, finding.received)
     severity: Severity = "warning" if finding.warning else "error"
     return Problem(

@@ -20,6 +20,7 @@ from ._saving import save
 from ._values import is_handle, plain
 
 if TYPE_CHECKING:
+    from .build import GraphBuilder
     from .catalog import NodeCatalog
 
 __all__ = ["Workflow"]
@@ -86,6 +87,21 @@ class Workflow(Editing):
 
         editor = open_editor(editor_json)
         return cls._of(parse_nodes(convert_editor(editor, catalog)), editor)
+
+    @classmethod
+    def build(cls, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> GraphBuilder:
+        """Begin a graph in Python code: nodes are calls, inputs keywords, outputs values.
+
+        Args:
+            catalog: Fills in defaults and refuses what the server would refuse.
+            start: A workflow whose nodes are there from the beginning.
+
+        Raises:
+            WorkflowFormatError: `start` is an editor file.
+        """
+        from .build import GraphBuilder
+
+        return GraphBuilder(catalog, start=start)
 
     @classmethod
     def _of(cls, nodes: dict[str, Node] | None, editor: dict[str, Any] | None) -> Workflow:
