@@ -13,9 +13,13 @@ from ._transport.answers import Answer
 from ._transport.http import HttpClient
 from .errors import NotComfyUIError, NotFoundError
 
-__all__ = ["RunApi"]
+__all__ = ["RunApi", "UnreadableError"]
 
 _T = TypeVar("_T")
+
+
+class UnreadableError(NotComfyUIError):
+    """An answer came, as JSON, but in a shape that says nothing. Internal."""
 
 
 class RunApi:
@@ -134,4 +138,4 @@ class RunApi:
         try:
             return parse(body)
         except ValueError as error:
-            raise NotComfyUIError(f"{what}: {error}", server=self._http.address.base) from None
+            raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from ._api import UnreadableError
 from ._hearing import Hearing
 from ._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
 from .errors import ComfyError
@@ -187,10 +188,14 @@ class Reconciler:
 
     async def _find_end(self, job: Job, *, hurry: bool) -> None:
         """Ask the history about a job that left the queue."""
-        entry = await self._session._api.history(job.prompt_id)
+        now = self._clock.monotonic()
+        try:
+            entry = await self._session._api.history(job.prompt_id)
+        except UnreadableError as error:
+            self._unreadable(job, now, error)
+            return
         if job.done:
             return
-        now = self._clock.monotonic()
         if entry is None:
             if job._state.wants_history:
                 self._give_up_history(job, now)
@@ -201,6 +206,13 @@ class Reconciler:
         first_seen = self._over.setdefault(job.prompt_id, now)
         if hurry or job._state.gap or now - first_seen >= _GRACE_S:
             self._end_by(job, entry)
+
+    def _unreadable(self, job: Job, now: float, error: UnreadableError) -> None:
+        """The history has something that is no entry: name it when it stays so."""
+        first_seen = self._over.setdefault(job.prompt_id, now)
+        if now - first_seen >= self._settings.history_seconds and not job.done:
+            data = {"reason": f"its end cannot be read: {error.args[0]}"}
+            self._end(job, Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
 
     def _end_by(self, job: Job, entry: HistoryEntry) -> None:
         """Let the history tell the rest of a job's life."""
