@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -45,7 +45,9 @@ class FileReader(Protocol):
         """Yield a file's bytes as they come."""
         ...
 
-    async def save(self, filename: str, path: Path, *, subfolder: str = "", type: str = "output") -> Path:
+    def save(
+        self, filename: str, path: Path, *, subfolder: str = "", type: str = "output"
+    ) -> Coroutine[Any, Any, Path]:
         """Write a file to disk."""
         ...
 

@@ -37,6 +37,7 @@ from .workflow import Workflow
 
 if TYPE_CHECKING:
     from ._resources.files import Files
+    from ._resources.nodes import Nodes
 
 __all__ = ["ComfySession", "Connection"]
 
@@ -382,6 +383,17 @@ class ComfySession(Router):
 
         return Files(self)
 
+    @cached_property
+    def nodes(self) -> Nodes:
+        """The node classes of the server."""
+        from ._resources.nodes import Nodes
+
+        return Nodes(self)
+
+    def _known_classes(self) -> tuple[str, ...]:
+        """Return the class names of a catalog that was fetched already, () before."""
+        return self.nodes.known_classes if "nodes" in self.__dict__ else ()
+
     # Inside.
 
     async def _known_server(self) -> ServerInfo:
@@ -432,6 +444,8 @@ class ComfySession(Router):
             extra = (entry.extra_data if entry else None) or {}
         job = Job(self, JobState(prompt_id, Plan(graph), timings=self._timings))
         job._client_id = client_id or str(extra.get("client_id") or "")
+        if history is None and job._client_id == self.client_id:
+            await self._hear()
         job._state.status = "pending"
         job._state.mark_gap()
         self._register(job)

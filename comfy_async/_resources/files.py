@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
+
+from ._downloads import Download
+from ._sources import UploadSource, prepare
+from ._tasks import together
+from ._transfer import Meter, Transfer
+from ._uploads import UploadedFile, Uploader
 
 if TYPE_CHECKING:
     from .._session import ComfySession
@@ -15,42 +24,263 @@ __all__ = ["Files"]
 
 
 class Files:
-    """`comfy.files`: what goes in and what comes out."""
+    """`comfy.files`: what goes in and what comes out.
+
+    `upload` and `save` return transfers: await them for what comes of them, or iterate them
+    first for their progress. At most `Settings.transfers` run at once.
+
+    Example:
+        >>> face = await comfy.files.upload("face.jpg")
+        >>> async for progress in comfy.files.save("film.mp4", "film.mp4"):
+        ...     print(progress)
+    """
 
     def __init__(self, session: ComfySession) -> None:
         """Use the session's HTTP client."""
         self._session = session
+        self._uploader = Uploader(session)
+        self._slots = asyncio.Semaphore(session.settings.transfers)
 
-    def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
-        """Return a file's address, without credentials."""
-        query = urlencode({"filename": filename, "subfolder": subfolder, "type": type})
-        return self._session._http.address.http(f"/view?{query}")
+    # In.
 
-    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
-        """Return a file's bytes."""
+    def upload(
+        self,
+        source: UploadSource,
+        *,
+        name: str | None = None,
+        subfolder: str = "",
+        type: Literal["input", "temp", "output"] = "input",
+        overwrite: bool = False,
+    ) -> Transfer[UploadedFile]:
+        """Send a file to the server and return its handle, an input value for workflows.
+
+        The same content is sent once per session. It is read from disk as it goes.
+
+        Args:
+            source: A path, bytes, a file opened in binary mode, a Pillow image, or a numpy
+                array or tensor of a picture.
+            name: Its name on the server; made from its content unless given. The server
+                chooses another one when that is taken by another content.
+            subfolder: Below the server's folder.
+            type: Into which of the server's folders.
+            overwrite: Replace what has that name, and send it even if it was sent before.
+
+        Raises:
+            UploadTooLargeError: It is larger than the server, or a proxy before it, takes.
+            OSError: The file cannot be read.
+            TypeError: It is nothing that can be uploaded.
+            ValueError: It is an array that is no picture, or a file opened as text.
+            ComfyError: The server refuses or cannot be reached.
+        """
+        fields = {"type": type, "subfolder": subfolder}
+        if overwrite:
+            fields["overwrite"] = "true"
+
+        async def work(meter: Meter) -> UploadedFile:
+            return await self._send("/upload/image", source, fields, name=name, meter=meter)
+
+        return Transfer(work, name=name or _named(source))
+
+    def upload_mask(
+        self,
+        mask: UploadSource,
+        original: UploadedFile | Mapping[str, Any] | str,
+        *,
+        name: str | None = None,
+        subfolder: str = "",
+        type: Literal["input", "temp", "output"] = "input",
+        overwrite: bool = False,
+    ) -> Transfer[UploadedFile]:
+        """Send a mask; the server joins its alpha with a picture that it has, and keeps both as one file.
+
+        Args:
+            mask: As for `upload`; a PNG whose alpha channel is the mask.
+            original: The picture: a handle, a name among the inputs, or a mapping with
+                `filename`, `subfolder` and `type`.
+            name: As for `upload`.
+            subfolder: As for `upload`.
+            type: As for `upload`.
+            overwrite: As for `upload`.
+
+        Raises:
+            ComfyError: As `upload`; ResponseError when the server has no such original.
+            OSError: As `upload`.
+            TypeError: As `upload`.
+            ValueError: As `upload`.
+        """
+        fields = {"type": type, "subfolder": subfolder, "original_ref": json.dumps(_reference(original))}
+        if overwrite:
+            fields["overwrite"] = "true"
+
+        async def work(meter: Meter) -> UploadedFile:
+            return await self._send("/upload/mask", mask, fields, name=name, meter=meter)
+
+        return Transfer(work, name=name or _named(mask))
+
+    async def upload_inputs(self, workflow: Workflow) -> Workflow:
+        """Upload every path, open file, picture and the like among a workflow's input values.
+
+        Returns the workflow with the handles in their places; `submit` does this by itself.
+
+        Raises:
+            ComfyError: As `upload`.
+            OSError: As `upload`.
+            ValueError: As `upload`.
+        """
+        pending = workflow.uploads()
+        unique = {id(value): value for value in pending.values()}
+        sent = await together([self.upload(value) for value in unique.values()])
+        handles = dict(zip(unique, sent, strict=True))
+        return workflow.with_inputs({place: handles[id(value)] for place, value in pending.items()})
+
+    async def _send(
+        self, route: str, source: UploadSource, fields: Mapping[str, str], *, name: str | None, meter: Meter
+    ) -> UploadedFile:
+        """Prepare in a thread, and send when there is room."""
         self._session._check_loop()
-        return b"".join([chunk async for chunk in self.open(filename, subfolder=subfolder, type=type)])
+        async with self._slots:
+            payload = await asyncio.to_thread(prepare, source)
+            return await self._uploader.send(
+                route,
+                payload,
+                fields,
+                name=name,
+                source=source,
+                meter=meter,
+                again="overwrite" in fields,
+            )
 
-    async def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> AsyncIterator[bytes]:
-        """Yield a file's bytes as they come."""
+    # Out.
+
+    def url(
+        self,
+        filename: str,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        preview: str | None = None,
+        channel: str | None = None,
+    ) -> str:
+        """Return a file's address, without credentials; the arguments are those of `read`."""
+        query = urlencode(_view(filename, subfolder, type, preview, channel))
+        return self._session._http.address.http(f"{self._session._http.prefix}/view?{query}")
+
+    async def read(
+        self,
+        filename: str,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        preview: str | None = None,
+        channel: str | None = None,
+    ) -> bytes:
+        """Return a file's bytes.
+
+        Args:
+            filename: Its name on the server.
+            subfolder: Below the server's folder.
+            type: "output", "input" or "temp".
+            preview: Take a smaller form of a picture: "webp", "jpeg" or "webp;80" with a quality.
+            channel: Take only the channels "rgb" or "a" of a picture, as a PNG.
+
+        Raises:
+            NotFoundError: The server has no such file.
+            ComfyError: It refuses or cannot be reached.
+        """
+        chunks = self.open(filename, subfolder=subfolder, type=type, preview=preview, channel=channel)
+        async with self._slots:
+            return b"".join([chunk async for chunk in chunks])
+
+    async def open(
+        self,
+        filename: str,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        preview: str | None = None,
+        channel: str | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Yield a file's bytes as they come; the arguments are those of `read`.
+
+        Raises:
+            NotFoundError: The server has no such file.
+            ComfyError: It refuses, cannot be reached, or the connection broke on the way.
+        """
         self._session._check_loop()
-        params = {"filename": filename, "subfolder": subfolder, "type": type}
+        await self._session._known_server()
+        params = _view(filename, subfolder, type, preview, channel)
         async with self._session._http.stream("/view", params=params) as stream:
             async for chunk in stream.chunks():
                 yield chunk
 
-    async def save(self, filename: str, path: Path, *, subfolder: str = "", type: str = "output") -> Path:
-        """Write a file to disk."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
-            async for chunk in self.open(filename, subfolder=subfolder, type=type):
-                out.write(chunk)
-        return path
+    def save(
+        self,
+        filename: str,
+        path: str | os.PathLike[str],
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        preview: str | None = None,
+        channel: str | None = None,
+    ) -> Transfer[Path]:
+        """Write a file to disk and return its path; the arguments are otherwise those of `read`.
 
-    async def upload_inputs(self, workflow: Workflow) -> Workflow:
-        """Upload what waits in a workflow."""
-        raise NotImplementedError
+        It is written under a temporary name first, goes on where it was when the connection
+        breaks, and gets its name only when it is whole. A file of that name is replaced.
 
-    async def upload(self, image: Any, *, name: str | None = None) -> Any:
-        """Upload."""
-        raise NotImplementedError
+        Args:
+            filename: Its name on the server.
+            path: The new file's own name; missing folders are made.
+            subfolder: As for `read`.
+            type: As for `read`.
+            preview: As for `read`.
+            channel: As for `read`.
+
+        Raises:
+            NotFoundError: The server has no such file.
+            ComfyError: It refuses, or the connection broke again and again.
+            OSError: The disk would not take it.
+        """
+        params = _view(filename, subfolder, type, preview, channel)
+        session, target = self._session, Path(path)
+
+        async def work(meter: Meter) -> Path:
+            session._check_loop()
+            await session._known_server()
+            async with self._slots:
+                download = Download(session._http, meter, clock=session.settings.clock)
+                return await download.run("/view", params, target)
+
+        return Transfer(work, name=filename)
+
+
+def _view(
+    filename: str, subfolder: str, type_: str, preview: str | None, channel: str | None
+) -> dict[str, str]:
+    """Return the query of GET /view."""
+    params = {"filename": filename, "subfolder": subfolder, "type": type_}
+    if preview is not None:
+        params["preview"] = preview
+    if channel is not None:
+        params["channel"] = channel
+    return params
+
+
+def _named(source: UploadSource) -> str:
+    """Return a name to show for what is uploaded."""
+    if isinstance(source, str | os.PathLike):
+        return Path(source).name
+    return type(source).__name__
+
+
+def _reference(original: UploadedFile | Mapping[str, Any] | str) -> dict[str, str]:
+    """Return the picture of a mask as the server wants it named."""
+    if isinstance(original, UploadedFile):
+        return {"filename": original.name, "subfolder": original.subfolder, "type": original.type}
+    if isinstance(original, str):
+        return {"filename": original, "subfolder": "", "type": "input"}
+    return {
+        "filename": str(original.get("filename") or original.get("name") or ""),
+        "subfolder": str(original.get("subfolder") or ""),
+        "type": str(original.get("type") or "output"),
+    }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import math
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import httpx
@@ -79,7 +80,9 @@ class Stream:
             TransportError: The connection broke before the body was whole.
         """
         with _translated(self.answer.method, self.answer.path, self.answer.server):
-            async for chunk in self._response.aiter_bytes():
+            plain = "content-encoding" not in self._response.headers
+            body = self._response.aiter_raw() if plain else self._response.aiter_bytes()
+            async for chunk in body:
                 yield chunk
 
 
@@ -158,9 +161,7 @@ class HttpClient:
         *,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: bytes | None = None,
-        files: Any = None,
-        data: Mapping[str, Any] | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         expect: Sequence[int] = (),
@@ -173,11 +174,10 @@ class HttpClient:
             path: The route, for example `/prompt`; the `/api` prefix is added when there is one.
             params: The query.
             json: A body to encode as JSON.
-            content: A body as bytes.
-            files: A multipart body, as httpx takes it.
-            data: The form fields of a multipart body.
+            content: A body as bytes, or as something that yields it anew at each iteration.
             headers: Further headers.
-            seconds: The limit for the whole exchange, None for the session's.
+            seconds: The limit for the whole exchange, None for the session's; `math.inf` leaves
+                only the session's limit for each single read and write.
             expect: Error statuses to return instead of raising.
             root: True for routes that live outside `/api`.
 
@@ -187,17 +187,16 @@ class HttpClient:
             TransportError: The connection broke.
             ResponseError: An error status that is not expected, by kind.
         """
+        limit = self.options.request_seconds if seconds is None else seconds
         request = self._client.build_request(
             method,
             self.address.http(path if root else f"{self.prefix}{path}"),
             params=params,
             json=json,
             content=content,
-            files=files,
-            data=data,
             headers=headers,
+            timeout=self._timeout(limit),
         )
-        limit = self.options.request_seconds if seconds is None else seconds
         answer = await self._exchange(request, path, limit)
         if answer.status == 401 and self.auth.renews and await self.auth.renew():
             answer = await self._exchange(request, path, limit)
@@ -222,13 +221,18 @@ class HttpClient:
         except ValueError:
             raise answer.not_comfyui("the answer is no JSON") from None
 
+    def _timeout(self, seconds: float) -> httpx.Timeout:
+        """Return httpx's limits for each step of an exchange that may take this long."""
+        step = self.options.request_seconds if math.isinf(seconds) else seconds
+        return httpx.Timeout(step, connect=min(step, self.options.connect_seconds), pool=None)
+
     async def _exchange(self, request: httpx.Request, path: str, seconds: float) -> Answer:
         """Send one request, follow redirects at home, and read the body up to the limit."""
         if self.auth.renews and self.auth.is_empty:
             await self.auth.renew()
         server = self.address.base
         with _translated(request.method, path, server, seconds):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 response = await self._send(request)
                 try:
                     body = await self._read(response, path)
@@ -332,7 +336,7 @@ def _translated(method: str, path: str, server: str, seconds: float | None = Non
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise connect_error(server, error) from error
     except (httpx.TimeoutException, TimeoutError) as error:
-        limit = f" within {seconds:g} s" if seconds else " in time"
+        limit = f" within {seconds:g} s" if seconds and math.isfinite(seconds) else " in time"
         raise RequestTimeoutError(
             f"{what} at {server} was not answered{limit}",
             hint="The server may be busy: raise `Settings.request_seconds`, or try again.",

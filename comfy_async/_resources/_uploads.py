@@ -1,0 +1,157 @@
+"""What has been uploaded, and the sending of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._transport.multipart import Multipart
+from ..errors import NotFoundError, UploadTooLargeError
+from ._sources import Payload, UploadSource
+from ._transfer import Meter
+
+if TYPE_CHECKING:
+    from .._session import ComfySession
+
+__all__ = ["UploadedFile", "Uploader"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file on the server, to be used as an input value of a workflow.
+
+    Attributes:
+        name: The name that the server gave it.
+        subfolder: The folder below the server's own, "" when there is none.
+        type: "input", "temp" or "output".
+        source: What was uploaded, so that it can be sent to another server too.
+        server: The base URL of the server that has it.
+
+    Example:
+        >>> face = await comfy.files.upload("face.jpg")
+        >>> workflow = workflow.with_inputs({"Load Image.image": face})
+    """
+
+    name: str
+    subfolder: str = ""
+    type: str = "input"
+    source: UploadSource = dataclasses.field(default=None, repr=False, compare=False)
+    server: str = dataclasses.field(default="", repr=False, compare=False)
+
+    @property
+    def name_for_input(self) -> str:
+        """What LoadImage and its kind want: `faces/anna.png`, `anna.png [temp]`."""
+        path = f"{self.subfolder}/{self.name}" if self.subfolder else self.name
+        return path if self.type == "input" else f"{path} [{self.type}]"
+
+    def __str__(self) -> str:
+        """Return what LoadImage and its kind want."""
+        return self.name_for_input
+
+
+class Uploader:
+    """Sends files, each content once per session."""
+
+    def __init__(self, session: ComfySession) -> None:
+        """Use the session's HTTP client."""
+        self._session = session
+        self._sent: dict[object, UploadedFile] = {}
+        self._sending: dict[object, asyncio.Lock] = {}
+        self._limit: int | None = None
+        self._asked = False
+
+    async def send(
+        self,
+        route: str,
+        payload: Payload,
+        fields: Mapping[str, str],
+        *,
+        name: str | None,
+        source: UploadSource,
+        meter: Meter,
+        again: bool,
+    ) -> UploadedFile:
+        """Send a file unless the session has sent it already; two at once become one.
+
+        Raises:
+            UploadTooLargeError: It is larger than the server takes.
+            ComfyError: The server refuses or cannot be reached.
+        """
+        key = (route, payload.key, name, *sorted(fields.items()))
+        lock = self._sending.setdefault(key, asyncio.Lock())
+        async with lock:
+            known = self._sent.get(key)
+            if known is not None and not again:
+                return known
+            await self._check_size(payload.size, route)
+            answer = await self._post(route, payload, fields, filename=name or payload.name, meter=meter)
+            made = UploadedFile(
+                str(answer.get("name") or name or payload.name),
+                str(answer.get("subfolder") or ""),
+                str(answer.get("type") or fields.get("type", "input")),
+                source,
+                self._session.base_url,
+            )
+            # The server empties its temp folder whenever it starts.
+            if made.type != "temp":
+                self._sent[key] = made
+            return made
+
+    async def _post(
+        self, route: str, payload: Payload, fields: Mapping[str, str], *, filename: str, meter: Meter
+    ) -> Mapping[str, Any]:
+        """Send one file as multipart, read from disk as it goes."""
+        meter.total = payload.size
+
+        async def counted() -> AsyncIterator[bytes]:
+            meter.restart()
+            async for chunk in payload.chunks():
+                yield chunk
+                meter.add(len(chunk))
+
+        body = Multipart(fields, field="image", filename=filename, size=payload.size, chunks=counted)
+        http = self._session._http
+        try:
+            answer = await http.request("POST", route, content=body, headers=body.headers, seconds=math.inf)
+        except UploadTooLargeError as error:
+            error.size = payload.size
+            error.limit = error.limit or self._limit
+            raise
+        return answer.json_object()
+
+    async def _check_size(self, size: int, route: str) -> None:
+        """Compare with the server's limit before a byte is sent.
+
+        Raises:
+            UploadTooLargeError: It is larger.
+        """
+        limit = await self._max_size()
+        if limit is not None and size > limit:
+            raise UploadTooLargeError(
+                f"the upload has {size:,} bytes, {self._session.base_url} takes {limit:,}",
+                hint="Start ComfyUI with a larger --max-upload-size (megabytes).",
+                limit=limit,
+                size=size,
+                method="POST",
+                path=route,
+                server=self._session.base_url,
+            )
+
+    async def _max_size(self) -> int | None:
+        """Return the server's limit in bytes; asked for once, None when it does not say."""
+        known = self._session.server.max_upload_size
+        if known is None and not self._asked:
+            await self._session._known_server()
+            try:
+                features = await self._session._http.get_json("/features")
+            except NotFoundError:
+                features = {}
+            self._asked = True
+            if isinstance(features, dict) and features:
+                self._session._api.learn(features)
+            known = self._session.server.max_upload_size
+        self._limit = known
+        return known
