@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 _NO_NODES: Mapping[str, NodeInfo] = {}
+_LIMIT = 1e15
 
 
 class BaseEvent:
@@ -204,7 +205,8 @@ class Started(BaseEvent):
     @property
     def timestamp(self) -> int | None:
         """The server's clock in milliseconds, None when found by polling."""
-        return self.data.get("timestamp")
+        timestamp = self.data.get("timestamp")
+        return timestamp if isinstance(timestamp, int) else None
 
 
 class NodesCached(BaseEvent):
@@ -480,7 +482,7 @@ class StatusChanged(BaseEvent):
         """Running and waiting jobs of everybody, None when the server did not say."""
         try:
             return int(self.data["status"]["exec_info"]["queue_remaining"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
 
     def _summary(self) -> str:
@@ -498,7 +500,7 @@ class LogEntries(BaseEvent):
     def entries(self) -> tuple[Mapping[str, Any], ...]:
         """The lines: `t` (ISO time) and `m` (text with terminal colours)."""
         entries = self.data.get("entries")
-        return tuple(entries) if isinstance(entries, list) else ()
+        return tuple(e for e in entries if isinstance(e, dict)) if isinstance(entries, list) else ()
 
 
 class FeatureFlags(BaseEvent):
@@ -625,5 +627,5 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _number(value: object) -> float:
-    """Return a number of the wire, 0 for anything else."""
-    return value if isinstance(value, (int, float)) else 0
+    """Return a number of the wire, 0 for anything else: NaN and the like would break all arithmetic."""
+    return value if isinstance(value, (int, float)) and -_LIMIT < value < _LIMIT else 0

@@ -78,10 +78,14 @@ def decode_text(raw: bytes, received_at: float) -> BaseEvent:
     if raw.startswith(_PROGRESS_STATE) and raw.endswith(b"}}}"):
         start = len(_PROGRESS_STATE)
         end = raw.find(b'"', start, start + 200)
-        if end > 0 and raw.startswith(b'", "nodes": {', end):
-            return ProgressState(
-                raw, None, raw[start:end].decode("ascii", "replace"), received_at=received_at
-            )
+        prompt_id = raw[start:end]
+        if (
+            end > 0
+            and raw.startswith(b'", "nodes": {', end)
+            and prompt_id.isascii()
+            and b"\\" not in prompt_id
+        ):
+            return ProgressState(raw, None, prompt_id.decode("ascii"), received_at=received_at)
     elif raw.startswith(_PROGRESS) and raw.endswith(b"}}"):
         event = _sliced_progress(raw, received_at)
         if event is not None:
@@ -93,7 +97,8 @@ def _sliced_progress(raw: bytes, received_at: float) -> Progress | None:
     """Read prompt_id and node of a `progress` frame by their places; None when they are odd."""
     start = raw.find(_PROMPT_ID)
     node_start = raw.find(_NODE)
-    if start < 0 or node_start < 0 or b"\\" in raw:
+    # Escapes, other alphabets and objects within the object need a real parser.
+    if start < 0 or node_start < 0 or b"\\" in raw or not raw.isascii() or raw.find(b"{", len(_PROGRESS)) > 0:
         return None
     start += len(_PROMPT_ID)
     end = raw.find(b'"', start)
@@ -104,7 +109,7 @@ def _sliced_progress(raw: bytes, received_at: float) -> Progress | None:
     return Progress(
         raw,
         None,
-        raw[start:end].decode("ascii", "replace"),
+        raw[start:end].decode("ascii"),
         received_at=received_at,
         node_bytes=raw[node_start:node_end],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, MutableMapping
 from typing import TypeAlias
 
@@ -123,7 +124,8 @@ class Meter:
         running = self._running.get(node)
         if running is None:
             return
-        running.first_at, running.first_value = event.received_at, event.value
+        if running.latest is None:
+            running.first_at, running.first_value = event.received_at, event.value
         running.latest = event
         self._by_key[event.key] = running
 
@@ -213,7 +215,8 @@ class Meter:
             pace = self._step_seconds or self._running_pace()
             return None if pace is None else pace * weight
         if self._plain_seconds:
-            return sum(self._plain_seconds) / len(self._plain_seconds)
+            # One slow loader says nothing about the others.
+            return statistics.median(self._plain_seconds)
         return None
 
     def _running_pace(self) -> float | None:

@@ -72,9 +72,13 @@ def _parents(spec: Mapping[str, Any]) -> tuple[str, ...]:
     if not isinstance(inputs, Mapping):
         return ()
     return tuple(
-        str(value[0])
+        value[0]
         for value in inputs.values()
-        if isinstance(value, (list, tuple)) and len(value) == 2 and isinstance(value[0], (str, int))
+        # As ComfyUI tells a link from a list of numbers (comfy_execution/graph_utils.py, is_link).
+        if isinstance(value, (list, tuple))
+        and len(value) == 2
+        and isinstance(value[0], str)
+        and isinstance(value[1], (int, float))
     )
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ..events import BaseEvent, Cancelled, Completed, Failed, NodeFinished, NodesCached, Started
 
-__all__ = ["HistoryEntry", "QueueEntry", "QueueSnapshot", "history_events", "parse_history", "parse_queue"]
+__all__ = [
+    "HistoryEntry",
+    "QueueEntry",
+    "QueueSnapshot",
+    "history_events",
+    "parse_history",
+    "parse_jobs",
+    "parse_queue",
+]
+
+_OVER = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,6 +109,9 @@ def parse_jobs(body: object) -> QueueSnapshot:
     for row in rows:
         if not isinstance(row, Mapping) or not isinstance(row.get("id"), str):
             raise ValueError("a row of the list of jobs has another shape")
+        if row.get("status") in _OVER:
+            # Not asked for; a job taken for waiting because of it would never end.
+            continue
         running = row.get("status") == "in_progress"
         entries[row["id"]] = QueueEntry(row["id"], _as_number(row.get("priority")), running)
     return QueueSnapshot(entries)
@@ -185,4 +199,8 @@ def _objects(value: object) -> Mapping[str, Mapping[str, Any]]:
 
 def _as_number(value: object) -> float:
     """Return a number, infinity for what is none: an unknown place is the last."""
-    return float(value) if isinstance(value, (int, float)) else float("inf")
+    try:
+        number = float(value) if isinstance(value, (int, float)) else math.inf
+    except OverflowError:
+        return math.inf
+    return math.inf if math.isnan(number) else number

@@ -1,0 +1,65 @@
+"""What most tests use: a server, a session with it, and a limit for tests that hang."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from comfy_async import ComfySession
+from comfy_async.testing import FakeComfy
+
+HANG_SECONDS = 60.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a test that hangs fail instead."""
+    for item in items:
+        function = getattr(item, "obj", None)
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
+            if not hasattr(function, "hypothesis"):
+                item.obj = _limited(function)
+
+
+def _limited(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the test with a limit of time."""
+
+    @functools.wraps(function)
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(HANG_SECONDS):
+            await function(*args, **kwargs)
+
+    return limited
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeComfy]:
+    """A server of its own for each test; at the end nobody is connected and no task is left."""
+    async with FakeComfy() as server:
+        yield server
+        async with asyncio.timeout(10):
+            await server.wait_for(lambda books: books.sockets_now == 0)
+        assert not library_tasks()
+
+
+@pytest.fixture
+async def comfy(fake: FakeComfy) -> AsyncIterator[ComfySession]:
+    """A session with that server: entered in one task and left in another."""
+    async with fake.session() as session:
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own settings reaches the tests."""
+    for name in ("COMFY_LOCAL_URL", "COMFY_BASE_URL", "COMFY_CLOUD_API_KEY", "COMFY_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def library_tasks() -> list[str]:
+    """Return the names of the library's tasks that are alive."""
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("comfy_async")]
