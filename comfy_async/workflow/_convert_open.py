@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,8 +11,8 @@ from ..types import Problem
 from ._convert_build import build_node, grow
 from ._convert_declared import Declared, declared_inputs
 from ._convert_load import SavedEditor, SavedGraph, SavedNode
-from ._convert_model import Graph, InputSlot, Node, OutputSlot
-from ._convert_promote import bind_promoted, migrate_promotions, restore_promoted
+from ._convert_model import Graph, InputSlot, Node, OutputSlot, Widget
+from ._convert_promote import bind_promoted, migrate_promotions, restore_promoted, settle_promoted
 from ._convert_values import restore
 
 __all__ = ["Opener"]
@@ -55,6 +56,7 @@ class Opener:
             node = graph.nodes[item.id]
             if node.definition is not None:
                 migrate_promotions(node, item.values)
+                settle_promoted(node)
 
     def _make(self, saved: SavedNode) -> Node:
         """Return a new node: an instance, a node of a class, or a stand-in."""
@@ -101,6 +103,8 @@ class Opener:
         if node.class_type is None:
             node.inputs, node.outputs = saved.inputs, saved.outputs
             node.saved_values = saved.values
+            if not node.virtual and isinstance(saved.values, list):
+                node.widgets = [_stand_in(index, value) for index, value in enumerate(saved.values)]
             return
         node.inputs = _merge_inputs(node.inputs, saved.inputs)
         node.outputs = _merge_outputs(node.outputs, saved.outputs)
@@ -139,14 +143,16 @@ def _contains_itself(graph: SavedGraph) -> ConversionError:
 
 
 def _merge_inputs(own: list[InputSlot], saved: list[InputSlot]) -> list[InputSlot]:
-    """Return the class's inputs with the saved links, then the saved ones that it does not declare."""
+    """Return the class's inputs with the saved links, then the saved ones that it does not declare.
+
+    Whether an input is a widget's is for the class to say, not for the file.
+    """
     by_name = {slot.name: slot for slot in saved}
     names = set()
     for slot in own:
         names.add(slot.name)
         if (known := by_name.get(slot.name)) is not None:
             slot.link = known.link
-            slot.widget = slot.widget or known.widget
     return [*own, *(slot for slot in saved if slot.name not in names)]
 
 
@@ -155,6 +161,13 @@ def _merge_outputs(own: list[OutputSlot], saved: list[OutputSlot]) -> list[Outpu
     for slot, known in zip(own, saved, strict=False):
         slot.links = known.links
     return [*own, *saved[len(own) :]]
+
+
+def _stand_in(index: int, value: Any) -> Widget:
+    """Return a widget of a node whose class is unknown (errorNodeWidgets.ts)."""
+    if not isinstance(value, str | int | float):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Widget(f"UNKNOWN_{index}" if index else "UNKNOWN", "text", value)
 
 
 def _grow_connected(graph: Graph, node: Node) -> None:

@@ -27,8 +27,9 @@ from ._convert_model import (
     Widget,
     any_type,
 )
+from ._convert_values import choices
 
-__all__ = ["bind_promoted", "migrate_promotions", "restore_promoted"]
+__all__ = ["bind_promoted", "migrate_promotions", "restore_promoted", "settle_promoted"]
 
 _LEGACY_PREFIX = re.compile(r"^\s*(\d+)\s*:\s*(.+)$", re.DOTALL)
 _MARK = "proxyBypassedToSubgraphInput"
@@ -121,6 +122,14 @@ def _quarantined(node: Node) -> dict[str, Any]:
         if isinstance(original, list) and len(original) > 1 and original[0] == "-1" and value is not None:
             kept.setdefault(str(original[1]), value)
     return kept
+
+
+def settle_promoted(node: Node) -> None:
+    """Give a choice that is null its first value, as the frontend does after loading a file."""
+    for slot in node.inputs:
+        if slot.host is not None and (slot.host.value is None or slot.host.value is MISSING):
+            found = choices(slot.host)
+            slot.host.value = found[0] if found else slot.host.value
 
 
 @dataclasses.dataclass(slots=True)

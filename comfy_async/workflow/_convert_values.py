@@ -13,7 +13,10 @@ from ._convert_build import choose
 from ._convert_declared import Declared
 from ._convert_model import MISSING, Node, Widget
 
-__all__ = ["restore", "set_value", "settle"]
+__all__ = ["choices", "restore", "set_value"]
+
+# What these show is made in the editor when a prompt is queued, never read from the file.
+_EDITOR_ONLY = frozenset({"load3d", "audio", "webcam"})
 
 _CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
 
@@ -37,11 +40,13 @@ def restore(
         _by_position(node, _without_sockets(node, values, declared))
     elif named is not None:
         _by_name(node, named)
-    settle(node)
+    _settle(node)
 
 
 def set_value(node: Node, widget: Widget, value: Any) -> None:
     """Set a widget's value and let what depends on it follow."""
+    if widget.kind in _EDITOR_ONLY:
+        return
     if widget.kind == "multiline" and value is None:
         value = ""  # a text area shows null as nothing
     widget.value = value
@@ -124,20 +129,30 @@ def _fit_options(node: Node, widget: Widget) -> None:
         node.widgets.pop()
 
 
-def settle(node: Node) -> None:
+def _settle(node: Node) -> None:
     """Repair values as the frontend does after loading a file (app.loadGraphData)."""
-    for widget in node.widgets:
-        if widget.kind == "combo" and (widget.value is None or widget.value is MISSING):
-            choices = widget.options.get("values")
-            if choices:
-                widget.value = choices[0]
-        elif widget.kind == "choice_index":
-            options = [option.value for option in node.widgets[2:]]
-            choice = node.widgets[0].value
-            widget.value = options.index(choice) if choice in options else -1
-        if (
-            widget.name == "sampler_name"
-            and node.type in ("KSampler", "KSamplerAdvanced")
-            and isinstance(widget.value, str)
-        ):
+    index = 0
+    while index < len(node.widgets):
+        _settle_widget(node, node.widgets[index])
+        index += 1
+
+
+def _settle_widget(node: Node, widget: Widget) -> None:
+    """Repair one value: a choice that is null, an old sampler's name, the place of a choice."""
+    if widget.value is None or widget.value is MISSING:
+        if found := choices(widget):
+            set_value(node, widget, found[0])
+    if widget.kind == "choice_index":
+        options = [option.value for option in node.widgets[2:]]
+        choice = node.widgets[0].value
+        widget.value = options.index(choice) if choice in options else -1
+    elif widget.name == "sampler_name" and node.type in ("KSampler", "KSamplerAdvanced"):
+        if isinstance(widget.value, str):
             widget.value = widget.value.removeprefix("sample_")
+
+
+def choices(widget: Widget) -> Sequence[Any]:
+    """Return what a choice may be, nothing for other widgets."""
+    if widget.kind == "combo":
+        return tuple(widget.options.get("values") or ())
+    return tuple(widget.options) if widget.kind == "dynamic" else ()

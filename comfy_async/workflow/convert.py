@@ -16,7 +16,7 @@ import copy
 import datetime
 import random
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import ConversionError
 from ..types import Problem
@@ -37,6 +37,7 @@ def convert_editor(
     editor: Mapping[str, Any],
     catalog: Mapping[str, Any],
     *,
+    unknown: Literal["raise", "keep"] = "raise",
     rng: random.Random | None = None,
     now: datetime.datetime | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -45,6 +46,8 @@ def convert_editor(
     Args:
         editor: The file's content as the editor saves it, version 0.4 or 1; it is not changed.
         catalog: What the server can run: a `NodeCatalog`, or plain object_info JSON.
+        unknown: What to do with nodes that the catalog does not know: "keep" writes them as the
+            editor does, with null for a class and values called `UNKNOWN`. No server runs that.
         rng: Chooses in prompts like `{red|green}`; by default anew each time, as ComfyUI does.
         now: The time for file names like `%date:yyyy-MM-dd%`, by default the present.
 
@@ -62,7 +65,8 @@ def convert_editor(
     renumber(saved)
     root = Opener(saved, catalog).open()
     scopes = list(_running(Scope(root)))
-    _refuse_unknown(scopes)
+    if unknown == "raise":
+        _refuse_unknown(scopes)
     writer = _Writer(root, rng or random.Random(), now or datetime.datetime.now())
     apply_primitives(root, writer.filename)
     prompt = {scope.prefix + node.id: writer.entry(scope, node) for scope, node in scopes}
