@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ._auth import Gatekeeper
     from ._books import Books, RunEnd, RunRecord, Upload
     from ._chaos import Chaos
+    from ._clock import FastClock
     from ._faults import Faults
     from ._gates import Gate
     from ._rules import Rule
@@ -27,6 +28,7 @@ __all__ = [
     "Books",
     "Chaos",
     "FakeComfy",
+    "FastClock",
     "Faults",
     "Gate",
     "Gatekeeper",
@@ -41,6 +43,7 @@ _HOMES = {
     "Books": "_books",
     "Chaos": "_chaos",
     "FakeComfy": "_server",
+    "FastClock": "_clock",
     "Faults": "_faults",
     "Gate": "_gates",
     "Gatekeeper": "_auth",

@@ -33,36 +33,10 @@ from comfy_async import (
     Settings,
     Started,
 )
-from comfy_async._settings import Clock
-from comfy_async.testing import FakeComfy, RunRecord
+from comfy_async.testing import FakeComfy, FastClock, RunRecord
 
 TERMINAL = (Completed, Failed, Cancelled, Lost)
 JOBS_PER_ROUND = 50
-
-
-class FastClock(Clock):
-    """A clock that runs faster, so that the library's pauses cost a test less."""
-
-    def __init__(self, factor: float) -> None:
-        """Run `factor` times as fast as the wall."""
-        super().__init__()
-        self._factor = factor
-
-    def monotonic(self) -> float:
-        """Return fast seconds."""
-        return time.monotonic() * self._factor
-
-    def unix(self) -> float:
-        """Return fast Unix seconds."""
-        return self._epoch + self.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep for fast seconds."""
-        await super().sleep(seconds / self._factor)
-
-    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for fast seconds."""
-        return await super().wait(event, seconds / self._factor)
 
 
 @dataclasses.dataclass
