@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ._convert_declared import Declared, declared_inputs, in_display_order, option_inputs
-from ._convert_model import InputSlot, Node, OutputSlot, Widget
+from ._convert_declared import Declared, in_display_order, option_inputs
+from ._convert_model import JSON_OBJECT, InputSlot, Node, OutputSlot, Widget
 from ._convert_widgets import DYNAMIC_COMBO, is_widget, make_widgets
 
 __all__ = ["Autogrow", "build_node", "choose", "grow"]
@@ -84,15 +84,15 @@ class Autogrow:
         return int(digits[0]) if digits else None
 
 
-def build_node(class_type: str, spec: Mapping[str, Any]) -> Node:
-    """Return a new node of the class with every value at its default."""
+def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared]) -> Node:
+    """Return a new node of the class, which declares these inputs, with every value at its default."""
     title = _EDITOR_TITLES.get(class_type) or spec.get("display_name") or class_type
     node = Node("", class_type, title=str(title), class_type=class_type)
-    inputs = in_display_order(declared_inputs(class_type, spec), spec)
-    for declared in inputs:
-        _add_socket(node, declared)
-    for declared in inputs:
-        _add_widget(node, declared)
+    inputs = in_display_order(declared, spec)
+    for item in inputs:
+        _add_socket(node, item)
+    for item in inputs:
+        _add_widget(node, item)
     node.outputs = _outputs(spec)
     groups = spec.get("output_matchtypes")
     node.output_groups = tuple(groups) if isinstance(groups, list | tuple) else ()
@@ -136,9 +136,9 @@ def _add_socket(node: Node, declared: Declared) -> None:
     if is_widget(declared):
         return
     template = declared.options.get("template")
-    if declared.type == _AUTOGROW and isinstance(template, Mapping):
+    if declared.type == _AUTOGROW and isinstance(template, JSON_OBJECT):
         _add_group(node, declared.name, template)
-    elif declared.type == _MATCH_TYPE and isinstance(template, Mapping):
+    elif declared.type == _MATCH_TYPE and isinstance(template, JSON_OBJECT):
         allowed = str(template.get("allowed_types", "*"))
         _add_input(node, dataclasses.replace(declared, type=allowed))
         node.match_types.setdefault(str(template.get("template_id", "")), {})[declared.name] = allowed

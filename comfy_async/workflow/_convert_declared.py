@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ._convert_model import JSON_OBJECT
+
 __all__ = ["Declared", "declared_inputs", "in_display_order", "option_inputs", "read_declaration"]
 
 # Classes that frontend 1.49.6 itself gives an input that the server does not declare:
@@ -25,7 +27,7 @@ _EXTRA_INPUTS: dict[str, tuple[str, str]] = {
 _UPLOAD_FLAGS = ("image_upload", "video_upload", "animated_image_upload")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class Declared:
     """One input that a class declares; `choices` are a combo's values."""
 
@@ -47,14 +49,14 @@ class Declared:
 
     def named(self, name: str) -> Declared:
         """Return the same under another name."""
-        return dataclasses.replace(self, name=name)
+        return Declared(name, self.type, self.options, self.choices)
 
 
 def read_declaration(name: str, data: Any) -> Declared:
     """Read `[type, options]`; a list in the type's place is a combo's choices."""
     parts = data if isinstance(data, list | tuple) else [data]
     kind = parts[0] if parts else "UNKNOWN"
-    options = parts[1] if len(parts) > 1 and isinstance(parts[1], Mapping) else {}
+    options = parts[1] if len(parts) > 1 and isinstance(parts[1], JSON_OBJECT) else {}
     if isinstance(kind, list | tuple):
         return Declared(name, "COMBO", options, tuple(kind))
     if kind == "COMBO":
@@ -66,8 +68,8 @@ def read_declaration(name: str, data: Any) -> Declared:
 def _sections(inputs: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the required and the optional part of a class's or an option's inputs."""
     for section in ("required", "optional"):
-        part = inputs.get(section) if isinstance(inputs, Mapping) else None
-        if isinstance(part, Mapping):
+        part = inputs.get(section) if isinstance(inputs, JSON_OBJECT) else None
+        if isinstance(part, JSON_OBJECT):
             yield section, part
 
 
@@ -104,7 +106,7 @@ def option_inputs(inputs: Any) -> list[Declared]:
 def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[Declared]:
     """Return the inputs as `input_order` wants them, those it does not name last."""
     order = spec.get("input_order")
-    if not isinstance(order, Mapping):
+    if not isinstance(order, JSON_OBJECT):
         return inputs
     by_name = {item.name: item for item in inputs}
     declared = dict(_sections(spec.get("input")))

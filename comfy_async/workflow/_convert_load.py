@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import WorkflowFormatError
-from ._convert_model import Boundary, InputSlot, Link, OutputSlot
+from ._convert_model import JSON_OBJECT, Boundary, InputSlot, Link, OutputSlot
 
 __all__ = ["SavedEditor", "SavedGraph", "SavedNode", "read_editor"]
 
@@ -57,7 +57,7 @@ def read_editor(editor: Any) -> SavedEditor:
     Raises:
         WorkflowFormatError: The file is damaged, or no editor file.
     """
-    if not isinstance(editor, Mapping):
+    if not isinstance(editor, JSON_OBJECT):
         raise _damaged("", "an object", editor)
     if "nodes" not in editor:
         raise WorkflowFormatError("this is no editor file: it has no `nodes`", place="nodes")
@@ -84,7 +84,7 @@ def _last_node_id(editor: Mapping[str, Any]) -> int:
     """Return the last id that was given: version 0.4 has it on top, version 1 in `state`."""
     state = editor.get("state")
     value = editor.get("last_node_id")
-    if value is None and isinstance(state, Mapping):
+    if value is None and isinstance(state, JSON_OBJECT):
         value = state.get("lastNodeId")
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
@@ -128,7 +128,7 @@ def _node(data: Any, place: str) -> SavedNode:
     if not isinstance(kind, str) or not kind:
         raise _damaged(f"{place}.type", "a class name", kind)
     values, named = data.get("widgets_values"), data.get("widgets_values_named")
-    if values is not None and not isinstance(values, list | Mapping):
+    if values is not None and not isinstance(values, (list, *JSON_OBJECT)):
         raise _damaged(f"{place}.widgets_values", "a list or an object", values)
     properties = data.get("properties")
     return SavedNode(
@@ -139,9 +139,9 @@ def _node(data: Any, place: str) -> SavedNode:
         mode=mode if isinstance(mode, int) else 0,
         inputs=_slots(data.get("inputs"), f"{place}.inputs"),
         outputs=_outputs(data.get("outputs"), f"{place}.outputs"),
-        properties=properties if isinstance(properties, Mapping) else {},
+        properties=properties if isinstance(properties, JSON_OBJECT) else {},
         values=values,
-        named=named if isinstance(named, Mapping) else None,
+        named=named if isinstance(named, JSON_OBJECT) else None,
         place=place,
     )
 
@@ -153,7 +153,7 @@ def _slots(data: Any, place: str) -> list[InputSlot]:
         where = f"{place}[{index}]"
         item = _object(item, where)
         widget = item.get("widget")
-        name = widget.get("name") if isinstance(widget, Mapping) else None
+        name = widget.get("name") if isinstance(widget, JSON_OBJECT) else None
         link = item.get("link")
         slots.append(
             InputSlot(
@@ -206,12 +206,12 @@ _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
 def _links(data: Any, place: str) -> dict[int, Link]:
     """Read links; both forms are met in files of both versions."""
     links: dict[int, Link] = {}
-    items = list(data.values()) if isinstance(data, Mapping) else _list(data, place)
+    items = list(data.values()) if isinstance(data, JSON_OBJECT) else _list(data, place)
     for index, item in enumerate(items):
         if item is None:  # litegraph left holes where links had been removed
             continue
         where = f"{place}[{index}]"
-        if isinstance(item, Mapping):
+        if isinstance(item, JSON_OBJECT):
             parts = [item.get(key) for key in _LINK_KEYS]
         else:
             parts = _list(item, where)[:5]
@@ -241,7 +241,7 @@ def _damaged(place: str, wanted: str, found: Any) -> WorkflowFormatError:
 
 def _object(data: Any, place: str) -> Mapping[str, Any]:
     """Return an object or raise."""
-    if not isinstance(data, Mapping):
+    if not isinstance(data, JSON_OBJECT):
         raise _damaged(place, "an object", data)
     return data
 

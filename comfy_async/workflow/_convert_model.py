@@ -12,6 +12,7 @@ from typing import Any, Final
 __all__ = [
     "BYPASSED",
     "INPUT_BOUNDARY",
+    "JSON_OBJECT",
     "MISSING",
     "MUTED",
     "OUTPUT_BOUNDARY",
@@ -32,6 +33,10 @@ BYPASSED: Final = 4
 
 INPUT_BOUNDARY: Final = "-10"
 OUTPUT_BOUNDARY: Final = "-20"
+
+
+JSON_OBJECT: Final = (dict, Mapping)
+"""For isinstance: a test for `dict` first is many times as fast as one for `Mapping` alone."""
 
 
 class Missing:

@@ -76,7 +76,8 @@ class Opener:
         """Return a copy of the class's model node."""
         if class_type not in self._models:
             spec = self._catalog[class_type]
-            self._models[class_type] = (build_node(class_type, spec), declared_inputs(class_type, spec))
+            declared = declared_inputs(class_type, spec)
+            self._models[class_type] = (build_node(class_type, spec, declared), declared)
         model = self._models[class_type][0]
         return Node(
             "",

@@ -17,6 +17,7 @@ from typing import Any
 
 from ._convert_model import (
     INPUT_BOUNDARY,
+    JSON_OBJECT,
     MISSING,
     Boundary,
     Graph,
@@ -101,7 +102,7 @@ def _deepest_widget(node: Node, slot: InputSlot) -> Widget | None:
 def restore_promoted(node: Node, values: Any, named: Mapping[str, Any] | None) -> None:
     """Give an instance the values that it owns; a value of its own wins over the inner one."""
     hosts = [slot.host for slot in node.inputs if slot.host is not None]
-    by_name = values if isinstance(values, Mapping) else named if values is None else None
+    by_name = values if isinstance(values, JSON_OBJECT) else named if values is None else None
     kept = _quarantined(node)
     for index, host in enumerate(hosts):
         if host.name in kept:
@@ -117,8 +118,8 @@ def _quarantined(node: Node) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     entries = node.properties.get("proxyWidgetErrorQuarantine")
     for entry in entries if isinstance(entries, list) else ():
-        original = entry.get("originalEntry") if isinstance(entry, Mapping) else None
-        value = entry.get("hostValue") if isinstance(entry, Mapping) else None
+        original = entry.get("originalEntry") if isinstance(entry, JSON_OBJECT) else None
+        value = entry.get("hostValue") if isinstance(entry, JSON_OBJECT) else None
         if isinstance(original, list) and len(original) > 1 and original[0] == "-1" and value is not None:
             kept.setdefault(str(original[1]), value)
     return kept

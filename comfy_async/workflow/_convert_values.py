@@ -11,7 +11,7 @@ from typing import Any
 
 from ._convert_build import choose
 from ._convert_declared import Declared
-from ._convert_model import MISSING, Node, Widget
+from ._convert_model import JSON_OBJECT, MISSING, Node, Widget
 
 __all__ = ["choices", "restore", "set_value"]
 
@@ -34,7 +34,7 @@ def restore(
     serves files that have no list, and so does a `widgets_values` object, which packs like
     VideoHelperSuite write.
     """
-    if isinstance(values, Mapping):
+    if isinstance(values, JSON_OBJECT):
         _by_name(node, values)
     elif values is not None:
         _by_position(node, _without_sockets(node, values, declared))

@@ -6,11 +6,11 @@ from `widgets_values`. Checked against every class of a ComfyUI 0.33.0 in fronte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from ._convert_declared import Declared
-from ._convert_model import MISSING, Node, Widget
+from ._convert_model import JSON_OBJECT, MISSING, Node, Widget
 
 __all__ = ["DYNAMIC_COMBO", "is_widget", "make_widgets"]
 
@@ -100,7 +100,7 @@ def _first_choice(declared: Declared) -> Any:
 def _remote(declared: Declared) -> list[Widget]:
     """Return the companions of a combo whose choices come from a URL (useRemoteWidget.ts)."""
     remote = declared.options.get("remote")
-    if not isinstance(remote, Mapping):
+    if not isinstance(remote, JSON_OBJECT):
         return []
     widgets = [_unsent("Auto-refresh after generation", "toggle", False)]
     if remote.get("refresh_button"):
@@ -114,7 +114,7 @@ def _dynamic_combo(declared: Declared, node: Node) -> list[Widget]:
     keyed = {
         option["key"]: option.get("inputs")
         for option in (options if isinstance(options, list | tuple) else ())
-        if isinstance(option, Mapping) and isinstance(option.get("key"), str)
+        if isinstance(option, JSON_OBJECT) and isinstance(option.get("key"), str)
     }
     value = next(iter(keyed), MISSING)
     return [Widget(declared.name, "dynamic", value, options=keyed)]
@@ -126,7 +126,10 @@ def _bounding_box(declared: Declared, node: Node) -> list[Widget]:
     fields = ("x", "y", "width", "height")
     return [
         Widget(declared.name, "box", box),
-        *(_unsent(field, "number", box.get(field) if isinstance(box, Mapping) else None) for field in fields),
+        *(
+            _unsent(field, "number", box.get(field) if isinstance(box, JSON_OBJECT) else None)
+            for field in fields
+        ),
     ]
 
 
@@ -142,7 +145,7 @@ def _valued(kind: str, fallback: Any) -> _Maker:
 def _color(declared: Declared, node: Node) -> list[Widget]:
     """A colour; the default may stand one level deeper."""
     inner = declared.options.get("options")
-    deeper = inner.get("default") if isinstance(inner, Mapping) else None
+    deeper = inner.get("default") if isinstance(inner, JSON_OBJECT) else None
     return [Widget(declared.name, "color", _default(declared, deeper if deeper is not None else "#000000"))]
 
 
@@ -151,7 +154,7 @@ def _nested(kind: str, key: str, fallback: Any) -> _Maker:
 
     def maker(declared: Declared, node: Node) -> list[Widget]:
         inner = declared.options.get("options")
-        value = inner.get(key) if isinstance(inner, Mapping) else None
+        value = inner.get(key) if isinstance(inner, JSON_OBJECT) else None
         return [Widget(declared.name, kind, value or fallback)]
 
     return maker

@@ -22,7 +22,7 @@ from ..errors import ConversionError
 from ..types import Problem
 from ._convert_ids import renumber
 from ._convert_load import read_editor
-from ._convert_model import BYPASSED, MISSING, MUTED, Graph, InputSlot, Node, Widget
+from ._convert_model import BYPASSED, JSON_OBJECT, MISSING, MUTED, Graph, InputSlot, Node, Widget
 from ._convert_open import Opener
 from ._convert_primitive import apply_primitives
 from ._convert_resolve import FromHost, Scope, resolve_input
@@ -174,7 +174,7 @@ def _put(inputs: dict[str, Any], name: str, value: Any, kind: str) -> None:
     elif isinstance(value, list):
         value = copy.deepcopy(value)
         inputs[name] = {"__type__": "CURVE", "__value__": value} if kind == "curve" else {"__value__": value}
-    elif isinstance(value, Mapping):
+    elif isinstance(value, JSON_OBJECT):
         inputs[name] = copy.deepcopy(dict(value))
     elif isinstance(value, float) and value.is_integer():
         inputs[name] = int(value)  # JSON as JavaScript writes it
