@@ -13,6 +13,7 @@ from ._convert_declared import Declared, declared_inputs
 from ._convert_load import SavedEditor, SavedGraph, SavedNode
 from ._convert_model import Graph, InputSlot, Node, OutputSlot, Widget
 from ._convert_promote import bind_promoted, migrate_promotions, restore_promoted, settle_promoted
+from ._convert_types import settle_types
 from ._convert_values import restore
 
 __all__ = ["Opener"]
@@ -39,10 +40,13 @@ class Opener:
         for saved in self._editor.definitions:
             # Made empty first, for an instance may stand before its definition in the file.
             self._graphs[saved.id] = Graph(saved.id, saved.name, {}, saved.links, saved.inputs, saved.outputs)
+        opened = []
         for saved in _leaves_first(self._editor.definitions):
+            opened.append(self._graphs[saved.id])
             self._fill(self._graphs[saved.id], saved)
         root = Graph("", links=self._editor.root.links)
         self._fill(root, self._editor.root)
+        settle_types([*opened, root])
         return root
 
     def _fill(self, graph: Graph, saved: SavedGraph) -> None:
