@@ -6,7 +6,10 @@ import asyncio
 import dataclasses
 from types import TracebackType
 
-__all__ = ["Gate", "Gates"]
+__all__ = ["HISTORY", "Gate", "Gates"]
+
+HISTORY = "history"
+"""The name of the place after a run's last event and before its history is written."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,6 +21,8 @@ class _Place:
 
     def matches(self, other: _Place) -> bool:
         """Whether a run that is at `other` is held here; None stands for any, but not as a step."""
+        if other.class_type == HISTORY and self.class_type != HISTORY:
+            return False
         return self.step == other.step and all(
             mine is None or mine == theirs
             for mine, theirs in (

@@ -24,6 +24,7 @@ def middlewares(core: Core, prefix: str) -> list[Any]:
         """Enter the request in the books."""
         key = (request.method, _route(request, prefix))
         core.books.requests[key] += 1
+        core.books.touch()
         status = 0
         try:
             response = await handler(request)

@@ -28,6 +28,7 @@ class JobRoutes:
     def __init__(self, core: Core) -> None:
         """Serve from these parts."""
         self._core = core
+        self._ended: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def table(self) -> list[web.RouteDef]:
         """Return the routes, `/api` included."""
@@ -77,9 +78,18 @@ class JobRoutes:
         if "pending" in wanted:
             jobs += [queued_job(item, "pending") for item in queue.pending]
         if wanted & _ENDED:
-            ended = (ended_job(prompt_id, entry) for prompt_id, entry in queue.history.items())
+            ended = (self._ended_job(prompt_id, entry) for prompt_id, entry in queue.history.items())
             jobs += [job for job in ended if job["status"] in wanted]
         return jobs
+
+    def _ended_job(self, prompt_id: str, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return a job of the history, worked out once: thousands of them are asked for again and again."""
+        known = self._ended.get(prompt_id)
+        if known is None or known[0] is not entry:
+            if len(self._ended) > 2 * len(self._core.queue.history):
+                self._ended.clear()
+            known = self._ended[prompt_id] = (entry, ended_job(prompt_id, entry))
+        return known[1]
 
     async def _one(self, request: web.Request) -> web.Response:
         job = self._find(request.match_info["job_id"])

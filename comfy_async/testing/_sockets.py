@@ -196,6 +196,7 @@ class SocketHub:
         """Remove whatever stands under an id now; its socket stays open and hears nothing more."""
         self.registered.pop(sid, None)
         self.flags.pop(sid, None)
+        self._books.touch()
 
     def forget_later(self, sid: str, delay: float) -> None:
         """Remove whatever stands under an id after some seconds, at once when there are none."""

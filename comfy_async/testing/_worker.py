@@ -10,6 +10,7 @@ from typing import Any
 from ._books import RunEnd
 from ._context import Blocked, Interrupted, NodeContext, NodeError, Outcome
 from ._core import Core
+from ._gates import HISTORY
 from ._graph import ExecutionPlan, is_link, signatures
 from ._messages import image_frame, image_with_metadata_frame, progress_text_frame, text_frame
 from ._progress import ProgressBoard
@@ -72,7 +73,7 @@ class Worker:
         item.record.finished_at = time.monotonic()
         if core.pace.history_delay > 0:
             await asyncio.sleep(core.pace.history_delay)
-        await core.gates.pass_by("history", step=None, prompt_id=item.prompt_id, node="")
+        await core.gates.pass_by(HISTORY, step=None, prompt_id=item.prompt_id, node="")
         status = {
             "status_str": "success" if success else "error",
             "completed": success,
