@@ -1,1 +1,30 @@
-"""."""
+"""The `comfy-async` command: run, watch and look after a ComfyUI from a terminal.
+
+It needs typer and rich: `pip install 'comfy-async[cli]'`.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+_NEEDED = frozenset({"typer", "rich", "click", "shellingham"})
+
+
+def main() -> None:
+    """Run the command line, and exit with 0 (done), 1 (failed), 2 (usage) or 130 (interrupted).
+
+    Raises:
+        SystemExit: Always; the code says how it went.
+    """
+    try:
+        import rich as _rich  # noqa: F401 - typer without it would fail later, and worse
+
+        from ._app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        sys.stderr.write(f"comfy-async needs {error.name}: pip install 'comfy-async[cli]'\n")
+        sys.exit(1)
+    app(prog_name="comfy-async")

@@ -1,0 +1,90 @@
+"""Ctrl-C: the first one asks the work to end well, the second one ends it at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, Final
+
+__all__ = ["EXIT_INTERRUPTED", "Interrupts", "run_loop"]
+
+EXIT_INTERRUPTED: Final = 130
+
+
+class Interrupts:
+    """Watches SIGINT and SIGTERM while a command runs.
+
+    Attributes:
+        asked: True after the first one.
+        on_ask: Called in the loop at the first one, to say that it was heard.
+        last_words: Called, in reverse order and without a loop, before a second one ends the
+            process: show the cursor, remove a temporary folder.
+    """
+
+    def __init__(self) -> None:
+        """Watch nothing yet."""
+        self.asked = False
+        self.on_ask: Callable[[], object] | None = None
+        self.last_words: list[Callable[[], object]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[int] | None = None
+
+    async def guard(self, work: Coroutine[Any, Any, int]) -> int:
+        """Run the work as the task that the first signal cancels."""
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(work, name="comfy-async command")
+        if self.asked:
+            self._task.cancel()
+        return await self._task
+
+    def on_signal(self, signum: int, frame: FrameType | None) -> None:
+        """Ask at first, leave at the second time."""
+        if self.asked:
+            self._leave()
+        self.asked = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ask)
+
+    def _ask(self) -> None:
+        """Tell the user, then the work."""
+        if self.on_ask is not None:
+            self.on_ask()
+        if self._task is not None:
+            self._task.cancel()
+
+    def _leave(self) -> None:
+        """End the process without waiting for anything."""
+        for word in reversed(self.last_words):
+            with contextlib.suppress(Exception):  # The way out must not be barred.
+                word()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(EXIT_INTERRUPTED)
+
+
+def run_loop(work: Callable[[Interrupts], Coroutine[Any, Any, int]]) -> int:
+    """Run a command's coroutine and return its exit code; 130 when a signal ended it."""
+    interrupts = Interrupts()
+    old = {number: signal.signal(number, interrupts.on_signal) for number in _signals()}
+    try:
+        return asyncio.run(interrupts.guard(work(interrupts)))
+    except asyncio.CancelledError:
+        return EXIT_INTERRUPTED
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that mean "end", where they may be watched."""
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        return ()
+    return (signal.SIGINT, signal.SIGTERM)

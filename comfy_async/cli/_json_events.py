@@ -1,0 +1,102 @@
+"""A job's events as JSON objects with names that stay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from comfy_async import Event, Job
+
+__all__ = ["JsonEvents", "queued_fields"]
+
+_PROGRESS_EVERY_S: Final = 0.1
+
+
+class JsonEvents:
+    """Turns events into objects; at most ten of progress a second."""
+
+    def __init__(self) -> None:
+        """Start without having said anything."""
+        self._progress_at = float("-inf")
+        self._preview_at = float("-inf")
+
+    def lines(self, event: Event, job: Job) -> Iterator[dict[str, Any]]:
+        """Yield the objects that an event makes: one or none. Ends are told with their result."""
+        import comfy_async as c
+
+        match event:
+            case c.Started():
+                yield _base("started", job)
+            case c.NodesCached(nodes=nodes):
+                yield {**_base("nodes_cached", job), "nodes": list(nodes)}
+            case c.NodeStarted():
+                yield _node("node_started", event, job)
+            case c.Progress() | c.ProgressState() if self._due("_progress_at"):
+                yield {**_base("progress", job), **_progress(job)}
+            case c.Preview() if self._due("_preview_at"):
+                yield {**_node("preview", event, job), "mime": event.mime, "bytes": len(event.image)}
+            case c.ProgressText():
+                yield {**_node("text", event, job), "text": event.text}
+            case c.NodeFinished():
+                yield {**_node("node_finished", event, job), "output": event.output}
+            case c.NodeBlocked():
+                yield {**_node("node_blocked", event, job), "message": event.exception_message}
+            case c.Disconnected() | c.Reconnected() | c.PollingStarted():
+                yield {**_base(event.type, job), "reason": event.reason}
+            case _:
+                pass
+
+    def _due(self, name: str) -> bool:
+        """Say whether the last one of this kind is long enough ago."""
+        now = time.monotonic()
+        if now - getattr(self, name) < _PROGRESS_EVERY_S:
+            return False
+        setattr(self, name, now)
+        return True
+
+
+def _base(name: str, job: Job) -> dict[str, Any]:
+    """Return what every object has."""
+    return {"event": name, "prompt_id": job.prompt_id}
+
+
+def queued_fields(job: Job) -> dict[str, Any]:
+    """Return where and as what a job was queued."""
+    return {
+        **_base("queued", job),
+        "server": job.ref["server"],
+        "client_id": job.ref["client_id"],
+        "queue_position": job.queue_position,
+        "nodes": [
+            {"node": info.id, "title": info.title, "class_type": info.class_type}
+            for info in job._state.nodes.values()
+        ],
+    }
+
+
+def _node(name: str, event: Any, job: Job) -> dict[str, Any]:
+    """Return the fields of an event about a node."""
+    return {
+        **_base(name, job),
+        "node": event.node,
+        "title": event.title,
+        "class_type": event.class_type,
+        "fraction": round(job.progress.fraction, 4),
+    }
+
+
+def _progress(job: Job) -> dict[str, Any]:
+    """Return how far it is."""
+    progress = job.progress
+    return {
+        "node": progress.node,
+        "title": progress.title,
+        "value": progress.step,
+        "max": progress.steps,
+        "fraction": round(progress.fraction, 4),
+        "eta": None if progress.eta is None else round(progress.eta, 2),
+        "nodes_done": progress.done,
+        "nodes_total": progress.total,
+    }

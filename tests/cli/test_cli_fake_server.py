@@ -1,0 +1,86 @@
+"""`comfy-async fake-server`, and what is said when an extra is missing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comfy_async import ComfySession
+from comfy_async.cli._app import app
+
+
+async def test_serves_until_ctrl_c(cli: Any, small: Path) -> None:
+    """One JSON line names the address; Ctrl-C ends it cleanly, with 0."""
+    child = await cli.start("fake-server", "--port", 0, "--json")
+    line = await child.until("listening")
+    async with ComfySession(line["url"]) as comfy:
+        result = await comfy.run(small)
+    child.interrupt()
+    done = await child.done()
+
+    assert line.keys() == {"event", "url", "host", "port"}
+    assert line["port"] > 0
+    assert len(result.files) == 1
+    assert done.code == 0
+    assert done.err == ""
+
+
+async def test_prints_the_address(cli: Any) -> None:
+    """Without --json the first line of stdout is the address."""
+    child = await cli.start("fake-server", "--port", 0)
+    url = (await child.line()).strip()
+    child.interrupt()
+    done = await child.done()
+
+    assert url.startswith("http://127.0.0.1:")
+    assert "Ctrl-C" in done.err
+
+
+async def test_port_that_is_taken(cli: Any, fake: Any) -> None:
+    """A taken port is an error of one line."""
+    done = await cli("fake-server", "--port", fake.port, "--json")
+
+    assert done.code == 1
+    assert done.objects[0]["error"]["code"] == "os_error"
+
+
+@pytest.mark.parametrize("name", ["typer", "rich"])
+def test_without_the_extra(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without typer or rich one line says what to install."""
+    import comfy_async.cli
+
+    monkeypatch.delitem(sys.modules, "comfy_async.cli._app")
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SystemExit) as end:
+        comfy_async.cli.main()
+
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"comfy-async needs {name}: pip install 'comfy-async[cli]'\n"
+
+
+async def test_fake_without_the_extra(cli: Any, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--fake says which extra it takes."""
+    import comfy_async.testing
+
+    monkeypatch.delitem(vars(comfy_async.testing), "FakeComfy", raising=False)
+    monkeypatch.delitem(sys.modules, "comfy_async.testing._server")
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    done = await cli("run", small, "--fake", "--json")
+
+    assert done.code == 1
+    assert done.objects[0]["error"]["code"] == "missing_extra"
+    assert "pip install 'comfy-async[testing]'" in done.objects[0]["error"]["message"]
+
+
+async def test_help_teaches_by_example(cli: Any) -> None:
+    """Every command shows how it is called."""
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+
+    assert "run" in commands
+    for name in commands:
+        assert f"comfy-async {name}" in (await cli(name, "--help")).out
