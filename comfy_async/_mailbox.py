@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import cast
@@ -83,6 +84,14 @@ class Mailbox:
             self._error = error
             self._wake()
 
+    def discard(self) -> None:
+        """Close and forget what is unread: nobody will read it."""
+        self._items.clear()
+        self._latest.clear()
+        self._lossy = self._bytes = 0
+        self._error = None
+        self.close()
+
     async def get(self) -> BaseEvent | None:
         """Return the oldest unread event, or None at the end of the stream.
 
@@ -92,7 +101,8 @@ class Mailbox:
         while not self._items:
             if self._closed:
                 if self._error is not None:
-                    raise self._error
+                    # A copy for each: one error raised in many places tangles their tracebacks.
+                    raise copy.copy(self._error)
                 return None
             waiter = self._waiter
             if waiter is None:
@@ -143,15 +153,16 @@ class EventStream:
             StopAsyncIteration: The stream is over.
             SessionClosedError: The session was closed.
         """
-        event = await self._box.get()
+        event = await self._box.get() if self._drop is not None else None
         if event is None:
             self._release()
             raise StopAsyncIteration
         return cast(Event, event)
 
     async def aclose(self) -> None:
-        """Stop reading."""
+        """Stop reading; whoever waits for the next event gets the end of the stream."""
         self._release()
+        self._box.discard()
 
     def __del__(self) -> None:
         """A consumer that left by `break` costs nothing any more."""

@@ -119,8 +119,8 @@ class ComfyError(Exception):
     def __str__(self) -> str:
         """Return the message, then the hint."""
         message = str(self.args[0]) if self.args else ""
-        if not self.hint:
-            return message
+        if not self.hint or not message:
+            return message or self.hint
         return f"{message.rstrip()}{'' if message.rstrip().endswith(('.', '!', '?')) else '.'} {self.hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -46,7 +46,7 @@ class NodeInfo:
 
     def __str__(self) -> str:
         """Return the id with the title and the class, as error messages show it."""
-        if self.title and self.title != self.class_type:
+        if self.title and self.title not in (self.class_type, self.id):
             return f'{self.id} "{self.title}" ({self.class_type})'
         return f"{self.id} ({self.class_type})" if self.class_type else self.id
 

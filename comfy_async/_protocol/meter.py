@@ -216,7 +216,7 @@ class Meter:
             return None if pace is None else pace * weight
         if self._plain_seconds:
             # One slow loader says nothing about the others.
-            return statistics.median(self._plain_seconds)
+            return statistics.median_low(self._plain_seconds)
         return None
 
     def _running_pace(self) -> float | None:

@@ -144,7 +144,8 @@ def _sentence(kind: str, row: Mapping[str, Any], extra: Mapping[str, Any], recei
 
 _OUT_OF_MEMORY: Final = re.compile(
     r"out of memory|OutOfMemory|Allocation on device|MPS backend out of memory|hipErrorOutOfMemory"
-    r"|CUDA_ERROR_OUT_OF_MEMORY|DefaultCPUAllocator: (?:can't|not enough)|OOMError",
+    r"|CUDA_ERROR_OUT_OF_MEMORY|DefaultCPUAllocator: (?:can't|not enough)|OOMError"
+    r"|^(?:[\w.]*\.)?_?(?:Array)?MemoryError$",
     re.IGNORECASE,
 )
 
