@@ -9,10 +9,9 @@ import os
 import ssl
 import uuid
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from ._api import RunApi
 from ._cancel import cancel_job
@@ -22,6 +21,7 @@ from ._mailbox import EventStream, Mailbox
 from ._protocol.plan import Plan
 from ._protocol.reducer import JobState
 from ._reconcile import Reconciler
+from ._resources.access import ServerAccess
 from ._result import JobResult
 from ._router import Router
 from ._server import ServerInfo
@@ -34,10 +34,6 @@ from ._transport.http import HttpClient, HttpOptions
 from .errors import SessionClosedError, WrongLoopError
 from .types import Problem
 from .workflow import Workflow
-
-if TYPE_CHECKING:
-    from ._resources.files import Files
-    from ._resources.nodes import Nodes
 
 __all__ = ["ComfySession", "Connection"]
 
@@ -67,7 +63,7 @@ class Connection:
     reason: str = ""
 
 
-class ComfySession(Router):
+class ComfySession(ServerAccess, Router):
     """A connection to one ComfyUI, for any number of jobs at once.
 
     Args:
@@ -134,6 +130,7 @@ class ComfySession(Router):
                 request_seconds=self.settings.request_seconds,
                 connect_seconds=self.settings.connect_seconds,
                 max_body=self.settings.max_body,
+                sleep=self._clock.sleep,
             ),
             transport=self.settings.http_transport,
         )
@@ -373,26 +370,6 @@ class ComfySession(Router):
         catalog = await self.nodes.catalog()
         made = workflow if isinstance(workflow, Workflow) else Workflow.load(_path(workflow))
         return made.check(catalog)
-
-    # The rest of the server.
-
-    @cached_property
-    def files(self) -> Files:
-        """Uploads and downloads."""
-        from ._resources.files import Files
-
-        return Files(self)
-
-    @cached_property
-    def nodes(self) -> Nodes:
-        """The node classes of the server."""
-        from ._resources.nodes import Nodes
-
-        return Nodes(self)
-
-    def _known_classes(self) -> tuple[str, ...]:
-        """Return the class names of a catalog that was fetched already, () before."""
-        return self.nodes.known_classes if "nodes" in self.__dict__ else ()
 
     # Inside.
 

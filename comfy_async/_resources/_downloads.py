@@ -46,8 +46,9 @@ class _Known:
 class Download:
     """Fetches one route to one path."""
 
-    def __init__(self, http: HttpClient, meter: Meter, *, clock: Clock) -> None:
-        """Use the session's HTTP client."""
+    def __init__(self, http: HttpClient, meter: Meter, *, clock: Clock, root: bool = False) -> None:
+        """Use the session's HTTP client; `root` is for routes that live outside `/api`."""
+        self._root = root
         self._http = http
         self._meter = meter
         self._clock = clock
@@ -100,7 +101,9 @@ class Download:
             # aiohttp reads only dates here and lets an ETag pass: `_continues` looks again.
             if self._known.validator:
                 headers["If-Range"] = self._known.validator
-        async with self._http.stream(path, params=params, headers=headers, expect=(_RANGE_OVER,)) as stream:
+        async with self._http.stream(
+            path, params=params, headers=headers, expect=(_RANGE_OVER,), root=self._root
+        ) as stream:
             if not self._continues(stream.answer):
                 if stream.answer.status != 200:
                     await self._rewind(file)

@@ -16,7 +16,16 @@ from ._transfer import Meter
 if TYPE_CHECKING:
     from .._session import ComfySession
 
-__all__ = ["UploadedFile", "Uploader"]
+__all__ = ["UploadedFile", "Uploader", "counted"]
+
+
+async def counted(payload: Payload, meter: Meter) -> AsyncIterator[bytes]:
+    """Yield a payload's content from its beginning, and count what has gone."""
+    meter.total = payload.size
+    meter.restart()
+    async for chunk in payload.chunks():
+        yield chunk
+        meter.add(len(chunk))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,15 +113,13 @@ class Uploader:
         self, route: str, payload: Payload, fields: Mapping[str, str], *, filename: str, meter: Meter
     ) -> Mapping[str, Any]:
         """Send one file as multipart, read from disk as it goes."""
-        meter.total = payload.size
-
-        async def counted() -> AsyncIterator[bytes]:
-            meter.restart()
-            async for chunk in payload.chunks():
-                yield chunk
-                meter.add(len(chunk))
-
-        body = Multipart(fields, field="image", filename=filename, size=payload.size, chunks=counted)
+        body = Multipart(
+            fields,
+            field="image",
+            filename=filename,
+            size=payload.size,
+            chunks=lambda: counted(payload, meter),
+        )
         http = self._session._http
         try:
             answer = await http.request("POST", route, content=body, headers=body.headers, seconds=math.inf)
@@ -146,7 +153,7 @@ class Uploader:
         if known is None and not self._asked:
             await self._session._known_server()
             try:
-                features = await self._session._http.get_json("/features")
+                features = await self._session._http.get_json("/features", retry=True)
             except NotFoundError:
                 features = {}
             self._asked = True

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from ..errors import NotComfyUIError, NotFoundError, WorkflowFormatError
+from ..errors import NotComfyUIError, NotFoundError, UnsupportedError, WorkflowFormatError
 from ..workflow.catalog import NodeCatalog, NodeClass
+from ._resource import Resource
+from ._schema_server import Blueprint
 
 if TYPE_CHECKING:
     from .._session import ComfySession
 
-__all__ = ["Nodes"]
+__all__ = ["Blueprint", "Nodes"]
 
 # The server calls every node's INPUT_TYPES, which list folders and import: minutes with many packs.
 _CATALOG_SECONDS: Final = 300.0
 
 
-class Nodes:
+class Nodes(Resource):
     """`comfy.nodes`: the node classes of the server.
 
     Example:
@@ -31,7 +33,7 @@ class Nodes:
 
     def __init__(self, session: ComfySession) -> None:
         """Use the session's HTTP client."""
-        self._session = session
+        super().__init__(session)
         self._catalog: NodeCatalog | None = None
         self._version = ""
         self._fetching: asyncio.Task[NodeCatalog] | None = None
@@ -43,10 +45,8 @@ class Nodes:
             NotFoundError: The server has no such class.
             ComfyError: It cannot be asked.
         """
-        self._session._check_loop()
-        await self._session._known_server()
         route = f"/object_info/{quote(class_type, safe='')}"
-        body = await self._session._http.get_json(route)
+        body = await self._get(route)
         entry = body.get(class_type) if isinstance(body, dict) else None
         if not isinstance(entry, dict):
             raise NotFoundError(
@@ -88,6 +88,54 @@ class Nodes:
         assert self._catalog is not None
         return self._catalog
 
+    async def replacements(self) -> dict[str, Any]:
+        """Return which classes were replaced by which, by the old class.
+
+        Raises:
+            UnsupportedError: The server is older than 0.13.0.
+            ComfyError: The server cannot be asked.
+        """
+        try:
+            body = await self._get("/node_replacements")
+        except NotFoundError as error:
+            server = self._session.server
+            raise UnsupportedError(
+                f"{self._session.base_url} knows no node replacements",
+                hint="It takes ComfyUI 0.13.0 or later.",
+                needs="0.13.0",
+                version=server.version,
+                server=self._session.base_url,
+            ) from error
+        return self._read(dict[str, Any], body, "GET /node_replacements")
+
+    async def blueprints(self) -> dict[str, Blueprint]:
+        """Return the subgraphs that packs and ComfyUI itself share, by id, without their contents.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        path = "/global_subgraphs"
+        return self._read(dict[str, Blueprint], await self._get(path), f"GET {path}")
+
+    async def blueprint(self, blueprint_id: str) -> Blueprint:
+        """Return one of the subgraphs, with its editor JSON in `data`.
+
+        Raises:
+            NotFoundError: There is no such subgraph.
+            ComfyError: The server cannot be asked.
+        """
+        path = f"/global_subgraphs/{quote(blueprint_id, safe='')}"
+        body = await self._get(path)
+        if body is None:
+            raise NotFoundError(
+                f"{self._session.base_url} has no blueprint {blueprint_id!r}",
+                status=404,
+                method="GET",
+                path=path,
+                server=self._session.base_url,
+            )
+        return self._read(Blueprint, body, f"GET {path}")
+
     @property
     def known_classes(self) -> tuple[str, ...]:
         """The class names of a catalog that was fetched already, () before."""
@@ -101,7 +149,7 @@ class Nodes:
 
     async def _fetch(self) -> NodeCatalog:
         """Ask the server for all classes; the answer is parsed in a thread when it is large."""
-        body = await self._session._http.get_json("/object_info", seconds=_CATALOG_SECONDS)
+        body = await self._session._http.get_json("/object_info", seconds=_CATALOG_SECONDS, retry=True)
         try:
             return NodeCatalog(body)
         except WorkflowFormatError as error:

@@ -7,6 +7,7 @@ import email.utils
 import time
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._json import parse_json
 from ..errors import (
@@ -17,6 +18,7 @@ from ..errors import (
     NotFoundError,
     RateLimitError,
     ResponseError,
+    UnsupportedError,
     UploadTooLargeError,
 )
 
@@ -94,6 +96,17 @@ class Answer:
             server=self.server,
         )
 
+    def leads_elsewhere(self) -> NotComfyUIError:
+        """Return the error for a redirect that is not followed, naming the host it leads to."""
+        parts = urlsplit(self.headers.get("location", ""))
+        error = self.not_comfyui("the answer leads elsewhere")
+        if parts.hostname:
+            # Neither path nor query: a login page's URL may carry a token.
+            port = "" if parts.port is None else f":{parts.port}"
+            where = f"{parts.scheme or 'http'}://{parts.hostname}{port}"
+            error.hint = f"It redirects to {where}: log in there, or make that the session's base URL."
+        return error
+
 
 def error_of(answer: Answer) -> ComfyError:
     """Return the error that an answer of status 400 or more stands for."""
@@ -119,6 +132,9 @@ def error_of(answer: Answer) -> ComfyError:
             return _too_large(answer, text, fields)
         case 429 if code in _BILLING:
             return InsufficientCreditsError(text, hint="Add credits or a plan to the account.", **fields)
+        case 503 if code == "SERVICE_DISABLED":
+            hint = "Start ComfyUI with --enable-assets." if "asset" in message.lower() else ""
+            return UnsupportedError(message or text, hint=hint, server=answer.server)
         case 429:
             return RateLimitError(text, retry_after=retry_after(answer.headers), **fields)
     if answer.content_type == "text/html":

@@ -24,7 +24,7 @@ class Auth:
         <Auth headers: Authorization; query: token>
     """
 
-    __slots__ = ("_headers", "_query", "_renewer")
+    __slots__ = ("_fresh", "_headers", "_query", "_renewer")
 
     def __init__(
         self,
@@ -37,6 +37,7 @@ class Auth:
         self._headers = dict(headers or {})
         self._query = dict(query or {})
         self._renewer = renewer
+        self._fresh: Auth | None = None
 
     @classmethod
     def api_key(cls, key: str) -> Auth:
@@ -70,12 +71,12 @@ class Auth:
     @property
     def headers(self) -> dict[str, str]:
         """The headers to send."""
-        return dict(self._headers)
+        return {**self._headers, **(self._fresh._headers if self._fresh else {})}
 
     @property
     def params(self) -> dict[str, str]:
         """The query parameters to send."""
-        return dict(self._query)
+        return {**self._query, **(self._fresh._query if self._fresh else {})}
 
     @property
     def renews(self) -> bool:
@@ -84,25 +85,31 @@ class Auth:
 
     @property
     def is_empty(self) -> bool:
-        """True when nothing is known yet."""
+        """True when there is nothing to send, or the callback was not yet asked."""
+        if self._renewer is not None:
+            return self._fresh is None
         return not self._headers and not self._query
 
     async def renew(self) -> bool:
-        """Ask the callback for new credentials; False when there is none."""
+        """Ask the callback for new credentials; False when there is none.
+
+        Raises:
+            Exception: Whatever the callback raises.
+        """
         if self._renewer is None:
             return False
-        fresh = await self._renewer()
-        auth = make_auth(fresh)
-        self._headers, self._query = dict(auth._headers), dict(auth._query)
+        self._fresh = make_auth(await self._renewer())
         return True
 
     def __add__(self, other: Auth) -> Auth:
         """Join two; the right one wins where both speak."""
-        return Auth(
+        joined = Auth(
             {**self._headers, **other._headers},
             {**self._query, **other._query},
             renewer=other._renewer or self._renewer,
         )
+        joined._fresh = other._fresh or self._fresh
+        return joined
 
     def __repr__(self) -> str:
         """Name what is sent, never its value."""

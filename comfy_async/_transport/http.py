@@ -7,62 +7,25 @@ import contextlib
 import dataclasses
 import math
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import httpx
 
 from .._json import parse_json
-from ..errors import (
-    ComfyError,
-    ConnectError,
-    NotComfyUIError,
-    RequestTimeoutError,
-    TransportError,
-)
+from ..errors import AuthError, ComfyError, TransportError
 from .address import Address, origin_of
 from .answers import Answer, error_of
 from .auth import Auth
+from .foreign import CredentialTransport, translated
+from .retries import Retries
 
 __all__ = ["HttpClient", "Stream"]
 
 USER_AGENT: Final = "comfy-async"
 _LARGE_BODY: Final = 512 * 1024
+_ERROR_BODY: Final = 1024 * 1024
 _MAX_REDIRECTS: Final = 5
-
-
-class _Credentials(httpx.AsyncBaseTransport):
-    """Adds the credentials below httpx's client: to our own origin only, and past its log.
-
-    httpx logs whole URLs at INFO and keeps custom headers on redirects to other hosts. Here
-    neither can happen, since the client itself never sees a credential.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, auth: Auth, origin: tuple[str, str, int]) -> None:
-        self._inner = inner
-        self._auth = auth
-        self._origin = origin
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, with the credentials when it goes home."""
-        if origin_of(str(request.url)) == self._origin:
-            request = httpx.Request(
-                request.method,
-                request.url.copy_merge_params(self._auth.params) if self._auth.params else request.url,
-                headers=[*request.headers.raw, *_encoded(self._auth.headers)],
-                stream=request.stream,
-                extensions=request.extensions,
-            )
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as httpx keeps them."""
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 class Stream:
@@ -79,7 +42,7 @@ class Stream:
         Raises:
             TransportError: The connection broke before the body was whole.
         """
-        with _translated(self.answer.method, self.answer.path, self.answer.server):
+        with translated(self.answer.method, self.answer.path, self.answer.server):
             plain = "content-encoding" not in self._response.headers
             body = self._response.aiter_raw() if plain else self._response.aiter_bytes()
             async for chunk in body:
@@ -94,6 +57,7 @@ class HttpOptions:
     connect_seconds: float = 10.0
     max_body: int = 1 << 30
     max_connections: int = 32
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class HttpClient:
@@ -120,6 +84,8 @@ class HttpClient:
         self.options = options or HttpOptions()
         self.ssl_context = _ssl_context(verify)
         self.proxy = proxy or (address.environment_proxy() if trust_env else None)
+        self._renewing = asyncio.Lock()
+        self._renewals = 0
         self._client = self._make_client(transport)
 
     def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
@@ -140,7 +106,7 @@ class HttpClient:
             timeout=httpx.Timeout(
                 self.options.request_seconds, connect=self.options.connect_seconds, pool=None
             ),
-            transport=_Credentials(inner, self.auth, self.address.origin),
+            transport=CredentialTransport(inner, self.auth, self.address.origin),
         )
 
     async def aclose(self) -> None:
@@ -166,6 +132,7 @@ class HttpClient:
         seconds: float | None = None,
         expect: Sequence[int] = (),
         root: bool = False,
+        retry: bool = False,
     ) -> Answer:
         """Send a request and read the whole answer.
 
@@ -180,6 +147,7 @@ class HttpClient:
                 only the session's limit for each single read and write.
             expect: Error statuses to return instead of raising.
             root: True for routes that live outside `/api`.
+            retry: Try again when the failure may pass; only for what is safe to repeat.
 
         Raises:
             ConnectError: Nobody answers.
@@ -197,14 +165,56 @@ class HttpClient:
             headers=headers,
             timeout=self._timeout(limit),
         )
-        answer = await self._exchange(request, path, limit)
-        if answer.status == 401 and self.auth.renews and await self.auth.renew():
-            answer = await self._exchange(request, path, limit)
+        retries = Retries() if retry else None
+        while True:
+            try:
+                return await self._attempt(request, path, limit, expect)
+            except ComfyError as error:
+                pause = None if retries is None else retries.pause(error)
+                if pause is None:
+                    raise
+            await self.options.sleep(pause)
+
+    async def _attempt(
+        self, request: httpx.Request, path: str, seconds: float, expect: Sequence[int]
+    ) -> Answer:
+        """Send once, or twice when credentials that can be renewed are refused."""
+        auth = await self.credentials()
+        answer = await self._exchange(request, path, seconds)
+        if answer.status == 401 and auth.renews:
+            await self.credentials(refused=True)
+            answer = await self._exchange(request, path, seconds)
         if answer.status >= 400 and answer.status not in expect:
             raise error_of(answer)
         if 300 <= answer.status < 400:
-            raise answer.not_comfyui("the answer leads elsewhere")
+            raise answer.leads_elsewhere()
         return answer
+
+    async def credentials(self, *, refused: bool = False) -> Auth:
+        """Return the credentials, renewed when need be; however many ask, the callback is asked once.
+
+        Args:
+            refused: The server has refused those that are known.
+
+        Raises:
+            AuthError: The callback for renewing has failed.
+        """
+        if not self.auth.renews:
+            return self.auth
+        before = self._renewals
+        async with self._renewing:
+            if self.auth.is_empty or (refused and before == self._renewals):
+                try:
+                    await self.auth.renew()
+                except Exception as error:
+                    # What it says may hold a credential: only its kind is repeated.
+                    raise AuthError(
+                        f"the credentials for {self.address.base} could not be renewed: "
+                        f"{type(error).__name__}",
+                        server=self.address.base,
+                    ) from error
+                self._renewals += 1
+        return self.auth
 
     async def get_json(self, path: str, **options: Any) -> Any:
         """GET a route and return its decoded body; large ones are decoded in a thread.
@@ -228,10 +238,8 @@ class HttpClient:
 
     async def _exchange(self, request: httpx.Request, path: str, seconds: float) -> Answer:
         """Send one request, follow redirects at home, and read the body up to the limit."""
-        if self.auth.renews and self.auth.is_empty:
-            await self.auth.renew()
         server = self.address.base
-        with _translated(request.method, path, server, seconds):
+        with translated(request.method, path, server, seconds):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds):
                 response = await self._send(request)
                 try:
@@ -261,6 +269,8 @@ class HttpClient:
         size = 0
         async for chunk in response.aiter_bytes():
             size += len(chunk)
+            if response.status_code >= 400 and size > _ERROR_BODY:
+                break
             if size > self.options.max_body:
                 raise TransportError(
                     f"the answer to {path} is larger than {self.options.max_body} bytes",
@@ -279,6 +289,7 @@ class HttpClient:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         expect: Sequence[int] = (),
+        root: bool = False,
     ) -> AsyncIterator[Stream]:
         """GET a route and hand out its body as it comes.
 
@@ -288,23 +299,36 @@ class HttpClient:
             ComfyError: As `request`; no limit holds for the whole, only for each read.
         """
         request = self._client.build_request(
-            "GET", self.address.http(f"{self.prefix}{path}"), params=params, headers=headers
+            "GET",
+            self.address.http(path if root else f"{self.prefix}{path}"),
+            params=params,
+            headers=headers,
         )
-        if self.auth.renews and self.auth.is_empty:
-            await self.auth.renew()
-        with _translated("GET", path, self.address.base):
-            response = await self._follow(request)
+        response = await self._opened(request, path)
         try:
             if response.status_code >= 400 and response.status_code not in expect:
-                with _translated("GET", path, self.address.base):
-                    body = await self._read(response, path)
+                with translated("GET", path, self.address.base):
+                    async with asyncio.timeout(self.options.request_seconds):
+                        body = await self._read(response, path)
                 raise error_of(_answer(response, "GET", path, self.address.base, body))
             yield Stream(response, _answer(response, "GET", path, self.address.base, b""))
         finally:
             await response.aclose()
 
+    async def _opened(self, request: httpx.Request, path: str) -> httpx.Response:
+        """Return an answer to be streamed; refused credentials are renewed once."""
+        auth = await self.credentials()
+        with translated("GET", path, self.address.base):
+            response = await self._follow(request)
+        if response.status_code == 401 and auth.renews:
+            await response.aclose()
+            await self.credentials(refused=True)
+            with translated("GET", path, self.address.base):
+                response = await self._follow(request)
+        return response
+
     async def _follow(self, request: httpx.Request) -> httpx.Response:
-        """Follow redirects anywhere; the credentials stay at home (see _Credentials)."""
+        """Follow redirects anywhere; the credentials stay at home (see CredentialTransport)."""
         for _ in range(_MAX_REDIRECTS):
             response = await self._client.send(request, stream=True)
             target = response.next_request
@@ -323,47 +347,6 @@ def _answer(response: httpx.Response, method: str, path: str, server: str, body:
     """Return a response without anything of httpx in it."""
     headers = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, headers, body, method, path, server)
-
-
-@contextlib.contextmanager
-def _translated(method: str, path: str, server: str, seconds: float | None = None) -> Any:
-    """Turn what httpx raises into the library's errors; no URL with a query gets into them."""
-    what = f"{method} {path}"
-    try:
-        yield
-    except ComfyError:
-        raise
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise connect_error(server, error) from error
-    except (httpx.TimeoutException, TimeoutError) as error:
-        limit = f" within {seconds:g} s" if seconds and math.isfinite(seconds) else " in time"
-        raise RequestTimeoutError(
-            f"{what} at {server} was not answered{limit}",
-            hint="The server may be busy: raise `Settings.request_seconds`, or try again.",
-            server=server,
-        ) from error
-    except (httpx.TransportError, httpx.StreamError) as error:
-        name = type(error).__name__
-        raise TransportError(f"{what} at {server}: the connection broke ({name})", server=server) from error
-    except httpx.InvalidURL as error:
-        raise NotComfyUIError(f"{server} is no URL that can be asked", server=server) from error
-
-
-def connect_error(server: str, error: Exception) -> ConnectError:
-    """Return the error for an address where nobody answers, and how to start a server there."""
-    reason = str(error) or type(error).__name__
-    address = Address.parse(server)
-    if "CERTIFICATE" in reason.upper() or "SSL" in reason.upper():
-        hint = "For a private CA pass `verify=` a CA file or an SSLContext."
-    elif address.is_loopback:
-        port = address.origin[2]
-        hint = (
-            f"Start ComfyUI (`python main.py --port {port}`), or a stand-in for tests "
-            f"(`comfy-async fake-server --port {port}`), or pass the URL where it runs."
-        )
-    else:
-        hint = "Check the address and whether ComfyUI listens there (`--listen`)."
-    return ConnectError(f"no server answers at {server}: {reason}", hint=hint, server=server)
 
 
 def _ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:

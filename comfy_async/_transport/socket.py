@@ -12,7 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from ..errors import ConnectError, HandshakeError
-from .http import USER_AGENT, connect_error
+from .foreign import connect_error
+from .http import USER_AGENT
 
 __all__ = ["Socket", "SocketClosedError"]
 

@@ -1,0 +1,79 @@
+"""What all resources share: asking the session's server, and reading the answer into a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from .._server import ServerInfo
+from .._transport.answers import Answer
+from ..errors import NotComfyUIError
+
+if TYPE_CHECKING:
+    from .._session import ComfySession
+
+__all__ = ["Record", "Resource"]
+
+_T = TypeVar("_T")
+
+
+class Record(BaseModel):
+    """An answer of the server: frozen, and open for fields that later versions add."""
+
+    model_config = ConfigDict(
+        extra="allow", frozen=True, populate_by_name=True, protected_namespaces=(), coerce_numbers_to_str=True
+    )
+
+
+class Resource:
+    """A part of the server."""
+
+    def __init__(self, session: ComfySession) -> None:
+        """Use the session's HTTP client."""
+        self._session = session
+
+    @property
+    def _server(self) -> ServerInfo:
+        """What the server can do."""
+        return self._session.server
+
+    @property
+    def _is_cloud(self) -> bool:
+        """True for Comfy Cloud, which speaks a dialect of its own."""
+        return self._session._http.dialect == "cloud"
+
+    async def _get(self, path: str, **options: Any) -> Any:
+        """GET a route and return its decoded body; tried again when a failure may pass."""
+        self._session._check_loop()
+        await self._session._known_server()
+        return await self._session._http.get_json(path, retry=True, **options)
+
+    async def _send(self, method: str, path: str, **options: Any) -> Answer:
+        """Send a request and return the answer; tried again when a failure may pass and `retry` says so."""
+        self._session._check_loop()
+        await self._session._known_server()
+        return await self._session._http.request(method, path, **options)
+
+    def _read(self, kind: type[_T] | TypeAdapter[_T], body: object, what: str) -> _T:
+        """Read a decoded body into a model.
+
+        Raises:
+            NotComfyUIError: It has another shape.
+        """
+        adapter: TypeAdapter[_T] = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+        try:
+            return adapter.validate_python(body)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise NotComfyUIError(
+                f"{what} at {self._session.base_url} has another shape: {place}: {first['msg']}",
+                server=self._session.base_url,
+            ) from None
+
+
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """Return an object as it is, and nothing for what is none."""
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,125 @@
+"""What has run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from ..errors import NotComfyUIError, NotFoundError
+from ._resource import Resource
+from ._schema_runs import HistoryRecord
+
+__all__ = ["History", "HistoryRecord"]
+
+# The server remembers this many (execution.py, MAXIMUM_HISTORY_SIZE).
+_ALL: Final = 10_000
+
+
+class History(Resource):
+    """`comfy.history`: the finished jobs that the server remembers, until it restarts.
+
+    Example:
+        >>> async for page in comfy.history.page(size=50):
+        ...     for job in page:
+        ...         print(job.prompt_id, job.status)
+    """
+
+    async def get(self, prompt_id: str) -> HistoryRecord:
+        """Return a finished job.
+
+        Raises:
+            NotFoundError: It has not finished, or the server has forgotten it.
+            ComfyError: The server cannot be asked.
+        """
+        path = f"/{self._name}/{quote(prompt_id, safe='')}"
+        body = await self._get(path)
+        entry = body.get(prompt_id) if isinstance(body, Mapping) else None
+        if not isinstance(entry, Mapping):
+            raise NotFoundError(
+                f"{self._session.base_url} has no history of {prompt_id}",
+                hint="It has not finished, or the server has restarted; `jobs.get` finds open jobs too.",
+                status=404,
+                method="GET",
+                path=path,
+                prompt_id=prompt_id,
+                server=self._session.base_url,
+            )
+        return self._record(prompt_id, entry)
+
+    async def page(self, *, size: int = 100, start: int = 0) -> AsyncIterator[tuple[HistoryRecord, ...]]:
+        """Yield the finished jobs in pages, the oldest first.
+
+        Servers before 0.3.59 know no pages: there everything is fetched once, and cut.
+
+        Args:
+            size: Jobs in a page.
+            start: How many of the oldest to leave out.
+
+        Raises:
+            ValueError: The size is not positive, or the start is negative.
+            ComfyError: The server cannot be asked.
+        """
+        if size < 1 or start < 0:
+            raise ValueError("a page has at least one job, and starts at 0 or later")
+        server = await self._session._known_server()
+        if not (server.cloud or server.can("history_offset")):
+            everything = (await self._some(max_items=_ALL))[start:]
+            for place in range(0, len(everything), size):
+                yield tuple(everything[place : place + size])
+            return
+        seen: set[str] = set()
+        while True:
+            found = await self._some(max_items=size, offset=start)
+            # A server that ignores the offset would send the same page for ever.
+            fresh = tuple(job for job in found if job.prompt_id not in seen)
+            if not fresh:
+                return
+            seen.update(job.prompt_id for job in fresh)
+            start += len(found)
+            yield fresh
+            if len(found) < size:
+                return
+
+    async def delete(self, *prompt_ids: str) -> None:
+        """Let the server forget these jobs; their files stay.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        if prompt_ids:
+            await self._send("POST", "/history", json={"delete": list(prompt_ids)}, retry=True)
+
+    async def clear(self) -> None:
+        """Let the server forget all finished jobs of everybody; their files stay.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        await self._send("POST", "/history", json={"clear": True}, retry=True)
+
+    @property
+    def _name(self) -> str:
+        """The route's name: the cloud has no /history to read (PROTOCOL 4)."""
+        return "history_v2" if self._is_cloud else "history"
+
+    async def _some(self, **params: int) -> list[HistoryRecord]:
+        """Fetch some entries in the server's order."""
+        body = await self._get(f"/{self._name}", params=params)
+        if not isinstance(body, Mapping):
+            raise NotComfyUIError("GET /history has another shape", server=self._session.base_url)
+        rows = body.get("history")
+        if self._is_cloud and isinstance(rows, list):
+            # The cloud lists the newest first, without a key by id.
+            return [self._record(str(row.get("prompt_id")), row) for row in rows if isinstance(row, Mapping)]
+        return [self._record(key, entry) for key, entry in body.items() if isinstance(entry, Mapping)]
+
+    def _record(self, prompt_id: str, entry: Mapping[str, Any]) -> HistoryRecord:
+        """Read one entry."""
+        try:
+            made = HistoryRecord.of_entry(prompt_id, entry)
+        except TypeError:
+            raise NotComfyUIError(
+                f"the history of {prompt_id} has another shape", server=self._session.base_url
+            ) from None
+        return self._read(HistoryRecord, made, f"the history of {prompt_id}")

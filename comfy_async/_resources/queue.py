@@ -1,0 +1,76 @@
+"""What waits and what runs."""
+
+from __future__ import annotations
+
+from ..errors import NotComfyUIError
+from ._resource import Resource
+from ._schema_runs import QueueRecord, QueueState
+
+__all__ = ["Queue", "QueueRecord", "QueueState"]
+
+
+class Queue(Resource):
+    """`comfy.queue`: what waits and what runs on the server, for everybody who uses it.
+
+    Example:
+        >>> for job in (await comfy.queue.snapshot()).pending:
+        ...     print(job.prompt_id, job.number)
+    """
+
+    async def snapshot(self) -> QueueState:
+        """Return the queue, with every whole graph: megabytes when many jobs wait.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        body = await self._get("/queue")
+        try:
+            made = QueueState.of_body(body)
+        except (KeyError, TypeError):
+            raise NotComfyUIError("GET /queue has another shape", server=self._session.base_url) from None
+        return self._read(QueueState, made, "GET /queue")
+
+    async def remaining(self) -> int:
+        """Return how many jobs run or wait: the cheapest question there is.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        self._session._check_loop()
+        await self._session._known_server()
+        return await self._session._api.queue_remaining()
+
+    async def clear(self) -> None:
+        """Take all waiting jobs of everybody out of the queue; what runs goes on.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        await self._send("POST", "/queue", json={"clear": True}, retry=True)
+
+    async def delete(self, *prompt_ids: str) -> None:
+        """Take waiting jobs out of the queue; what runs goes on (Comfy Cloud stops that too).
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        if prompt_ids:
+            await self._send("POST", "/queue", json={"delete": list(prompt_ids)}, retry=True)
+
+    async def interrupt(self, prompt_id: str | None = None) -> None:
+        """Stop the job that runs: whichever it is, or only this one.
+
+        Servers before 0.3.56 cannot be told which: there the job is looked for first, and a
+        job that begins at that very moment may be hit instead.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        if prompt_id is None:
+            await self._send("POST", "/interrupt", json={})
+        elif self._is_cloud:
+            await self._session.jobs.cancel(prompt_id)
+        elif (await self._session._known_server()).can("targeted_interrupt"):
+            await self._send("POST", "/interrupt", json={"prompt_id": prompt_id}, retry=True)
+        elif any(job.prompt_id == prompt_id for job in (await self.snapshot()).running):
+            await self._send("POST", "/interrupt", json={})

@@ -1,0 +1,148 @@
+"""What users keep on the server: files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import ResponseError
+from ._resource import Resource
+from ._schema_server import TreeEntry, UserFile, Users
+
+__all__ = ["TreeEntry", "UserData", "UserFile", "Users"]
+
+
+class UserResource(Resource):
+    """A resource that is another one for each user of a server with `--multi-user`."""
+
+    _user: str | None = None
+
+    def as_user(self, user_id: str) -> Any:
+        """Return the same for another user, by the id that `userdata.users()` tells.
+
+        `ComfySession(headers={"comfy-user": id})` does it for everything.
+        """
+        other = type(self)(self._session)
+        other._user = user_id
+        return other
+
+    @property
+    def _headers(self) -> Mapping[str, str] | None:
+        """Who asks."""
+        return None if self._user is None else {"comfy-user": self._user}
+
+
+class UserData(UserResource):
+    """`comfy.userdata`: the files that the editor keeps for its user, workflows above all.
+
+    Example:
+        >>> for file in await comfy.userdata.list("workflows"):
+        ...     print(file.path, file.size)
+        >>> workflow = Workflow.load(await comfy.userdata.get("workflows/portrait.json"))
+    """
+
+    def as_user(self, user_id: str) -> UserData:
+        """Return the same for another user, by the id that `users()` tells."""
+        made: UserData = super().as_user(user_id)
+        return made
+
+    async def list(self, folder: str = "workflows", *, recursive: bool = True) -> tuple[UserFile, ...]:
+        """Return the files of a folder, their paths counted from it.
+
+        Raises:
+            NotFoundError: There is no such folder.
+            ComfyError: The server cannot be asked.
+        """
+        params = {"dir": folder, "recurse": "true" if recursive else "false", "full_info": "true"}
+        body = await self._get("/userdata", params=params, headers=self._headers)
+        return self._read(tuple[UserFile, ...], body, "GET /userdata")
+
+    async def tree(self, folder: str = "") -> tuple[TreeEntry, ...]:
+        """Return the files and folders below a folder, "" for all, their paths counted from the top.
+
+        Raises:
+            NotFoundError: There is no such folder, or the server is too old for this.
+            ComfyError: The server cannot be asked.
+        """
+        body = await self._get("/v2/userdata", params={"path": folder}, headers=self._headers)
+        return self._read(tuple[TreeEntry, ...], body, "GET /v2/userdata")
+
+    async def get(self, path: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            NotFoundError: There is no such file.
+            ComfyError: The server cannot be asked.
+        """
+        return (await self._send("GET", _route(path), headers=self._headers, retry=True)).body
+
+    async def put(
+        self, path: str, content: bytes | str | Mapping[str, Any], *, overwrite: bool = True
+    ) -> UserFile:
+        """Write a file, with its folders; a mapping is written as JSON.
+
+        Raises:
+            ResponseError: It exists (409), and is not to be overwritten.
+            ComfyError: The server cannot be asked.
+        """
+        if isinstance(content, Mapping):
+            content = json.dumps(content)
+        data = content.encode() if isinstance(content, str) else content
+        params = {"overwrite": "true" if overwrite else "false", "full_info": "true"}
+        return await self._written(_route(path), path, content=data, params=params, retry=overwrite)
+
+    async def delete(self, path: str) -> None:
+        """Delete a file.
+
+        Raises:
+            NotFoundError: There is no such file.
+            ComfyError: The server cannot be asked.
+        """
+        await self._send("DELETE", _route(path), headers=self._headers)
+
+    async def move(self, path: str, target: str, *, overwrite: bool = False) -> UserFile:
+        """Move or rename a file.
+
+        Raises:
+            NotFoundError: There is no such file.
+            ResponseError: The target exists (409), and is not to be overwritten.
+            ComfyError: The server cannot be asked.
+        """
+        params = {"overwrite": "true" if overwrite else "false", "full_info": "true"}
+        return await self._written(f"{_route(path)}/move/{quote(target, safe='')}", target, params=params)
+
+    async def users(self) -> Users:
+        """Return who uses the server.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        return self._read(Users, await self._get("/users"), "GET /users")
+
+    async def add_user(self, name: str) -> str:
+        """Make a user on a server with `--multi-user` and return the id.
+
+        Raises:
+            ResponseError: There is one of that name.
+            ComfyError: The server cannot be asked.
+        """
+        answer = await self._send("POST", "/users", json={"username": name})
+        return self._read(str, answer.json(), "POST /users")
+
+    async def _written(self, route: str, path: str, **options: Any) -> UserFile:
+        """Post, and read what was written: all about it, or from older servers its name only."""
+        try:
+            answer = await self._send("POST", route, headers=self._headers, **options)
+        except ResponseError as error:
+            if error.status == 409:
+                error.hint = f"{path} exists already: `overwrite=True` replaces it."
+            raise
+        body = answer.json()
+        return self._read(UserFile, {"path": body} if isinstance(body, str) else body, f"POST {route}")
+
+
+def _route(path: str) -> str:
+    """Return the route of a file; its slashes are part of one name."""
+    return f"/userdata/{quote(path, safe='')}"
