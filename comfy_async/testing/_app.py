@@ -54,6 +54,6 @@ def _under_api(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
 
 def _application(core: Core, routes: Iterable[web.RouteDef], prefix: str) -> web.Application:
     app = web.Application(client_max_size=core.max_upload, middlewares=middlewares(core, prefix))
-    for route in routes:
-        app.router.add_route(route.method, prefix + route.path, route.handler)
+    # Each method's own registration, as ComfyUI's: a GET may be asked for as HEAD then.
+    app.add_routes([web.RouteDef(route.method, prefix + route.path, route.handler, {}) for route in routes])
     return app

@@ -7,7 +7,7 @@ import collections
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 __all__ = ["Books", "RunEnd", "RunRecord", "Upload"]
 
@@ -32,6 +32,8 @@ class RunRecord:
             and the history makes a run that was told to be a success and is lost.
         executed: Ids of the nodes that ran to their end, in order.
         cached: Ids of the nodes that `execution_cached` named.
+        extra_data: What was sent along and is stored.
+        secrets: Keys of partner nodes that were sent along, stored and shown nowhere else.
         interrupts: Interrupts that were signalled while it ran.
         queued_at: Seconds of the monotonic clock; 0.0 when it has not happened, as below.
         started_at: When the worker took it.
@@ -47,6 +49,8 @@ class RunRecord:
     told: RunEnd | None = None
     executed: list[str] = dataclasses.field(default_factory=list)
     cached: list[str] = dataclasses.field(default_factory=list)
+    extra_data: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
+    secrets: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     interrupts: int = 0
     queued_at: float = 0.0
     started_at: float = 0.0

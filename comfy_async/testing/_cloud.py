@@ -115,7 +115,7 @@ class CloudRoutes:
         extra_data = dict(body.get("extra_data") or {})
         self._core.stamp(extra_data)
         secrets = self._core.take_secrets(extra_data)
-        record = RunRecord(prompt_id, None, number)
+        record = RunRecord(prompt_id, None, number, extra_data=extra_data, secrets=secrets)
         self._core.books.accept(record)
         self._core.queue.put(
             QueueItem(number, prompt_id, body["prompt"], extra_data, verdict.outputs, secrets, record)

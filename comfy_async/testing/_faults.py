@@ -248,18 +248,19 @@ class Faults:
         )
         return self._core.rules.add(rule)
 
-    def refuse_prompts(self, reason: Refusal, *, count: int | None = None) -> Rule:
+    def refuse_prompts(self, reason: Refusal, *, count: int | None = None, retry_after: str = "1") -> Rule:
         """Refuse prompts as the cloud does, for a reason that has nothing to do with the graph.
 
         Args:
-            reason: "queue_limit" may be tried again, after the seconds in Retry-After.
+            reason: "queue_limit" may be tried again.
             count: How many prompts, all when None.
+            retry_after: When a "queue_limit" may be tried again: seconds, or an HTTP date.
         """
         status, kind, message = _REFUSALS[reason]
         error: dict[str, Any] = {"type": kind, "message": message, "details": ""}
         if reason == "partner_disabled":
             error |= {"class_types": ["FluxProUltraImageNode"], "providers": ["bfl"]}
-        headers = {"Retry-After": "1"} if reason == "queue_limit" else {}
+        headers = {"Retry-After": retry_after} if reason == "queue_limit" else {}
         body = {"error": error, "node_errors": {}}
         return self.fail("POST", "/prompt", status, count=count, json=body, headers=headers)
 

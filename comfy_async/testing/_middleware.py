@@ -42,7 +42,10 @@ def middlewares(core: Core, prefix: str) -> list[Any]:
         """Do to the request what the rules say."""
         life = core.life
         lost = None
-        for rule in core.rules.meeting(request.method, _route(request, prefix)):
+        paths = (_route(request, prefix), _bare(request.path, prefix))
+        for rule in core.rules.meeting(request.method, *paths):
+            # Whoever waits for a rule to be met reads its `hits`.
+            core.books.touch()
             await rule.wait()
             if rule.failure is None:
                 continue
@@ -61,6 +64,8 @@ def middlewares(core: Core, prefix: str) -> list[Any]:
         """Refuse what a foreign web page sends, as ComfyUI does on loopback."""
         if request.headers.get("Sec-Fetch-Site") == "cross-site" or _is_foreign(request):
             return web.Response(status=403)
+        if request.method == "OPTIONS":
+            return web.Response()
         return await handler(request)
 
     @web.middleware
@@ -77,7 +82,11 @@ def middlewares(core: Core, prefix: str) -> list[Any]:
 def _route(request: web.Request, prefix: str) -> str:
     """Return the pattern that a request matched, without prefix and /api."""
     resource = request.match_info.route.resource
-    path = request.path if resource is None else resource.canonical
+    return _bare(request.path if resource is None else resource.canonical, prefix)
+
+
+def _bare(path: str, prefix: str) -> str:
+    """Return a path without prefix and /api."""
     path = path.removeprefix(prefix)
     if path.startswith("/api/") and not path.startswith(("/api/jobs", "/api/assets", "/api/tags")):
         path = path.removeprefix("/api")

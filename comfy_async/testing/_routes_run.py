@@ -79,7 +79,7 @@ class RunRoutes:
             return web.json_response({"error": verdict.error, "node_errors": node_errors}, status=400)
         extra_data, sensitive = self._extra_data(request, body)
         client_id = extra_data.get("client_id")
-        record = RunRecord(prompt_id, client_id, number)
+        record = RunRecord(prompt_id, client_id, number, extra_data=extra_data, secrets=sensitive)
         self._core.books.accept(record)
         self._core.queue.put(
             QueueItem(number, prompt_id, body["prompt"], extra_data, verdict.outputs, sensitive, record)

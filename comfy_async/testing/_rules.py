@@ -58,11 +58,13 @@ class Rule:
         self._ended = True
         self._released.set()
 
-    def meets(self, method: str, path: str) -> bool:
-        """Whether a request falls under this rule, which is used up by it once."""
-        if self._ended or self.method not in ("*", method) or (path == "/ws") != (self.path == "/ws"):
+    def meets(self, method: str, route: str, path: str) -> bool:
+        """Whether a request falls under this rule, by its route's pattern or its own path; uses it up."""
+        if self._ended or self.method not in ("*", method) or (route == "/ws") != (self.path == "/ws"):
             return False
-        if not fnmatch.fnmatchcase(path, self.path) or (self.count is not None and self.hits >= self.count):
+        if not any(fnmatch.fnmatchcase(name, self.path) for name in (route, path)) or (
+            self.count is not None and self.hits >= self.count
+        ):
             return False
         if self.probability < 1.0 and self._random.random() >= self.probability:
             return False
@@ -112,6 +114,6 @@ class Rules:
         for rule in rules:
             rule.cancel()
 
-    def meeting(self, method: str, path: str) -> Iterator[Rule]:
+    def meeting(self, method: str, route: str, path: str) -> Iterator[Rule]:
         """Return the rules that a request falls under."""
-        return (rule for rule in list(self._rules) if rule.meets(method, path))
+        return (rule for rule in list(self._rules) if rule.meets(method, route, path))

@@ -255,21 +255,24 @@ class SocketHub:
             return
         first = True
         async for message in connection.ws:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                await self._listen(message.data, sid, negotiable=first)
-                first = False
+            if message.type is aiohttp.WSMsgType.TEXT and first:
+                # What is no JSON object does not count as a first message.
+                first = not await self._listen(message.data, sid)
 
-    async def _listen(self, text: str, sid: str, *, negotiable: bool) -> None:
-        """Answer feature flags; anything else that a client says has no meaning."""
+    async def _listen(self, text: str, sid: str) -> bool:
+        """Answer feature flags, anything else has no meaning; returns whether it was an object."""
         try:
             data = json.loads(text)
         except ValueError:
-            return
-        if not negotiable or self._server_features is None or not isinstance(data, dict):
-            return
+            return False
+        if not isinstance(data, dict):
+            return False
+        if self._server_features is None:
+            return True
         if data.get("type") == "feature_flags" and sid in self.flags:
             self.flags[sid] = data.get("data") or {}
             await self.send(text_frame("feature_flags", dict(self._server_features)), sid)
+        return True
 
     def _later(self, delay: float, action: Callable[[str], None], sid: str) -> None:
         """Call an action after some seconds, or at once."""

@@ -194,6 +194,27 @@ async def test_logs_and_the_rest() -> None:
         assert "<title>ComfyUI</title>" in (await client.http.get("/")).text
 
 
+async def test_only_an_object_is_a_first_message() -> None:
+    """Noise before the feature flags does no harm, another message ends the negotiation."""
+    flags = '{"type": "feature_flags", "data": {}}'
+    async with bare() as client:
+        async with client.socket(negotiates=False) as socket:
+            for text in ("no json", "[]", flags):
+                await socket.connection.send(text)
+            assert (await socket.next())["type"] == "feature_flags"
+        async with client.socket(negotiates=False) as socket:
+            for text in ('{"type": "hello"}', flags):
+                await socket.connection.send(text)
+            assert await socket.hears_nothing()
+
+
+async def test_head_and_options() -> None:
+    """A GET may be asked for as HEAD, and a pre-flight request is answered."""
+    async with bare() as client:
+        assert (await client.http.head("/prompt")).status_code == 200
+        assert (await client.http.options("/prompt")).status_code == 200
+
+
 async def test_own_models() -> None:
     """`models` replaces the stand-ins, in lists and in validation."""
     async with bare(models={"checkpoints": ["mine.safetensors"]}) as client:
@@ -203,8 +224,8 @@ async def test_own_models() -> None:
 
 
 async def test_starting_twice_and_a_taken_port(tmp_path: Path) -> None:
-    """A second start says so, a taken port is the system's error, and nothing stays behind."""
-    async with FakeComfy(output_dir=tmp_path) as fake:
+    """A second start says so, a taken port is the system's error, and only own outputs stay behind."""
+    async with FakeComfy(output_dir=tmp_path / "out") as fake:
         with pytest.raises(RuntimeError, match="runs already"):
             await fake.start()
         second = FakeComfy(port=fake.port)
@@ -212,7 +233,7 @@ async def test_starting_twice_and_a_taken_port(tmp_path: Path) -> None:
             await second.start()
         base = fake.folders.base
     assert not base.exists()
-    assert os.path.isdir(tmp_path)
+    assert os.listdir(tmp_path) == ["out"]
     await fake.start()
     await fake.stop()
 

@@ -281,7 +281,8 @@ async def test_secrets_are_stored_nowhere() -> None:
         await client.fake.ended(prompt_id)
         seen += [(await client.http.get(path)).text for path in ("/history", f"/api/jobs/{prompt_id}")]
         picture = await client.http.get("/view?filename=small_00001_.png")
-        assert secret not in "".join(seen) + picture.text
+        assert secret not in "".join(seen) + picture.text + repr(client.fake.books.accepted)
+        assert client.fake.books.accepted[0].secrets == {"api_key_comfy_org": secret}
         assert '"other": 1' in seen[1]
 
 
