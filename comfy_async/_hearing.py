@@ -20,8 +20,8 @@ _log = logging.getLogger("comfy_async")
 
 _RECHECK_S: Final = 1.0
 _MAX_DEAFENINGS: Final = 3
-# The connection's own status and feature_flags prove nothing about the publish loop.
-_HANDSHAKE_FRAMES: Final = 2
+# The greeting comes before the socket counts as hearing, and proves nothing about the publish loop.
+_HANDSHAKE_FRAMES: Final = 0
 _REDIAL_STALLED_S: Final = 30.0
 _SHARED = (
     "the server keeps silencing this socket: another live session seems to use client_id {!r}; "

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from comfy_async import (
-    Completed,
     ComfySession,
+    Completed,
     Disconnected,
     Job,
     NodeFinished,
@@ -274,3 +274,30 @@ async def test_a_close_with_a_code_is_named(server: FakeComfy, code: int) -> Non
         await job
         reasons = [event.reason async for event in job if isinstance(event, Disconnected)]
     assert str(code) in reasons[0]
+
+
+async def test_the_third_deafening_is_named(server: FakeComfy, caplog: pytest.LogCaptureFixture) -> None:
+    """A socket that is silenced again and again has a rival under its client_id: no more redials."""
+    gate = server.gate("Steps", step=2)
+    async with fast(server, client_id="shared") as comfy, fast(server) as stranger:
+        job = await comfy.submit(GRAPH)
+        await gate.reached()
+        strange = []
+        for round_ in range(4):
+            server.faults.deafen("shared")
+            # The queue grows, and only the deaf one does not hear of it.
+            seed = {"1": {"class_type": "Steps", "inputs": {"seed": 10 + round_}}}
+            strange.append(await stranger.submit({**GRAPH, **seed}))
+            if round_ < 3:
+                await server.wait_for(lambda books, n=round_: comfy.connection.reconnects > n)
+                # It hears again, so that this was no stall.
+                before = comfy._link.frames
+                seed = {"1": {"class_type": "Steps", "inputs": {"seed": 20 + round_}}}
+                strange.append(await stranger.submit({**GRAPH, **seed}))
+                await server.wait_for(lambda books, n=before: comfy._link.frames > n)
+        await comfy.settings.clock.sleep(20.0)
+        assert comfy.connection.state == "deaf"
+        assert "client_id" in comfy.connection.reason
+        assert any("client_id 'shared'" in record.getMessage() for record in caplog.records)
+        gate.open()
+        assert (await job).texts == ("shown",)

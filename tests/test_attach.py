@@ -1,0 +1,104 @@
+"""Picking up a job by its id or ref: from another process, a restarted notebook, another client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from comfy_async import ComfySession, JobFailedError, JobLostError, NodeFinished, Progress, Settings
+from comfy_async.testing import FakeComfy, FastClock
+
+GRAPH: dict[str, Any] = {
+    "1": {"class_type": "Steps", "inputs": {"seed": 1}, "_meta": {"title": "Many steps"}},
+    "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
+}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeComfy]:
+    """A server with steps, a text, and a node that fails."""
+    async with FakeComfy() as fake:
+        fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=10)
+        fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
+        fake.script("Break", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "broken"))
+        yield fake
+
+
+def fast(fake: FakeComfy, **options: Any) -> ComfySession:
+    """A session whose pauses last a tenth."""
+    return ComfySession(fake.url, settings=Settings(clock=FastClock(10)), **options)
+
+
+async def test_another_client_picks_a_running_job_up_by_polling(server: FakeComfy) -> None:
+    """The events go to the client that submitted; another one finds the end all the same."""
+    gate = server.gate("Steps", step=3)
+    async with fast(server) as one, fast(server) as two:
+        job = await one.submit(GRAPH)
+        await gate.reached()
+        other = await two.attach(job.prompt_id)
+        assert other.ref["client_id"] == one.client_id
+        gate.open()
+        assert (await other).texts == (await job).texts == ("shown",)
+
+
+async def test_the_same_client_id_gets_the_events(server: FakeComfy) -> None:
+    """A session that takes up the client_id of a ref hears the rest live, with titles."""
+    gate = server.gate("Steps", step=3)
+    async with fast(server) as one:
+        job = await one.submit(GRAPH)
+        await gate.reached()
+        ref = json.loads(json.dumps(job.ref))
+    async with fast(server, client_id=ref["client_id"]) as two:
+        again = await two.attach(ref)
+        gate.open()
+        events = [event async for event in again]
+        assert any(isinstance(event, Progress) and event.title == "Many steps" for event in events)
+        assert [event.node for event in events if isinstance(event, NodeFinished)] == ["1", "2"]
+        assert (await again).texts == ("shown",)
+
+
+async def test_finished_jobs_answer_at_once(server: FakeComfy) -> None:
+    """The history has the outputs of a completed job and the failure of a failed one."""
+    async with fast(server) as one:
+        done = await one.submit(GRAPH)
+        await done
+        failed = await one.submit({**GRAPH, "2": {"class_type": "Break", "inputs": {"value": ["1", 0]}}})
+        with pytest.raises(JobFailedError):
+            await failed
+        await server.idle()
+    async with fast(server) as two:
+        again = await two.attach(done.ref)
+        assert again.done
+        assert (await again).texts == ("shown",)
+        with pytest.raises(JobFailedError, match="broken"):
+            await (await two.attach(failed.prompt_id))
+
+
+async def test_an_unknown_job_is_lost(server: FakeComfy) -> None:
+    """A restart looks just the same as an id that never was."""
+    async with fast(server) as comfy:
+        job = await comfy.attach("00000000-0000-4000-8000-000000000000")
+        with pytest.raises(JobLostError):
+            await job
+
+
+async def test_attaching_to_an_own_job_gives_the_same_handle(server: FakeComfy) -> None:
+    """Within one session there is one job for one id."""
+    gate = server.gate("Steps", step=3)
+    async with fast(server) as comfy:
+        job = await comfy.submit(GRAPH)
+        await gate.reached()
+        assert await comfy.attach(job.ref) is job
+        gate.open()
+        await job
+
+
+@pytest.mark.parametrize("reference", ["", {}, {"prompt_id": 5}, 7])
+async def test_what_is_no_reference_is_refused(server: FakeComfy, reference: Any) -> None:
+    """A clear error before anything is asked."""
+    async with fast(server) as comfy:
+        with pytest.raises(ValueError, match="prompt_id or a job's ref"):
+            await comfy.attach(reference)
