@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +124,12 @@ class Job:
             JobLostError: The server does not know it any more.
             SessionClosedError: The session was closed before the end.
         """
-        self._session._check_loop()
-        await self._ended.wait()
+        if not self._ended.is_set():
+            self._session._check_loop()
+            await self._ended.wait()
         if self._error is not None:
-            raise self._error.with_traceback(None)
+            # A copy for each: one error raised in many places tangles their tracebacks.
+            raise copy.copy(self._error)
         if self._result is None:
             self._result = self._make_result()
         return self._result
@@ -145,7 +148,8 @@ class Job:
         Raises:
             WrongLoopError: The session belongs to another event loop.
         """
-        self._session._check_loop()
+        if not self._ended.is_set():
+            self._session._check_loop()
         box, self._first = self._first, None
         return EventStream(box if box is not None else self._replayed_box(), self._drop_box)
 
@@ -159,9 +163,9 @@ class Job:
         Raises:
             TransportError: The server cannot be reached.
             AuthError: The server does not let you.
-            SessionClosedError: The session is closed.
+            SessionClosedError: The session was closed before the end.
         """
-        return await self._session._cancel(self)
+        return self.status if self.done else await self._session._cancel(self)
 
     async def show(self, **options: Any) -> Job:
         """Show the job live in a notebook, then what it made; takes the extra `notebook`.

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias
 
+import anyio
+
 from ._api import RunApi
 from ._cancel import cancel_job
 from ._job import Job
@@ -149,6 +151,7 @@ class ComfySession(ServerAccess, Router):
         self._probing: asyncio.Task[ServerInfo] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     def cloud(
@@ -206,21 +209,27 @@ class ComfySession(ServerAccess, Router):
         Args:
             cancel_jobs: Cancel the open jobs on the server first.
         """
-        if self._closed:
-            return
-        if cancel_jobs:
+        if cancel_jobs and not self._closed:
             jobs = list(self._jobs.values())
             await asyncio.gather(*(self._cancel(job) for job in jobs), return_exceptions=True)
-        self._closed = True
+        if self._closing is None:
+            self._closed = True
+            # Whoever waits is woken before anything is awaited that may be cancelled.
+            for job in list(self._jobs.values()):
+                job._abandon(self._closed_error(job.prompt_id))
+            self._jobs.clear()
+            self._close_watchers()
+            self._closing = asyncio.create_task(self._shut(), name="comfy_async closing")
+        with anyio.CancelScope(shield=True):
+            await asyncio.shield(self._closing)
+
+    async def _shut(self) -> None:
+        """End the tasks, the socket and the HTTP client, in bounded time."""
         await self._reconciler.aclose()
         await self._link.aclose()
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait([self._probing])
-        for job in list(self._jobs.values()):
-            job._abandon(self._closed_error(job.prompt_id))
-        self._jobs.clear()
-        self._close_watchers()
         await self._http.aclose()
 
     # What it is.

@@ -72,7 +72,7 @@ def test_data_is_frozen_and_pickles() -> None:
     """Values do not change under the reader's hands, and cross process borders."""
     for value in (NodeInfo("3", "a", "b"), Problem(node="3"), JobProgress(fraction=0.5)):
         with pytest.raises(dataclasses.FrozenInstanceError):
-            value.title = "4"  # type: ignore[attr-defined]
+            value.title = "4"  # type: ignore[misc]
         assert pickle.loads(pickle.dumps(value)) == value
 
 

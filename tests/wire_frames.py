@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from comfy_async._protocol.decode import ExecutingNone, decode_binary, decode_text
+from comfy_async._protocol.decode import decode_binary, decode_text
 from comfy_async._protocol.plan import Plan
 from comfy_async._protocol.reducer import JobState
 from comfy_async.events import BaseEvent, Preview
@@ -153,6 +153,3 @@ def graph(**classes: Any) -> dict[str, Any]:
 def new_state(made: dict[str, Any], **options: Any) -> JobState:
     """Return the state of a job with this graph."""
     return JobState(PROMPT_ID, Plan(made), **options)
-
-
-__all__ = ["ExecutingNone", "answer", "decode", "frames", "names", "prompt", "replayed", "told"]

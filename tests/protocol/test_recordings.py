@@ -8,6 +8,8 @@ import pytest
 import wire_frames as wire
 
 from comfy_async import events as ev
+from comfy_async._protocol.plan import Plan
+from comfy_async._protocol.reducer import JobState
 from comfy_async._protocol.snapshot import history_events, parse_history
 from comfy_async.events import BaseEvent
 
@@ -248,7 +250,7 @@ def test_the_history_tells_the_same_life(name: str) -> None:
     prompt_id = wire.first_job(name)
     entry = parse_history(wire.answer(name, "/history/"), prompt_id)
     assert entry is not None
-    state = wire.JobState(prompt_id, wire.Plan(wire.prompt(name)))
+    state = JobState(prompt_id, Plan(wire.prompt(name)))
     state.mark_gap()
     events = [told for event in history_events(entry, 5.0) for told in state.apply(event)]
     assert state.status == heard.status
@@ -269,7 +271,7 @@ def test_nothing_is_told_twice_after_a_gap(name: str, cut: float) -> None:
     events = [wire.decode(raw, at) for at, raw in wire.frames(name)]
     start = int(len(events) * cut)
     for end in range(start + 1, len(events) + 1, 5):
-        state = wire.JobState(prompt_id, wire.Plan(wire.prompt(name)))
+        state = JobState(prompt_id, Plan(wire.prompt(name)))
         out = wire.told(state, [wire.decode(e.raw or b"", e.received_at) for e in events[:start]])
         state.mark_gap()
         out += wire.told(state, [wire.decode(e.raw or b"", e.received_at) for e in events[end:]])
