@@ -104,7 +104,10 @@ class Report:
 
     def ended(self, job: Job, failure: Failure) -> None:
         """Tell that a job ended otherwise than well."""
-        self.failed(failure)
+        if job.status == "cancelled":
+            self.say(failure.message)
+        else:
+            self.failed(failure)
 
     def interrupted(self) -> None:
         """Tell that it was interrupted before there was a job."""

@@ -79,7 +79,7 @@ async def test_fake_without_the_extra(cli: Any, small: Path, monkeypatch: pytest
 
 async def test_help_teaches_by_example(cli: Any) -> None:
     """Every command shows how it is called."""
-    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    commands = [item.name or getattr(item.callback, "__name__", "") for item in app.registered_commands]
 
     assert "run" in commands
     for name in commands:

@@ -1,0 +1,202 @@
+"""The live display, in a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
+
+COLOURS = re.compile(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m")
+SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
+
+
+LAUNCH = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "comfy_async.cli", *sys.argv[1:]])
+"""
+
+
+class Terminal:
+    """A `comfy-async` in a terminal of its own, and all that it drew there."""
+
+    def __init__(self) -> None:
+        self.drawn = b""
+        self.news = asyncio.Event()
+        self.closed = False
+        self.process: asyncio.subprocess.Process
+        self._master, self._slave = os.openpty()
+        asyncio.get_running_loop().add_reader(self._master, self._read)
+
+    async def start(self, env: dict[str, str], *args: object) -> None:
+        """Start the command as the leader of the terminal, so that Ctrl-C reaches it."""
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", LAUNCH, *map(str, args)),
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            start_new_session=True,
+            env=env,
+        )
+        os.close(self._slave)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:
+            data = b""
+        self.drawn += data
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._master)
+            os.close(self._master)
+            self.closed = True
+        self.news.set()
+
+    async def until(self, found: Callable[[bytes], object]) -> None:
+        """Wait until what was drawn has something in it."""
+        while not found(self.drawn):
+            assert not self.closed, self.drawn.decode(errors="replace")
+            self.news.clear()
+            await self.news.wait()
+
+    def type(self, text: bytes) -> None:
+        """Press keys."""
+        os.write(self._master, text)
+
+    async def exit_code(self) -> int:
+        """Wait for the end."""
+        while not self.closed:
+            self.news.clear()
+            await self.news.wait()
+        return await self.process.wait()
+
+    async def kill(self) -> None:
+        """End what a failed test left."""
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        if not self.closed:
+            asyncio.get_running_loop().remove_reader(self._master)
+            os.close(self._master)
+
+
+@pytest.fixture
+async def terminal(cli: Any) -> Any:
+    """Starts commands in a terminal."""
+    made: list[Terminal] = []
+
+    async def start(*args: object, **env: str) -> Terminal:
+        plain = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR"}}
+        base = {**plain, "COMFY_LOCAL_URL": cli.env["COMFY_LOCAL_URL"], "TERM": "xterm-256color"}
+        made.append(Terminal())
+        await made[-1].start({**base, "COLUMNS": "100", **env}, *args)
+        return made[-1]
+
+    yield start
+    for item in made:
+        await item.kill()
+
+
+def last_line(drawn: bytes) -> str:
+    """Return the last line that stays, without its controls."""
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
+    return text.replace("\r", "").rstrip("\n").rpartition("\n")[2]
+
+
+async def test_draws_the_running_node_and_the_bar(
+    terminal: Any, sd15: Path, fake: Any, tmp_path: Path
+) -> None:
+    """A bar over the whole job, the node with its step, and at the end only lines that stay."""
+    with fake.gate("KSampler", step=11):
+        shown = await terminal("run", sd15, "--out", tmp_path)
+        await shown.until(lambda drawn: b"step 10/20" in drawn and b"node 6 of 8" in drawn)
+        await shown.until(lambda drawn: b" %" in drawn and b"running" in drawn)
+    code = await shown.exit_code()
+
+    assert code == 0
+    assert COLOURS.search(shown.drawn)
+    assert shown.drawn.rindex(SHOW_CURSOR) > shown.drawn.rindex(HIDE_CURSOR)
+    assert last_line(shown.drawn).startswith("done in")
+    assert str(tmp_path / "ComfyUI_00001_.png") in shown.drawn.decode()
+
+
+async def test_no_color(terminal: Any, sd15: Path) -> None:
+    """NO_COLOR leaves the drawing and takes the colours."""
+    shown = await terminal("run", sd15, NO_COLOR="1")
+
+    assert await shown.exit_code() == 0
+    assert not COLOURS.search(shown.drawn)
+
+
+async def test_dumb_terminal_gets_plain_lines(terminal: Any, sd15: Path) -> None:
+    """TERM=dumb: lines, nothing drawn over."""
+    shown = await terminal("run", sd15, TERM="dumb")
+
+    assert await shown.exit_code() == 0
+    assert b"\x1b[" not in shown.drawn
+    assert b"KSampler [3]" in shown.drawn
+
+
+async def test_ctrl_c_cancels_and_gives_the_terminal_back(terminal: Any, sd15: Path, fake: Any) -> None:
+    """The key itself, once: the job is cancelled on the server, the cursor shows again."""
+    with fake.gate("KSampler", step=3) as gate:
+        shown = await terminal("run", sd15)
+        await gate.reached()
+        await shown.until(lambda drawn: b"KSampler" in drawn)
+        shown.type(b"\x03")
+        await shown.until(lambda drawn: b"cancelling" in drawn)
+    code = await shown.exit_code()
+
+    assert code == 130
+    assert shown.drawn.rindex(SHOW_CURSOR) > shown.drawn.rindex(HIDE_CURSOR)
+    assert "was cancelled" in last_line(shown.drawn)
+    assert fake.books.accepted[0].end == "interrupted"
+
+
+async def test_ctrl_c_twice_gives_the_terminal_back(terminal: Any, sd15: Path, fake: Any) -> None:
+    """Twice: it is gone at once, and the cursor shows all the same."""
+    with fake.gate("KSampler", step=3) as gate:
+        shown = await terminal("run", sd15)
+        await gate.reached()
+        await shown.until(lambda drawn: b"KSampler" in drawn)
+        shown.type(b"\x03")
+        await shown.until(lambda drawn: b"cancelling" in drawn)
+        shown.type(b"\x03")
+
+        assert await shown.exit_code() == 130
+        assert shown.drawn.rindex(SHOW_CURSOR) > shown.drawn.rindex(HIDE_CURSOR)
+
+
+def test_display_without_a_job() -> None:
+    """Before there is a job the display says what is being done."""
+    import io
+
+    from rich.console import Console
+
+    from comfy_async._console import JobDisplay
+
+    out = io.StringIO()
+    with JobDisplay(Console(file=out, force_terminal=True, width=80, color_system=None)) as display:
+        display.note("connecting")
+        display.print("a line that stays")
+
+    assert "connecting" in out.getvalue()
+    assert "a line that stays\n" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (8.2, "0:08"), (125, "2:05"), (3780, "1:03:00"), (-1, "0:00")]
+)
+def test_clock_text(seconds: float, text: str) -> None:
+    """Durations as a clock shows them."""
+    from comfy_async._console import clock_text
+
+    assert clock_text(seconds) == text
