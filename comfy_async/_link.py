@@ -19,7 +19,7 @@ from ._transport.backoff import Backoff
 from ._transport.http import HttpClient
 from ._transport.socket import Socket, SocketClosedError
 from .errors import HandshakeError, TransportError
-from .events import BaseEvent, FeatureFlags, StatusChanged
+from .events import BaseEvent, FeatureFlags, MalformedFrame, StatusChanged
 
 __all__ = ["Link", "LinkState"]
 
@@ -59,6 +59,7 @@ class Link:
         self.last_heard: float | None = None
         self.frames = 0
         self.frames_since_up = 0
+        self.malformed = 0
         self._http = http
         self._client_id = client_id
         self._settings = settings
@@ -198,6 +199,8 @@ class Link:
                 self.frames_since_up += 1
                 if self.state != "hearing":
                     flags_timer = self._prove(event, flags_timer)
+                if isinstance(event, MalformedFrame):
+                    self.malformed += 1
                 if isinstance(event, FeatureFlags):
                     self._text_has_prompt_id = event.flags.get("supports_progress_text_metadata") is True
                 self._deliver(event)

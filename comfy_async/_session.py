@@ -56,6 +56,7 @@ class Connection:
         reconnects: How often the socket was dialled anew with success.
         last_heard: Seconds since the last frame, None before the first.
         reason: Why it does not hear, "" while it does.
+        malformed: How many frames could not be read; `events()` shows each.
     """
 
     state: str
@@ -63,6 +64,7 @@ class Connection:
     reconnects: int
     last_heard: float | None
     reason: str = ""
+    malformed: int = 0
 
 
 class ComfySession(ServerAccess, Router):
@@ -255,6 +257,7 @@ class ComfySession(ServerAccess, Router):
             reconnects=link.reconnects,
             last_heard=None if heard is None else self._clock.monotonic() - heard,
             reason=link.reason,
+            malformed=link.malformed,
         )
 
     # Running workflows.

@@ -12,7 +12,7 @@ from typing import Any
 from comfy_async._protocol.decode import decode_binary, decode_text
 from comfy_async._protocol.plan import Plan
 from comfy_async._protocol.reducer import JobState
-from comfy_async.events import BaseEvent, Preview
+from comfy_async.events import BaseEvent, Preview, Queued
 
 DATA = Path(__file__).parent / "data"
 RECORDINGS = sorted(path.stem for path in DATA.glob("*.jsonl") if path.stem != "rest_samples")
@@ -64,7 +64,9 @@ def first_job(name: str) -> str:
 
 def replayed(name: str, *, state: JobState | None = None) -> tuple[JobState, list[BaseEvent]]:
     """Feed a recording to the state of its first job; return the state and what it told."""
-    state = state or JobState(first_job(name), Plan(prompt(name)))
+    if state is None:
+        state = JobState(first_job(name), Plan(prompt(name)))
+        state.apply(Queued(None, {}, state.prompt_id))
     return state, told(state, (decode(raw, at) for at, raw in frames(name)))
 
 
@@ -151,5 +153,7 @@ def graph(**classes: Any) -> dict[str, Any]:
 
 
 def new_state(made: dict[str, Any], **options: Any) -> JobState:
-    """Return the state of a job with this graph."""
-    return JobState(PROMPT_ID, Plan(made), **options)
+    """Return the state of a job with this graph, which the server has accepted."""
+    state = JobState(PROMPT_ID, Plan(made), **options)
+    state.apply(Queued(None, {}, PROMPT_ID, received_at=0.0))
+    return state

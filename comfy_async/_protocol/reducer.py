@@ -144,10 +144,11 @@ class JobState:
     def _queued(self, event: BaseEvent) -> list[BaseEvent]:
         """POST /prompt was answered; events may have come before it."""
         assert isinstance(event, Queued)
+        if "number" in event.data:
+            self.number = event.number
         if self.queued_at is not None:
             return []
         self.queued_at = event.received_at
-        self.number = event.number
         if self.status == "submitting":
             self.status = "pending"
         return [event]
@@ -155,10 +156,14 @@ class JobState:
     def _started(self, event: BaseEvent) -> list[BaseEvent]:
         if self.started_at is not None:
             return []
+        told: list[BaseEvent] = []
+        if self.status == "submitting":
+            # It runs, so it was accepted: the answer of POST /prompt is still under way.
+            told = self._queued(Queued(None, {}, self.prompt_id, received_at=event.received_at))
         self.started_at = event.received_at
         self.status = "running"
         self.meter.started_at = event.received_at
-        return [event]
+        return [*told, event]
 
     def _nodes_cached(self, event: BaseEvent) -> list[BaseEvent]:
         assert isinstance(event, NodesCached)

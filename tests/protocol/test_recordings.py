@@ -272,6 +272,7 @@ def test_nothing_is_told_twice_after_a_gap(name: str, cut: float) -> None:
     start = int(len(events) * cut)
     for end in range(start + 1, len(events) + 1, 5):
         state = JobState(prompt_id, Plan(wire.prompt(name)))
+        state.apply(ev.Queued(None, {}, prompt_id))
         out = wire.told(state, [wire.decode(e.raw or b"", e.received_at) for e in events[:start]])
         state.mark_gap()
         out += wire.told(state, [wire.decode(e.raw or b"", e.received_at) for e in events[end:]])

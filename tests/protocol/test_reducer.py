@@ -10,6 +10,7 @@ from wire_frames import executed, graph, new_state, of_job, preview, started, st
 
 from comfy_async import events as ev
 from comfy_async._protocol.decode import ExecutingNone
+from comfy_async._protocol.plan import Plan
 from comfy_async._protocol.reducer import JobState
 from comfy_async.events import BaseEvent
 
@@ -42,7 +43,7 @@ def queued(at: float = 1.0, **data: object) -> ev.Queued:
 
 def test_queued_once() -> None:
     """The answer of POST /prompt is told once, with its number; the job is then pending."""
-    state = new_state(GRAPH)
+    state = JobState(wire.PROMPT_ID, Plan(GRAPH))
     assert state.status == "submitting"
     (event,) = state.apply(queued(number=7.5, node_errors={"9": {}}))
     assert isinstance(event, ev.Queued)
@@ -52,11 +53,13 @@ def test_queued_once() -> None:
 
 
 def test_events_before_the_answer() -> None:
-    """A job that runs before its POST is answered is not set back to pending."""
-    state = new_state(GRAPH)
-    feed(state, START, started("1"))
-    assert wire.names(state.apply(queued())) == ["Queued"]
-    assert state.status == "running"
+    """A job that runs before its POST is answered was accepted, and is not set back to pending."""
+    for frame in (START, started("1"), SUCCESS):
+        state = JobState(wire.PROMPT_ID, Plan(GRAPH))
+        assert feed(state, frame)[:2] == ["Queued", "Started"]
+        status = state.status
+        assert state.apply(queued(number=4)) == []
+        assert state.status == status != "pending"
 
 
 @pytest.mark.parametrize("frame", [START, CACHED, started("1"), executed("3", IMAGES), SUCCESS])

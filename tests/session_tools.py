@@ -1,0 +1,109 @@
+"""What the tests of sessions share: graphs for FakeComfy, a clock that jumps, ways to look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from comfy_async import ComfySession, Job, Workflow
+from comfy_async._settings import Clock
+from comfy_async.events import BaseEvent
+from comfy_async.testing import FakeComfy
+
+LIVES = frozenset(
+    "Queued Started NodesCached NodeStarted NodeFinished NodeBlocked Completed Failed Cancelled Lost".split()
+)
+
+
+class JumpClock(Clock):
+    """Time that can be moved on by hand; pauses last as long as they do."""
+
+    def __init__(self) -> None:
+        """Start at this moment."""
+        super().__init__()
+        self._jumped = 0.0
+
+    def jump(self, seconds: float) -> None:
+        """Let that much time have passed."""
+        self._jumped += seconds
+
+    def monotonic(self) -> float:
+        """Return the moved time."""
+        return super().monotonic() + self._jumped
+
+    def unix(self) -> float:
+        """Return the moved time."""
+        return super().unix() + self._jumped
+
+
+def picture(color: int = 0, *, prefix: str = "pic", size: int = 16) -> dict[str, Any]:
+    """Return a small graph that saves one picture; another color is another run."""
+    return {
+        "1": {
+            "class_type": "EmptyImage",
+            "inputs": {"width": size, "height": size, "batch_size": 1, "color": color},
+        },
+        "2": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["1", 0], "filename_prefix": prefix},
+            "_meta": {"title": "Keep it"},
+        },
+    }
+
+
+def steps(fake: FakeComfy, count: int = 5, **options: Any) -> dict[str, Any]:
+    """Teach the server a class of that many steps, and return a graph that runs it."""
+    fake.script("Steps", inputs={"steps": "INT", "seed": "INT"}, outputs=["VALUE"], steps=count, **options)
+    fake.script("Show", inputs={"value": "VALUE"}, output={"text": ["shown"]})
+    return {
+        "1": {"class_type": "Steps", "inputs": {"steps": count, "seed": 1}, "_meta": {"title": "Many steps"}},
+        "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
+    }
+
+
+def seeded(graph: dict[str, Any], seed: int) -> Workflow:
+    """Return the graph of `steps` with another seed."""
+    return Workflow.load(graph).with_inputs({"1.seed": seed})
+
+
+def lives(events: Iterable[BaseEvent]) -> list[str]:
+    """Return the lifecycle events by class and node."""
+    return [
+        type(event).__name__ + (f" {node}" if (node := getattr(event, "node", None)) is not None else "")
+        for event in events
+        if type(event).__name__ in LIVES
+    ]
+
+
+async def collect(job: Job) -> list[BaseEvent]:
+    """Return every event of a job."""
+    return [event async for event in job]
+
+
+async def first(job: Job, kind: type) -> Any:
+    """Return the first event of a kind, from a consumer of its own."""
+    async for event in job.events():
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} came")
+
+
+async def eventually(predicate: Callable[[], object]) -> None:
+    """Wait until something that nobody announces holds; a test that waits in vain hangs and fails."""
+    while not predicate():  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that is ready run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def served(**options: Any) -> AsyncIterator[tuple[FakeComfy, ComfySession]]:
+    """Run a server of a kind, and a session with it."""
+    async with FakeComfy(**options) as fake, fake.session() as comfy:
+        yield fake, comfy
