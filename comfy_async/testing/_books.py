@@ -6,7 +6,7 @@ import asyncio
 import collections
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias
 
 __all__ = ["Books", "RunEnd", "RunRecord", "Upload"]
@@ -30,6 +30,8 @@ class RunRecord:
         end: How it ended, None while it has not.
         told: How its last event said that it ended. A server that goes down between that event
             and the history makes a run that was told to be a success and is lost.
+        forgotten: Its history entry went, by a restart or because a client deleted it: since then
+            nobody can find out any more how it ended.
         executed: Ids of the nodes that ran to their end, in order.
         cached: Ids of the nodes that `execution_cached` named.
         extra_data: What was sent along and is stored.
@@ -47,6 +49,7 @@ class RunRecord:
     started: bool = False
     end: RunEnd | None = None
     told: RunEnd | None = None
+    forgotten: bool = False
     executed: list[str] = dataclasses.field(default_factory=list)
     cached: list[str] = dataclasses.field(default_factory=list)
     extra_data: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
@@ -154,6 +157,12 @@ class Books:
             record.ended_at = time.monotonic()
             self._ended += 1
         self.touch()
+
+    def forget(self, prompt_ids: Iterable[str]) -> None:
+        """Note that the history entries of some prompts are gone."""
+        for prompt_id in prompt_ids:
+            for record in self._by_id.get(prompt_id, ()):
+                record.forgotten = True
 
     def touch(self) -> None:
         """Wake those whose condition has come true."""

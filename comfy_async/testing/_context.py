@@ -45,10 +45,17 @@ class Blocked:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a node returns: its outputs by slot, and what it shows (the `executed` output)."""
+    """What a node returns.
+
+    Attributes:
+        outputs: Its outputs by slot; links into the expansion, when there is one.
+        ui: What it shows (the `executed` output).
+        expansion: A graph that runs in its place.
+    """
 
     outputs: tuple[Any, ...] = ()
     ui: dict[str, Any] | None = None
+    expansion: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -162,10 +162,11 @@ class Core:
         self.logs.clear()
         self.log_listeners.clear()
         self.hub.shut()
+        if not history:
+            self.books.forget(self.queue.history)
+            self.folders.empty_temp()
         for item in self.queue.lose(history=history):
             self.books.end(item.record, "lost")
-        if not history:
-            self.folders.empty_temp()
 
     def _node_of(self, sid: str) -> str | None:
         """Return the node that a reconnecting client is told about."""

@@ -26,17 +26,10 @@ def image_frame(image_format: str, encoded: bytes) -> bytes:
     return struct.pack(">II", 1, _IMAGE_FORMATS[image_format]) + encoded
 
 
-def image_with_metadata_frame(image_format: str, encoded: bytes, *, node: str, prompt_id: str) -> bytes:
+def image_with_metadata_frame(image_format: str, encoded: bytes, *, metadata: dict[str, Any]) -> bytes:
     """Return a binary frame of type 4: for clients that negotiated supports_preview_metadata."""
-    metadata = {
-        "node_id": node,
-        "prompt_id": prompt_id,
-        "display_node_id": node,
-        "parent_node_id": None,
-        "real_node_id": node,
-        "image_type": "image/png" if image_format == "PNG" else "image/jpeg",
-    }
-    header = json.dumps(metadata).encode()
+    mime = "image/png" if image_format == "PNG" else "image/jpeg"
+    header = json.dumps({**metadata, "image_type": mime}).encode()
     return struct.pack(">II", 4, len(header)) + header + encoded
 
 

@@ -159,10 +159,12 @@ class RunRoutes:
 
     async def _change_history(self, request: web.Request) -> web.Response:
         body = await request.json()
-        if body.get("clear"):
-            self._core.queue.history.clear()
-        for prompt_id in body.get("delete", ()):
-            self._core.queue.history.pop(prompt_id, None)
+        history = self._core.queue.history
+        doomed = list(history) if body.get("clear") else []
+        doomed += [prompt_id for prompt_id in body.get("delete", ()) if prompt_id in history]
+        self._core.books.forget(doomed)
+        for prompt_id in doomed:
+            history.pop(prompt_id, None)
         return web.Response()
 
     async def _free(self, request: web.Request) -> web.Response:

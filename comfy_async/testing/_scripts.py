@@ -29,6 +29,7 @@ def scripted(
     messages: list[tuple[str, Any]],
     output: Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]] | None,
     returns: Callable[[dict[str, Any]], Iterable[Any]] | None,
+    expands: Callable[[dict[str, Any]], dict[str, Any]] | None,
     error: ScriptError,
     error_at: int | None,
 ) -> tuple[NodeSpec, NodeFunction]:
@@ -61,7 +62,8 @@ def scripted(
         _fail(error)
         shown = output(values) if callable(output) else output
         results = (None,) * len(outputs) if returns is None else tuple(returns(values))
-        return Outcome(results, None if shown is None else dict(shown))
+        expansion = None if expands is None else expands(values)
+        return Outcome(results, None if shown is None else dict(shown), expansion)
 
     return spec, run
 

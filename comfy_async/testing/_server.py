@@ -278,6 +278,7 @@ class FakeComfy:
         messages: Iterable[tuple[str, Any]] = (),
         output: Mapping[str, Any] | Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
         returns: Callable[[dict[str, Any]], Iterable[Any]] | None = None,
+        expands: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         error: ScriptError = None,
         error_at: int | None = None,
     ) -> None:
@@ -298,6 +299,8 @@ class FakeComfy:
             output: What it shows, as the `output` of its `executed` event, or how that is made
                 from its inputs: `{"images": [{"filename": ..., "subfolder": "", "type": "temp"}]}`.
             returns: How its outputs are made from its inputs; None for each when not given.
+            expands: How a graph is made from its inputs that runs in its place, under ids such as
+                `12.0.0.1`; `returns` may then give links such as `["1", 0]` to its nodes.
             error: How it fails: an exception, `("RuntimeError", "message")`, "oom" for the
                 out-of-memory error of torch, or "blocked" for outputs that block what follows.
             error_at: After which step it fails; after the last when None.
@@ -314,6 +317,7 @@ class FakeComfy:
             messages=list(messages),
             output=output,
             returns=returns,
+            expands=expands,
             error=error,
             error_at=error_at,
         )

@@ -262,6 +262,7 @@ async def test_a_restart_loses_what_was_queued(history: bool) -> None:
         assert await code_of_the_end(socket) is None
         assert client.fake.url == url
         assert list(await client.get("/history")) == [done] * history
+        assert client.fake.books.of(done)[0].forgotten is not history
         assert await client.get("/queue") == {"queue_running": [], "queue_pending": []}
         assert [client.fake.books.ends(prompt_id) for prompt_id in (running, pending)] == [["lost"], ["lost"]]
         await client.run(text_graph())

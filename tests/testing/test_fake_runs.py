@@ -249,6 +249,7 @@ async def test_history_pages() -> None:
         assert list(await client.get("/history?offset=3")) == ids[3:]
         await client.http.post("/history", json={"delete": [ids[0], "unknown"]})
         assert list(await client.get("/history")) == ids[1:]
+        assert [record.forgotten for record in client.fake.books.accepted] == [True] + [False] * 4
         await client.http.post("/history", json={"clear": True})
         assert await client.get("/history") == await client.get("/history/unknown") == {}
 

@@ -136,3 +136,57 @@ async def test_delay_and_gates() -> None:
         second = await client.submit(scripted_graph())
         await client.fake.ended(second)
         client.fake.core.gates.open_all()
+
+
+async def test_a_node_that_expands_into_others() -> None:
+    """The inner nodes run under ids of their own and are displayed as the outer one."""
+    graph: Graph = {
+        "7": {"class_type": "Outer", "inputs": {"x": "hello"}},
+        "8": {"class_type": "PreviewAny", "inputs": {"source": ["7", 0]}},
+    }
+
+    def expansion(inputs: dict[str, Any]) -> Graph:
+        return {
+            "1": {"class_type": "PrimitiveString", "inputs": {"value": inputs["x"] + "!"}},
+            "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+        }
+
+    async with bare() as client, client.socket() as socket:
+        client.fake.script(
+            "Outer",
+            inputs={"x": "STRING"},
+            outputs=("STRING",),
+            expands=expansion,
+            returns=lambda _: [["1", 0]],
+        )
+        entry = await client.run(graph, client_id="me")
+        frames = await socket.until("end")
+    executing = [frame["data"] for frame in frames if frame["type"] == "executing"]
+    assert [(data["node"], data.get("display_node")) for data in executing] == [
+        *[("7", "7"), ("7.0.0.1", "7"), ("7.0.0.2", "7"), ("8", "8")],
+        (None, None),
+    ]
+    assert entry["outputs"] == {"7.0.0.2": {"text": ["hello!"]}, "8": {"text": ["hello!"]}}
+    assert entry["meta"]["7.0.0.2"] == {
+        "node_id": "7.0.0.2",
+        "display_node": "7",
+        "parent_node": "7",
+        "real_node_id": "7",
+    }
+    states = [frame["data"]["nodes"] for frame in frames if frame["type"] == "progress_state"]
+    assert states[-1]["7.0.0.1"]["parent_node_id"] == "7"
+    assert {node: state["state"] for node, state in states[4].items()} == {
+        "7": "running",
+        "7.0.0.1": "finished",
+        "7.0.0.2": "finished",
+    }
+
+
+async def test_an_error_inside_an_expansion_is_told_of_the_outer_node() -> None:
+    """People can only find nodes that they submitted."""
+    async with bare() as client:
+        client.fake.script("Inner", error=("ValueError", "inside"))
+        client.fake.script("Mine", expands=lambda _: {"1": {"class_type": "Inner", "inputs": {}}})
+        entry = await client.run(scripted_graph())
+    event, data = entry["status"]["messages"][-1]
+    assert (event, data["node_id"], data["node_type"]) == ("execution_error", "1", "Mine")
