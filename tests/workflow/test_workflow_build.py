@@ -68,8 +68,7 @@ def test_outputs_by_number_name_and_unpacking(catalog: NodeCatalog) -> None:
     assert repr(encoded) == "<Output 2:0 CONDITIONING>"
     for value in (loader, encoded):
         assert copy.deepcopy(value) == pickle.loads(pickle.dumps(value)) == value
-    latent = graph.EmptyLatentImage()
-    assert len(graph.SaveLatent(samples=latent)) == 0
+    assert graph.VAESave(vae=loader.VAE) == ()
 
 
 def test_an_output_goes_into_any_workflow(catalog: NodeCatalog) -> None:
