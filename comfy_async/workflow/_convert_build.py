@@ -15,7 +15,7 @@ from ._convert_declared import Declared, in_display_order, option_inputs
 from ._convert_model import JSON_OBJECT, InputSlot, Node, OutputSlot, Widget
 from ._convert_widgets import DYNAMIC_COMBO, is_widget, make_widgets
 
-__all__ = ["Autogrow", "build_node", "choose", "grow"]
+__all__ = ["Autogrow", "add_shim", "build_node", "choose", "grow"]
 
 _AUTOGROW = "COMFY_AUTOGROW_V3"
 _MATCH_TYPE = "COMFY_MATCHTYPE_V3"
@@ -236,9 +236,12 @@ def _grow_to(node: Node, group: str, ordinal: int) -> None:
     found: Autogrow = node.autogrow[group]
     if ordinal >= found.max or not found.inputs:
         return
-    first = len(node.inputs)
+    first, first_widget, beside = len(node.inputs), len(node.widgets), len(found.inputs) > 1
     for declared in found.inputs:
         _add_input(node, declared.named(found.name(group, ordinal, declared.name)))
+        if beside:
+            add_shim(node, node.inputs[-1])
+    _share_values(node, first_widget)
     new = node.inputs[first:]
     del node.inputs[first:]
     for slot in new:
@@ -249,3 +252,21 @@ def _grow_to(node: Node, group: str, ordinal: int) -> None:
     places = [index for index, slot in enumerate(node.inputs) if slot.name.startswith(before)]
     at = places[-1] + 1 if places else len(node.inputs)
     node.insert_inputs(at, new)
+
+
+def add_shim(node: Node, slot: InputSlot) -> None:
+    """Give a group's input a line of its own, which the frontend calls a widget too."""
+    name = slot.widget or slot.name
+    if node.widget(name) is None:
+        node.widgets.append(Widget(name, "shim", saved=False))
+    slot.widget = name
+
+
+def _share_values(node: Node, first: int) -> None:
+    """Let widgets that are made a second time share the value with the first: it is kept by name."""
+    for index in range(first, len(node.widgets)):
+        again = node.widgets[index]
+        for widget in node.widgets[:first]:
+            if widget.name == again.name and widget.kind == again.kind:
+                node.widgets[index] = widget
+                break

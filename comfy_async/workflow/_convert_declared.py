@@ -80,8 +80,17 @@ def declared_inputs(class_type: str, spec: Mapping[str, Any]) -> list[Declared]:
         items = [read_declaration(name, data) for name, data in part.items()]
         if section == "required":
             items += _additions(class_type, items)
+        else:
+            items = [_without_default_input(item) for item in items]
         found += items
     return found
+
+
+def _without_default_input(item: Declared) -> Declared:
+    """Return an optional input whose old `defaultInput` is read as `forceInput` (nodeDefStore.ts)."""
+    if item.options.get("defaultInput"):
+        return Declared(item.name, item.type, {**item.options, "forceInput": True}, item.choices)
+    return item
 
 
 def _additions(class_type: str, required: list[Declared]) -> list[Declared]:

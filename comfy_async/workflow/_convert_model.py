@@ -11,6 +11,7 @@ from typing import Any, Final
 
 __all__ = [
     "BYPASSED",
+    "GETTERS",
     "INPUT_BOUNDARY",
     "JSON_OBJECT",
     "MISSING",
@@ -23,6 +24,7 @@ __all__ = [
     "Missing",
     "Node",
     "OutputSlot",
+    "VIRTUAL",
     "Widget",
     "any_type",
     "types_match",
@@ -34,6 +36,35 @@ BYPASSED: Final = 4
 INPUT_BOUNDARY: Final = "-10"
 OUTPUT_BOUNDARY: Final = "-20"
 
+
+GETTERS: Final = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
+"""Nodes that stand for the input of the node with the same name, and that node's class."""
+
+VIRTUAL: Final = frozenset(
+    {
+        "PrimitiveNode",
+        "Reroute",
+        "Note",
+        "MarkdownNote",
+        # KJNodes and Easy-Use
+        *GETTERS,
+        *GETTERS.values(),
+        # rgthree-comfy
+        "Bookmark (rgthree)",
+        "Fast Actions Button (rgthree)",
+        "Fast Bypasser (rgthree)",
+        "Fast Groups Bypasser (rgthree)",
+        "Fast Groups Muter (rgthree)",
+        "Fast Muter (rgthree)",
+        "Label (rgthree)",
+        "Mute / Bypass Relay (rgthree)",
+        "Mute / Bypass Repeater (rgthree)",
+        "Node Collector (rgthree)",
+        "Random Unmuter (rgthree)",
+        "Reroute (rgthree)",
+    }
+)
+"""Nodes that exist in the editor only: the frontend's own, and those of widespread packs."""
 
 JSON_OBJECT: Final = (dict, Mapping)
 """For isinstance: a test for `dict` first is many times as fast as one for `Mapping` alone."""

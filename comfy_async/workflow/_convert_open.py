@@ -8,17 +8,15 @@ from typing import Any
 
 from ..errors import ConversionError
 from ..types import Problem
-from ._convert_build import build_node, grow
+from ._convert_build import add_shim, build_node, grow
 from ._convert_declared import Declared, declared_inputs
 from ._convert_load import SavedEditor, SavedGraph, SavedNode
-from ._convert_model import Graph, InputSlot, Node, OutputSlot, Widget
+from ._convert_model import VIRTUAL, Graph, InputSlot, Node, OutputSlot, Widget
 from ._convert_promote import bind_promoted, migrate_promotions, restore_promoted, settle_promoted
 from ._convert_types import settle_types
 from ._convert_values import restore
 
 __all__ = ["Opener"]
-
-_VIRTUAL = frozenset({"PrimitiveNode", "Reroute", "Note", "MarkdownNote"})
 
 
 class Opener:
@@ -70,7 +68,7 @@ class Opener:
         elif saved.type in self._catalog:
             node = self._of_class(saved.type)
         else:
-            node = Node(saved.id, saved.type, virtual=saved.type in _VIRTUAL)
+            node = Node(saved.id, saved.type, virtual=saved.type in VIRTUAL)
         node.id, node.mode, node.place = saved.id, saved.mode, saved.place
         node.properties = saved.properties
         node.title = saved.title or node.title
@@ -182,12 +180,21 @@ def _grow_connected(graph: Graph, node: Node) -> None:
     index = 0
     while index < len(node.inputs):
         slot = node.inputs[index]
+        if slot.widget is not None and slot.name.rpartition(".")[0] in node.autogrow:
+            add_shim(node, slot)
         if slot.link is not None and slot.link in graph.links:
             grow(node, slot)
         index += 1
 
 
 def _drop_orphans(node: Node) -> None:
-    """Drop the slots whose widget does not exist any more (widgetInputs.ts, onGraphConfigured)."""
+    """Drop the slots whose widget does not exist any more (widgetInputs.ts, onGraphConfigured).
+
+    The frontend's loop steps over the slot that follows a dropped one, and so does this.
+    """
     names = {widget.name for widget in node.widgets}
-    node.inputs = [slot for slot in node.inputs if slot.widget is None or slot.widget in names]
+    index = 0
+    while index < len(node.inputs):
+        if node.inputs[index].widget is not None and node.inputs[index].widget not in names:
+            del node.inputs[index]
+        index += 1

@@ -54,6 +54,8 @@ def _bind(definition: Graph, slot: InputSlot, boundary: Boundary) -> None:
         widget = inner.slot_widget(target) or _deepest_widget(inner, target)
         if widget is not None:
             _promote(slot, widget)
+            if target.host is not None and slot.host is not None and slot.host.value is None:
+                slot.host.value = MISSING  # an instance shows null as undefined to one around it
             return
 
 

@@ -74,6 +74,11 @@ def _string(declared: Declared, node: Node) -> list[Widget]:
     return [Widget(declared.name, kind, _default(declared, ""), text=text)]
 
 
+def _markdown(declared: Declared, node: Node) -> list[Widget]:
+    """A formatted text, empty at first whatever is declared."""
+    return [Widget(declared.name, "markdown", "")]
+
+
 def _combo(declared: Declared, node: Node) -> list[Widget]:
     """A choice; one with a flag has two companions, how it changes and a filter."""
     if declared.options.get("multi_select"):
@@ -242,7 +247,7 @@ _MAKERS: dict[str, _Maker] = {
     "FLOAT": _float,
     "BOOLEAN": _boolean,
     "STRING": _string,
-    "MARKDOWN": _valued("markdown", ""),
+    "MARKDOWN": _markdown,
     "COMBO": _combo,
     DYNAMIC_COMBO: _dynamic_combo,
     "COLOR": _color,

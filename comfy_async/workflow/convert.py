@@ -32,6 +32,9 @@ __all__ = ["convert_editor"]
 
 _GROUP_NODES = ("workflow>", "workflow/")
 
+# Definitions that use each other twice double with each level.
+_MOST_NODES = 100_000
+
 
 def convert_editor(
     editor: Mapping[str, Any],
@@ -61,18 +64,36 @@ def convert_editor(
         >>> convert_editor({"nodes": [{"id": 1, "type": "EmptyImage", "widgets_values": [64]}]}, catalog)
         {'1': {'inputs': {'width': 64}, 'class_type': 'EmptyImage', '_meta': {'title': 'EmptyImage'}}}
     """
-    saved = read_editor(editor)
-    renumber(saved)
-    root = Opener(saved, catalog).open()
-    scopes = list(_running(Scope(root)))
-    if unknown == "raise":
-        _refuse_unknown(scopes)
-    writer = _Writer(root, rng or random.Random(), now or datetime.datetime.now())
+    writer = _Writer(rng or random.Random(), now or datetime.datetime.now())
+    try:
+        saved = read_editor(editor)
+        renumber(saved)
+        return _prompt(Opener(saved, catalog).open(), writer, keep=unknown == "keep")
+    except RecursionError:
+        raise ConversionError("the graph is nested too deeply, or its chains are too long") from None
+
+
+def _prompt(root: Graph, writer: _Writer, *, keep: bool) -> dict[str, dict[str, Any]]:
+    """Return what would be queued of an opened file."""
+    if _size(root, {}) > _MOST_NODES:
+        raise ConversionError(f"the subgraphs expand to more than {_MOST_NODES} nodes")
+    nodes = list(_running(Scope(root)))
+    if not keep:
+        _refuse_unknown(nodes)
+    writer.root = root
     apply_primitives(root, writer.filename)
-    prompt = {scope.prefix + node.id: writer.entry(scope, node) for scope, node in scopes}
+    prompt = {scope.prefix + node.id: writer.entry(scope, node) for scope, node in nodes}
     for entry in prompt.values():
         _drop_dead_links(entry["inputs"], prompt)
     return prompt
+
+
+def _size(graph: Graph, known: dict[str, int]) -> int:
+    """Return how many nodes a graph has with all its instances expanded."""
+    if graph.id not in known:
+        inner = (node.definition for node in graph.nodes.values() if node.definition is not None)
+        known[graph.id] = len(graph.nodes) + sum(_size(definition, known) for definition in inner)
+    return known[graph.id]
 
 
 def _running(scope: Scope) -> Iterator[tuple[Scope, Node]]:
@@ -128,9 +149,9 @@ def _pack(node: Node) -> str:
 class _Writer:
     """Writes nodes as the prompt has them."""
 
-    def __init__(self, root: Graph, rng: random.Random, now: datetime.datetime) -> None:
-        """Keep what texts depend on."""
-        self._root = root
+    def __init__(self, rng: random.Random, now: datetime.datetime) -> None:
+        """Keep what texts depend on; `root` is where file names look for nodes."""
+        self.root = Graph("")
         self._rng = rng
         self._now = now
 
@@ -147,7 +168,7 @@ class _Writer:
 
     def filename(self, text: str) -> str:
         """Return a file name with its placeholders filled in."""
-        return fill_placeholders(text, self._root, self._now)
+        return fill_placeholders(text, self.root, self._now)
 
     def _sent(self, widget: Widget) -> Any:
         """Return a widget's value as it is sent."""
