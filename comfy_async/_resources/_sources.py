@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
 
@@ -67,11 +67,20 @@ class Payload:
         ending: With the dot.
     """
 
-    __slots__ = ("_open", "digest", "ending", "key", "size", "stem")
+    __slots__ = ("_open", "close", "digest", "ending", "key", "size", "stem")
 
-    def __init__(self, opener: _Opener, *, stem: str, ending: str, identity: object = None) -> None:
-        """Read what is to be known of the content; blocks."""
+    def __init__(
+        self,
+        opener: _Opener,
+        *,
+        stem: str,
+        ending: str,
+        identity: object = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read what is to be known of the content; blocks. `close` lets go of a copy of it."""
         self._open = opener
+        self.close = close
         with opener() as file:
             self.size = file.seek(0, io.SEEK_END)
             file.seek(0)
@@ -180,26 +189,26 @@ def _of_file(file: Any) -> Payload:
     """Take an open file from where it stands; one that cannot be read twice is copied first."""
     named = getattr(file, "name", None)
     path = Path(named) if isinstance(named, str) and not named.startswith("<") else Path()
+    if not isinstance(file.read(0), bytes):
+        raise ValueError("the file was opened as text: open it in binary mode")
+    close: Callable[[], None] = lambda: None  # noqa: E731
     try:
         start = file.tell()
         file.seek(start)
     except (AttributeError, OSError):
         file, start = _copied(file), 0
-    if not isinstance(file.read(0), bytes):
-        raise ValueError("the file was opened as text: open it in binary mode")
+        close = file.close
 
     def opener() -> BinaryIO:
         return _Shared(file, start)  # type: ignore[return-value]
 
-    return Payload(opener, stem=path.stem, ending=path.suffix.lower(), identity=object())
+    return Payload(opener, stem=path.stem, ending=path.suffix.lower(), identity=object(), close=close)
 
 
 def _copied(file: Any) -> BinaryIO:
     """Copy a stream that cannot go back: into memory, a large one onto disk."""
     copy = tempfile.SpooledTemporaryFile(max_size=SAMPLED_FROM)
     while chunk := file.read(CHUNK):
-        if not isinstance(chunk, bytes):
-            raise ValueError("the file was opened as text: open it in binary mode")
         copy.write(chunk)
     copy.seek(0)
     return copy  # type: ignore[return-value]

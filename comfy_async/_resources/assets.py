@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -112,9 +113,10 @@ class Assets(Resource):
                 size=payload.size,
                 chunks=lambda: counted(payload, meter),
             )
-            answer = await self._send(
-                "POST", "/api/assets", content=body, headers=body.headers, seconds=math.inf, root=True
-            )
+            with contextlib.closing(payload):
+                answer = await self._send(
+                    "POST", "/api/assets", content=body, headers=body.headers, seconds=math.inf, root=True
+                )
             return self._read(Asset, answer.json(), "POST /api/assets")
 
         return Transfer(work, name=name or type(source).__name__)

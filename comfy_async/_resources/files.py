@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -140,15 +141,16 @@ class Files:
         self._session._check_loop()
         async with self._slots:
             payload = await asyncio.to_thread(prepare, source)
-            return await self._uploader.send(
-                route,
-                payload,
-                fields,
-                name=name,
-                source=source,
-                meter=meter,
-                again="overwrite" in fields,
-            )
+            with contextlib.closing(payload):
+                return await self._uploader.send(
+                    route,
+                    payload,
+                    fields,
+                    name=name,
+                    source=source,
+                    meter=meter,
+                    again="overwrite" in fields,
+                )
 
     # Out.
 
