@@ -123,6 +123,6 @@ def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[De
     for section in ("required", "optional"):
         names = order.get(section)
         for name in names if isinstance(names, list | tuple) else ():
-            if name in by_name and name in declared.get(section, {}):
+            if isinstance(name, str) and name in by_name and name in declared.get(section, {}):
                 ordered[name] = by_name[name]
     return [*ordered.values(), *(item for item in inputs if item.name not in ordered)]
