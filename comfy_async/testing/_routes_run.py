@@ -16,6 +16,11 @@ from ._worker import Worker
 
 __all__ = ["RunRoutes", "is_canonical_uuid"]
 
+_WANTED_ID = (
+    "prompt_id must be a UUID string in canonical lowercase hyphenated form; "
+    "omit it to let the server generate one"
+)
+
 
 def is_canonical_uuid(value: Any) -> bool:
     """Whether a value is a UUID in lower case with hyphens, the only form that is taken."""
@@ -53,39 +58,40 @@ class RunRoutes:
 
     async def _submit(self, request: web.Request) -> web.Response:
         """Validate a prompt and queue it; nothing here looks whether its id is taken."""
-        self._core.log("got prompt")
+        core = self._core
+        core.log("got prompt")
         body = await request.json()
         number = self._number(body)
         if "prompt" not in body:
             return _refused("no_prompt", "No prompt provided", "No prompt provided")
-        prompt_id = body.get("prompt_id") if self._core.capabilities.has("client_prompt_id") else None
+        prompt_id = self._prompt_id(body)
         if prompt_id is None:
-            prompt_id = str(uuid.uuid4())
-        elif self._core.capabilities.has("prompt_id_uuid") and not is_canonical_uuid(prompt_id):
-            details = (
-                "prompt_id must be a UUID string in canonical lowercase hyphenated form; "
-                "omit it to let the server generate one"
-            )
-            return _refused("invalid_prompt_id", "prompt_id must be a valid UUID", details)
-        targets = body.get("partial_execution_targets")
-        if not self._core.capabilities.has("partial_targets"):
-            targets = None
-        rules = self._core.classes.rules(self._core.capabilities)
-        verdict = validate_prompt(body["prompt"], rules, targets=targets)
+            return _refused("invalid_prompt_id", "prompt_id must be a valid UUID", _WANTED_ID)
+        has_targets = core.capabilities.has("partial_targets")
+        targets = body.get("partial_execution_targets") if has_targets else None
+        verdict = validate_prompt(body["prompt"], core.classes.rules(core.capabilities), targets=targets)
         node_errors: Any = verdict.node_errors
-        if not node_errors and not self._core.capabilities.has("node_errors_object"):
+        if not node_errors and not core.capabilities.has("node_errors_object"):
             node_errors = []
         if verdict.error is not None:
             return web.json_response({"error": verdict.error, "node_errors": node_errors}, status=400)
-        extra_data, sensitive = self._extra_data(request, body)
+        extra_data, secrets = self._extra_data(request, body)
         client_id = extra_data.get("client_id")
-        record = RunRecord(prompt_id, client_id, number, extra_data=extra_data, secrets=sensitive)
-        self._core.books.accept(record)
-        self._core.queue.put(
-            QueueItem(number, prompt_id, body["prompt"], extra_data, verdict.outputs, sensitive, record)
+        record = RunRecord(prompt_id, client_id, number, extra_data=extra_data, secrets=secrets)
+        core.books.accept(record)
+        core.queue.put(
+            QueueItem(number, prompt_id, body["prompt"], extra_data, verdict.outputs, secrets, record)
         )
-        answer = {"prompt_id": prompt_id, "number": number, "node_errors": node_errors}
-        return web.json_response(answer)
+        return web.json_response({"prompt_id": prompt_id, "number": number, "node_errors": node_errors})
+
+    def _prompt_id(self, body: dict[str, Any]) -> str | None:
+        """Return the client's id, or a new one where it gives none or has no say; None for a bad one."""
+        given = body.get("prompt_id") if self._core.capabilities.has("client_prompt_id") else None
+        if given is None:
+            return str(uuid.uuid4())
+        if self._core.capabilities.has("prompt_id_uuid") and not is_canonical_uuid(given):
+            return None
+        return str(given)
 
     def _number(self, body: dict[str, Any]) -> float:
         """Return the place in the queue: lower runs first, `front` goes below zero."""

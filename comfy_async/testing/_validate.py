@@ -154,28 +154,35 @@ class _Check:
             return self._cycle(node_id)
         inputs = self._prompt[node_id]["inputs"]
         spec = self._rules.classes[self._prompt[node_id]["class_type"]]
-        complaints: list[Complaint] = []
-        sound = True
         self._path.append(node_id)
         try:
-            for name, declared in self._declared(spec).items():
-                if name not in inputs:
-                    if name in spec.required:
-                        extra = {"input_name": name}
-                        complaints.append(
-                            _error("required_input_missing", "Required input is missing", name, extra)
-                        )
-                elif isinstance(inputs[name], list):
-                    sound = self._link(name, declared, inputs[name], complaints) and sound
-                else:
-                    self._value(name, declared, inputs, spec, complaints)
+            sound, complaints = self._inputs_of(spec, inputs)
         finally:
             self._path.pop()
         complaints += self._custom(spec, inputs)
+        # A cycle found on the way may have blamed this node already.
         before = self._verdicts.get(node_id, (True, []))
         complaints = before[1] + [complaint for complaint in complaints if complaint not in before[1]]
         self._verdicts[node_id] = (before[0] and sound and not complaints, complaints)
         return self._verdicts[node_id]
+
+    def _inputs_of(self, spec: NodeSpec, inputs: dict[str, Any]) -> tuple[bool, list[Complaint]]:
+        """Check the inputs of a node; returns whether its sources are sound, and its complaints."""
+        complaints: list[Complaint] = []
+        sound = True
+        for name, declared in self._declared(spec).items():
+            if name not in inputs:
+                if name in spec.required:
+                    missing = _error(
+                        "required_input_missing", "Required input is missing", name, {"input_name": name}
+                    )
+                    complaints.append(missing)
+            elif isinstance(inputs[name], list):
+                sound = self._link(name, declared, inputs[name], complaints) and sound
+            else:
+                complaint = self._value(name, declared, inputs, spec)
+                complaints += [] if complaint is None else [complaint]
+        return sound, complaints
 
     def _declared(self, spec: NodeSpec) -> dict[str, InputSpec]:
         """Return the inputs of a class, its lists read once for each prompt."""
@@ -231,13 +238,8 @@ class _Check:
             return False
 
     def _value(
-        self,
-        name: str,
-        declared: InputSpec,
-        inputs: dict[str, Any],
-        spec: NodeSpec,
-        complaints: list[Complaint],
-    ) -> None:
+        self, name: str, declared: InputSpec, inputs: dict[str, Any], spec: NodeSpec
+    ) -> Complaint | None:
         """Convert a plain value to its type and hold it against range and list."""
         kind, options = declared_config(declared)
         try:
@@ -251,13 +253,10 @@ class _Check:
                 "exception_message": str(error),
             }
             message = f"Failed to convert an input value to a {kind} value"
-            complaints.append(_error("invalid_input_type", message, f"{name}, {received}, {error}", extra))
-            return
+            return _error("invalid_input_type", message, f"{name}, {received}, {error}", extra)
         if spec.name in self._rules.custom and self._rules.custom[spec.name][0] == name:
-            return
-        complaint = _out_of_range(name, value, kind, options) or _not_in_list(name, value, kind, options)
-        if complaint is not None:
-            complaints.append(complaint)
+            return None
+        return _out_of_range(name, value, kind, options) or _not_in_list(name, value, kind, options)
 
     def _custom(self, spec: NodeSpec, inputs: dict[str, Any]) -> list[Complaint]:
         """Let a class check its own plain inputs."""
