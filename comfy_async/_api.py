@@ -68,13 +68,18 @@ class RunApi:
         headers = {"Content-Type": "application/json", "Comfy-Usage-Source": "comfy-async"}
         return await self._http.request("POST", "/prompt", content=body, headers=headers, expect=(400,))
 
+    @property
+    def lists_jobs(self) -> bool:
+        """True when a look at the queue costs a few bytes a job (see `snapshot`)."""
+        return self._has_jobs is not False and self.server.can("jobs")
+
     async def snapshot(self, *, whole: bool = False) -> QueueSnapshot:
         """Return what the server runs or will run.
 
         The jobs API says it in a few bytes a job; /queue carries every graph (PROTOCOL 0.11),
         and is read on older servers, or when `whole` asks for the graphs.
         """
-        if not whole and self._has_jobs is not False and self.server.can("jobs"):
+        if not whole and self.lists_jobs:
             try:
                 body = await self._http.get_json("/api/jobs?status=pending,in_progress", root=True)
                 return self._read(parse_jobs, body, "the list of jobs")

@@ -22,6 +22,7 @@ _RECHECK_S: Final = 1.0
 _MAX_DEAFENINGS: Final = 3
 # The greeting comes before the socket counts as hearing, and proves nothing about the publish loop.
 _HANDSHAKE_FRAMES: Final = 0
+_FEW_JOBS: Final = 64
 _REDIAL_STALLED_S: Final = 30.0
 _SHARED = (
     "the server keeps silencing this socket: another live session seems to use client_id {!r}; "
@@ -51,14 +52,16 @@ class Hearing:
         self.stalled = False
 
     async def look(self, *, closely: bool = False) -> QueueSnapshot | None:
-        """Compare once; every second look is the smallest request there is.
+        """Compare once, by one request.
 
         Raises:
             ComfyError: The server did not answer.
         """
         session = self._session
         self._ticks += 1
-        if not closely and self._suspected_at_frame is None and self._ticks % 2:
+        # A list of many jobs costs more than a number: then only every second look is whole.
+        small = session._api.lists_jobs and len(session._jobs) <= _FEW_JOBS
+        if not (closely or small or self._ticks % 2 == 0) and self._suspected_at_frame is None:
             silent_for = self._clock.monotonic() - (session._link.last_heard or 0.0)
             if silent_for >= session.settings.look_every * 0.9:
                 remaining = await session._api.queue_remaining()
@@ -71,6 +74,11 @@ class Hearing:
     def compare(self, snapshot: QueueSnapshot) -> None:
         """Hold a look at the queue against what the socket said."""
         self._judge(self._queue_differs(len(snapshot.entries)) or self._job_moved(snapshot))
+
+    def missed_an_end(self) -> None:
+        """The history has had a job for a second, and its end was never heard."""
+        if self._session._link.hearing and not self.stalled:
+            self._believe("a job ended and no event came")
 
     def _queue_differs(self, remaining: int) -> str:
         """Every change of the queue is broadcast: another number means an unheard status."""

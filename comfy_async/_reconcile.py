@@ -54,6 +54,8 @@ class Reconciler:
         self._over: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closely = False
+        self._watching_status = False
+        self._frames_before = 0
 
     def start(self) -> None:
         """Begin to look unless that is under way."""
@@ -68,14 +70,28 @@ class Reconciler:
         self._wake.set()
 
     def soon(self) -> None:
-        """The queue shrank and none of our jobs ended: one may have been deleted, which says nothing."""
+        """Look closely in a second.
+
+        After a prompt was queued, since the queue's growth is broadcast at once, and a socket
+        that has not heard of it is deaf; and when the queue shrank without an end of ours:
+        one of our jobs may have been deleted, which says nothing.
+        """
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_GRACE_S, self._on_timer)
 
+    def expect_status(self) -> None:
+        """A prompt is about to be queued: the socket must hear of it."""
+        self._frames_before = self._session._link.frames
+        self._watching_status = True
+        self.soon()
+
     def _on_timer(self) -> None:
         self._timer = None
-        self._closely = True
-        self._wake.set()
+        heard = self._watching_status and self._session._link.frames != self._frames_before
+        self._watching_status = False
+        if not heard:
+            self._closely = True
+            self._wake.set()
 
     def forget(self, job: Job) -> None:
         """A job has ended."""
@@ -219,6 +235,8 @@ class Reconciler:
         if not job._state.gap:
             # The history speaks first although the socket is said to hear: it has missed something.
             job._state.mark_gap()
+            if job._client_id == self._session.client_id:
+                self.hearing.missed_an_end()
         for event in history_events(entry, self._clock.unix()):
             job._take(event)
 

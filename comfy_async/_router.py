@@ -60,8 +60,8 @@ class Router:
         self._jobs[job.prompt_id] = job
         self._posting.add(job.prompt_id)
 
-    def _posted(self, job: Job) -> None:
-        """The job is in the queue: watch over it."""
+    def _posted(self, job: Job, *, frames_before: int = -1) -> None:
+        """The job is in the queue: watch over it, and over a socket that said nothing of it yet."""
         self._posting.discard(job.prompt_id)
         self._orphans.clear()
         if job.done:
@@ -69,6 +69,8 @@ class Router:
         if not self._link.hearing:
             job._state.mark_gap()
             self._tell_polling(job)
+        elif self._link.frames == frames_before:
+            self._reconciler.expect_status()
         self._reconciler.start()
 
     def _unregister(self, job: Job) -> None:

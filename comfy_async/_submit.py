@@ -89,6 +89,7 @@ class Submission:
         session._register(job)
         try:
             await session._hear()
+            frames_before = session._link.frames
             answer = await self._post(body)
             if answer is not None:
                 await self._accepted(answer)
@@ -97,7 +98,7 @@ class Submission:
             if not isinstance(error, (PromptRejectedError, ConnectError, SubmitUnknownError)):
                 await self._clean_up(error)
             raise
-        session._posted(job)
+        session._posted(job, frames_before=frames_before)
         return job
 
     def _body(self) -> bytes:
