@@ -63,7 +63,8 @@ class Router:
     def _posted(self, job: Job, *, frames_before: int = -1) -> None:
         """The job is in the queue: watch over it, and over a socket that said nothing of it yet."""
         self._posting.discard(job.prompt_id)
-        self._orphans.clear()
+        if not self._posting:
+            self._orphans.clear()
         if job.done:
             return
         if not self._link.hearing:
@@ -81,6 +82,8 @@ class Router:
     def _rebind(self, job: Job, prompt_id: str) -> None:
         """An old server chose the id: route by it, and replay what came before it was known."""
         self._unregister(job)
+        if len(self._orphans) == _ORPHANS:
+            job._state.mark_gap()
         job._state.prompt_id = prompt_id
         self._register(job)
         for event in [orphan for orphan in self._orphans if orphan.prompt_id == prompt_id]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
@@ -24,6 +25,7 @@ from .errors import (
     PromptRejectedError,
     RequestTimeoutError,
     ResponseError,
+    SessionClosedError,
     SubmitUnknownError,
     TransportError,
 )
@@ -42,6 +44,7 @@ _log = logging.getLogger("comfy_async")
 _LOOKS_APART_S: Final = 2.0
 _MAX_POSTS: Final = 3
 _CLEANUP_S: Final = 10.0
+_ANSWER_S: Final = 3.0
 # Servers before 0.3.44 choose the id themselves; by this key of extra_data the job is found again.
 _MARK: Final = "comfy_async_id"
 
@@ -72,6 +75,7 @@ class Submission:
         self._workflow = workflow
         self._options = options
         self._clock = session.settings.clock
+        self._posting: asyncio.Task[Answer | None] | None = None
         plan = Plan(workflow.to_api(), targets=options.targets)
         state = JobState(str(uuid.uuid4()), plan, timings=session._timings)
         self.job = Job(session, state, keep_frames=options.keep_frames, index=options.index)
@@ -89,14 +93,18 @@ class Submission:
         session._register(job)
         try:
             await session._hear()
+            session._check_loop()
             frames_before = session._link.frames
-            answer = await self._post(body)
+            # A request that is cut off may still arrive: who is cancelled has to know how it went.
+            self._posting = asyncio.create_task(self._post(body), name="comfy_async submit")
+            answer = await asyncio.shield(self._posting)
             if answer is not None:
                 await self._accepted(answer)
         except BaseException as error:
+            await self._clean_up(error)
             session._unregister(job)
-            if not isinstance(error, (PromptRejectedError, ConnectError, SubmitUnknownError)):
-                await self._clean_up(error)
+            if session._closed and isinstance(error, TransportError):
+                raise session._closed_error(job.prompt_id) from error
             raise
         session._posted(job, frames_before=frames_before)
         return job
@@ -138,7 +146,7 @@ class Submission:
             try:
                 return await self._api.post_prompt(body)
             except (RequestTimeoutError, TransportError, ResponseError) as error:
-                if not _is_unknown(error):
+                if not _is_unknown(error) or self._session._closed:
                     raise
                 if await self._arrived(error):
                     return None
@@ -158,6 +166,8 @@ class Submission:
         while not self._api.server.cloud:
             try:
                 found = await self._found()
+            except SessionClosedError:
+                raise
             except ComfyError:
                 found = None
             now = clock.monotonic()
@@ -275,13 +285,35 @@ class Submission:
 
     async def _clean_up(self, error: BaseException) -> None:
         """The caller will never hold the job: see to it that the server does not run it."""
-        if isinstance(error, Exception) and not isinstance(error, NotComfyUIError):
+        if self._posting is None or (isinstance(error, Exception) and not isinstance(error, NotComfyUIError)):
             return
-        with anyio.move_on_after(_CLEANUP_S, shield=True):
-            try:
-                await self._api.cancel(self.job.prompt_id)
-            except ComfyError as failure:
-                _log.warning("prompt %s may still run: %s", self.job.prompt_id, failure)
+        try:
+            with anyio.move_on_after(_CLEANUP_S, shield=True):
+                await self._withdraw(error)
+        except PromptRejectedError:
+            pass
+        except ComfyError as failure:
+            _log.warning("prompt %s may still run: %s", self.job.prompt_id, failure)
+        finally:
+            self._posting.cancel()
+
+    async def _withdraw(self, error: BaseException) -> None:
+        """Wait a while for the answer, which may name another id, then cancel the job until it has ended.
+
+        Raises:
+            ComfyError: The server could not be asked.
+        """
+        assert self._posting is not None
+        if self.job._state.queued_at is None and not isinstance(error, NotComfyUIError):
+            with anyio.move_on_after(_ANSWER_S):
+                answer = await self._posting
+                if answer is not None:
+                    await self._accepted(answer)
+        if self.job._state.queued_at is None:
+            await self._api.cancel(self.job.prompt_id)
+            return
+        self._session._posted(self.job)
+        await self._session._cancel(self.job)
 
 
 def _is_unknown(error: ComfyError) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
 
-HANG_SECONDS = 60.0
+HANG_SECONDS = 30.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
+
 from comfy_async import ComfySession, Job, Workflow
 from comfy_async._settings import Clock
 from comfy_async.events import BaseEvent
@@ -36,6 +38,25 @@ class JumpClock(Clock):
     def unix(self) -> float:
         """Return the moved time."""
         return super().unix() + self._jumped
+
+
+class HeldAnswers(httpx.AsyncHTTPTransport):
+    """The network, but the answers of one route are held back until they are released."""
+
+    def __init__(self, method: str, path: str) -> None:
+        """Hold what `method` gets from routes that end so."""
+        super().__init__()
+        self._route = (method, path)
+        self.held = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, and keep the answer for a while."""
+        response = await super().handle_async_request(request)
+        if request.method == self._route[0] and request.url.path.endswith(self._route[1]):
+            self.held.set()
+            await self.release.wait()
+        return response
 
 
 def picture(color: int = 0, *, prefix: str = "pic", size: int = 16) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import httpx
 
 from .._json import parse_json
-from ..errors import AuthError, ComfyError, TransportError
+from ..errors import AuthError, ComfyError, SessionClosedError, TransportError
 from .address import Address, origin_of
 from .answers import Answer, error_of
 from .auth import Auth
@@ -250,6 +250,10 @@ class HttpClient:
 
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """Send, following redirects of GET to our own origin only."""
+        if self._client.is_closed:
+            raise SessionClosedError(
+                f"the session with {self.address.base} was closed", server=self.address.base
+            )
         for _ in range(_MAX_REDIRECTS):
             response = await self._client.send(request, stream=True)
             target = response.next_request
