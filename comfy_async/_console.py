@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -66,6 +68,15 @@ class JobDisplay:
     ) -> None:
         """Take the lines away and show the cursor again."""
         self._live.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the lines away while the block lasts."""
+        self._live.stop()
+        try:
+            yield
+        finally:
+            self._live.start()
 
     def update(self, job: Job) -> None:
         """Show where the job stands; draws at most ten times a second."""

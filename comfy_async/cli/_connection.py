@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -80,8 +79,6 @@ class Connection:
         given: dict[str, Any] = {
             "headers": self._headers() or None,
             "verify": not self.insecure,
-            # Partner nodes only: comfy-cli reads the same variable for the same purpose.
-            "partner_api_key": os.environ.get("COMFY_API_KEY") or None,
             **options,
         }
         try:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
 from typing import Any, Final
 
@@ -41,6 +41,22 @@ class Interrupts:
         if self.asked:
             self._task.cancel()
         return await self._task
+
+    @contextlib.contextmanager
+    def typing(self) -> Iterator[None]:
+        """Let Ctrl-C break into `input()` while the block lasts: it blocks the loop that asks.
+
+        Raises:
+            CancelledError: It was pressed.
+        """
+        old = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        except (KeyboardInterrupt, EOFError):
+            self.asked = True
+            raise asyncio.CancelledError from None
+        finally:
+            signal.signal(signal.SIGINT, old)
 
     def on_signal(self, signum: int, frame: FrameType | None) -> None:
         """Ask at first, leave at the second time."""

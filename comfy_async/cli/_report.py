@@ -6,12 +6,13 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._failure import Failure
+from ._tables import counted
 
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobResult, OutputFile
@@ -34,7 +35,7 @@ class Report:
     def make(*, as_json: bool, quiet: bool = False) -> Report:
         """Return the kind that suits the output."""
         if as_json:
-            return JsonReport()
+            return JsonReport(quiet=quiet)
         if quiet:
             return QuietReport()
         if sys.stderr.isatty():
@@ -52,6 +53,11 @@ class Report:
         """Show a job while the block lasts."""
         yield
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Draw nothing while the block lasts: somebody else writes to the terminal."""
+        yield
+
     def note(self, text: str) -> None:
         """Say what is being done."""
         self.say(f"{text} ...")
@@ -59,6 +65,10 @@ class Report:
     def submitted(self, job: Job) -> None:
         """Tell that a job is in the queue; the event comes later than the first ones of a quick run."""
         self.say(f"queued as {job.prompt_id}")
+
+    def attached(self, job: Job) -> None:
+        """Tell that a job was found that others submitted, or that is watched again."""
+        self.say(f"job {job.prompt_id} on {job.ref['server']}")
 
     def event(self, event: Event, job: Job) -> None:
         """Tell one event of a job."""
@@ -88,8 +98,7 @@ class Report:
 
     def completed(self, job: Job, result: JobResult) -> None:
         """Tell what came out, but for the files."""
-        cached = f", {len(result.cached_nodes)} nodes cached" if result.cached_nodes else ""
-        self.say(f"done in {result.duration:.1f} s{cached}")
+        self.say(_summary(result))
         for text in result.texts:
             self.result(text)
 
@@ -136,6 +145,9 @@ class QuietReport(Report):
     def submitted(self, job: Job) -> None:
         """Say nothing."""
 
+    def attached(self, job: Job) -> None:
+        """Say nothing."""
+
     def event(self, event: Event, job: Job) -> None:
         """Say nothing."""
 
@@ -177,10 +189,23 @@ class LiveReport(Report):
             self._shown = False
             ticking.cancel()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the live lines away while the block lasts."""
+        if self._display is None or not self._shown:
+            yield
+            return
+        self._shown = False
+        with self._display.paused():
+            yield
+        self._shown = True
+
     async def _tick(self, display: JobDisplay) -> None:
         """Keep spinner and time to go moving."""
         while True:
             await asyncio.sleep(_TICK_S)
+            if not self._shown:
+                continue
             if self._job is not None:
                 display.update(self._job)
             else:
@@ -197,10 +222,20 @@ class LiveReport(Report):
         """Begin to draw the job."""
         if self._display is None:
             super().submitted(job)
-            return
+        else:
+            self._draw(self._display, job)
+
+    def attached(self, job: Job) -> None:
+        """Begin to draw the job."""
+        super().attached(job)
+        if self._display is not None:
+            self._draw(self._display, job)
+
+    def _draw(self, display: JobDisplay, job: Job) -> None:
+        """Begin to draw the job."""
         self._job = job
-        self._display.note("")
-        self._display.update(job)
+        display.note("")
+        display.update(job)
 
     def event(self, event: Event, job: Job) -> None:
         """Draw the progress; lines are for what stays true."""
@@ -212,8 +247,11 @@ class LiveReport(Report):
 
     def completed(self, job: Job, result: JobResult) -> None:
         """Print the summary."""
-        cached = f", {len(result.cached_nodes)} nodes cached" if result.cached_nodes else ""
-        self._console.print(f"[green]done[/green] in {result.duration:.1f} s{cached}", highlight=False)
+        from rich.text import Text
+
+        text = Text(_summary(result))
+        text.stylize("green", 0, len("done"))
+        self._console.print(text)
         for text in result.texts:
             self.result(text)
 
@@ -241,12 +279,25 @@ class LiveReport(Report):
 class JsonReport(Report):
     """One JSON object a line on stdout."""
 
-    def __init__(self) -> None:
-        """Say nothing yet."""
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Say nothing yet; quiet means results and errors only."""
         super().__init__()
         from ._json_events import JsonEvents
 
+        self._quiet = quiet
         self._events = JsonEvents()
+
+    def attached(self, job: Job) -> None:
+        """Print which job it is."""
+        if not self._quiet:
+            self.line(
+                {
+                    "event": "attached",
+                    "prompt_id": job.prompt_id,
+                    "server": job.ref["server"],
+                    "status": job.status,
+                }
+            )
 
     def submitted(self, job: Job) -> None:
         """Print as what and where it was queued."""
@@ -256,10 +307,13 @@ class JsonReport(Report):
 
     def note(self, text: str) -> None:
         """Say it to people."""
-        self.say(f"{text} ...")
+        if not self._quiet:
+            self.say(f"{text} ...")
 
     def event(self, event: Event, job: Job) -> None:
         """Print the event's object, if it has one."""
+        if self._quiet:
+            return
         for line in self._events.lines(event, job):
             self.line(line)
 
@@ -302,6 +356,13 @@ class JsonReport(Report):
     def line(self, fields: Mapping[str, Any]) -> None:
         """Print one object."""
         self.result(json.dumps(fields, ensure_ascii=False, default=str, separators=(", ", ": ")))
+
+
+def _summary(result: JobResult) -> str:
+    """Return in a line how it went; a run that ended before it was watched has no known length."""
+    took = f" in {result.duration:.1f} s" if result.duration else ""
+    cached = f", {counted(len(result.cached_nodes), 'node')} cached" if result.cached_nodes else ""
+    return f"done{took}{cached}"
 
 
 def failure_lines(failure: Failure) -> list[str]:

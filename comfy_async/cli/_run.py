@@ -1,38 +1,24 @@
-"""`comfy-async run`: a workflow from its file to saved results."""
+"""`comfy-async run` and `submit`: a workflow brought to the server, and watched to its end."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING
 
 from ._connection import Connection, fake_server, opened
+from ._failure import describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
-from ._values import apply_values, seeded
-from ._watch import Outcome, tell, watch
+from ._prepare import RunRequest, asked, kept, load, partner_options, prepared
+from ._report import JsonReport
+from ._watch import Outcome, saved, tell, watch
 
 if TYPE_CHECKING:
-    from comfy_async import ComfySession, Workflow
+    from comfy_async import ComfySession, ConnectError, Workflow
 
     from ._report import Report
 
-__all__ = ["RunRequest", "prepare", "run"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What `run` was asked for."""
-
-    workflow: str
-    settings: tuple[str, ...] = ()
-    seed: int | None = None
-    randomize: bool = False
-    out: Path | None = None
-    fake: bool = False
-    step_seconds: float = 0.05
-    previews: str = "none"
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+__all__ = ["run", "submit"]
 
 
 async def run(request: RunRequest, connection: Connection, report: Report, interrupts: Interrupts) -> int:
@@ -43,38 +29,78 @@ async def run(request: RunRequest, connection: Connection, report: Report, inter
         UsageError: An option makes no sense.
         OSError: A file cannot be read or written.
     """
-    from comfy_async import Workflow
+    from comfy_async import ConnectError
 
-    workflow = Workflow.load(Path(request.workflow))
+    workflow = load(request)
     fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
     if fake is not None:
         interrupts.last_words.append(fake.folders.remove)
     interrupts.last_words.append(report.restore)
     interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
-    async with opened(connection, fake=fake) as comfy:
-        try:
+    try:
+        request = asked(workflow, request, interrupts)
+        async with report.watching(), opened(connection, fake=fake) as comfy:
             outcome = await _watched(comfy, workflow, request, report, interrupts)
-        except asyncio.CancelledError:
-            if not interrupts.asked:
-                raise
-            report.interrupted()
-            return EXIT_INTERRUPTED
-        return tell(outcome, report)
+    except asyncio.CancelledError:
+        if not interrupts.asked:
+            raise
+        report.interrupted()
+        return EXIT_INTERRUPTED
+    except ConnectError as error:
+        return _keep(error, workflow, request, report)
+    return tell(outcome, report)
 
 
 async def _watched(
     comfy: ComfySession, workflow: Workflow, request: RunRequest, report: Report, interrupts: Interrupts
 ) -> Outcome:
     """Submit the workflow and watch it to its end; whatever happens, it does not outlive this."""
-    async with report.watching():
-        prepared = await prepare(comfy, workflow, request)
-        async with comfy.stream(prepared, previews=request.previews, **request.options) as job:
-            report.submitted(job)
-            return await watch(job, report, interrupts, out=request.out)
+    with report.paused():
+        made = await prepared(comfy, workflow, request, interrupts)
+    options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
+    async with comfy.stream(made, **options) as job:
+        report.submitted(job)
+        return await saved(await watch(job, report, interrupts), report, request.out)
 
 
-async def prepare(comfy: ComfySession, workflow: Workflow, request: RunRequest) -> Workflow:
-    """Return the workflow in API format with its new values."""
-    if workflow.format == "editor":
-        workflow = workflow.converted(await comfy.nodes.catalog())
-    return seeded(apply_values(workflow, request.settings), request.seed, randomize=request.randomize)
+async def submit(request: RunRequest, connection: Connection, report: Report, interrupts: Interrupts) -> int:
+    """Queue a workflow, print the job's ref, and return the exit code.
+
+    Raises:
+        ComfyError: It could not be brought to the server.
+        UsageError: An option makes no sense.
+        OSError: A file cannot be read or written.
+    """
+    from comfy_async import ConnectError
+
+    workflow = load(request)
+    request = asked(workflow, request, interrupts)
+    try:
+        # Nobody listens after this: the poller's answer to the POST is all that is needed.
+        async with opened(connection, transport="poll") as comfy:
+            made = await prepared(comfy, workflow, request, interrupts)
+            options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
+            job = await comfy.submit(made, **options)
+            if isinstance(report, JsonReport):
+                report.submitted(job)
+            else:
+                # `detached` tells `watch` that nobody listens under this client_id any more.
+                report.result(json.dumps({**job.ref, "detached": True}))
+    except ConnectError as error:
+        return _keep(error, workflow, request, report)
+    return 0
+
+
+def _keep(error: ConnectError, workflow: Workflow, request: RunRequest, report: Report) -> int:
+    """Nobody answers: keep the prepared prompt, and say where and how to go on."""
+    failure = describe(error)
+    assert failure is not None
+    found = kept(workflow, request)
+    if found is not None:
+        path, command = found
+        failure.details["kept"] = str(path)
+        failure.details["command"] = command
+    report.failed(failure)
+    if found is not None:
+        report.say(f"The prompt is kept as {found[0]}; later: {found[1]}")
+    return failure.exit_code

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ._connection import UsageError
 
 if TYPE_CHECKING:
-    from comfy_async import Workflow
+    from comfy_async import NodeCatalog, Workflow
 
-__all__ = ["apply_values", "seeded", "split_setting"]
+__all__ = ["apply_values", "question", "seeded"]
 
 _ABSENT = object()
 
 
-def split_setting(text: str) -> tuple[str, str]:
+def _split(text: str) -> tuple[str, str]:
     """Return key and value of `KEY=VALUE`.
 
     Raises:
@@ -30,8 +30,10 @@ def split_setting(text: str) -> tuple[str, str]:
     return key, value
 
 
-def apply_values(workflow: Workflow, settings: Iterable[str]) -> Workflow:
-    """Return the workflow with every `KEY=VALUE` in place.
+def apply_values(
+    workflow: Workflow, settings: Iterable[str], *, catalog: NodeCatalog | None = None
+) -> Workflow:
+    """Return the workflow with every `KEY=VALUE` in place; a catalog knows inputs that it lacks.
 
     Raises:
         UsageError: A setting cannot be read, or its file is not there.
@@ -40,10 +42,10 @@ def apply_values(workflow: Workflow, settings: Iterable[str]) -> Workflow:
     changes: dict[str, Any] = {}
     kinds = {item.key: item.kind for item in workflow.inputs(every=True)}
     for setting in settings:
-        key, text = split_setting(setting)
+        key, text = _split(setting)
         node, existing = _existing(workflow, key)
         changes[key] = _value(text, existing, kinds.get(node, "other"))
-    return workflow.with_inputs(changes)
+    return workflow.with_inputs(changes, catalog=catalog)
 
 
 def seeded(workflow: Workflow, seed: int | None, *, randomize: bool) -> Workflow:
@@ -62,6 +64,28 @@ def seeded(workflow: Workflow, seed: int | None, *, randomize: bool) -> Workflow
     if randomize:
         return workflow.randomized()
     return workflow.with_inputs(dict.fromkeys(seeds, seed))
+
+
+def question(workflow: Workflow, key: str) -> str:
+    """Return how to ask for a value: `positive prompt` where the node feeds that, else its place.
+
+    Raises:
+        UnknownInputError: The workflow has no such node or input.
+    """
+    place, existing = _existing(workflow, key)
+    if existing is _ABSENT:
+        # The library's error names what comes near.
+        workflow.with_inputs({key: ""})
+    node, _, name = place.partition(".")
+    info = workflow.nodes[node]
+    fed = {
+        field
+        for inputs in (entry["inputs"] for entry in workflow.to_api().values())
+        for field, value in inputs.items()
+        if isinstance(value, list) and value[:1] == [node] and field in {"positive", "negative"}
+    }
+    label = f"{fed.pop()} prompt" if len(fed) == 1 else f"{info.title or info.class_type} {name}"
+    return f"{label} [{existing}]: " if existing not in (_ABSENT, "") else f"{label}: "
 
 
 def _existing(workflow: Workflow, key: str) -> tuple[str, Any]:

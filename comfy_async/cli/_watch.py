@@ -1,4 +1,4 @@
-"""From a submitted job to its end on the screen and its files on the disk."""
+"""From a job on the server to its end on the screen and its files on the disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._report import Report
 
-__all__ = ["Outcome", "tell", "watch"]
+__all__ = ["Outcome", "saved", "tell", "watch"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,22 +44,18 @@ class Outcome:
         return 0 if self.failure is None else EXIT_FAILED
 
 
-async def watch(
-    job: Job, report: Report, interrupts: Interrupts, *, out: Path | None = None, cancel: bool = True
-) -> Outcome:
-    """Show a job until it ends, and save what it made.
+async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: bool = True) -> Outcome:
+    """Show a job until it ends; its files are only named.
 
     Args:
         job: The job.
         report: Where its events are told.
         interrupts: The first one cancels the job on the server and waits for its true end.
-        out: The folder for its files, None to leave them on the server.
         cancel: False leaves the job running at an interrupt, as for one that others submitted.
 
     Raises:
         CancelledError: Interrupted, and `cancel` is False.
         ComfyError: The server cannot be reached any more.
-        OSError: The files cannot be written.
     """
     showing = asyncio.create_task(_show(job, report), name="comfy-async events")
     try:
@@ -72,7 +68,7 @@ async def watch(
         if not job.done:
             showing.cancel()
         await asyncio.wait([showing])
-    return await _ended(job, report, out=out)
+    return await _ended(job)
 
 
 async def _show(job: Job, report: Report) -> None:
@@ -81,8 +77,8 @@ async def _show(job: Job, report: Report) -> None:
         report.event(event, job)
 
 
-async def _ended(job: Job, report: Report, *, out: Path | None) -> Outcome:
-    """Collect how it ended, and save its files."""
+async def _ended(job: Job) -> Outcome:
+    """Collect how it ended."""
     from comfy_async import JobError
 
     if not job.done:
@@ -91,17 +87,21 @@ async def _ended(job: Job, report: Report, *, out: Path | None) -> Outcome:
         result = await job
     except JobError as error:
         return Outcome(job, failure=describe(error))
-    return Outcome(job, result=result, files=await _saved(result, report, out=out))
+    return Outcome(job, result=result, files=tuple((file, None) for file in result.files))
 
 
-async def _saved(
-    result: JobResult, report: Report, *, out: Path | None
-) -> tuple[tuple[OutputFile, Path | None], ...]:
-    """Save every file, if there is a folder for them."""
-    if out is None:
-        return tuple((file, None) for file in result.files)
+async def saved(outcome: Outcome, report: Report, out: Path | None) -> Outcome:
+    """Save every file, if there are any and there is a folder for them.
+
+    Raises:
+        ComfyError: The server does not give them.
+        OSError: They cannot be written.
+    """
+    if out is None or outcome.result is None or not outcome.files:
+        return outcome
     report.note("saving")
-    return tuple(zip(result.files, await result.save(out), strict=True))
+    paths = await outcome.result.save(out)
+    return dataclasses.replace(outcome, files=tuple(zip(outcome.result.files, paths, strict=True)))
 
 
 def tell(outcome: Outcome, report: Report) -> int:

@@ -1,0 +1,63 @@
+"""The application, and what every command does around its work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from ._interrupt import Interrupts, run_loop
+
+if TYPE_CHECKING:
+    from ._report import Report
+
+EXIT_PIPE: Final = 141
+"""What a shell says of a process that SIGPIPE ended."""
+
+__all__ = ["Json", "Work", "app", "perform"]
+
+app = typer.Typer(
+    name="comfy-async",
+    help="Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed.",
+    epilog="A first try without any server:  comfy-async run WORKFLOW.json --fake --out out",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object a line on stdout; text for people on stderr.")
+]
+Work = Callable[["Report", Interrupts], Coroutine[Any, Any, int]]
+
+
+def perform(work: Work, *, as_json: bool = False, quiet: bool = False) -> None:
+    """Run a command's work, print its errors as what they are, and exit with its code.
+
+    Raises:
+        typer.Exit: Always; the code says how it went.
+    """
+    from ._failure import describe
+    from ._report import Report
+
+    report = Report.make(as_json=as_json, quiet=quiet)
+
+    async def told(interrupts: Interrupts) -> int:
+        try:
+            return await work(report, interrupts)
+        except BrokenPipeError:
+            # Whoever read the output has seen enough (`| head`); nothing may be flushed at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_PIPE
+        except Exception as error:
+            failure = describe(error)
+            if failure is None:
+                raise
+            report.failed(failure)
+            return failure.exit_code
+
+    raise typer.Exit(run_loop(told))

@@ -1,0 +1,145 @@
+"""`watch`, `wait`, `cancel`, `queue` and `history`: jobs that are on the server already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._base import Json, app, perform
+from ._connection import Connection, connected
+
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="An id, a file with what submit printed, or - for stdin.")
+]
+JobsArgument = Annotated[
+    list[str], typer.Argument(metavar="JOB...", help="Ids, files with what submit printed, or -.")
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")]
+
+
+@app.command("watch")
+@connected
+def watch_command(
+    job: JobArgument, out: Out = None, as_json: Json = False, *, connection: Connection
+) -> None:
+    """Watch a job to its end; Ctrl-C leaves it running.
+
+    With what submit printed the steps come live; with a bare id, whose events go to the one
+    who submitted it, what polling finds.
+
+    [bold]Examples[/bold]
+
+      comfy-async watch job.json --out out
+
+      comfy-async watch 9e721e8c-948f-48d8-a684-409836d205e3 --server http://gpu:8188
+    """
+    from ._jobs import watch_job
+
+    perform(
+        lambda report, interrupts: watch_job(job, connection, report, interrupts, out=out), as_json=as_json
+    )
+
+
+@app.command()
+@connected
+def wait(
+    jobs: JobsArgument,
+    out: Out = None,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer; the jobs go on.")
+    ] = None,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Wait for jobs without a word, then print their files; 0 only if all completed.
+
+    [bold]Examples[/bold]
+
+      comfy-async wait job.json --out out
+
+      comfy-async wait ID1 ID2 ID3 --timeout 600 --json
+    """
+    from ._jobs import wait_jobs
+
+    perform(
+        lambda report, _: wait_jobs(jobs, connection, report, out=out, seconds=timeout),
+        as_json=as_json,
+        quiet=True,
+    )
+
+
+@app.command()
+@connected
+def cancel(jobs: JobsArgument, as_json: Json = False, *, connection: Connection) -> None:
+    """Stop exactly these jobs, waiting or running, and print how they truly ended.
+
+    [bold]Examples[/bold]
+
+      comfy-async cancel job.json
+
+      comfy-async cancel 9e721e8c-948f-48d8-a684-409836d205e3
+    """
+    from ._jobs import cancel_jobs
+
+    perform(lambda report, _: cancel_jobs(jobs, connection, report), as_json=as_json)
+
+
+@app.command()
+@connected
+def queue(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Take every waiting job of everybody out of it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """List what runs and what waits, in the order in which it will run.
+
+    [bold]Examples[/bold]
+
+      comfy-async queue
+
+      comfy-async queue --json | jq -r .prompt_id
+
+      comfy-async queue --clear
+    """
+    from ._jobs import clear_queue, list_queue
+
+    if clear and not yes:
+        typer.confirm("Take all waiting jobs of everybody out of the queue?", abort=True, err=True)
+    work = clear_queue if clear else list_queue
+    perform(lambda report, _: work(connection, report), as_json=as_json)
+
+
+@app.command()
+@connected
+def history(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one with its files.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")] = 10,
+    status: Annotated[
+        str | None, typer.Option("--status", help="Only these: completed, failed or cancelled.")
+    ] = None,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """List finished jobs, or show one.
+
+    [bold]Examples[/bold]
+
+      comfy-async history -n 20
+
+      comfy-async history --status failed --json
+
+      comfy-async history 9e721e8c-948f-48d8-a684-409836d205e3
+    """
+    from ._jobs import list_history, show_history
+
+    if job is not None:
+        perform(lambda report, _: show_history(job, connection, report), as_json=as_json)
+    perform(lambda report, _: list_history(connection, report, limit=limit, status=status), as_json=as_json)

@@ -1,0 +1,139 @@
+"""`upload`, `download`, `logs`, `doctor` and `fake-server`: the server itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._base import Json, app, perform
+from ._connection import Connection, connected
+
+Folder = Annotated[str, typer.Option("--subfolder", metavar="DIR", help="Below the server's folder.")]
+
+
+@app.command()
+@connected
+def upload(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Pictures, films, sounds, any file.")
+    ],
+    subfolder: Folder = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what has its name.")] = False,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Send files to the server's input folder, and print what LoadImage and its kind call them.
+
+    [bold]Examples[/bold]
+
+      comfy-async upload face.png
+
+      comfy-async run img2img.json --set 14.image="$(comfy-async upload face.png)" --out out
+    """
+    from ._files import upload_files
+
+    perform(
+        lambda report, _: upload_files(files, connection, report, subfolder=subfolder, overwrite=overwrite),
+        as_json=as_json,
+    )
+
+
+@app.command()
+@connected
+def download(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Files on the server, or jobs for all their files.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where they go.")] = Path(),
+    subfolder: Folder = "",
+    type: Annotated[str, typer.Option("--type", help="output, input or temp.")] = "output",
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Fetch files from the server; nothing is overwritten.
+
+    [bold]Examples[/bold]
+
+      comfy-async download ComfyUI_00001_.png --out out
+
+      comfy-async download 9e721e8c-948f-48d8-a684-409836d205e3 --out out
+
+      comfy-async download face.png --type input --subfolder faces
+    """
+    from ._files import download_files
+
+    perform(
+        lambda report, _: download_files(names, connection, report, out=out, subfolder=subfolder, type_=type),
+        as_json=as_json,
+    )
+
+
+@app.command()
+@connected
+def logs(
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new lines, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last.")] = 50,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Print the server's log.
+
+    [bold]Examples[/bold]
+
+      comfy-async logs -n 200
+
+      comfy-async logs -f
+    """
+    from ._files import show_logs
+
+    perform(
+        lambda report, interrupts: show_logs(connection, report, interrupts, follow=follow, lines=lines),
+        as_json=as_json,
+    )
+
+
+@app.command()
+@connected
+def doctor(as_json: Json = False, *, connection: Connection) -> None:
+    """Look whether everything works between here and the server, and say what to do where not.
+
+    [bold]Examples[/bold]
+
+      comfy-async doctor
+
+      comfy-async doctor --server https://gpu.example.com/comfy --json
+    """
+    from ._doctor import examine
+
+    perform(lambda report, _: examine(connection, report), as_json=as_json)
+
+
+@app.command("fake-server")
+def fake_server(
+    port: Annotated[int, typer.Option("--port", "-p", help="0 picks a free one.")] = 8188,
+    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
+    step_seconds: Annotated[float, typer.Option("--step-seconds", help="How long a step takes.")] = 0.05,
+    output_dir: Annotated[
+        Path | None, typer.Option("--output-dir", help="Where outputs go; else a folder that ends with it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Serve a FakeComfy: a ComfyUI to try things on, which paints instead of diffusing.
+
+    [bold]Examples[/bold]
+
+      comfy-async fake-server --port 8188
+
+      comfy-async fake-server --port 0 --json --step-seconds 0.5
+    """
+    from ._fake import serve
+
+    options = {"host": host, "port": port, "step_seconds": step_seconds, "output_dir": output_dir}
+    perform(lambda report, interrupts: serve(options, report, interrupts), as_json=as_json)

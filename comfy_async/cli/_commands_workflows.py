@@ -1,0 +1,164 @@
+"""`inputs`, `check`, `convert`, `nodes` and `models`: before anything is queued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._base import Json, app, perform
+from ._commands_run import CatalogFile, WorkflowArgument
+from ._connection import Connection, connected
+
+
+@app.command()
+@connected
+def inputs(
+    workflow: WorkflowArgument,
+    every: Annotated[
+        bool, typer.Option("--all", "-a", help="Every value, not only what people change.")
+    ] = False,
+    catalog: CatalogFile = None,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """List what can be set: prompts, files, seeds, sizes, models, with their current values.
+
+    An API file needs no server; with --server or --catalog the types and ranges are listed too.
+    An editor file is converted first, which takes one of them.
+
+    [bold]Examples[/bold]
+
+      comfy-async inputs portrait.json
+
+      comfy-async inputs portrait.json --all --server http://gpu:8188
+
+      comfy-async inputs portrait.json --json | jq -r 'select(.kind=="seed").key'
+    """
+    from ._workflows import list_inputs
+
+    perform(
+        lambda report, _: list_inputs(workflow, connection, report, every=every, catalog=catalog),
+        as_json=as_json,
+    )
+
+
+@app.command()
+@connected
+def check(
+    workflow: WorkflowArgument,
+    catalog: CatalogFile = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Say what the server would refuse, before anything is queued; 1 if there is an error.
+
+    [bold]Examples[/bold]
+
+      comfy-async check portrait.json
+
+      comfy-async check portrait.json --catalog object_info.json.gz --json
+    """
+    from ._workflows import check_workflow
+
+    perform(
+        lambda report, _: check_workflow(workflow, connection, report, catalog=catalog, strict=strict),
+        as_json=as_json,
+    )
+
+
+@app.command()
+@connected
+def convert(
+    workflow: WorkflowArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else it goes to stdout.")
+    ] = None,
+    catalog: CatalogFile = None,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Turn an editor file, or a picture that carries one, into API format as ComfyUI's editor does.
+
+    [bold]Examples[/bold]
+
+      comfy-async convert portrait_ui.json -o portrait_api.json
+
+      comfy-async convert picture.png --catalog object_info.json.gz > portrait_api.json
+    """
+    from ._workflows import convert_workflow
+
+    perform(
+        lambda report, _: convert_workflow(workflow, connection, report, catalog=catalog, output=output),
+        as_json=as_json,
+    )
+
+
+@app.command()
+@connected
+def nodes(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORDS...]", help="A class to show, or words to search for."),
+    ] = None,
+    stubs: Annotated[
+        Path | None, typer.Option("--stubs", metavar="DIR", help="Write typed stubs for Workflow.build().")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write the catalog (object_info, also .gz).")
+    ] = None,
+    catalog: CatalogFile = None,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Search the server's nodes, show one with its inputs, or keep them for work without it.
+
+    [bold]Examples[/bold]
+
+      comfy-async nodes upscale model
+
+      comfy-async nodes KSampler
+
+      comfy-async nodes --save object_info.json.gz
+
+      comfy-async nodes --stubs .
+    """
+    from ._nodes import keep_catalog, show_nodes
+
+    if stubs is not None or save is not None:
+        perform(
+            lambda report, _: keep_catalog(connection, report, catalog=catalog, stubs=stubs, save=save),
+            as_json=as_json,
+        )
+    text = " ".join(words or ())
+    perform(lambda report, _: show_nodes(text, connection, report, catalog=catalog), as_json=as_json)
+
+
+@app.command()
+@connected
+def models(
+    folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="A kind of models.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show what its file says.")] = None,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """List the kinds of models, the models of a kind, or one model's metadata.
+
+    [bold]Examples[/bold]
+
+      comfy-async models
+
+      comfy-async models checkpoints
+
+      comfy-async models loras detail.safetensors --json
+    """
+    from ._nodes import show_models
+
+    perform(lambda report, _: show_models(folder, name, connection, report), as_json=as_json)

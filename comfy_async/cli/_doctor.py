@@ -1,0 +1,238 @@
+"""`comfy-async doctor`: everything between here and the server, each with what to do about it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import platform
+import statistics
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from ._connection import Connection
+from ._doctor_job import look_at_job
+from ._failure import EXIT_FAILED, describe
+from ._report import JsonReport
+
+if TYPE_CHECKING:
+    from comfy_async import ComfySession
+
+    from ._report import Report
+
+__all__ = ["Finding", "examine"]
+
+State: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
+
+_PINGS: Final = 5
+_SLOW_S: Final = 0.5
+_HEARING_S: Final = 8.0
+_MARKS: Final = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do."""
+
+    name: str
+    state: State
+    text: str
+    advice: str = ""
+
+
+async def examine(connection: Connection, report: Report) -> int:
+    """Look at everything, print each finding as it comes, and return 1 when one is red."""
+    bad = False
+    async for finding in _findings(connection):
+        bad |= finding.state == "failed"
+        if isinstance(report, JsonReport):
+            report.line({"event": "check", **dataclasses.asdict(finding)})
+        else:
+            report.result(f"{_MARKS[finding.state]}  {finding.name:<10}  {finding.text}")
+            if finding.advice:
+                report.result(f"{'':>21}{finding.advice}")
+    if isinstance(report, JsonReport):
+        report.line({"event": "examined", "ok": not bad})
+    else:
+        report.say("something is wrong; see above" if bad else "everything works")
+    return EXIT_FAILED if bad else 0
+
+
+async def _findings(connection: Connection) -> AsyncIterator[Finding]:
+    """Yield the findings in an order in which each rests on those before."""
+    from comfy_async import ComfyError
+
+    session = connection.session()
+    yield _here()
+    yield _address(connection, session)
+    yield _proxies(session)
+    try:
+        try:
+            await session.connect()
+        except ComfyError as error:
+            yield _unreachable(error)
+            yield Finding("the rest", "skipped", "it takes a server that answers")
+            return
+        yield Finding("reached", "ok", f"a ComfyUI answers; routes are under {session._http.prefix or '/'}")
+        for look in (_version, _devices, _latency, _socket, _flags):
+            yield await _guarded(look, session)
+        async for finding in look_at_job(session):
+            yield finding
+    finally:
+        await session.aclose()
+
+
+async def _guarded(look: object, session: ComfySession) -> Finding:
+    """Run one look; its own failure is a finding."""
+    from comfy_async import ComfyError
+
+    name = getattr(look, "__name__", "").strip("_")
+    try:
+        return await look(session)  # type: ignore[operator,no-any-return]
+    except ComfyError as error:
+        failure = describe(error)
+        assert failure is not None
+        return Finding(name, "failed", failure.message, failure.hint)
+
+
+def _here() -> Finding:
+    """Say what runs here."""
+    import comfy_async
+
+    text = f"comfy-async {comfy_async.__version__}, Python {platform.python_version()}, {platform.system()}"
+    return Finding("here", "ok", text)
+
+
+def _address(connection: Connection, session: ComfySession) -> Finding:
+    """Say which server it is, and who named it."""
+    if connection.server is not None:
+        who = "--server"
+    elif connection.cloud:
+        who = "--cloud"
+    else:
+        named = [name for name in ("COMFY_LOCAL_URL", "COMFY_BASE_URL") if os.environ.get(name, "").strip()]
+        who = named[0] if named else "the default; --server or COMFY_LOCAL_URL name another"
+    given = [
+        word
+        for word, is_given in (
+            ("an API key", connection.api_key or connection.cloud),
+            ("further headers", connection.header),
+            ("credentials of the URL", "@" in (connection.server or "")),
+        )
+        if is_given
+    ]
+    return Finding(
+        "address", "ok", f"{session.base_url} ({who}), with {', '.join(given) or 'no credentials'}"
+    )
+
+
+def _proxies(session: ComfySession) -> Finding:
+    """Say whether requests take a proxy; both HTTP and WebSocket would."""
+    import urllib.request
+
+    url = urlsplit(session.base_url)
+    proxy = urllib.request.getproxies().get(url.scheme)
+    if proxy is None or urllib.request.proxy_bypass(url.hostname or ""):
+        return Finding("proxy", "ok", "none is used for this address")
+    shown = urlsplit(proxy).hostname or "a proxy"
+    if url.hostname in {"localhost", "127.0.0.1", "::1"}:
+        return Finding(
+            "proxy",
+            "warning",
+            f"even this machine is reached through {shown}",
+            f"Set NO_PROXY={url.hostname} (httpx and websockets both read it).",
+        )
+    return Finding("proxy", "ok", f"through {shown}, HTTP and WebSocket alike")
+
+
+def _unreachable(error: Exception) -> Finding:
+    """Say why nobody answered."""
+    failure = describe(error)
+    assert failure is not None
+    return Finding("reached", "failed", failure.message, failure.hint)
+
+
+async def _version(session: ComfySession) -> Finding:
+    """Say which version it is, and what that lacks."""
+    from comfy_async._server import CAPABILITIES
+
+    server = session.server
+    if server.cloud:
+        return Finding("version", "ok", "Comfy Cloud")
+    lacking = [name for name in CAPABILITIES if not server.can(name)]
+    if not server.version:
+        return Finding("version", "warning", "the server does not say", "It is older than 0.3; update it.")
+    if lacking:
+        needs = max((CAPABILITIES[name] for name in lacking), key=_numbers)
+        text = f"ComfyUI {server.version}, without {', '.join(lacking).replace('_', ' ')}"
+        return Finding("version", "warning", text, f"Works all the same; {needs} has everything.")
+    return Finding("version", "ok", f"ComfyUI {server.version}")
+
+
+async def _devices(session: ComfySession) -> Finding:
+    """Say what it runs on, and how full it is."""
+    if session.server.cloud:
+        return Finding("devices", "skipped", "the cloud does not show them")
+    stats = await session.system.stats()
+    if not stats.devices:
+        return Finding("devices", "warning", "the server names none", "Look into its log: comfy-async logs")
+    texts = []
+    for device in stats.devices:
+        memory = ""
+        if device.vram_total and device.vram_free is not None:
+            memory = f", {device.vram_free / 1e9:.1f} of {device.vram_total / 1e9:.1f} GB free"
+        texts.append(f"{device.name or device.type}{memory}")
+    return Finding("devices", "ok", "; ".join(texts))
+
+
+async def _latency(session: ComfySession) -> Finding:
+    """Measure the cheapest question."""
+    taken = []
+    for _ in range(_PINGS):
+        began = time.perf_counter()
+        remaining = await session.queue.remaining()
+        taken.append(time.perf_counter() - began)
+    median = statistics.median(taken)
+    text = f"{median * 1000:.1f} ms to the server and back, {remaining} jobs in its queue"
+    if median < _SLOW_S:
+        return Finding("latency", "ok", text)
+    return Finding("latency", "warning", text, "The network is slow, or the server is busy loading a model.")
+
+
+async def _socket(session: ComfySession) -> Finding:
+    """See whether the WebSocket opens, and whether it hears: neither proves the other."""
+    events = session.events()
+    try:
+        async with asyncio.timeout(_HEARING_S):
+            while session.connection.state in {"idle", "connecting"}:
+                await session._link.settled(_HEARING_S)
+    except TimeoutError:
+        pass
+    finally:
+        await events.aclose()
+    now = session.connection
+    if now.state == "hearing":
+        return Finding("socket", "ok", "the WebSocket hears")
+    return Finding(
+        "socket",
+        "warning" if now.state == "stalled" else "failed",
+        f"the WebSocket does not hear: {now.reason or now.state}; polling works without it",
+        "A gateway must pass WebSocket upgrades on /ws with their headers (nginx: proxy_set_header Upgrade).",
+    )
+
+
+async def _flags(session: ComfySession) -> Finding:
+    """Say what the server announced."""
+    flags = session.server.features or await session.system.features()
+    if not flags:
+        return Finding("flags", "warning", "the server announces none", "ComfyUI 0.3.44 and later do.")
+    size = flags.get("max_upload_size")
+    shown = f"uploads up to {size / 1e6:.0f} MB, " if isinstance(size, int | float) else ""
+    return Finding("flags", "ok", f"{shown}{len(flags)} flags: {', '.join(sorted(flags))}")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return a version for comparison."""
+    return tuple(map(int, version.split(".")))

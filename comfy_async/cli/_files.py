@@ -1,0 +1,136 @@
+"""What `upload`, `download` and `logs` do."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ._connection import Connection, UsageError, opened
+from ._interrupt import Interrupts
+from ._jobs import read_refs
+from ._report import JsonReport
+from ._watch import saved, tell, watch
+
+if TYPE_CHECKING:
+    from comfy_async import ComfySession
+
+    from ._report import Report
+
+__all__ = ["download_files", "show_logs", "upload_files"]
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TYPES = ("output", "input", "temp")
+
+
+async def upload_files(
+    paths: list[Path], connection: Connection, report: Report, *, subfolder: str, overwrite: bool
+) -> int:
+    """Send files, one after the other, and print their names.
+
+    Raises:
+        ComfyError: The server refuses or cannot be reached.
+        OSError: A file cannot be read.
+    """
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise UsageError(f"there is no file {', '.join(missing)}")
+    async with opened(connection) as comfy:
+        for path in paths:
+            # As a file of its own name it is found again in the editor's menus.
+            file = await comfy.files.upload(path, name=path.name, subfolder=subfolder, overwrite=overwrite)
+            if isinstance(report, JsonReport):
+                report.line(
+                    {
+                        "event": "uploaded",
+                        "path": str(path),
+                        "input": file.name_for_input,
+                        "name": file.name,
+                        "subfolder": file.subfolder,
+                        "type": file.type,
+                    }
+                )
+            else:
+                report.result(file.name_for_input)
+    return 0
+
+
+async def download_files(
+    names: list[str], connection: Connection, report: Report, *, out: Path, subfolder: str, type_: str
+) -> int:
+    """Fetch files by name, or all files of jobs, and print where they are.
+
+    Raises:
+        ComfyError: The server has no such file, or cannot be reached.
+        UsageError: There is no such kind of folder.
+        OSError: A file cannot be written.
+    """
+    if type_ not in _TYPES:
+        raise UsageError(f"--type takes {', '.join(_TYPES)}, not {type_!r}")
+    code = 0
+    async with opened(connection, transport="poll") as comfy:
+        for name in names:
+            if _UUID.fullmatch(name):
+                (ref,) = read_refs([name])
+                job = await comfy.attach(ref["prompt_id"])
+                outcome = await watch(job, report, Interrupts(), cancel=False)
+                code = max(code, tell(await saved(outcome, report, out), report))
+                continue
+            path = await _fetch(comfy, name, out, subfolder=subfolder, type_=type_)
+            if isinstance(report, JsonReport):
+                report.line(
+                    {
+                        "event": "saved",
+                        "path": str(path),
+                        "filename": name,
+                        "subfolder": subfolder,
+                        "type": type_,
+                    }
+                )
+            else:
+                report.result(str(path))
+    return code
+
+
+async def _fetch(comfy: ComfySession, name: str, out: Path, *, subfolder: str, type_: str) -> Path:
+    """Fetch one file under a safe name that no file has; `sub/name` brings its subfolder."""
+    from comfy_async._paths import fresh_path, safe_parts
+
+    folder, _, leaf = name.replace("\\", "/").rpartition("/")
+    target = fresh_path(out, safe_parts("", leaf))
+    where = "/".join(filter(None, (subfolder, folder)))
+    return await comfy.files.save(leaf, target, subfolder=where, type=type_)
+
+
+async def show_logs(
+    connection: Connection, report: Report, interrupts: Interrupts, *, follow: bool, lines: int
+) -> int:
+    """Print the last lines of the log, and those to come.
+
+    Raises:
+        UnsupportedError: The server does not show its log.
+        ComfyError: The server cannot be asked.
+    """
+    async with opened(connection) as comfy:
+        snapshot = await comfy.system.logs()
+        for entry in snapshot.entries[-lines:] if lines else ():
+            _log_line(report, entry.time, entry.text)
+        if not follow:
+            return 0
+        try:
+            async for event in comfy.system.follow_logs():
+                for item in event.entries:
+                    _log_line(report, str(item.get("t", "")), str(item.get("m", "")))
+        except asyncio.CancelledError:
+            if not interrupts.asked:
+                raise
+    return 0
+
+
+def _log_line(report: Report, when: str, text: str) -> None:
+    """Print one entry."""
+    if isinstance(report, JsonReport):
+        report.line({"event": "log", "time": when, "text": text})
+    else:
+        report.result(text.rstrip("\r\n"))

@@ -1,0 +1,197 @@
+"""What `nodes` and `models` do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._connection import Connection, opened
+from ._report import JsonReport
+from ._tables import columns, size_text
+from ._workflows import catalog_of
+
+if TYPE_CHECKING:
+    from comfy_async import NodeCatalog
+
+    from ._report import Report
+
+__all__ = ["keep_catalog", "show_models", "show_nodes"]
+
+_MAX_CHOICES = 12
+
+
+async def show_nodes(text: str, connection: Connection, report: Report, *, catalog: Path | None) -> int:
+    """Print one class, or those that a search finds; without a text all of them.
+
+    Raises:
+        NotFoundError: There is none.
+        ComfyError: The server cannot be asked.
+        OSError: The catalog's file cannot be read.
+    """
+    known = await catalog_of(connection, catalog)
+    if text in known:
+        _show_class(known, text, report)
+        return 0
+    found = known.search(text) if text else [known.node(name) for name in known]
+    if not found:
+        raise _nothing(known, text)
+    if isinstance(report, JsonReport):
+        for node in found:
+            report.line({"event": "node", **_summary(node)})
+        return 0
+    for line in columns((node.name, node.display_name, node.category) for node in found):
+        report.result(line)
+    return 0
+
+
+async def keep_catalog(
+    connection: Connection, report: Report, *, catalog: Path | None, stubs: Path | None, save: Path | None
+) -> int:
+    """Write the catalog, or typed stubs of it.
+
+    Raises:
+        ComfyError: The server cannot be asked.
+        OSError: A file cannot be written.
+    """
+    known = await catalog_of(connection, catalog)
+    written: list[Path] = []
+    if save is not None:
+        written.append(known.save(save))
+    if stubs is not None:
+        from comfy_async.workflow.build import write_stubs
+
+        written += write_stubs(known, stubs)
+    for path in written:
+        if isinstance(report, JsonReport):
+            report.line({"event": "written", "path": str(path), "nodes": len(known)})
+        else:
+            report.result(str(path))
+    return 0
+
+
+async def show_models(folder: str | None, name: str | None, connection: Connection, report: Report) -> int:
+    """Print the kinds of models, the models of one, or what one says of itself.
+
+    Raises:
+        NotFoundError: There is no such kind or model.
+        ComfyError: The server cannot be asked.
+    """
+    async with opened(connection) as comfy:
+        if folder is None:
+            lines: list[dict[str, Any]] = [
+                {"event": "model_folder", "folder": kind} for kind in await comfy.models.folders()
+            ]
+        elif name is None:
+            lines = await _models(comfy, folder)
+        else:
+            known = await comfy.models.resolve(folder, name)
+            metadata = await comfy.models.metadata(folder, known)
+            lines = [{"event": "model", "folder": folder, "name": known, "metadata": metadata}]
+    if isinstance(report, JsonReport):
+        for line in lines:
+            report.line(line)
+        return 0
+    for text in columns(_cells(line) for line in lines):
+        report.result(text)
+    for item in lines:
+        for key, value in (item.get("metadata") or {}).items():
+            report.result(f"  {key}: {value}")
+    if not lines:
+        report.say("there are none")
+    return 0
+
+
+async def _models(comfy: Any, folder: str) -> list[dict[str, Any]]:
+    """Return the models of a kind, with sizes where the server tells them."""
+    from comfy_async import ComfyError
+
+    names = await comfy.models.list(folder)
+    try:
+        sizes = {model.name: model.size for model in await comfy.models.details(folder)}
+    except ComfyError:
+        sizes = {}
+    return [{"event": "model", "folder": folder, "name": name, "size": sizes.get(name)} for name in names]
+
+
+def _cells(line: dict[str, Any]) -> tuple[str, ...]:
+    """Return a line of `models` as cells."""
+    return (line.get("name") or line["folder"], size_text(line.get("size")))
+
+
+def _show_class(catalog: NodeCatalog, name: str, report: Report) -> None:
+    """Print one class with its inputs and outputs."""
+    node = catalog.node(name)
+    if isinstance(report, JsonReport):
+        report.line(
+            {
+                "event": "node",
+                **_summary(node),
+                "inputs": [
+                    {
+                        "name": spec.name,
+                        "type": spec.type,
+                        "required": spec.required,
+                        "default": spec.default,
+                        "min": spec.min,
+                        "max": spec.max,
+                        "choices": None if spec.choices is None else list(spec.choices),
+                    }
+                    for spec in node.inputs
+                ],
+                "outputs": [{"slot": out.slot, "name": out.name, "type": out.type} for out in node.outputs],
+            }
+        )
+        return
+    report.result(f"{node.name}  {node.display_name}  ({node.category})")
+    for flag in ("deprecated", "api_node", "output_node"):
+        if getattr(node, flag):
+            report.result({"api_node": "paid partner service", "output_node": "output node"}.get(flag, flag))
+    if node.description:
+        report.result(node.description.strip())
+    report.result("inputs:")
+    for line in columns((f"  {spec.name}", spec.type, *_input_cells(spec)) for spec in node.inputs):
+        report.result(line)
+    report.result("outputs:")
+    for line in columns((f"  {out.slot}", out.name, out.type) for out in node.outputs):
+        report.result(line)
+
+
+def _input_cells(spec: Any) -> tuple[str, str]:
+    """Return whether an input is needed, and what it takes."""
+    needed = "" if spec.required else "optional"
+    if spec.choices is not None:
+        more = f", … ({len(spec.choices)})" if len(spec.choices) > _MAX_CHOICES else ""
+        return needed, ", ".join(map(str, spec.choices[:_MAX_CHOICES])) + more
+    parts = [] if spec.default in (None, "") else [f"default {spec.default}"]
+    if spec.min is not None or spec.max is not None:
+        parts.append(
+            f"{spec.min if spec.min is not None else ''}..{spec.max if spec.max is not None else ''}"
+        )
+    return needed, ", ".join(parts)
+
+
+def _summary(node: Any) -> dict[str, Any]:
+    """Return what is known of a class at a glance."""
+    return {
+        "name": node.name,
+        "display_name": node.display_name,
+        "category": node.category,
+        "description": node.description,
+        "module": node.python_module,
+        "output_node": node.output_node,
+        "deprecated": node.deprecated,
+        "api_node": node.api_node,
+    }
+
+
+def _nothing(catalog: NodeCatalog, text: str) -> Exception:
+    """Return the error for a search without result, with what comes near."""
+    import difflib
+
+    from comfy_async import NotFoundError
+
+    near = difflib.get_close_matches(text, list(catalog), 3, 0.5)
+    return NotFoundError(
+        f"no node class has {text!r} in name, category or description",
+        hint=f"Nearest: {', '.join(near)}." if near else "",
+    )

@@ -1,0 +1,154 @@
+"""What `inputs`, `check` and `convert` do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._connection import Connection, opened
+from ._failure import EXIT_FAILED, problem_fields
+from ._report import JsonReport
+from ._tables import columns, counted
+
+if TYPE_CHECKING:
+    from comfy_async import NodeCatalog, Workflow
+
+    from ._report import Report
+
+__all__ = ["catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
+
+_MAX_VALUE = 60
+_MAX_CHOICES = 4
+
+
+async def catalog_of(connection: Connection, path: Path | None) -> NodeCatalog:
+    """Return the catalog of a file, else the server's.
+
+    Raises:
+        ComfyError: The file is none, or the server cannot be asked.
+        OSError: The file cannot be read.
+    """
+    from comfy_async import NodeCatalog
+
+    if path is not None:
+        return NodeCatalog.load(path)
+    async with opened(connection) as comfy:
+        return await comfy.nodes.catalog()
+
+
+async def list_inputs(
+    source: str, connection: Connection, report: Report, *, every: bool, catalog: Path | None
+) -> int:
+    """Print what can be set.
+
+    Raises:
+        ComfyError: It is no workflow, or the server cannot be asked.
+        OSError: A file cannot be read.
+    """
+    workflow = _load(source)
+    known: NodeCatalog | None = None
+    asked = catalog is not None or connection.server is not None or connection.cloud
+    if asked or workflow.format == "editor":
+        known = await catalog_of(connection, catalog)
+        workflow = workflow.converted(known)
+    found = workflow.inputs(known, every=every)
+    if isinstance(report, JsonReport):
+        for item in found:
+            report.line({"event": "input", "key": item.key, **dataclasses.asdict(item)})
+        return 0
+    table = [
+        (item.key, item.kind, item.title or item.class_type, _short(item.value), _range(item))
+        for item in found
+    ]
+    for line in columns(table):
+        report.result(line)
+    if not found:
+        report.say("nothing that people usually change; --all lists every value")
+    return 0
+
+
+async def check_workflow(
+    source: str, connection: Connection, report: Report, *, catalog: Path | None, strict: bool
+) -> int:
+    """Print what is wrong, and return 1 when the server would refuse it.
+
+    Raises:
+        ComfyError: It is no workflow, or the server cannot be asked.
+        OSError: A file cannot be read.
+    """
+    workflow = _load(source)
+    if catalog is not None:
+        found = workflow.check(await catalog_of(connection, catalog))
+    else:
+        async with opened(connection) as comfy:
+            found = await comfy.check(workflow)
+    errors = sum(problem.severity == "error" for problem in found)
+    warnings = len(found) - errors
+    bad = errors or (strict and warnings)
+    if isinstance(report, JsonReport):
+        for problem in found:
+            report.line({"event": "problem", **problem_fields(problem)})
+        report.line({"event": "checked", "ok": not bad, "errors": errors, "warnings": warnings})
+    else:
+        for problem in found:
+            report.result(f"{problem.severity}: {problem}")
+        report.say(
+            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
+            if found
+            else "nothing is wrong with it"
+        )
+    return EXIT_FAILED if bad else 0
+
+
+async def convert_workflow(
+    source: str, connection: Connection, report: Report, *, catalog: Path | None, output: Path | None
+) -> int:
+    """Write the API format.
+
+    Raises:
+        ComfyError: It is no workflow, cannot be converted, or the server cannot be asked.
+        OSError: A file cannot be read or written.
+    """
+    workflow = _load(source)
+    if workflow.format == "editor":
+        workflow = workflow.converted(await catalog_of(connection, catalog))
+    if output is not None:
+        workflow.save(output)
+    if isinstance(report, JsonReport):
+        path = None if output is None else str(output)
+        report.line(
+            {"event": "converted", "path": path, "nodes": len(workflow), "workflow": workflow.to_api()}
+        )
+    elif output is None:
+        report.result(json.dumps(workflow.to_api(), indent=2, ensure_ascii=False))
+    else:
+        report.result(str(output))
+    return 0
+
+
+def _load(source: str) -> Workflow:
+    """Read a workflow from a path, or from stdin when it is called `-`."""
+    from comfy_async import Workflow
+
+    return Workflow.load(sys.stdin.read() if source == "-" else Path(source))
+
+
+def _short(value: object) -> str:
+    """Return a value on one line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
+
+
+def _range(item: Any) -> str:
+    """Return type and limits as the catalog has them."""
+    if item.choices:
+        more = f", … ({len(item.choices)})" if len(item.choices) > _MAX_CHOICES else ""
+        return f"one of {', '.join(map(str, item.choices[:_MAX_CHOICES]))}{more}"
+    if item.min is None and item.max is None:
+        return str(item.type)
+    low, high = ("" if bound is None else bound for bound in (item.min, item.max))
+    return f"{item.type} {low}..{high}"
