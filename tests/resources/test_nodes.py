@@ -18,7 +18,13 @@ from comfy_async import (
     UnsupportedError,
     Workflow,
 )
+from comfy_async._json import parse_json
 from comfy_async.testing import FakeComfy
+
+
+def files_in(folder: Path) -> list[Path]:
+    """What lies in a folder."""
+    return list(folder.iterdir())
 
 
 async def test_info(comfy: ComfySession) -> None:
@@ -59,14 +65,14 @@ async def test_catalog_on_disk(fake: FakeComfy, tmp_path: Path) -> None:
         async with fake.session() as comfy:
             assert "KSampler" in await comfy.nodes.catalog(cache=tmp_path)
     assert fake.books.count("GET", "/object_info") == 1
-    (kept,) = tmp_path.iterdir()
+    (kept,) = files_in(tmp_path)
     assert "0.33.0" in kept.name
     kept.write_bytes(b"damage")
     async with fake.session() as comfy:
         assert "KSampler" in await comfy.nodes.catalog(cache=tmp_path)
         await comfy.nodes.catalog(cache=tmp_path, refresh=True)
     assert fake.books.count("GET", "/object_info") == 3
-    assert list(tmp_path.iterdir()) == [kept]
+    assert files_in(tmp_path) == [kept]
 
 
 async def test_cache_is_by_version(tmp_path: Path) -> None:
@@ -75,7 +81,7 @@ async def test_cache_is_by_version(tmp_path: Path) -> None:
         for server in (new, old):
             async with server.session() as comfy:
                 await comfy.nodes.catalog(cache=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(files_in(tmp_path)) == 2
 
 
 async def test_catalog_of_another_shape() -> None:
@@ -93,8 +99,6 @@ async def test_catalog_of_another_shape() -> None:
 
 async def test_large_catalogs_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Megabytes of object_info do not hold up the event loop."""
-    from comfy_async._transport import http
-
     threads: list[Any] = []
     to_thread = asyncio.to_thread
 
@@ -107,10 +111,10 @@ async def test_large_catalogs_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyP
         body = json.dumps({f"Node{n}": spec for n in range(1000)}).encode()
         writer.write(reply(body, type_="application/json"))
 
-    monkeypatch.setattr(http.asyncio, "to_thread", noted)
+    monkeypatch.setattr(asyncio, "to_thread", noted)
     async with raw_server(answer) as server, ComfySession(server.url) as comfy:
         assert len(await comfy.nodes.catalog()) == 1000
-    assert http.parse_json in threads
+    assert parse_json in threads
 
 
 async def test_known_classes_serve_advice(comfy: ComfySession) -> None:
