@@ -233,6 +233,8 @@ class Submission:
         self.job._set_problems(found)
         if self._options.on_partial == "keep":
             return
+        # A pending job that is removed says nothing: the poller must watch over it.
+        self._session._posted(self.job)
         await self._session._cancel(self.job)
         raise PartialPromptError(
             "the server would run only a part of the workflow; the job was cancelled",
