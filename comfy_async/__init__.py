@@ -9,10 +9,11 @@ Example:
 
 from __future__ import annotations
 
+from ._batch import Batch, BatchProgress
 from ._job import Job
 from ._result import JobResult, OutputFile
 from ._server import ServerInfo
-from ._session import ComfySession, Connection
+from ._session import ComfySession
 from ._settings import Settings
 from ._transport.auth import Auth
 from .errors import (
@@ -70,7 +71,7 @@ from .events import (
     StatusChanged,
     UnknownEvent,
 )
-from .types import JobProgress, NodeInfo, Problem
+from .types import Connection, JobProgress, NodeInfo, Problem
 from .workflow import NodeCatalog, Workflow
 
 __version__ = "0.1.0"
@@ -78,6 +79,8 @@ __version__ = "0.1.0"
 __all__ = [
     # What you hold.
     "Auth",
+    "Batch",
+    "BatchProgress",
     "ComfySession",
     "Connection",
     "Job",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -31,6 +32,11 @@ class RunApi:
         self.server = ServerInfo()
         self.probed = False
         self._has_jobs: bool | None = None
+
+    @property
+    def address(self) -> str:
+        """The server's base URL, without credentials and without a trailing slash."""
+        return self._http.address.base
 
     async def probe(self) -> ServerInfo:
         """Find out what answers at the address, and whether its routes stand under /api.
@@ -126,8 +132,9 @@ class RunApi:
             if entry.extra_data is not None and entry.extra_data.get(key) == mark:
                 return entry.prompt_id
         recent = await self._http.get_json("/history?max_items=64")
-        for prompt_id, body in recent.items() if isinstance(recent, dict) else ():
-            found = self._read(lambda value, i=prompt_id: parse_history({i: value}, i), body, "the history")
+        for prompt_id in recent if isinstance(recent, dict) else ():
+            entry_of = functools.partial(parse_history, prompt_id=str(prompt_id))
+            found = self._read(entry_of, {prompt_id: recent[prompt_id]}, "the history")
             if found is not None and found.extra_data.get(key) == mark:
                 return str(prompt_id)
         return None

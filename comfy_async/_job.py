@@ -62,6 +62,9 @@ class Job:
         self._news_at = session._clock.unix()
         self._warned = False
         self._cut_off = False
+        self._key = ""
+        self._seen = False
+        self._restored = False
 
     # What it is.
 

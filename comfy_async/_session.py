@@ -3,71 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 import ssl
 import uuid
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import anyio
 
 from ._api import RunApi
-from ._cancel import cancel_job
+from ._attach import attach
+from ._batch import Batch, Workflows
+from ._core import Previews, SessionCore
 from ._job import Job
 from ._link import Link
 from ._mailbox import EventStream, Mailbox
-from ._protocol.plan import Plan
-from ._protocol.reducer import JobState
+from ._prepare import WorkflowLike, as_workflow
 from ._reconcile import Reconciler
 from ._resources.access import ServerAccess
 from ._result import JobResult
-from ._router import Router
 from ._server import ServerInfo
 from ._settings import Settings
 from ._stream import JobStream
-from ._submit import Submission, SubmitOptions
+from ._submit import Submission
 from ._transport.address import CLOUD_URL, Address, default_base_url
 from ._transport.auth import Auth, AuthLike, make_auth
 from ._transport.http import HttpClient, HttpOptions
-from .errors import SessionClosedError, WrongLoopError
-from .types import Problem
-from .workflow import Workflow
+from .types import Connection, Problem
 
-__all__ = ["ComfySession", "Connection"]
+__all__ = ["ComfySession"]
 
 _log = logging.getLogger("comfy_async")
 
-Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
-WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str]
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Connection:
-    """How the session hears from the server at this moment.
-
-    Attributes:
-        state: "idle" (not dialled yet), "connecting", "hearing", "down", "refused", "deaf",
-            "stalled" (the server sends nothing to anybody) or "closed".
-        polling: True while the fate of open jobs is found by polling.
-        reconnects: How often the socket was dialled anew with success.
-        last_heard: Seconds since the last frame, None before the first.
-        reason: Why it does not hear, "" while it does.
-        malformed: How many frames could not be read; `events()` shows each.
-    """
-
-    state: str
-    polling: bool
-    reconnects: int
-    last_heard: float | None
-    reason: str = ""
-    malformed: int = 0
-
-
-class ComfySession(ServerAccess, Router):
+class ComfySession(ServerAccess, SessionCore):
     """A connection to one ComfyUI, for any number of jobs at once.
 
     Args:
@@ -237,11 +208,6 @@ class ComfySession(ServerAccess, Router):
     # What it is.
 
     @property
-    def base_url(self) -> str:
-        """The server's address without credentials and without a trailing slash."""
-        return self._http.address.base
-
-    @property
     def server(self) -> ServerInfo:
         """What the server is and can do, as far as it is known."""
         return self._api.server
@@ -319,14 +285,14 @@ class ComfySession(ServerAccess, Router):
         self._check_loop()
         await self._known_server()
         ready = await self._prepared(workflow, check=check)
-        options = SubmitOptions(
+        options = self._options(
             on_partial=on_partial,
-            previews=previews or self._previews,
+            previews=previews,
             extra_data=extra_data,
-            partner_api_key=partner_api_key or self._partner_api_key,
+            partner_api_key=partner_api_key,
             front=front,
             number=number,
-            targets=None if targets is None else tuple(map(str, targets)),
+            targets=targets,
             keep_frames=keep_frames,
         )
         return await Submission(self, ready, options).run()
@@ -343,6 +309,50 @@ class ComfySession(ServerAccess, Router):
         """
         return JobStream(self, workflow, options)
 
+    def map(
+        self,
+        workflows: Workflows,
+        *,
+        # How many at once, and in which order they come back.
+        limit: int = 4,
+        ordered: bool = False,
+        on_error: Literal["continue", "stop"] = "continue",
+        results: str | os.PathLike[str] | None = None,
+        # What `submit` takes, for each of them.
+        **options: Any,
+    ) -> Batch:
+        """Return `async with` the jobs of many workflows, as they end.
+
+        Args:
+            workflows: Any iterable or async iterable of what `submit` takes; read lazily.
+            limit: Jobs on the server at once.
+            ordered: Hand the jobs out in the order of the workflows, not of their ends.
+            on_error: "continue" leaves each failure to whoever awaits that job; "stop"
+                cancels the others and raises it here.
+            results: A file of JSON lines. An interrupted batch that is started again with the
+                same workflows and file runs nothing twice: what had finished comes from the
+                file, what still runs is attached to.
+            options: What `submit` takes; previews are off unless asked for.
+
+        Raises:
+            ValueError: `limit` or `on_error` make no sense.
+
+        Example:
+            >>> async with comfy.map(variants, limit=8) as finished:
+            ...     async for job in finished:
+            ...         await (await job).save(f"out/{job.index:03d}")
+        """
+        self._check_loop()
+        return Batch(
+            self,
+            workflows,
+            limit=limit,
+            ordered=ordered,
+            on_error=on_error,
+            results=results,
+            options=options,
+        )
+
     async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
         """Pick up a job by its id or `ref`, from whichever process it was submitted.
 
@@ -356,7 +366,7 @@ class ComfySession(ServerAccess, Router):
         """
         self._check_loop()
         await self._known_server()
-        return await self._attached(id_or_ref)
+        return await attach(self, id_or_ref)
 
     def events(self) -> EventStream:
         """Return every event of the session from now on: of all jobs, and those of no job.
@@ -380,130 +390,10 @@ class ComfySession(ServerAccess, Router):
         """
         self._check_loop()
         catalog = await self.nodes.catalog()
-        made = workflow if isinstance(workflow, Workflow) else Workflow.load(_path(workflow))
-        return made.check(catalog)
-
-    # Inside.
-
-    async def _known_server(self) -> ServerInfo:
-        """Ask once what the server is, however many need it."""
-        if self._api.server.version or self._api.probed:
-            return self._api.server
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._api.probe(), name="comfy_async probe")
-        return await asyncio.shield(self._probing)
-
-    async def _prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
-        """Return a workflow that can be sent: loaded, converted, checked, its files uploaded."""
-        made = workflow if isinstance(workflow, Workflow) else Workflow.load(_path(workflow))
-        if made.format == "editor":
-            made = made.converted(await self.nodes.catalog())
-        pending = made.uploads()
-        if pending:
-            made = await self.files.upload_inputs(made)
-        if check:
-            await self._demand_sound(made)
-        return made
-
-    async def _demand_sound(self, workflow: Workflow) -> None:
-        """Raise the errors that `check` finds as the server would."""
-        from .errors import PromptRejectedError
-
-        found = [problem for problem in await self.check(workflow) if problem.severity == "error"]
-        if found:
-            raise PromptRejectedError(
-                "the workflow would be refused; nothing was sent",
-                problems=found,
-                type="checked",
-                server=self.base_url,
-            )
-
-    async def _attached(self, id_or_ref: str | Mapping[str, str]) -> Job:
-        """Find a job in queue and history and follow it."""
-        prompt_id, client_id = _reference(id_or_ref)
-        if prompt_id in self._jobs:
-            return self._jobs[prompt_id]
-        history = await self._api.history(prompt_id)
-        graph: Mapping[str, Any] = {}
-        if history is not None:
-            graph, extra = history.prompt, history.extra_data
-        else:
-            entry = (await self._api.snapshot(whole=True)).entries.get(prompt_id)
-            graph = (entry.prompt if entry else None) or {}
-            extra = (entry.extra_data if entry else None) or {}
-        job = Job(self, JobState(prompt_id, Plan(graph), timings=self._timings))
-        job._client_id = client_id or str(extra.get("client_id") or "")
-        if history is None and job._client_id == self.client_id:
-            await self._hear()
-        job._state.status = "pending"
-        job._state.mark_gap()
-        self._register(job)
-        self._posted(job)
-        if history is not None:
-            self._reconciler._end_by(job, history)
-        else:
-            self._reconciler.poke([job])
-        return job
-
-    async def _cancel(self, job: Job) -> Any:
-        """Cancel one job and return its true end."""
-        self._check_loop()
-        return await cancel_job(self, job)
-
-    async def _hear(self) -> None:
-        """Make sure that the socket hears, for as long as it is worth waiting."""
-        if self._transport == "auto":
-            await self._link.settled(self.settings.hearing_seconds)
-
-    def _check_loop(self) -> None:
-        """Bind the session to the running loop at its first use.
-
-        Raises:
-            WrongLoopError: It was used in another loop.
-            SessionClosedError: It is closed.
-        """
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise self._closed_error(None)
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongLoopError(
-                "this session belongs to another event loop",
-                hint="Make one session in each loop (each thread, each asyncio.run).",
-                server=self.base_url,
-            )
-
-    def _closed_error(self, prompt_id: str | None) -> SessionClosedError:
-        """Return the error for what comes after `aclose()`."""
-        what = "" if prompt_id is None else f" before job {prompt_id} had ended"
-        return SessionClosedError(
-            f"the session with {self.base_url} was closed{what}",
-            hint="Open another one; `attach` picks up what still runs." if prompt_id else "",
-            prompt_id=prompt_id,
-            server=self.base_url,
-        )
+        return as_workflow(workflow).check(catalog)
 
     def __repr__(self) -> str:
         """Return address, connection and the number of open jobs; no credentials."""
         state = "new" if self._loop is None else self._link.state
         jobs = f" {len(self._jobs)} jobs" if self._jobs else ""
         return f"<ComfySession {self.base_url} {'closed' if self._closed else state}{jobs}>"
-
-
-def _path(workflow: Any) -> Any:
-    """Return what `Workflow.load` takes."""
-    return Path(workflow) if isinstance(workflow, os.PathLike) else workflow
-
-
-def _reference(id_or_ref: str | Mapping[str, str]) -> tuple[str, str | None]:
-    """Return prompt_id and client_id.
-
-    Raises:
-        ValueError: That is no id and no ref.
-    """
-    if isinstance(id_or_ref, str) and id_or_ref:
-        return id_or_ref, None
-    if isinstance(id_or_ref, Mapping) and isinstance(id_or_ref.get("prompt_id"), str):
-        return id_or_ref["prompt_id"], id_or_ref.get("client_id")
-    raise ValueError("attach takes a prompt_id or a job's ref")

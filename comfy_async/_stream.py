@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ from ._job import Job
 from .errors import ComfyError
 
 if TYPE_CHECKING:
+    from ._batch import BatchRunner
     from ._session import ComfySession
 
-__all__ = ["JobStream"]
+__all__ = ["JobStream", "abandon", "abandon_all"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -59,8 +61,22 @@ async def abandon(session: ComfySession, job: Job) -> None:
     """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
     if job.done or session._closed:
         return
+    problem: object = "it took too long"
     with anyio.move_on_after(session.settings.cancel_seconds, shield=True):
         try:
             await session._cancel(job)
         except ComfyError as error:
-            _log.warning("job %s could not be cancelled and may still run: %s", job.prompt_id, error)
+            problem = error
+    if not job.done:
+        _log.warning("job %s could not be cancelled and may still run: %s", job.prompt_id, problem)
+
+
+async def abandon_all(
+    runner: BatchRunner, jobs: Iterable[Job], workers: Iterable[asyncio.Task[None]]
+) -> None:
+    """Wait for cancelled workers, which take back what they were posting, then cancel every job."""
+    with anyio.CancelScope(shield=True):
+        waiting = list(workers)
+        if waiting:
+            await asyncio.wait(waiting)
+        await asyncio.gather(*(runner._abandon_job(job) for job in jobs))

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "TERMINAL_STATUSES",
+    "Connection",
     "JobProgress",
     "JobStatus",
     "Json",
@@ -140,6 +141,28 @@ class JobProgress:
         if self.eta is not None and self.fraction < 1.0:
             parts.append(f"{_duration(self.eta)} to go")
         return ", ".join(parts)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Connection:
+    """How the session hears from the server at this moment.
+
+    Attributes:
+        state: "idle" (not dialled yet), "connecting", "hearing", "down", "refused", "deaf",
+            "stalled" (the server sends nothing to anybody) or "closed".
+        polling: True while the fate of open jobs is found by polling.
+        reconnects: How often the socket was dialled anew with success.
+        last_heard: Seconds since the last frame, None before the first.
+        reason: Why it does not hear, "" while it does.
+        malformed: How many frames could not be read; `events()` shows each.
+    """
+
+    state: str
+    polling: bool
+    reconnects: int
+    last_heard: float | None
+    reason: str = ""
+    malformed: int = 0
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,143 @@
+"""What every verb of the session stands on: the loop, the server, the way into the queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from ._cancel import cancel_job
+from ._items import run_item
+from ._prepare import WorkflowLike, prepare
+from ._router import Router
+from ._stream import abandon
+from ._submit import SubmitOptions
+from .errors import SessionClosedError, WrongLoopError
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._journal import Journal
+    from ._server import ServerInfo
+    from ._session import ComfySession
+    from ._settings import Settings
+    from .types import JobStatus
+    from .workflow import Workflow
+
+__all__ = ["Previews", "SessionCore"]
+
+Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
+
+
+class SessionCore(Router):
+    """The private part of `ComfySession`."""
+
+    settings: Settings
+    _previews: Previews
+    _partner_api_key: str | None
+    _probing: asyncio.Task[ServerInfo] | None
+    _loop: asyncio.AbstractEventLoop | None
+    _closed: bool
+
+    @property
+    def base_url(self) -> str:
+        """The server's address without credentials and without a trailing slash."""
+        return self._api.address
+
+    @property
+    def _as_session(self) -> ComfySession:
+        """The session itself: this class is a part of it."""
+        return cast("ComfySession", self)
+
+    async def _known_server(self) -> ServerInfo:
+        """Ask once what the server is, however many need it."""
+        if self._api.server.version or self._api.probed:
+            return self._api.server
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(self._api.probe(), name="comfy_async probe")
+        return await asyncio.shield(self._probing)
+
+    async def _prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
+        """Return a workflow that can be sent."""
+        return await prepare(self._as_session, workflow, check=check)
+
+    def _options(
+        self,
+        *,
+        previews: Previews | None,
+        partner_api_key: str | None,
+        targets: Iterable[str] | None,
+        **rest: Any,
+    ) -> SubmitOptions:
+        """Fill in what the session knows."""
+        return SubmitOptions(
+            previews=previews or self._previews,
+            partner_api_key=partner_api_key or self._partner_api_key,
+            targets=None if targets is None else tuple(map(str, targets)),
+            **rest,
+        )
+
+    async def _run_item(
+        self,
+        item: WorkflowLike,
+        index: int,
+        journal: Journal | None,
+        *,
+        check: bool = False,
+        previews: Previews = "none",
+        partner_api_key: str | None = None,
+        targets: Iterable[str] | None = None,
+        **rest: Any,
+    ) -> Job:
+        """Bring one workflow of a batch to a job."""
+        options = self._options(
+            previews=previews,
+            partner_api_key=partner_api_key,
+            targets=targets,
+            index=index,
+            keep_frames=False,
+            **rest,
+        )
+        return await run_item(self._as_session, item, journal, options=options, check=check)
+
+    async def _abandon_job(self, job: Job) -> None:
+        """Cancel a job that nobody waits for any more."""
+        await abandon(self._as_session, job)
+
+    async def _cancel(self, job: Job) -> JobStatus:
+        """Cancel one job and return its true end."""
+        self._check_loop()
+        return await cancel_job(self._as_session, job)
+
+    async def _hear(self) -> None:
+        """Make sure that the socket hears, for as long as it is worth waiting."""
+        if self._transport == "auto":
+            await self._link.settled(self.settings.hearing_seconds)
+
+    def _check_loop(self) -> None:
+        """Bind the session to the running loop at its first use.
+
+        Raises:
+            WrongLoopError: It was used in another loop.
+            SessionClosedError: It is closed.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise self._closed_error(None)
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoopError(
+                "this session belongs to another event loop",
+                hint="Make one session in each loop (each thread, each asyncio.run).",
+                server=self.base_url,
+            )
+
+    def _closed_error(self, prompt_id: str | None) -> SessionClosedError:
+        """Return the error for what comes after `aclose()`."""
+        what = "" if prompt_id is None else f" before job {prompt_id} had ended"
+        return SessionClosedError(
+            f"the session with {self.base_url} was closed{what}",
+            hint="Open another one; `attach` picks up what still runs." if prompt_id else "",
+            prompt_id=prompt_id,
+            server=self.base_url,
+        )
