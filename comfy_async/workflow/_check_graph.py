@@ -20,10 +20,13 @@ from ._types import raw_types_link
 from ._values import is_pending
 from .catalog import NodeCatalog
 
-__all__ = ["GraphCheck", "Place"]
+__all__ = ["DEADLY", "GraphCheck", "Place"]
 
 Place = tuple[str, str | None, Finding]
 """Node, input and what is wrong there."""
+
+DEADLY = "missing_link_source"
+"""Our word for what the server overlooks and then dies of."""
 
 OUTER = "exception_during_validation"
 """The server's word for an exception in the output node itself."""
@@ -59,8 +62,25 @@ class GraphCheck:
             self._walk(output)
         for node in self._circles() if self._circular else ():
             self.places.append((node, None, Finding("dependency_cycle", "it depends on itself")))
+        self.places += self._deadly()
         order = {key: place for place, key in enumerate(self._graph)}
         self.places = [_outer(place, outputs) for place in sorted(self.places, key=lambda at: order[at[0]])]
+
+    def _deadly(self) -> Iterator[Place]:
+        """Yield links to absent nodes in inputs that the class does not declare.
+
+        The server does not look at them when it validates, but follows them when it runs the
+        prompt, and the exception there ends its worker thread: it takes prompts and runs none
+        until it is started anew (seen on 0.33.0; execution.py, the first add_node).
+        """
+        for key in self.reached:
+            node = self._graph[key]
+            declared = {spec.name for spec in self._catalog.inputs(node.class_type, node.inputs)}
+            for name, source, _ in node.links():
+                if source not in self._graph and name not in declared and node.class_type in self._catalog:
+                    told = f"it is linked to node {source!r}, which is not there"
+                    advice = "The server would take this, and then run nothing any more: remove the input."
+                    yield key, name, Finding(DEADLY, told, node.inputs[name], (), advice)
 
     def look_at(self, node: str) -> None:
         """Validate one node alone, whether an output needs it or not."""

@@ -122,7 +122,8 @@ def test_what_the_server_refuses(
         put("6", "text", 3),
         put("6", "text", None),
         put("6", "text", {"any": "thing"}),
-        put("3", "nobody_knows", ["99", 0]),
+        put("3", "nobody_knows", ["4", 0]),
+        put("3", "nobody_knows", [1, 2, 3]),
         put("9", "filename_prefix", ""),
     ],
 )
@@ -130,6 +131,16 @@ def test_what_the_server_takes(graph: Graph, catalog: NodeCatalog, damage: Calla
     """Texts that hold numbers, odd texts, unknown inputs and negative slots are fine to it."""
     damage(graph)
     assert errors(check(graph, catalog)) == []
+
+
+def test_links_to_nowhere_that_end_the_servers_worker(graph: Graph, catalog: NodeCatalog) -> None:
+    """The server takes such a link in an input that nobody declares, and never runs anything again."""
+    graph["3"]["inputs"]["nobody_knows"] = ["99", 0]
+    (problem,) = check(graph, catalog)
+    assert (problem.node, problem.input, problem.type) == ("3", "nobody_knows", "missing_link_source")
+    assert problem.severity == "error"
+    graph["3"]["class_type"] = "Unheard"
+    assert errors(check(graph, catalog)) == [("3", None, "missing_node_type")]
 
 
 def test_problems_say_where_what_and_what_instead(graph: Graph, catalog: NodeCatalog) -> None:
