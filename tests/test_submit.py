@@ -52,7 +52,14 @@ class TestForms:
         graph = picture()
         path = tmp_path / "portrait.json"
         path.write_text(json.dumps(graph))
-        forms = [graph, Workflow.load(graph), path, str(path), json.dumps(graph), json.dumps(graph).encode()]
+        forms: list[Any] = [
+            graph,
+            Workflow.load(graph),
+            path,
+            str(path),
+            json.dumps(graph),
+            json.dumps(graph).encode(),
+        ]
         for form in forms:
             assert (await comfy.run(form)).images
 
@@ -135,7 +142,7 @@ class TestBody:
             await comfy.submit(picture())
             await comfy.submit(picture(), partner_api_key="job-key")
         keys = [item.sensitive.get("api_key_comfy_org") for item in fake.core.queue.pending]
-        assert sorted(keys) == ["job-key", "session-key"]
+        assert sorted(map(str, keys)) == ["job-key", "session-key"]
 
     async def test_order(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """`front` goes before all, `number` where it says, and beats `front`."""
