@@ -1,0 +1,67 @@
+"""The README's Python is run, so that it stays true."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from comfy_async import ComfySession, Workflow
+from comfy_async.testing import FakeComfy
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PROGRAMS = [block for block in BLOCKS if "asyncio.run(" in block]
+TESTS = [block for block in BLOCKS if "async def test_" in block]
+SNIPPETS = [block for block in BLOCKS if block not in PROGRAMS and block not in TESTS]
+
+
+def test_every_kind_of_block_is_there() -> None:
+    """A README without code would pass the rest unseen."""
+    assert PROGRAMS
+    assert TESTS
+    assert SNIPPETS
+
+
+@pytest.mark.parametrize("block", PROGRAMS)
+async def test_programs_run(block: str, tmp_path: Path) -> None:
+    """A whole program runs in a process of its own, on a server where the README says."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    async with FakeComfy() as fake:
+        text = block.replace("http://127.0.0.1:8188", fake.url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", text, cwd=tmp_path, stdout=subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert "out/ComfyUI_00001_.png" in output.decode()
+    assert (tmp_path / "out" / "ComfyUI_00001_.png").exists()
+
+
+@pytest.mark.parametrize("block", SNIPPETS)
+async def test_snippets_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snippet runs inside a coroutine that has `comfy` and `flow`."""
+    monkeypatch.chdir(tmp_path)
+    async with FakeComfy() as fake, ComfySession(fake.url) as comfy:
+        flow = Workflow.load(ROOT / "examples/workflows/sd15_text2image_api.json")
+        names = {"comfy": comfy, "flow": flow, "asyncio": asyncio, "os": os}
+        body = textwrap.indent(block, "    ")
+        exec(f"async def snippet(comfy, flow):\n{body}", names)
+        await names["snippet"](comfy, flow)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("block", TESTS)
+async def test_tests_pass(block: str) -> None:
+    """The test that users are shown passes."""
+    names: dict[str, object] = {}
+    exec(block, names)
+    for name, function in names.items():
+        if name.startswith("test_"):
+            await function()  # type: ignore[operator]
