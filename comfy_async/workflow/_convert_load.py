@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import WorkflowFormatError
@@ -63,21 +63,20 @@ def read_editor(editor: Any) -> SavedEditor:
         raise WorkflowFormatError("this is no editor file: it has no `nodes`", place="nodes")
     root = _graph(editor, "", fallback_id="")
     definitions = list(_definitions(editor, ""))
+    # Which of two a link or an instance means could not be known.
     _refuse_twins(root.nodes)
-    ids = [graph.id for graph in definitions]
-    for graph in definitions:
-        if ids.count(graph.id) > 1:
-            raise WorkflowFormatError(f"two subgraphs have the id {graph.id!r}", place=f"{graph.place}.id")
+    _refuse_twins(definitions)
     return SavedEditor(root, definitions, _last_node_id(editor))
 
 
-def _refuse_twins(nodes: list[SavedNode]) -> None:
-    """Raise when two root nodes share an id: which one a link means cannot be known."""
-    seen: set[str] = set()
-    for node in nodes:
-        if node.id in seen:
-            raise WorkflowFormatError(f"two nodes have the id {node.id}", place=f"{node.place}.id")
-        seen.add(node.id)
+def _refuse_twins(items: Iterable[SavedNode | SavedGraph]) -> None:
+    """Raise when two nodes, or two definitions, share an id."""
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.id in seen:
+            place = f"{item.place}.id"
+            raise WorkflowFormatError(f"{place} is {item.id!r}, which {seen[item.id]} has too", place=place)
+        seen[item.id] = item.place
 
 
 def _last_node_id(editor: Mapping[str, Any]) -> int:

@@ -27,9 +27,10 @@ def settle_types(graphs: Iterable[Graph]) -> None:
                 for group in node.match_types:
                     _match(graph, node, group, 0)
     for graph in reversed(graphs):
+        done: set[str] = set()
         for node in graph.nodes.values():
-            if node.type == "Reroute" and node.inputs and node.outputs:
-                _reroute(graph, node)
+            if node.type == "Reroute" and node.id not in done:
+                _reroute(graph, node, done)
 
 
 def _match(graph: Graph, node: Node, group: str, depth: int) -> None:
@@ -111,41 +112,40 @@ def _cut(graph: Graph, slot: InputSlot) -> None:
             output.links.remove(link.id)
 
 
-def _reroute(graph: Graph, node: Node) -> None:
-    """Give a chain of reroutes the type that comes in, and cut off what it does not fit."""
-    chain = _upwards(graph, node)
-    if chain is None:
+def _reroute(graph: Graph, node: Node, done: set[str]) -> None:
+    """Give a tree of reroutes the type that comes in, and cut off what it does not fit."""
+    first = _first(graph, node)
+    if first is None or first.id in done:
         return
-    first = chain[0].inputs[0] if chain[0].inputs else None
-    link = graph.links.get(first.link) if first is not None and first.link is not None else None
+    slot = first.inputs[0] if first.inputs else None
+    link = graph.links.get(slot.link) if slot is not None and slot.link is not None else None
     kind = _given(graph, link) if link is not None else None
-    waiting = [node]
+    waiting = [first]
     while waiting:
         current = waiting.pop()
-        for link_id in list(current.outputs[0].links) if current.outputs else ():
+        if current.id in done or not current.outputs:
+            continue
+        done.add(current.id)
+        for link_id in list(current.outputs[0].links):
             follower = _end(graph, link_id, kind)
-            if follower is not None and follower not in chain:
-                chain.append(follower)
+            if follower is not None:
                 waiting.append(follower)
-    for item in chain:
-        if item.outputs:
-            item.outputs[0].type = kind or "*"
+        current.outputs[0].type = kind or "*"
 
 
-def _upwards(graph: Graph, node: Node) -> list[Node] | None:
-    """Return the reroutes before this one and itself, None where the way is broken."""
-    chain = [node]
-    while chain[0].inputs and chain[0].inputs[0].link is not None:
-        link = graph.links.get(chain[0].inputs[0].link)
+def _first(graph: Graph, node: Node) -> Node | None:
+    """Return the first reroute of the chain that leads here, None where the way is broken."""
+    seen = {node.id}
+    while node.inputs and node.inputs[0].link is not None:
+        link = graph.links.get(node.inputs[0].link)
         origin = graph.nodes.get(link.origin_id) if link is not None else None
-        if origin is None:
+        if origin is None or origin.id in seen:
             return None
         if origin.type != "Reroute":
             break
-        if origin in chain:
-            return None
-        chain.insert(0, origin)
-    return chain
+        seen.add(origin.id)
+        node = origin
+    return node
 
 
 def _end(graph: Graph, link_id: int, kind: str | None) -> Node | None:

@@ -39,7 +39,13 @@ def _input(name: str, type: str, link: int | None, widget: str | None = None) ->
 def editor(nodes: Sequence[Any], links: Sequence[Any] = (), **fields: Any) -> dict[str, Any]:
     """Return an editor file of version 0.4."""
     ids = [item["id"] for item in nodes if isinstance(item["id"], int)]
-    base = {"last_node_id": max(ids, default=0), "last_link_id": 99, "version": 0.4, "groups": [], "extra": {}}
+    base = {
+        "last_node_id": max(ids, default=0),
+        "last_link_id": 99,
+        "version": 0.4,
+        "groups": [],
+        "extra": {},
+    }
     return {**base, "nodes": list(nodes), "links": [list(link) for link in links], **fields}
 
 

@@ -34,7 +34,10 @@ CLIP_LINK = (2, 4, 1, 6, 0, "CLIP")
 
 def test_a_link_names_node_and_output() -> None:
     """A link becomes the id of its node, as text, and the number of its output."""
-    assert inputs_of(editor([checkpoint(), encode(6, 2)], [CLIP_LINK]), "6") == {"text": "hello", "clip": ["4", 1]}
+    assert inputs_of(editor([checkpoint(), encode(6, 2)], [CLIP_LINK]), "6") == {
+        "text": "hello",
+        "clip": ["4", 1],
+    }
 
 
 def test_ids_of_either_type() -> None:
@@ -254,7 +257,11 @@ def test_growing_groups_keep_their_links() -> None:
         node(
             2,
             "BatchImagesNode",
-            inputs=[("images.image0", "IMAGE", None), ("images.image1", "IMAGE", 1), ("images.image5", "IMAGE", 2)],
+            inputs=[
+                ("images.image0", "IMAGE", None),
+                ("images.image1", "IMAGE", 1),
+                ("images.image5", "IMAGE", 2),
+            ],
         ),
     ]
     found = inputs_of(editor(nodes, [(1, 1, 0, 2, 1, "IMAGE"), (2, 1, 0, 2, 2, "IMAGE")]), "2")
@@ -382,7 +389,10 @@ def test_a_bypassed_unknown_node_is_passed_through() -> None:
         node(8, "Nope", 1, inputs=[("clip", "CLIP", 2)], outputs=[("CLIP", [5])], mode=4),
         encode(6, 5),
     ]
-    assert inputs_of(editor(nodes, [(2, 4, 1, 8, 0, "CLIP"), (5, 8, 0, 6, 0, "CLIP")]), "6")["clip"] == ["4", 1]
+    assert inputs_of(editor(nodes, [(2, 4, 1, 8, 0, "CLIP"), (5, 8, 0, 6, 0, "CLIP")]), "6")["clip"] == [
+        "4",
+        1,
+    ]
 
 
 def test_unknown_nodes_can_be_kept() -> None:

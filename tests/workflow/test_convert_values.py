@@ -172,7 +172,10 @@ def test_optional_default_input_is_a_socket() -> None:
 SIZE = {"required": {"width": ["INT", {"default": 64}], "inner": ["IMAGE", {}]}}
 SCALE = {"required": {"by": ["FLOAT", {"default": 2.5}]}, "optional": {"count": ["INT", {}]}}
 NESTED = {
-    "required": {"sub": ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "p", "inputs": SCALE}]}], "z": ["INT", {}]}
+    "required": {
+        "sub": ["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "p", "inputs": SCALE}]}],
+        "z": ["INT", {}],
+    }
 }
 CHOICES = [
     {"key": "size", "inputs": SIZE},
