@@ -201,15 +201,22 @@ class Batch:
                 eta = 0.0
         return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
 
-    async def show(self, **options: Any) -> Batch:
+    async def show(self, *, every: float = 0.3) -> list[Job]:
         """Show a grid that fills, in a notebook; takes the extra `notebook`.
+
+        It reads the batch to its end, in the place of the loop over it, and returns the jobs in
+        the order of the workflows. Failures are shown among them.
+
+        Args:
+            every: Seconds between two frames.
 
         Raises:
             ImportError: IPython is not installed.
+            JobError: A job did not complete, with `on_error="stop"`.
         """
         from ._notebook import show_batch
 
-        return await show_batch(self, **options)
+        return await show_batch(self, every=every)
 
     async def _work(self) -> None:
         """Take one workflow after the other to its end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ._mailbox import EventStream, Mailbox, is_lossy
 from ._protocol.reducer import JobState
@@ -170,15 +170,30 @@ class Job:
         """
         return self.status if self.done else await self._session._cancel(self)
 
-    async def show(self, **options: Any) -> Job:
+    async def show(
+        self,
+        *,
+        on_interrupt: Literal["cancel", "leave"] = "cancel",
+        previews: bool = True,
+        every: float = 0.2,
+    ) -> None:
         """Show the job live in a notebook, then what it made; takes the extra `notebook`.
+
+        A failure is shown, not raised: `await job` raises it.
+
+        Args:
+            on_interrupt: What becomes of the job when the cell is interrupted: "cancel" stops it
+                on the server, "leave" lets it run. The session lives on in both cases.
+            previews: Show the latest preview.
+            every: Seconds between two frames.
 
         Raises:
             ImportError: IPython is not installed.
+            SessionClosedError: The session was closed before the end.
         """
         from ._notebook import show_job
 
-        return await show_job(self, **options)
+        await show_job(self, on_interrupt=on_interrupt, previews=previews, every=every)
 
     # What the session tells it.
 
@@ -307,6 +322,12 @@ class Job:
     def _set_problems(self, problems: Sequence[Problem]) -> None:
         """Keep why some outputs will not run."""
         self.node_errors = tuple(problems)
+
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: the job at this moment."""
+        from ._notebook_cards import job_card
+
+        return job_card(self)
 
     def __repr__(self) -> str:
         """Return id, status and progress."""

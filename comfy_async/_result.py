@@ -228,6 +228,7 @@ class JobResult:
         self.duration = duration
         self.missing = missing
         self.values: dict[str, dict[str, Any]] = {}
+        self._shown: str | None = None
         found: list[OutputFile] = []
         for node, output in outputs.items():
             title = _title(nodes, node)
@@ -301,6 +302,16 @@ class JobResult:
             targets.append((file, target))
         return [await file._save_as(target) for file, target in targets]
 
+    async def show(self) -> None:
+        """Show the files themselves in a notebook; takes the extra `notebook`.
+
+        Raises:
+            ImportError: IPython is not installed.
+        """
+        from ._notebook import show_result
+
+        await show_result(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold of it: everything but the bytes."""
         return {
@@ -327,6 +338,12 @@ class JobResult:
                 hint="`save(allow_missing=True)` and `files` give what arrived; SaveImage loses nothing.",
                 prompt_id=self.prompt_id,
             )
+
+    def _repr_html_(self) -> str:
+        """Return a gallery for notebooks; `show()` puts the pictures themselves into it."""
+        from ._notebook_cards import result_card
+
+        return result_card(self)
 
     def __repr__(self) -> str:
         """Return the job and what it made."""

@@ -392,6 +392,12 @@ class ComfySession(ServerAccess, SessionCore):
         catalog = await self.nodes.catalog()
         return as_workflow(workflow).check(catalog)
 
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: where it leads, and how it hears."""
+        from ._notebook_cards import session_card
+
+        return session_card(self)
+
     def __repr__(self) -> str:
         """Return address, connection and the number of open jobs; no credentials."""
         state = "new" if self._loop is None else self._link.state

@@ -123,6 +123,12 @@ class ComfyError(Exception):
             return message or self.hint
         return f"{message.rstrip()}{'' if message.rstrip().endswith(('.', '!', '?')) else '.'} {self.hint}"
 
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: what, where, and the way out."""
+        from ._notebook_cards import error_card
+
+        return error_card(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by parts, so that errors cross process borders whole."""
         return _rebuild, (type(self), self.args, dict(self.__dict__))

@@ -91,6 +91,12 @@ class Problem:
     advice: str = ""
     severity: Severity = "error"
 
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        from ._notebook_cards import problems_card
+
+        return problems_card([self])
+
     def __str__(self) -> str:
         """Return one line: place, message, nearest valid values, advice."""
         place = ""

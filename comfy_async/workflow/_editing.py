@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,17 +22,18 @@ class Editing:
 
     __slots__ = ()
 
-    def _graph(self) -> Graph:
-        raise NotImplementedError
+    @abstractmethod
+    def _graph(self) -> Graph: ...
 
-    def _with(self: Self, nodes: Graph) -> Self:
-        raise NotImplementedError
+    @abstractmethod
+    def _with(self: Self, nodes: Graph) -> Self: ...
 
+    @abstractmethod
     def with_inputs(
         self: Self, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
     ) -> Self:
         """Return a copy with other values."""
-        raise NotImplementedError
+        ...
 
     def set(
         self: Self, node: Any, name: str, value: Any, *, add: bool = False, catalog: NodeCatalog | None = None
@@ -156,9 +158,10 @@ class Editing:
         Raises:
             WorkflowFormatError: The editor file is damaged.
         """
+        from ._lists import ProblemList
         from .check import check
 
-        return check(self, catalog, replacements=replacements)  # type: ignore[arg-type]
+        return ProblemList(check(self, catalog, replacements=replacements))  # type: ignore[arg-type]
 
     def localized(self: Self, catalog: NodeCatalog) -> Self:
         """Return a copy with model paths spelled as the server spells them, `\\` or `/`.

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import WorkflowFormatError
 from ._dynamic import expand
+from ._lists import ClassList
 from ._reading import Source, loads, read_source, unpack
 from ._specs import DYNAMIC_TYPES, InputSpec, NodeClass, OutputSpec
 
@@ -131,7 +132,7 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
         words = text.casefold().split()
         ranked = [(rank, node.name, node) for node in map(self.node, self) if (rank := _rank(node, words))]
         ranked.sort(key=lambda found: (-found[0], found[1]))
-        return [node for _, _, node in ranked]
+        return ClassList(node for _, _, node in ranked)
 
     def __getitem__(self, class_type: str) -> Mapping[str, Any]:
         """Return the entry of a class as the server sent it."""
@@ -148,6 +149,12 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
     def __len__(self) -> int:
         """Count the classes."""
         return len(self._data)
+
+    def _repr_html_(self) -> str:
+        """Return an overview for notebooks."""
+        from .._notebook_cards import catalog_card
+
+        return catalog_card(self)
 
     def __repr__(self) -> str:
         """Return the number of classes."""

@@ -327,6 +327,12 @@ class Workflow(Editing):
         """Pickle the parts."""
         return self._of, (self._nodes, self._editor)
 
+    def _repr_html_(self) -> str:
+        """Return a table of the nodes for notebooks; keys among their values are hidden."""
+        from .._notebook_cards import workflow_card
+
+        return workflow_card(self)
+
     def __repr__(self) -> str:
         """Return the number of nodes and the format."""
         count = len(self)

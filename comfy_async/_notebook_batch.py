@@ -1,0 +1,143 @@
+"""A batch in a notebook: a grid that fills."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from ._notebook_html import bar, card, chip, figure, headline, text
+from ._notebook_media import embedded
+from ._notebook_screen import Screen
+from ._notebook_secrets import Veil
+from .types import _duration
+
+if TYPE_CHECKING:
+    from ._batch import Batch, BatchProgress
+    from ._job import Job
+
+__all__ = ["show_batch"]
+
+_SECONDS_BETWEEN_FRAMES: Final = 0.3
+_EDGE: Final = 320
+_THUMBNAIL_BYTES: Final = 40_000
+_TILES: Final = 120
+
+
+async def show_batch(batch: Batch, *, every: float = _SECONDS_BETWEEN_FRAMES) -> list[Job]:
+    """Show a batch until all its jobs have ended; return them in the order of the workflows.
+
+    This reads the batch to its end, so it stands in the place of the loop over it. Failures
+    are shown and returned like the rest; with `on_error="stop"` the first one is raised.
+
+    Args:
+        batch: An entered batch.
+        every: Seconds between two frames.
+
+    Raises:
+        ImportError: IPython is not installed.
+        JobError: A job did not complete, with `on_error="stop"`.
+    """
+    grid = _Grid(batch, Screen())
+    ticker = asyncio.create_task(grid.tick(every), name="comfy_async notebook grid")
+    try:
+        async for job in batch:
+            grid.take(job)
+        await grid.filled()
+        return grid.jobs
+    finally:
+        ticker.cancel()
+        grid.leave()
+        grid.draw()
+
+
+class _Grid:
+    """The tiles of a batch."""
+
+    def __init__(self, batch: Batch, screen: Screen) -> None:
+        self._batch = batch
+        self._screen = screen
+        self._ended: dict[int, Job] = {}
+        self._tiles: dict[int, str] = {}
+        self._reading: set[asyncio.Task[None]] = set()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs that have ended, in the order of the workflows."""
+        return [self._ended[index] for index in sorted(self._ended)]
+
+    def take(self, job: Job) -> None:
+        """A job has ended: fetch its picture for its tile."""
+        index = len(self._ended) if job.index is None else job.index
+        self._ended[index] = job
+        if len(self._ended) > _TILES:
+            return
+        task = asyncio.create_task(self._fill(index, job), name="comfy_async notebook tile")
+        self._reading.add(task)
+        task.add_done_callback(self._reading.discard)
+
+    async def filled(self) -> None:
+        """Wait until every tile shows its picture."""
+        if self._reading:
+            await asyncio.wait(set(self._reading))
+
+    def leave(self) -> None:
+        """Fetch nothing more."""
+        for task in self._reading:
+            task.cancel()
+
+    async def tick(self, every: float) -> None:
+        """Draw from time to time, for ever."""
+        while True:
+            self.draw()
+            await asyncio.sleep(every)
+
+    def draw(self) -> None:
+        """Draw every tile as it is now."""
+        progress = self._batch.progress
+        whole = progress.total is not None and progress.done + progress.failed >= progress.total
+        state = ("failed" if progress.failed else "completed") if whole else "running"
+        running = {job.index: job for job in self._batch.jobs if job.index is not None}
+        count = progress.total or max([*self._ended, *running, -1]) + 1
+        tiles = [self._tile(index, running.get(index)) for index in range(min(count, _TILES))]
+        more = f'<div class="ca-line ca-dim">and {count - _TILES} more</div>' if count > _TILES else ""
+        shown = bar(progress.fraction or 0.0, state)
+        grid = f'<div class="ca-grid">{"".join(tiles)}</div>{more}'
+        eta = "" if progress.eta is None or whole else f"{_duration(progress.eta)} to go"
+        head = headline(chip(state), _counts(progress), right=eta)
+        self._screen.draw(card(head, shown, grid), str(progress))
+
+    async def _fill(self, index: int, job: Job) -> None:
+        """Make the tile of a job that has ended."""
+        name = f"#{index}"
+        if job._error is not None:
+            said = Veil.of(job._session)(job._error.args[0] if job._error.args else job.status)
+            tile = f'<div class="ca-tile ca-bad">{chip(job.status)}<div>{text(said, limit=160)}</div></div>'
+            self._tiles[index] = figure(tile, name)
+            return
+        result = await job
+        pictures = [file for file in result.files if file.kind == "image"] or list(result.files)
+        if not pictures:
+            words = text(" ".join(result.texts) or "done", limit=160)
+            self._tiles[index] = figure(f'<div class="ca-tile">{words}</div>', name)
+            return
+        made = await embedded(pictures[0], edge=_EDGE, image_bytes=_THUMBNAIL_BYTES, label=name)
+        self._tiles[index] = made
+
+    def _tile(self, index: int, job: Job | None) -> str:
+        """Return what a tile shows now."""
+        if index in self._tiles:
+            return self._tiles[index]
+        if job is None:
+            return figure('<div class="ca-tile"></div>', f"#{index}")
+        progress = job.progress
+        node = text(progress.title or job.status)
+        return figure(f'<div class="ca-tile"><div>{node}</div>{bar(progress.fraction)}</div>', f"#{index}")
+
+
+def _counts(progress: BatchProgress) -> str:
+    """Return how many jobs are where."""
+    of = "" if progress.total is None else f" of {progress.total}"
+    words = [f"{progress.done + progress.failed}{of}"]
+    words += [f"{progress.failed} failed"] if progress.failed else []
+    words += [f"{progress.running} running"] if progress.running else []
+    return ", ".join(words)
