@@ -103,9 +103,11 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, str) and type(value) is not str:
         return str.__str__(value)
-    if is_handle(value):
-        return str(value.name_for_input)
-    return value
+    return _name(value) if is_handle(value) else value
+
+
+def _name(handle: Any) -> str:
+    return str(handle.name_for_input)
 
 
 def copy_json(value: Any, *, depth: int = 0) -> Any:

@@ -104,6 +104,8 @@ def test_sections_and_hidden_inputs(catalog: NodeCatalog) -> None:
     assert not node.deprecated
     assert node.python_module == "nodes"
     assert node.display_name == "Save Image"
+    assert not node.api_node
+    assert repr(node) == "<NodeClass SaveImage: 2 inputs, 1 outputs>"
 
 
 def test_outputs(catalog: NodeCatalog) -> None:
@@ -144,6 +146,8 @@ def test_every_class_of_a_real_server_reads(catalog: NodeCatalog) -> None:
         {},
         {"input": None, "output": None},
         {"input": {"required": [], "optional": {"a": None, "b": [], "c": "INT", "d": [["x"]]}}},
+        {"input": {"required": {"a": ["COMFY_AUTOGROW_V3", {"template": {"input": {}, "names": ["x"]}}]}}},
+        {"input": {"required": {"b": ["COMFY_DYNAMICSLOT_V3", {"inputs": 3}]}}},
         {"input": {"required": {"a": ["COMFY_AUTOGROW_V3", {}], "b": ["COMFY_DYNAMICCOMBO_V3"]}}},
         {"output": ["A", ["x", "y"]], "output_name": ["n"], "output_is_list": 3},
         {"input_order": {"required": ["z", 3]}, "input": {"required": {"a": ["INT", 3]}}},

@@ -268,6 +268,31 @@ def test_input_files(catalog: NodeCatalog, image: Any, found: str | None) -> Non
     assert types[:1] == ([found] if found else [])
 
 
+def test_3d_files_may_be_none_at_all() -> None:
+    """Load3D takes no file, and looks for any other itself; its values are not held to lists."""
+    spec = {"input": {"required": {"model_file": ["COMBO", {"options": ["none"]}]}}, "output_node": True}
+    own = NodeCatalog({"Load3D": spec})
+    for value in ("none", "", "deeper/a.glb"):
+        assert check({"1": node("Load3D", model_file=value)}, own) == []
+    assert errors(check({"1": node("Load3D", model_file="a.glb")}, own)) == [
+        ("1", "model_file", "custom_validation_failed")
+    ]
+
+
+def test_choices_of_old_nodes_are_types_of_links() -> None:
+    """An output that is a list of values goes into the same list and into any COMBO."""
+    own = NodeCatalog(
+        {
+            "Give": {"output": [["a", "b"]], "output_node": True},
+            "Same": {"input": {"required": {"x": [["a", "b"]]}}, "output_node": True},
+            "Other": {"input": {"required": {"x": [["c"]]}}, "output_node": True},
+            "New": {"input": {"required": {"x": ["COMBO", {"options": ["c"]}]}}, "output_node": True},
+        }
+    )
+    graph = {"1": node("Give"), **{name: node(name, x=["1", 0]) for name in ("Same", "Other", "New")}}
+    assert errors(check(graph, own)) == [("Other", "x", "return_type_mismatch")]
+
+
 def test_missing_input_files_come_with_advice(catalog: NodeCatalog) -> None:
     """The nearest file, and how to upload; without the input the node's own check breaks down."""
     graph = {"2": node("LoadImage", image="exampel.png"), "3": node("PreviewImage", images=["2", 0])}

@@ -420,3 +420,32 @@ def test_an_empty_workflow_is_one() -> None:
     """A graph that is to be built begins empty, and is true."""
     flow = Workflow()
     assert (len(flow), flow.to_api(), bool(flow), flow.format) == (0, {}, True, "api")
+
+
+def test_an_editor_file_converts_with_a_catalog(sd15: Workflow, catalog: NodeCatalog) -> None:
+    """from_ui, converted and to_api(catalog) give the exported file and keep the editor's."""
+    flow = Workflow.from_ui(SD15_UI, catalog)
+    assert flow.to_api() == sd15.to_api()
+    assert flow.editor == json.loads(SD15_UI.read_text())
+    unconverted = Workflow.load(SD15_UI)
+    assert unconverted.converted(catalog) == flow
+    assert unconverted.to_api(catalog) == sd15.to_api()
+    assert sd15.converted(catalog) is sd15
+    with pytest.raises(WorkflowFormatError, match="API format"):
+        Workflow.from_ui(SD15, catalog)
+
+
+@pytest.mark.parametrize("source", ["[]", b"3", b'"text"', b"null", b"1.5", b"true"])
+def test_json_of_another_kind_is_named(source: str | bytes) -> None:
+    """A list or a number is JSON, but no workflow."""
+    with pytest.raises(WorkflowFormatError, match="is no workflow but a JSON"):
+        Workflow.load(source)
+
+
+def test_a_dict_may_hold_files_to_upload() -> None:
+    """A graph written in Python may name its picture by a path at once."""
+    flow = Workflow.load({"1": node("LoadImage", image=Path("a.png"))})
+    assert flow.uploads() == {("1", "image"): Path("a.png")}
+    assert flow == Workflow.load({"1": node("LoadImage", image=Path("a.png"))})
+    assert flow._nodes is not None
+    assert flow._nodes["1"] != "1"

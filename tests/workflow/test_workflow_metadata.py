@@ -23,6 +23,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from comfy_async.errors import WorkflowError, WorkflowFormatError
 from comfy_async.workflow import Workflow
+from comfy_async.workflow._media_io import MediaDamageError, Reader
 from comfy_async.workflow.metadata import is_media, media_kind, read_media
 
 MEDIA = Path(__file__).parents[1] / "data/media"
@@ -140,6 +141,54 @@ def test_damage_is_named(content: bytes, says: str) -> None:
     with pytest.raises(WorkflowFormatError, match=says) as caught:
         read_media(content)
     assert caught.value.place.startswith("byte ")
+
+
+def test_limits_of_size_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many parts, and parts that are too large, end the reading."""
+    ogg = (MEDIA / "tags.ogg").read_bytes()
+    content = (MEDIA / "text.png").read_bytes()
+    monkeypatch.setattr("comfy_async.workflow._media_io.MAX_TEXT", 64)
+    with pytest.raises(WorkflowFormatError, match="too large"):
+        read_media(content)
+    monkeypatch.setattr("comfy_async.workflow._media_audio.MAX_TEXT", 8)
+    monkeypatch.setattr("comfy_async.workflow._media_io.MAX_TEXT", 10_000)
+    with pytest.raises(WorkflowFormatError, match="a packet is too large"):
+        read_media(ogg)
+    monkeypatch.setattr("comfy_async.workflow._media_io.MAX_PARTS", 2)
+    with pytest.raises(WorkflowFormatError, match="more than 2 parts"):
+        read_media(content)
+
+
+def test_a_file_that_shrinks_while_it_is_read() -> None:
+    """Less than the size promised is a file that is cut off."""
+
+    class Shrinking(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(size)[:3]
+
+    with pytest.raises(MediaDamageError, match="cut off"):
+        Reader(Shrinking(b"\x89PNG\r\n\x1a\n")).read(8)
+
+
+def test_ogg_without_comments_ends_after_its_headers() -> None:
+    """Four packets of each stream are looked at, the sound itself is not."""
+
+    def page(packets: int) -> bytes:
+        return b"OggS" + bytes(22) + bytes([packets]) + bytes([1] * packets) + bytes(packets)
+
+    assert read_media(page(4) + page(4) + b"no page") == {}
+    with pytest.raises(WorkflowFormatError, match="cut off"):
+        read_media(page(1) + page(9)[:-20])
+
+
+def test_id3_with_unsynchronisation_and_boxes_that_are_too_short() -> None:
+    """Zeros that were put after 255 are taken out; a meta box of four bytes holds nothing."""
+    text = b"\3prompt\0" + b'{"1": {"class_type": "\xc3\xbf", "inputs": {}}}'
+    frame = b"TXXX" + struct.pack(">IH", len(text), 0) + text
+    tag = b"ID3\3\0\x80" + bytes([0, 0, len(frame) >> 7, len(frame) & 0x7F]) + frame
+    assert read_media(tag)["prompt"]["1"]["class_type"] == "\xff"
+    meta = struct.pack(">I", 12) + b"meta" + bytes(4)
+    assert read_media(struct.pack(">I", 8) + b"ftyp" + struct.pack(">I", 20) + b"moov" + meta) == {}
 
 
 def test_exif_that_runs_in_circles() -> None:
