@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from session_tools import library_tasks
 
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
@@ -58,8 +59,3 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine's own settings reaches the tests."""
     for name in ("COMFY_LOCAL_URL", "COMFY_BASE_URL", "COMFY_CLOUD_API_KEY", "COMFY_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-
-
-def library_tasks() -> list[str]:
-    """Return the names of the library's tasks that are alive."""
-    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("comfy_async")]

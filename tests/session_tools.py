@@ -128,3 +128,8 @@ async def served(**options: Any) -> AsyncIterator[tuple[FakeComfy, ComfySession]
     """Run a server of a kind, and a session with it."""
     async with FakeComfy(**options) as fake, fake.session() as comfy:
         yield fake, comfy
+
+
+def library_tasks() -> list[str]:
+    """Return the names of the library's tasks that are alive."""
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("comfy_async")]

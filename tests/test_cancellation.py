@@ -10,8 +10,18 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import library_tasks
-from session_tools import HeldAnswers, collect, eventually, first, picture, seeded, served, steps, turns
+from session_tools import (
+    HeldAnswers,
+    collect,
+    eventually,
+    first,
+    library_tasks,
+    picture,
+    seeded,
+    served,
+    steps,
+    turns,
+)
 
 from comfy_async import (
     Cancelled,

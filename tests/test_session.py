@@ -15,13 +15,13 @@ from typing import Any
 import anyio
 import pytest
 import trustme
-from conftest import library_tasks
 from session_tools import (
     HeldAnswers,
     JumpClock,
     collect,
     eventually,
     first,
+    library_tasks,
     lives,
     picture,
     seeded,
