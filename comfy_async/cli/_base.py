@@ -14,10 +14,10 @@ from ._interrupt import Interrupts, run_loop
 if TYPE_CHECKING:
     from ._report import Report
 
+__all__ = ["EXIT_PIPE", "Json", "Work", "app", "perform"]
+
 EXIT_PIPE: Final = 141
 """What a shell says of a process that SIGPIPE ended."""
-
-__all__ = ["Json", "Work", "app", "perform"]
 
 app = typer.Typer(
     name="comfy-async",

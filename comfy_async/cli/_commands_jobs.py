@@ -108,7 +108,7 @@ def queue(
 
       comfy-async queue --clear
     """
-    from ._jobs import clear_queue, list_queue
+    from ._listing import clear_queue, list_queue
 
     if clear and not yes:
         typer.confirm("Take all waiting jobs of everybody out of the queue?", abort=True, err=True)
@@ -138,7 +138,7 @@ def history(
 
       comfy-async history 9e721e8c-948f-48d8-a684-409836d205e3
     """
-    from ._jobs import list_history, show_history
+    from ._listing import list_history, show_history
 
     if job is not None:
         perform(lambda report, _: show_history(job, connection, report), as_json=as_json)

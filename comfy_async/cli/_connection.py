@@ -165,6 +165,4 @@ async def opened(
         if fake is not None:
             await stack.enter_async_context(fake)
             connection = dataclasses.replace(connection, server=fake.url, cloud=False)
-            # A proxy in the environment would take even the loopback.
-            options["trust_env"] = False
         yield await stack.enter_async_context(connection.session(**options))

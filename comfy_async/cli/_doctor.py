@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from ._connection import Connection
 from ._doctor_job import look_at_job
 from ._failure import EXIT_FAILED, describe
-from ._report import JsonReport
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
@@ -47,16 +46,12 @@ async def examine(connection: Connection, report: Report) -> int:
     bad = False
     async for finding in _findings(connection):
         bad |= finding.state == "failed"
-        if isinstance(report, JsonReport):
-            report.line({"event": "check", **dataclasses.asdict(finding)})
-        else:
-            report.result(f"{_MARKS[finding.state]}  {finding.name:<10}  {finding.text}")
-            if finding.advice:
-                report.result(f"{'':>21}{finding.advice}")
-    if isinstance(report, JsonReport):
-        report.line({"event": "examined", "ok": not bad})
-    else:
-        report.say("something is wrong; see above" if bad else "everything works")
+        text = f"{_MARKS[finding.state]}  {finding.name:<10}  {finding.text}"
+        if finding.advice:
+            text += f"\n{'':>21}{finding.advice}"
+        report.item({"event": "check", **dataclasses.asdict(finding)}, text)
+    told = "something is wrong; see above" if bad else "everything works"
+    report.item({"event": "examined", "ok": not bad}, told)
     return EXIT_FAILED if bad else 0
 
 
@@ -129,22 +124,16 @@ def _address(connection: Connection, session: ComfySession) -> Finding:
 
 
 def _proxies(session: ComfySession) -> Finding:
-    """Say whether requests take a proxy; both HTTP and WebSocket would."""
+    """Say whether requests take a proxy; HTTP and WebSocket take the same."""
     import urllib.request
 
-    url = urlsplit(session.base_url)
-    proxy = urllib.request.getproxies().get(url.scheme)
-    if proxy is None or urllib.request.proxy_bypass(url.hostname or ""):
-        return Finding("proxy", "ok", "none is used for this address")
-    shown = urlsplit(proxy).hostname or "a proxy"
-    if url.hostname in {"localhost", "127.0.0.1", "::1"}:
-        return Finding(
-            "proxy",
-            "warning",
-            f"even this machine is reached through {shown}",
-            f"Set NO_PROXY={url.hostname} (httpx and websockets both read it).",
-        )
-    return Finding("proxy", "ok", f"through {shown}, HTTP and WebSocket alike")
+    proxy = session._http.proxy
+    if proxy is not None:
+        advice = f"If that is wrong: NO_PROXY={urlsplit(session.base_url).hostname}"
+        return Finding("proxy", "ok", f"through {urlsplit(proxy).hostname}, HTTP and WebSocket alike", advice)
+    if urllib.request.getproxies().get(urlsplit(session.base_url).scheme):
+        return Finding("proxy", "ok", "the environment's proxy is not used for this address")
+    return Finding("proxy", "ok", "none is used for this address")
 
 
 def _unreachable(error: Exception) -> Finding:

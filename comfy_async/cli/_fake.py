@@ -8,7 +8,7 @@ from typing import Any
 
 from ._connection import fake_server
 from ._interrupt import Interrupts
-from ._report import JsonReport, Report
+from ._report import Report
 
 __all__ = ["serve"]
 
@@ -23,11 +23,8 @@ async def serve(options: Mapping[str, Any], report: Report, interrupts: Interrup
     fake = fake_server(**options)
     interrupts.last_words.append(fake.folders.remove)
     async with fake:
-        if isinstance(report, JsonReport):
-            report.line({"event": "listening", "url": fake.url, "host": fake.host, "port": fake.port})
-        else:
-            report.result(fake.url)
-            report.say("FakeComfy listens there; Ctrl-C stops it")
+        report.item({"event": "listening", "url": fake.url, "host": fake.host, "port": fake.port}, fake.url)
+        report.say("FakeComfy listens there; Ctrl-C stops it")
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:

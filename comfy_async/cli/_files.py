@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._connection import Connection, UsageError, opened
 from ._interrupt import Interrupts
-from ._jobs import read_refs
-from ._report import JsonReport
+from ._tables import without_controls
 from ._watch import saved, tell, watch
 
 if TYPE_CHECKING:
@@ -40,19 +41,15 @@ async def upload_files(
         for path in paths:
             # As a file of its own name it is found again in the editor's menus.
             file = await comfy.files.upload(path, name=path.name, subfolder=subfolder, overwrite=overwrite)
-            if isinstance(report, JsonReport):
-                report.line(
-                    {
-                        "event": "uploaded",
-                        "path": str(path),
-                        "input": file.name_for_input,
-                        "name": file.name,
-                        "subfolder": file.subfolder,
-                        "type": file.type,
-                    }
-                )
-            else:
-                report.result(file.name_for_input)
+            fields = {
+                "event": "uploaded",
+                "path": str(path),
+                "input": file.name_for_input,
+                "name": file.name,
+                "subfolder": file.subfolder,
+                "type": file.type,
+            }
+            report.item(fields, file.name_for_input)
     return 0
 
 
@@ -72,24 +69,13 @@ async def download_files(
     async with opened(connection, transport="poll") as comfy:
         for name in names:
             if _UUID.fullmatch(name):
-                (ref,) = read_refs([name])
-                job = await comfy.attach(ref["prompt_id"])
+                job = await comfy.attach(name)
                 outcome = await watch(job, report, Interrupts(), cancel=False)
                 code = max(code, tell(await saved(outcome, report, out), report))
                 continue
             path = await _fetch(comfy, name, out, subfolder=subfolder, type_=type_)
-            if isinstance(report, JsonReport):
-                report.line(
-                    {
-                        "event": "saved",
-                        "path": str(path),
-                        "filename": name,
-                        "subfolder": subfolder,
-                        "type": type_,
-                    }
-                )
-            else:
-                report.result(str(path))
+            place = {"filename": name, "subfolder": subfolder, "type": type_}
+            report.item({"event": "saved", "path": str(path), **place}, str(path))
     return code
 
 
@@ -130,7 +116,6 @@ async def show_logs(
 
 def _log_line(report: Report, when: str, text: str) -> None:
     """Print one entry."""
-    if isinstance(report, JsonReport):
-        report.line({"event": "log", "time": when, "text": text})
-    else:
-        report.result(text.rstrip("\r\n"))
+    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    fields = {"event": "log", "time": when, "text": without_controls(text)}
+    report.item(fields, text.rstrip("\r\n"), colours=colours)

@@ -33,7 +33,7 @@ class JsonEvents:
                 yield {**_base("nodes_cached", job), "nodes": list(nodes)}
             case c.NodeStarted():
                 yield _node("node_started", event, job)
-            case c.Progress() | c.ProgressState() if self._due("_progress_at"):
+            case c.Progress() | c.ProgressState() if job.progress.node and self._due("_progress_at"):
                 yield {**_base("progress", job), **_progress(job)}
             case c.Preview() if self._due("_preview_at"):
                 yield {**_node("preview", event, job), "mime": event.mime, "bytes": len(event.image)}

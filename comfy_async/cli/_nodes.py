@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
-from ._report import JsonReport
 from ._tables import columns, size_text
 from ._workflows import catalog_of
 
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["keep_catalog", "show_models", "show_nodes"]
 
 _MAX_CHOICES = 12
+_FLAGS = {"deprecated": "deprecated", "api_node": "paid partner service", "output_node": "output node"}
 
 
 async def show_nodes(text: str, connection: Connection, report: Report, *, catalog: Path | None) -> int:
@@ -35,12 +35,9 @@ async def show_nodes(text: str, connection: Connection, report: Report, *, catal
     found = known.search(text) if text else [known.node(name) for name in known]
     if not found:
         raise _nothing(known, text)
-    if isinstance(report, JsonReport):
-        for node in found:
-            report.line({"event": "node", **_summary(node)})
-        return 0
-    for line in columns((node.name, node.display_name, node.category) for node in found):
-        report.result(line)
+    items = ({"event": "node", **_summary(node)} for node in found)
+    rows = ((node.name, node.display_name, node.category) for node in found)
+    report.table(items, rows, empty="there are none")
     return 0
 
 
@@ -62,10 +59,7 @@ async def keep_catalog(
 
         written += write_stubs(known, stubs)
     for path in written:
-        if isinstance(report, JsonReport):
-            report.line({"event": "written", "path": str(path), "nodes": len(known)})
-        else:
-            report.result(str(path))
+        report.item({"event": "written", "path": str(path), "nodes": len(known)}, str(path))
     return 0
 
 
@@ -87,17 +81,12 @@ async def show_models(folder: str | None, name: str | None, connection: Connecti
             known = await comfy.models.resolve(folder, name)
             metadata = await comfy.models.metadata(folder, known)
             lines = [{"event": "model", "folder": folder, "name": known, "metadata": metadata}]
-    if isinstance(report, JsonReport):
-        for line in lines:
-            report.line(line)
-        return 0
-    for text in columns(_cells(line) for line in lines):
-        report.result(text)
-    for item in lines:
-        for key, value in (item.get("metadata") or {}).items():
-            report.result(f"  {key}: {value}")
-    if not lines:
-        report.say("there are none")
+    if name is not None:
+        metadata = lines[0]["metadata"]
+        text = "\n".join(f"{key}: {value}" for key, value in metadata.items())
+        report.item(lines[0], text or "its file says nothing")
+    else:
+        report.table(lines, map(_cells, lines), empty="there are none")
     return 0
 
 
@@ -121,39 +110,32 @@ def _cells(line: dict[str, Any]) -> tuple[str, ...]:
 def _show_class(catalog: NodeCatalog, name: str, report: Report) -> None:
     """Print one class with its inputs and outputs."""
     node = catalog.node(name)
-    if isinstance(report, JsonReport):
-        report.line(
-            {
-                "event": "node",
-                **_summary(node),
-                "inputs": [
-                    {
-                        "name": spec.name,
-                        "type": spec.type,
-                        "required": spec.required,
-                        "default": spec.default,
-                        "min": spec.min,
-                        "max": spec.max,
-                        "choices": None if spec.choices is None else list(spec.choices),
-                    }
-                    for spec in node.inputs
-                ],
-                "outputs": [{"slot": out.slot, "name": out.name, "type": out.type} for out in node.outputs],
-            }
-        )
-        return
-    report.result(f"{node.name}  {node.display_name}  ({node.category})")
-    for flag in ("deprecated", "api_node", "output_node"):
-        if getattr(node, flag):
-            report.result({"api_node": "paid partner service", "output_node": "output node"}.get(flag, flag))
+    fields = {
+        "event": "node",
+        **_summary(node),
+        "inputs": list(map(_input_fields, node.inputs)),
+        "outputs": [{"slot": out.slot, "name": out.name, "type": out.type} for out in node.outputs],
+    }
+    flags = [text for flag, text in _FLAGS.items() if getattr(node, flag)]
+    lines = [f"{node.name}  {node.display_name}  ({', '.join([node.category, *flags])})"]
     if node.description:
-        report.result(node.description.strip())
-    report.result("inputs:")
-    for line in columns((f"  {spec.name}", spec.type, *_input_cells(spec)) for spec in node.inputs):
-        report.result(line)
-    report.result("outputs:")
-    for line in columns((f"  {out.slot}", out.name, out.type) for out in node.outputs):
-        report.result(line)
+        lines.append(node.description.strip())
+    lines += ["inputs:", *columns((f"  {spec.name}", spec.type, *_input_cells(spec)) for spec in node.inputs)]
+    lines += ["outputs:", *columns((f"  {out.slot}", out.name, out.type) for out in node.outputs)]
+    report.item(fields, "\n".join(lines))
+
+
+def _input_fields(spec: Any) -> dict[str, Any]:
+    """Return an input for scripts."""
+    return {
+        "name": spec.name,
+        "type": spec.type,
+        "required": spec.required,
+        "default": spec.default,
+        "min": spec.min,
+        "max": spec.max,
+        "choices": None if spec.choices is None else list(spec.choices),
+    }
 
 
 def _input_cells(spec: Any) -> tuple[str, str]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._failure import Failure
-from ._tables import counted
+from ._tables import columns, counted, without_controls
 
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobResult, OutputFile
 
-    from .._console import JobDisplay
+__all__ = ["Report", "failure_lines", "summary"]
 
-__all__ = ["Report"]
-
-_TICK_S: Final = 0.1
 _LINE_EVERY_S: Final = 2.0
 
 
@@ -35,10 +30,14 @@ class Report:
     def make(*, as_json: bool, quiet: bool = False) -> Report:
         """Return the kind that suits the output."""
         if as_json:
+            from ._report_json import JsonReport
+
             return JsonReport(quiet=quiet)
         if quiet:
             return QuietReport()
         if sys.stderr.isatty():
+            from ._report_live import LiveReport
+
             return LiveReport()
         return Report()
 
@@ -94,11 +93,27 @@ class Report:
             case Reconnected():
                 self.say("connected again")
 
+    # What there is to list.
+
+    def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False) -> None:
+        """Print one thing: for scripts its fields, for people its text."""
+        self.result(text, colours=colours)
+
+    def table(
+        self, items: Iterable[Mapping[str, Any]], rows: Iterable[Sequence[object]], *, empty: str
+    ) -> None:
+        """Print many things: for scripts their fields, for people aligned columns."""
+        lines = list(columns(rows))
+        for line in lines:
+            self.result(line)
+        if not lines:
+            self.say(empty)
+
     # The end.
 
     def completed(self, job: Job, result: JobResult) -> None:
         """Tell what came out, but for the files."""
-        self.say(_summary(result))
+        self.say(summary(result))
         for text in result.texts:
             self.result(text)
 
@@ -124,12 +139,12 @@ class Report:
 
     def say(self, text: str) -> None:
         """Print a line for people."""
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{without_controls(text)}\n")
         sys.stderr.flush()
 
-    def result(self, text: str) -> None:
-        """Print a line that is what the command was called for."""
-        sys.stdout.write(f"{text}\n")
+    def result(self, text: str, *, colours: bool = False) -> None:
+        """Print what the command was called for; a server's colours may stay in it."""
+        sys.stdout.write(f"{without_controls(text, colours=colours)}\n")
         sys.stdout.flush()
 
     def restore(self) -> None:
@@ -157,208 +172,7 @@ class QuietReport(Report):
             self.result(text)
 
 
-class LiveReport(Report):
-    """A live display on the terminal."""
-
-    def __init__(self) -> None:
-        """Prepare the console; it knows NO_COLOR, TERM=dumb and the like."""
-        from rich.console import Console
-
-        from .._console import JobDisplay
-
-        super().__init__()
-        self._console = Console(stderr=True)
-        self._display: JobDisplay | None = (
-            None if self._console.is_dumb_terminal else JobDisplay(self._console)
-        )
-        self._job: Job | None = None
-        self._shown = False
-
-    @asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Draw while the block lasts, also while nothing happens."""
-        if self._display is None:
-            yield
-            return
-        ticking = asyncio.create_task(self._tick(self._display))
-        self._shown = True
-        try:
-            with self._display:
-                yield
-        finally:
-            self._shown = False
-            ticking.cancel()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Take the live lines away while the block lasts."""
-        if self._display is None or not self._shown:
-            yield
-            return
-        self._shown = False
-        with self._display.paused():
-            yield
-        self._shown = True
-
-    async def _tick(self, display: JobDisplay) -> None:
-        """Keep spinner and time to go moving."""
-        while True:
-            await asyncio.sleep(_TICK_S)
-            if not self._shown:
-                continue
-            if self._job is not None:
-                display.update(self._job)
-            else:
-                display.draw()
-
-    def note(self, text: str) -> None:
-        """Show it in the place of the job's status."""
-        if self._shown and self._display is not None:
-            self._display.note(text)
-        elif self._display is None:
-            super().note(text)
-
-    def submitted(self, job: Job) -> None:
-        """Begin to draw the job."""
-        if self._display is None:
-            super().submitted(job)
-        else:
-            self._draw(self._display, job)
-
-    def attached(self, job: Job) -> None:
-        """Begin to draw the job."""
-        super().attached(job)
-        if self._display is not None:
-            self._draw(self._display, job)
-
-    def _draw(self, display: JobDisplay, job: Job) -> None:
-        """Begin to draw the job."""
-        self._job = job
-        display.note("")
-        display.update(job)
-
-    def event(self, event: Event, job: Job) -> None:
-        """Draw the progress; lines are for what stays true."""
-        if self._display is None:
-            super().event(event, job)
-            return
-        self._display.update(job)
-        self.connection(event)
-
-    def completed(self, job: Job, result: JobResult) -> None:
-        """Print the summary."""
-        from rich.text import Text
-
-        text = Text(_summary(result))
-        text.stylize("green", 0, len("done"))
-        self._console.print(text)
-        for text in result.texts:
-            self.result(text)
-
-    def failed(self, failure: Failure) -> None:
-        """Print what went wrong, the first line in red."""
-        from rich.text import Text
-
-        first, *rest = failure_lines(failure)
-        self._console.print(Text(first, style="bold red"), soft_wrap=True)
-        for line in rest:
-            self._console.print(Text(line), soft_wrap=True)
-
-    def say(self, text: str) -> None:
-        """Print a line above the live ones."""
-        from rich.text import Text
-
-        self._console.print(Text(text), soft_wrap=True)
-
-    def restore(self) -> None:
-        """Show the cursor."""
-        if self._display is not None:
-            self._display.restore()
-
-
-class JsonReport(Report):
-    """One JSON object a line on stdout."""
-
-    def __init__(self, *, quiet: bool = False) -> None:
-        """Say nothing yet; quiet means results and errors only."""
-        super().__init__()
-        from ._json_events import JsonEvents
-
-        self._quiet = quiet
-        self._events = JsonEvents()
-
-    def attached(self, job: Job) -> None:
-        """Print which job it is."""
-        if not self._quiet:
-            self.line(
-                {
-                    "event": "attached",
-                    "prompt_id": job.prompt_id,
-                    "server": job.ref["server"],
-                    "status": job.status,
-                }
-            )
-
-    def submitted(self, job: Job) -> None:
-        """Print as what and where it was queued."""
-        from ._json_events import queued_fields
-
-        self.line(queued_fields(job))
-
-    def note(self, text: str) -> None:
-        """Say it to people."""
-        if not self._quiet:
-            self.say(f"{text} ...")
-
-    def event(self, event: Event, job: Job) -> None:
-        """Print the event's object, if it has one."""
-        if self._quiet:
-            return
-        for line in self._events.lines(event, job):
-            self.line(line)
-
-    def completed(self, job: Job, result: JobResult) -> None:
-        """Print everything that came out but the bytes."""
-        self.line({"event": "completed", "status": job.status, **result.to_dict()})
-
-    def file(self, file: OutputFile, path: Path | None) -> None:
-        """Print one file."""
-        what = "output" if path is None else "saved"
-        where = {} if path is None else {"path": str(path)}
-        self.line({"event": what, **where, **file.to_dict()})
-
-    def failed(self, failure: Failure) -> None:
-        """Print the error."""
-        self.line({"event": "error", "error": failure.fields()})
-
-    def ended(self, job: Job, failure: Failure) -> None:
-        """Print how the job ended."""
-        self.line(
-            {
-                "event": job.status if job.done else "error",
-                "prompt_id": job.prompt_id,
-                "status": job.status,
-                "error": failure.fields(),
-            }
-        )
-
-    def interrupted(self) -> None:
-        """Print that it was interrupted before there was a job."""
-        self.line(
-            {
-                "event": "cancelled",
-                "prompt_id": None,
-                "status": "cancelled",
-                "error": {"code": "cancelled", "message": "interrupted before it was queued", "hint": ""},
-            }
-        )
-
-    def line(self, fields: Mapping[str, Any]) -> None:
-        """Print one object."""
-        self.result(json.dumps(fields, ensure_ascii=False, default=str, separators=(", ", ": ")))
-
-
-def _summary(result: JobResult) -> str:
+def summary(result: JobResult) -> str:
     """Return in a line how it went; a run that ended before it was watched has no known length."""
     took = f" in {result.duration:.1f} s" if result.duration else ""
     cached = f", {counted(len(result.cached_nodes), 'node')} cached" if result.cached_nodes else ""

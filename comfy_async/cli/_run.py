@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from ._connection import Connection, fake_server, opened
 from ._failure import describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
+from ._json_events import queued_fields
 from ._prepare import RunRequest, asked, kept, load, partner_options, prepared
-from ._report import JsonReport
 from ._watch import Outcome, saved, tell, watch
 
 if TYPE_CHECKING:
@@ -81,11 +81,8 @@ async def submit(request: RunRequest, connection: Connection, report: Report, in
             made = await prepared(comfy, workflow, request, interrupts)
             options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
             job = await comfy.submit(made, **options)
-            if isinstance(report, JsonReport):
-                report.submitted(job)
-            else:
-                # `detached` tells `watch` that nobody listens under this client_id any more.
-                report.result(json.dumps({**job.ref, "detached": True}))
+            # `detached` tells `watch` that nobody listens under this client_id any more.
+            report.item({**queued_fields(job), "detached": True}, json.dumps({**job.ref, "detached": True}))
     except ConnectError as error:
         return _keep(error, workflow, request, report)
     return 0

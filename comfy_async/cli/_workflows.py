@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._report import JsonReport
-from ._tables import columns, counted
+from ._tables import counted
 
 if TYPE_CHECKING:
     from comfy_async import NodeCatalog, Workflow
@@ -55,18 +54,12 @@ async def list_inputs(
         known = await catalog_of(connection, catalog)
         workflow = workflow.converted(known)
     found = workflow.inputs(known, every=every)
-    if isinstance(report, JsonReport):
-        for item in found:
-            report.line({"event": "input", "key": item.key, **dataclasses.asdict(item)})
-        return 0
-    table = [
+    items = [{"event": "input", "key": item.key, **dataclasses.asdict(item)} for item in found]
+    rows = [
         (item.key, item.kind, item.title or item.class_type, _short(item.value), _range(item))
         for item in found
     ]
-    for line in columns(table):
-        report.result(line)
-    if not found:
-        report.say("nothing that people usually change; --all lists every value")
+    report.table(items, rows, empty="nothing that people usually change; --all lists every value")
     return 0
 
 
@@ -88,18 +81,13 @@ async def check_workflow(
     errors = sum(problem.severity == "error" for problem in found)
     warnings = len(found) - errors
     bad = errors or (strict and warnings)
-    if isinstance(report, JsonReport):
-        for problem in found:
-            report.line({"event": "problem", **problem_fields(problem)})
-        report.line({"event": "checked", "ok": not bad, "errors": errors, "warnings": warnings})
-    else:
-        for problem in found:
-            report.result(f"{problem.severity}: {problem}")
-        report.say(
-            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
-            if found
-            else "nothing is wrong with it"
-        )
+    for problem in found:
+        report.item({"event": "problem", **problem_fields(problem)}, f"{problem.severity}: {problem}")
+    told = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
+    report.item(
+        {"event": "checked", "ok": not bad, "errors": errors, "warnings": warnings},
+        told if found else "nothing is wrong with it",
+    )
     return EXIT_FAILED if bad else 0
 
 
@@ -117,15 +105,10 @@ async def convert_workflow(
         workflow = workflow.converted(await catalog_of(connection, catalog))
     if output is not None:
         workflow.save(output)
-    if isinstance(report, JsonReport):
-        path = None if output is None else str(output)
-        report.line(
-            {"event": "converted", "path": path, "nodes": len(workflow), "workflow": workflow.to_api()}
-        )
-    elif output is None:
-        report.result(json.dumps(workflow.to_api(), indent=2, ensure_ascii=False))
-    else:
-        report.result(str(output))
+    api = workflow.to_api()
+    text = json.dumps(api, indent=2, ensure_ascii=False) if output is None else str(output)
+    path = None if output is None else str(output)
+    report.item({"event": "converted", "path": path, "nodes": len(api), "workflow": api}, text)
     return 0
 
 

@@ -1,0 +1,144 @@
+"""What `queue` and `history` do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._connection import Connection, UsageError, opened
+from ._interrupt import Interrupts
+from ._refs import read_refs, toward
+from ._tables import age_text, counted, when_text
+from ._watch import tell, watch
+
+if TYPE_CHECKING:
+    from ._report import Report
+
+__all__ = ["clear_queue", "list_history", "list_queue", "show_history"]
+
+
+async def list_queue(connection: Connection, report: Report) -> int:
+    """Print what runs and what waits.
+
+    Raises:
+        ComfyError: The server cannot be asked.
+    """
+    async with opened(connection) as comfy:
+        state = await comfy.queue.snapshot()
+    jobs = [("running", 0, job) for job in state.running]
+    jobs += [("pending", place, job) for place, job in enumerate(state.pending, 1)]
+    items = [
+        {
+            "event": "job",
+            "prompt_id": job.prompt_id,
+            "status": status,
+            "position": place,
+            "number": job.number,
+            "nodes": len(job.prompt),
+            "client_id": job.extra_data.get("client_id"),
+            "create_time": job.extra_data.get("create_time"),
+        }
+        for status, place, job in jobs
+    ]
+    rows = [
+        (
+            place or "now",
+            job.prompt_id,
+            status,
+            counted(len(job.prompt), "node"),
+            age_text(item["create_time"]),
+        )
+        for (status, place, job), item in zip(jobs, items, strict=True)
+    ]
+    report.table(items, rows, empty="the queue is empty")
+    return 0
+
+
+async def clear_queue(connection: Connection, report: Report) -> int:
+    """Take all waiting jobs out of the queue.
+
+    Raises:
+        ComfyError: The server cannot be asked.
+    """
+    async with opened(connection) as comfy:
+        await comfy.queue.clear()
+        left = await comfy.queue.remaining()
+    report.item({"event": "cleared", "remaining": left}, f"cleared; {left} left (what runs goes on)")
+    return 0
+
+
+async def list_history(connection: Connection, report: Report, *, limit: int, status: str | None) -> int:
+    """Print the latest finished jobs.
+
+    Raises:
+        ComfyError: The server cannot be asked.
+        UsageError: There is no such status.
+    """
+    known = ("completed", "failed", "cancelled")
+    if status is not None and status not in known:
+        raise UsageError(f"--status takes {', '.join(known)}, not {status!r}")
+    found: list[Any] = []
+    async with opened(connection) as comfy:
+        async for page in comfy.jobs.page(status=[status] if status else known, size=min(limit, 100)):
+            found += page
+            if len(found) >= limit:
+                break
+    shown = found[:limit]
+    report.table(map(_job_line, shown), map(_job_row, shown), empty="nothing is in the history")
+    return 0
+
+
+async def show_history(word: str, connection: Connection, report: Report) -> int:
+    """Print one finished job with what it made.
+
+    Raises:
+        NotFoundError: The server does not know it.
+        ComfyError: The server cannot be asked.
+        UsageError: That is no job.
+        OSError: A file cannot be read.
+    """
+    from comfy_async import NotFoundError
+
+    refs = read_refs([word])
+    async with opened(toward(connection, refs), transport="poll") as comfy:
+        record = await comfy.jobs.get(refs[0]["prompt_id"])
+        if not record.done:
+            raise NotFoundError(f"job {record.id} has not ended: it is {record.status}")
+        job = await comfy.attach(record.id)
+        outcome = await watch(job, report, Interrupts(), cancel=False)
+    tell(outcome, report)
+    return 0
+
+
+def _job_line(job: Any) -> dict[str, Any]:
+    """Return a finished job as a JSON object."""
+    error = job.execution_error or {}
+    return {
+        "event": "job",
+        "prompt_id": job.id,
+        "status": job.status,
+        "create_time": job.create_time,
+        "seconds": _seconds(job),
+        "outputs": job.outputs_count,
+        "error": error.get("exception_message"),
+    }
+
+
+def _job_row(job: Any) -> tuple[object, ...]:
+    """Return a finished job as cells."""
+    seconds = _seconds(job)
+    took = "" if seconds is None else f"{seconds:.1f} s"
+    message = str((job.execution_error or {}).get("exception_message") or "").strip().partition("\n")[0]
+    return (
+        when_text(job.create_time),
+        job.id,
+        job.status,
+        took,
+        message or counted(job.outputs_count or 0, "output"),
+    )
+
+
+def _seconds(job: Any) -> float | None:
+    """Return how long a job ran."""
+    if job.execution_start_time is None or job.execution_end_time is None:
+        return None
+    return float(job.execution_end_time - job.execution_start_time) / 1000

@@ -1,0 +1,108 @@
+"""One JSON object a line on stdout, with names that stay."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ._failure import Failure
+from ._json_events import JsonEvents, queued_fields
+from ._report import Report
+
+if TYPE_CHECKING:
+    from comfy_async import Event, Job, JobResult, OutputFile
+
+__all__ = ["JsonReport"]
+
+
+class JsonReport(Report):
+    """One JSON object a line on stdout."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Say nothing yet; quiet means results and errors only."""
+        super().__init__()
+        self._quiet = quiet
+        self._events = JsonEvents()
+
+    def attached(self, job: Job) -> None:
+        """Print which job it is."""
+        if not self._quiet:
+            self.line(
+                {
+                    "event": "attached",
+                    "prompt_id": job.prompt_id,
+                    "server": job.ref["server"],
+                    "status": job.status,
+                }
+            )
+
+    def submitted(self, job: Job) -> None:
+        """Print as what and where it was queued."""
+        self.line(queued_fields(job))
+
+    def note(self, text: str) -> None:
+        """Say it to people."""
+        if not self._quiet:
+            self.say(f"{text} ...")
+
+    def event(self, event: Event, job: Job) -> None:
+        """Print the event's object, if it has one."""
+        if self._quiet:
+            return
+        for line in self._events.lines(event, job):
+            self.line(line)
+
+    def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False) -> None:
+        """Print its fields."""
+        self.line(fields)
+
+    def table(
+        self, items: Iterable[Mapping[str, Any]], rows: Iterable[Sequence[object]], *, empty: str
+    ) -> None:
+        """Print the fields of each."""
+        for fields in items:
+            self.line(fields)
+
+    def completed(self, job: Job, result: JobResult) -> None:
+        """Print everything that came out but the bytes."""
+        self.line({"event": "completed", "status": job.status, **result.to_dict()})
+
+    def file(self, file: OutputFile, path: Path | None) -> None:
+        """Print one file."""
+        what = "output" if path is None else "saved"
+        where = {} if path is None else {"path": str(path)}
+        self.line({"event": what, **where, **file.to_dict()})
+
+    def failed(self, failure: Failure) -> None:
+        """Print the error."""
+        self.line({"event": "error", "error": failure.fields()})
+
+    def ended(self, job: Job, failure: Failure) -> None:
+        """Print how the job ended."""
+        self.line(
+            {
+                "event": job.status if job.done else "error",
+                "prompt_id": job.prompt_id,
+                "status": job.status,
+                "error": failure.fields(),
+            }
+        )
+
+    def interrupted(self) -> None:
+        """Print that it was interrupted before there was a job."""
+        self.line(
+            {
+                "event": "cancelled",
+                "prompt_id": None,
+                "status": "cancelled",
+                "error": {"code": "cancelled", "message": "interrupted before it was queued", "hint": ""},
+            }
+        )
+
+    def line(self, fields: Mapping[str, Any]) -> None:
+        """Print one object."""
+        sys.stdout.write(f"{json.dumps(fields, ensure_ascii=False, default=str)}\n")
+        sys.stdout.flush()

@@ -1,0 +1,132 @@
+"""A live display in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from .._console import JobDisplay
+from ._failure import Failure
+from ._report import Report, failure_lines, summary
+from ._tables import without_controls
+
+if TYPE_CHECKING:
+    from comfy_async import Event, Job, JobResult
+
+__all__ = ["LiveReport"]
+
+_TICK_S: Final = 0.1
+
+
+class LiveReport(Report):
+    """A live display on the terminal."""
+
+    def __init__(self) -> None:
+        """Prepare the console; it knows NO_COLOR, TERM=dumb and the like."""
+        super().__init__()
+        self._console = Console(stderr=True)
+        self._display: JobDisplay | None = (
+            None if self._console.is_dumb_terminal else JobDisplay(self._console)
+        )
+        self._job: Job | None = None
+        self._shown = False
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Draw while the block lasts, also while nothing happens."""
+        if self._display is None:
+            yield
+            return
+        ticking = asyncio.create_task(self._tick(self._display))
+        self._shown = True
+        try:
+            with self._display:
+                yield
+        finally:
+            self._shown = False
+            ticking.cancel()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the live lines away while the block lasts."""
+        if self._display is None or not self._shown:
+            yield
+            return
+        self._shown = False
+        with self._display.paused():
+            yield
+        self._shown = True
+
+    async def _tick(self, display: JobDisplay) -> None:
+        """Keep spinner and time to go moving."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if not self._shown:
+                continue
+            if self._job is not None:
+                display.update(self._job)
+            else:
+                display.draw()
+
+    def note(self, text: str) -> None:
+        """Show it in the place of the job's status."""
+        if self._shown and self._display is not None:
+            self._display.note(text)
+        elif self._display is None:
+            super().note(text)
+
+    def submitted(self, job: Job) -> None:
+        """Begin to draw the job."""
+        if self._display is None:
+            super().submitted(job)
+        else:
+            self._draw(self._display, job)
+
+    def attached(self, job: Job) -> None:
+        """Begin to draw the job."""
+        super().attached(job)
+        if self._display is not None:
+            self._draw(self._display, job)
+
+    def _draw(self, display: JobDisplay, job: Job) -> None:
+        """Begin to draw the job."""
+        self._job = job
+        display.note("")
+        display.update(job)
+
+    def event(self, event: Event, job: Job) -> None:
+        """Draw the progress; lines are for what stays true."""
+        if self._display is None:
+            super().event(event, job)
+            return
+        self._display.update(job)
+        self.connection(event)
+
+    def completed(self, job: Job, result: JobResult) -> None:
+        """Print the summary."""
+        line = Text(summary(result))
+        line.stylize("green", 0, len("done"))
+        self._console.print(line)
+        for text in result.texts:
+            self.result(text)
+
+    def failed(self, failure: Failure) -> None:
+        """Print what went wrong, the first line in red."""
+        first, *rest = failure_lines(failure)
+        self._console.print(Text(without_controls(first), style="bold red"), soft_wrap=True)
+        for line in rest:
+            self.say(line)
+
+    def say(self, text: str) -> None:
+        """Print a line above the live ones."""
+        self._console.print(Text(without_controls(text)), soft_wrap=True)
+
+    def restore(self) -> None:
+        """Show the cursor."""
+        if self._display is not None:
+            self._display.restore()
