@@ -9,70 +9,74 @@ Example:
 
 from __future__ import annotations
 
-from ._batch import Batch, BatchProgress
-from ._job import Job
-from ._result import JobResult, OutputFile
-from ._server import ServerInfo
-from ._session import ComfySession
-from ._settings import Settings
-from ._transport.auth import Auth
-from .errors import (
-    AuthError,
-    ComfyError,
-    ConnectError,
-    ConversionError,
-    HandshakeError,
-    InsufficientCreditsError,
-    JobCancelledError,
-    JobError,
-    JobFailedError,
-    JobLostError,
-    NotComfyUIError,
-    NotFoundError,
-    OutOfMemoryError,
-    PartialPromptError,
-    PartnerNodeError,
-    PromptRejectedError,
-    RateLimitError,
-    RequestTimeoutError,
-    ResponseError,
-    SessionClosedError,
-    SubmitUnknownError,
-    TransportError,
-    UnknownInputError,
-    UnsupportedError,
-    UploadTooLargeError,
-    WorkflowError,
-    WorkflowFormatError,
-    WrongLoopError,
-)
-from .events import (
-    Cancelled,
-    Completed,
-    Disconnected,
-    Event,
-    Failed,
-    FeatureFlags,
-    LogEntries,
-    Lost,
-    MalformedFrame,
-    NodeBlocked,
-    NodeFinished,
-    NodesCached,
-    NodeStarted,
-    PollingStarted,
-    Preview,
-    Progress,
-    ProgressState,
-    ProgressText,
-    Queued,
-    Reconnected,
-    Started,
-    StatusChanged,
-    UnknownEvent,
-)
-from .types import Connection, JobProgress, NodeInfo, Problem
-from .workflow import NodeCatalog, Workflow
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._batch import Batch, BatchProgress
+    from ._job import Job
+    from ._result import JobResult, OutputFile
+    from ._server import ServerInfo
+    from ._session import ComfySession
+    from ._settings import Settings
+    from ._transport.auth import Auth
+    from .errors import (
+        AuthError,
+        ComfyError,
+        ConnectError,
+        ConversionError,
+        HandshakeError,
+        InsufficientCreditsError,
+        JobCancelledError,
+        JobError,
+        JobFailedError,
+        JobLostError,
+        NotComfyUIError,
+        NotFoundError,
+        OutOfMemoryError,
+        PartialPromptError,
+        PartnerNodeError,
+        PromptRejectedError,
+        RateLimitError,
+        RequestTimeoutError,
+        ResponseError,
+        SessionClosedError,
+        SubmitUnknownError,
+        TransportError,
+        UnknownInputError,
+        UnsupportedError,
+        UploadTooLargeError,
+        WorkflowError,
+        WorkflowFormatError,
+        WrongLoopError,
+    )
+    from .events import (
+        Cancelled,
+        Completed,
+        Disconnected,
+        Event,
+        Failed,
+        FeatureFlags,
+        LogEntries,
+        Lost,
+        MalformedFrame,
+        NodeBlocked,
+        NodeFinished,
+        NodesCached,
+        NodeStarted,
+        PollingStarted,
+        Preview,
+        Progress,
+        ProgressState,
+        ProgressText,
+        Queued,
+        Reconnected,
+        Started,
+        StatusChanged,
+        UnknownEvent,
+    )
+    from .types import Connection, JobProgress, NodeInfo, Problem
+    from .workflow import NodeCatalog, Workflow
 
 __version__ = "0.1.0"
 
@@ -149,9 +153,49 @@ __all__ = [
     "WrongLoopError",
 ]
 
-for _name in __all__:
-    _value = globals()[_name]
-    if isinstance(_value, type):
-        # Users know the library by its face, not by its rooms.
-        _value.__module__ = __name__
-del _name, _value
+# Where the names live. Nothing of it is loaded before the first name is asked for: pytest finds
+# the plugin of comfy_async.testing in every run of whoever has it installed, and loads this file.
+_ROOMS = (
+    "types",
+    "errors",
+    "events",
+    "workflow",
+    "_settings",
+    "_server",
+    "_transport.auth",
+    "_result",
+    "_job",
+    "_batch",
+    "_session",
+)
+
+
+def _open() -> None:
+    """Load every room, and put the public names on the face, all at once."""
+    for room in _ROOMS:
+        module = importlib.import_module(f".{room}", __name__)
+        for name in module.__all__:
+            if name in __all__:
+                value = globals()[name] = getattr(module, name)
+                if isinstance(value, type):
+                    # Users know the library by its face, not by its rooms.
+                    value.__module__ = __name__
+
+
+if not TYPE_CHECKING:  # a checker would take every misspelled name for an Any
+
+    def __getattr__(name: str) -> Any:
+        """Load the library when the first of its names is asked for.
+
+        Raises:
+            AttributeError: There is no such name.
+        """
+        if not name.startswith("__") and __all__[0] not in globals():
+            _open()
+        if name in globals():
+            return globals()[name]
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        """Return the public names, loaded or not."""
+        return sorted({*globals(), *__all__})
