@@ -140,7 +140,7 @@ def _add_socket(node: Node, declared: Declared) -> None:
         _add_group(node, declared.name, template)
     elif declared.type == _MATCH_TYPE and isinstance(template, JSON_OBJECT):
         allowed = str(template.get("allowed_types", "*"))
-        _add_input(node, dataclasses.replace(declared, type=allowed))
+        _add_input(node, declared.typed(allowed))
         node.match_types.setdefault(str(template.get("template_id", "")), {})[declared.name] = allowed
     else:
         node.inputs.append(InputSlot(declared.name, declared.type))

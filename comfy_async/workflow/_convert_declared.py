@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._convert_model import JSON_OBJECT
@@ -27,29 +26,37 @@ _EXTRA_INPUTS: dict[str, tuple[str, str]] = {
 _UPLOAD_FLAGS = ("image_upload", "video_upload", "animated_image_upload")
 
 
-@dataclasses.dataclass(slots=True)
 class Declared:
-    """One input that a class declares; `choices` are a combo's values."""
+    """One input that a class declares.
 
-    name: str
-    type: str
-    options: Mapping[str, Any]
-    choices: tuple[Any, ...] = ()
+    Attributes:
+        name: Its name.
+        type: Its type, "COMBO" for a choice.
+        options: The second part of the declaration.
+        choices: A combo's values.
+        widget_type: The kind of widget that it asks for, mostly its type.
+        socket_only: Whether a link is the only way to fill it.
+    """
 
-    @property
-    def widget_type(self) -> str:
-        """The kind of widget that it asks for."""
-        kind = self.options.get("widgetType")
-        return kind if isinstance(kind, str) and kind else self.type
+    __slots__ = ("choices", "name", "options", "socket_only", "type", "widget_type")
 
-    @property
-    def socket_only(self) -> bool:
-        """Whether a link is the only way to fill it."""
-        return bool(self.options.get("forceInput"))
+    def __init__(self, name: str, type: str, options: Mapping[str, Any], choices: Sequence[Any] = ()) -> None:
+        """Keep the parts; what is asked for often is looked up once."""
+        self.name = name
+        self.type = type
+        self.options = options
+        self.choices = choices
+        wanted = options.get("widgetType")
+        self.widget_type = wanted if wanted and isinstance(wanted, str) else type
+        self.socket_only = bool(options.get("forceInput"))
 
     def named(self, name: str) -> Declared:
         """Return the same under another name."""
         return Declared(name, self.type, self.options, self.choices)
+
+    def typed(self, type: str) -> Declared:
+        """Return the same with another type."""
+        return Declared(self.name, type, self.options, self.choices)
 
 
 def read_declaration(name: str, data: Any) -> Declared:
@@ -58,10 +65,10 @@ def read_declaration(name: str, data: Any) -> Declared:
     kind = parts[0] if parts else "UNKNOWN"
     options = parts[1] if len(parts) > 1 and isinstance(parts[1], JSON_OBJECT) else {}
     if isinstance(kind, list | tuple):
-        return Declared(name, "COMBO", options, tuple(kind))
+        return Declared(name, "COMBO", options, kind)
     if kind == "COMBO":
         choices = options.get("options")
-        return Declared(name, "COMBO", options, tuple(choices) if isinstance(choices, list | tuple) else ())
+        return Declared(name, "COMBO", options, choices if isinstance(choices, list | tuple) else ())
     return Declared(name, kind if isinstance(kind, str) else "UNKNOWN", options)
 
 
@@ -117,12 +124,11 @@ def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[De
     order = spec.get("input_order")
     if not isinstance(order, JSON_OBJECT):
         return inputs
+    parts = [order.get("required"), order.get("optional")]
+    wanted = [name for part in parts if isinstance(part, list | tuple) for name in part]
+    if wanted == [item.name for item in inputs]:
+        return inputs
     by_name = {item.name: item for item in inputs}
-    declared = dict(_sections(spec.get("input")))
-    ordered: dict[str, Declared] = {}
-    for section in ("required", "optional"):
-        names = order.get(section)
-        for name in names if isinstance(names, list | tuple) else ():
-            if isinstance(name, str) and name in by_name and name in declared.get(section, {}):
-                ordered[name] = by_name[name]
+    declared = {name for _, part in _sections(spec.get("input")) for name in part}
+    ordered = {name: by_name[name] for name in wanted if name in declared}
     return [*ordered.values(), *(item for item in inputs if item.name not in ordered)]

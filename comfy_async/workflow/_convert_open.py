@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,11 @@ class Opener:
         """Keep the file and the classes that the server knows."""
         self._editor = editor
         self._catalog = catalog
-        self._models: dict[str, tuple[Node, list[Declared]]] = {}
+        self._models: dict[str, Node] = {}
+        self._declared: dict[str, list[Declared]] = {}
+        self._uses = Counter(
+            node.type for graph in (editor.root, *editor.definitions) for node in graph.nodes
+        )
         self._graphs: dict[str, Graph] = {}
 
     def open(self) -> Graph:
@@ -75,24 +80,15 @@ class Opener:
         return node
 
     def _of_class(self, class_type: str) -> Node:
-        """Return a copy of the class's model node."""
-        if class_type not in self._models:
-            spec = self._catalog[class_type]
-            declared = declared_inputs(class_type, spec)
-            self._models[class_type] = (build_node(class_type, spec, declared), declared)
-        model = self._models[class_type][0]
-        return Node(
-            "",
-            class_type,
-            title=model.title,
-            inputs=[slot.copy() for slot in model.inputs],
-            outputs=[OutputSlot(slot.name, slot.type) for slot in model.outputs],
-            widgets=[widget.copy() for widget in model.widgets],
-            autogrow=dict(model.autogrow),
-            match_types={key: dict(group) for key, group in model.match_types.items()},
-            output_groups=model.output_groups,
-            class_type=class_type,
-        )
+        """Return a new node of the class; of classes with many nodes one is kept to copy from."""
+        if (model := self._models.get(class_type)) is not None:
+            return _copy(model)
+        spec = self._catalog[class_type]
+        self._declared[class_type] = declared_inputs(class_type, spec)
+        node = build_node(class_type, spec, self._declared[class_type])
+        if self._uses[class_type] > 1:
+            self._models[class_type] = _copy(node)
+        return node
 
     def _configure(self, graph: Graph, node: Node, saved: SavedNode) -> None:
         """Give the node its saved slots and values."""
@@ -112,8 +108,24 @@ class Opener:
         node.inputs = _merge_inputs(node.inputs, saved.inputs)
         node.outputs = _merge_outputs(node.outputs, saved.outputs)
         _grow_connected(graph, node)
-        restore(node, saved.values, saved.named, declared=self._models[saved.type][1])
+        restore(node, saved.values, saved.named, declared=self._declared[saved.type])
         _drop_orphans(node)
+
+
+def _copy(model: Node) -> Node:
+    """Return a node of the same class, with slots and widgets of its own."""
+    return Node(
+        "",
+        model.type,
+        title=model.title,
+        inputs=[slot.copy() for slot in model.inputs],
+        outputs=[OutputSlot(slot.name, slot.type) for slot in model.outputs],
+        widgets=[widget.copy() for widget in model.widgets],
+        autogrow=dict(model.autogrow),
+        match_types={key: dict(group) for key, group in model.match_types.items()},
+        output_groups=model.output_groups,
+        class_type=model.class_type,
+    )
 
 
 def _leaves_first(definitions: list[SavedGraph]) -> list[SavedGraph]:
