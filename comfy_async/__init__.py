@@ -10,7 +10,7 @@ Example:
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._batch import Batch, BatchProgress
@@ -184,7 +184,7 @@ def _open() -> None:
 
 if not TYPE_CHECKING:  # a checker would take every misspelled name for an Any
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         """Load the library when the first of its names is asked for.
 
         Raises:

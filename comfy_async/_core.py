@@ -48,6 +48,12 @@ class SessionCore(Router):
         """The session itself: this class is a part of it."""
         return cast("ComfySession", self)
 
+    def _repr_html_(self) -> str:
+        """Return a card for notebooks: where it leads, and how it hears."""
+        from ._notebook_cards import session_card
+
+        return session_card(self._as_session)
+
     async def _known_server(self) -> ServerInfo:
         """Ask once what the server is, however many need it."""
         if self._api.server.version or self._api.probed:
