@@ -71,8 +71,9 @@ class Child:
 class Cli:
     """Runs `comfy-async`."""
 
-    def __init__(self, url: str) -> None:
-        self.env = {"COMFY_LOCAL_URL": url, "COMFY_BASE_URL": "", "NO_COLOR": "1", "TERM": "xterm"}
+    def __init__(self, fake: FakeComfy) -> None:
+        self.fake = fake
+        self.env = {"COMFY_LOCAL_URL": fake.url, "COMFY_BASE_URL": "", "NO_COLOR": "1", "TERM": "xterm"}
         self.children: list[Child] = []
 
     async def __call__(self, *args: object, input: str | None = None) -> Done:
@@ -108,7 +109,7 @@ class Cli:
 @pytest.fixture
 async def cli(fake: FakeComfy) -> AsyncIterator[Cli]:
     """The command line, pointed at the fake server by the environment."""
-    made = Cli(fake.url)
+    made = Cli(fake)
     yield made
     await made.aclose()
 
