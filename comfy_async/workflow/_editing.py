@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Editing"]
 
+_NOTHING: Any = object()
+
 Self = TypeVar("Self", bound="Editing")
 
 
@@ -36,15 +38,25 @@ class Editing:
         ...
 
     def set(
-        self: Self, node: Any, name: str, value: Any, *, add: bool = False, catalog: NodeCatalog | None = None
+        self: Self,
+        node: Any,
+        name: Any,
+        value: Any = _NOTHING,
+        /,
+        *,
+        add: bool = False,
+        catalog: NodeCatalog | None = None,
     ) -> Self:
         """Return a copy with another value in one input, as `with_inputs` does for many.
+
+        `set("3", "seed", 42)` and `set("3.seed", 42)` are the same.
 
         Raises:
             UnknownInputError: No node or input has that name, or the value cannot be sent.
             WorkflowFormatError: It is an editor file.
         """
-        return self.with_inputs({(node, name): value}, add=add, catalog=catalog)
+        changes = {node: name} if value is _NOTHING else {(node, name): value}
+        return self.with_inputs(changes, add=add, catalog=catalog)
 
     def replace(self: Self, old: Any, new: Any) -> Self:
         """Let everything that is linked to `old` be linked to `new`.
@@ -61,15 +73,19 @@ class Editing:
 
         return self._with(replaced(self._graph(), old, new))
 
-    def bypass(self: Self, node: Any, catalog: NodeCatalog) -> Self:
+    def bypass(self: Self, node: Any, catalog: NodeCatalog | None = None) -> Self:
         """Take a node away and lead its inputs on to what it fed, by type, as the editor does.
+
+        Without a catalog nothing is known of types: an input is led on to inputs of the same
+        name, as it is right for `model` and `clip` of a LoRA, and a node's only link to all.
 
         Raises:
             UnknownInputError: The node is not there, or several have the name.
-            WorkflowError: The catalog does not know its class.
+            WorkflowError: The catalog does not know its class, or none was given and the
+                names do not tell.
             WorkflowFormatError: It is an editor file.
         """
-        from ._edits import bypassed
+        from ._bypass import bypassed
 
         return self._with(bypassed(self._graph(), node, catalog))
 

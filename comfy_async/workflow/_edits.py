@@ -6,16 +6,15 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import UnknownInputError, WorkflowError
+from ..errors import UnknownInputError
 from ._check_values import same_path
 from ._keys import changed, nearest, one_node
 from ._nodes import Node
 from ._specs import InputSpec
-from ._types import type_matches
 from ._values import is_link
 from .catalog import NodeCatalog
 
-__all__ = ["Graph", "added", "bypassed", "localized", "randomized", "removed", "replaced", "seed_inputs"]
+__all__ = ["Graph", "added", "localized", "randomized", "removed", "replaced", "seed_inputs"]
 
 Graph = dict[str, Node]
 
@@ -89,70 +88,6 @@ def _without(node: Node, gone: set[str]) -> Node:
     if not lost:
         return node
     return node.replace({name: value for name, value in node.inputs.items() if name not in lost})
-
-
-def bypassed(graph: Graph, name: Any, catalog: NodeCatalog) -> Graph:
-    """Take a node away and lead its inputs on to what it fed, by type, as the editor does.
-
-    Raises:
-        UnknownInputError: The node is not there.
-        WorkflowError: The catalog does not know its class.
-    """
-    gone = one_node(graph, name)
-    node = graph[gone]
-    if node.class_type not in catalog:
-        raise WorkflowError(
-            f"node {node.info(gone)} cannot be bypassed: its class is not in the catalog",
-            hint="remove() takes it away without leading its inputs on.",
-        )
-    result = dict(graph)
-    for key, field, slot in consumers(graph, gone):
-        inputs = dict(result[key].inputs)
-        source = _passed_on(node, slot, graph[key], field, catalog)
-        if source is None:
-            del inputs[field]
-        else:
-            inputs[field] = list(source)
-        result[key] = result[key].replace(inputs)
-    del result[gone]
-    return result
-
-
-def _passed_on(node: Node, slot: int, consumer: Node, field: str, catalog: NodeCatalog) -> list[Any] | None:
-    """Return the link that a bypassed node hands on at an output, None when it has none to hand on."""
-    outputs = catalog.outputs(node.class_type)
-    output = outputs[slot].type if slot < len(outputs) else "*"
-    spec = catalog.input(consumer.class_type, field, consumer.inputs)
-    wanted = spec.type if spec is not None else "*"
-    slots = _sockets(node, catalog)
-    source = _chosen(slots, slot, output, wanted)
-    value = node.inputs.get(source.name) if source is not None else None
-    return value if is_link(value) else None
-
-
-def _sockets(node: Node, catalog: NodeCatalog) -> list[InputSpec]:
-    """Return the inputs as the editor numbers them: sockets first, then widgets that are linked."""
-    specs = catalog.inputs(node.class_type, node.inputs)
-    sockets = [spec for spec in specs if spec.type not in _WIDGETS or spec.force_input]
-    return sockets + [spec for spec in specs if spec not in sockets and is_link(node.inputs.get(spec.name))]
-
-
-_WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
-
-
-def _chosen(slots: list[InputSpec], slot: int, output: str, wanted: str) -> InputSpec | None:
-    """Return the input that the editor picks for an output of a bypassed node."""
-    same = slots[slot] if slot < len(slots) else None
-    if output in {"*", ""}:
-        return same or (slots[0] if slots else None)
-
-    def fits(spec: InputSpec) -> bool:
-        return type_matches(spec.type, output) and type_matches(spec.type, wanted)
-
-    if same is not None and fits(same):
-        return same
-    exact = next((spec for spec in slots if spec.type == wanted), None)
-    return exact or next((spec for spec in slots if fits(spec)), None)
 
 
 def added(

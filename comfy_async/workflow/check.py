@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -44,7 +45,9 @@ def check(
     try:
         graph = flow.converted(catalog)._graph()
     except ConversionError as error:
-        return list(error.problems) or [Problem(type="conversion_failed", message=str(error))]
+        return [_advised(problem, advisor) for problem in error.problems] or [
+            Problem(type="conversion_failed", message=str(error))
+        ]
     graph, replaced = applied(graph, replacements, catalog)
     problems = [*replaced, *_missing_classes(graph, catalog, advisor)]
     run = GraphCheck(graph, catalog)
@@ -60,6 +63,14 @@ def check(
     problems += problems_of(graph, run.places, advisor=advisor)
     problems += _warnings(graph, catalog, run)
     return sorted(problems, key=lambda problem: problem.severity)
+
+
+def _advised(problem: Problem, advisor: Advisor) -> Problem:
+    """Return what the conversion found, with the nearest classes and the pack to install."""
+    if problem.type != "missing_node_type" or problem.advice:
+        return problem
+    close, advice = advisor.missing_class(problem.class_type)
+    return dataclasses.replace(problem, nearest=problem.nearest or close, advice=advice)
 
 
 def _missing_classes(graph: Mapping[str, Node], catalog: NodeCatalog, advisor: Advisor) -> Iterator[Problem]:

@@ -455,14 +455,18 @@ def test_replaced_classes_are_checked_as_what_they_become(catalog: NodeCatalog) 
 def test_an_editor_file_is_converted_first(catalog: NodeCatalog, monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be converted is the list of problems."""
     flow = Workflow.load(ROOT / "examples/workflows/sd15_text2image_ui.json")
-    inner = Problem(node="1", type="missing_node_type", message="no such class")
+    inner = Problem(node="1", class_type="KSamplr", type="missing_node_type", message="no such class")
 
     def refuse(*_: Any) -> Workflow:
         raise ConversionError("cannot be converted", problems=found)
 
     monkeypatch.setattr(Workflow, "from_ui", refuse)
     found = [inner]
-    assert flow.check(catalog) == [inner]
+    (problem,) = flow.check(catalog)
+    assert (problem.node, problem.nearest[0]) == ("1", "KSampler")
+    assert "ComfyUI-Manager" in problem.advice
+    found = [dataclasses.replace(inner, advice="known")]
+    assert flow.check(catalog) == found
     found = []
     assert flow.check(catalog)[0].message == "cannot be converted"
 

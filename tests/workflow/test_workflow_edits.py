@@ -37,6 +37,8 @@ def node(class_type: str, title: str = "", **inputs: Any) -> dict[str, Any]:
 def test_set_changes_one_input(sd15: Workflow, catalog: NodeCatalog) -> None:
     """`set` is with_inputs for one input."""
     assert sd15.set("KSampler", "seed", 5) == sd15.with_inputs({"3.seed": 5})
+    assert sd15.set("KSampler.seed", 5) == sd15.set(3, "seed", 5)
+    assert sd15.set("3.seed", None).get("3", "seed") is None
     assert sd15.set("3", "new", 5, add=True).get("3", "new") == 5
     with pytest.raises(UnknownInputError):
         sd15.set("3", "new", 5, catalog=catalog)
@@ -104,6 +106,22 @@ def test_bypass_goes_by_type_as_the_editor_does(catalog: NodeCatalog) -> None:
     assert "samples" not in lonely.to_api()["4"]["inputs"]
     with pytest.raises(WorkflowError, match="not in the catalog"):
         flow.bypass("6", catalog)
+
+
+def test_bypass_without_a_catalog_goes_by_name(sd15: Workflow) -> None:
+    """A LoRA hands on by name, a node with one link hands on that, others ask for a catalog."""
+    lora = {"model": ["4", 0], "clip": ["4", 1], "lora_name": "a"}
+    flow = (
+        sd15.add("LoraLoader", lora, id="lora").replace(("4", 0), ("lora", 0)).replace(("4", 1), ("lora", 1))
+    )
+    assert flow.bypass("lora") == sd15
+    inverted = sd15.add("ImageInvert", {"image": ["8", 0]}, id="i").replace("8", "i")
+    assert inverted.bypass("i") == sd15
+    assert "latent_image" not in sd15.bypass("5").to_api()["3"]["inputs"]
+    with pytest.raises(WorkflowError, match="depends on types"):
+        sd15.bypass("3")
+    looped = Workflow.load({"1": node("A", x=["1", 0]), "2": node("B", x=["1", 0])})
+    assert looped.bypass("1").to_api() == {"2": node("B")}
 
 
 def test_bypass_of_outputs_that_take_any_type() -> None:
