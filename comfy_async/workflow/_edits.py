@@ -11,7 +11,6 @@ from ._check_values import same_path
 from ._keys import changed, nearest, one_node
 from ._nodes import Node
 from ._specs import InputSpec
-from ._values import is_link
 from .catalog import NodeCatalog
 
 __all__ = ["Graph", "added", "localized", "randomized", "removed", "replaced", "seed_inputs"]
