@@ -1,0 +1,283 @@
+"""Figures c, d and g: the latency, the cost and the outcomes of clients, on one FakeComfy."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import graphs
+from bench_tools import HERE, Row, Worker, percentile, worker
+
+LATE = '{"history_delay": 0.5}'
+OURS = "comfy_async"
+LIMIT_S = 20.0
+JOBS = 1000
+
+Peers = dict[str, str]
+"""The interpreter of each client by its name."""
+
+
+@contextlib.contextmanager
+def driven(name: str, url: str, python: str) -> Iterator[Worker]:
+    """Run one client in its own process.
+
+    Raises:
+        RuntimeError: It cannot start.
+    """
+    driver = Worker(HERE / "driver.py", name, url, python=python)
+    try:
+        if driver.first != "ready":
+            raise RuntimeError(driver.first)
+        yield driver
+    finally:
+        driver.close()
+
+
+def attempt(figure: str, name: str, measure: Any, *arguments: Any) -> list[Row]:
+    """Return the rows of a client, or the reason why it has none."""
+    try:
+        rows: list[Row] = measure(name, *arguments)
+    except (RuntimeError, OSError) as error:
+        return [Row(figure, name, "cannot", notes={"reason": str(error)})]
+    return rows
+
+
+# c
+
+
+def figure_c(peers: Peers, scale: float = 1.0) -> list[Row]:
+    """From execution_success on the wire to the result, with a history 500 ms late."""
+    rows = []
+    for name, python in peers.items():
+        count = (60 if name == OURS else 12) if scale >= 1 else 3
+        rows += attempt("c", name, latency, python, count)
+    return rows
+
+
+def latency(name: str, python: str, count: int) -> list[Row]:
+    """Run jobs one after the other, and compare the server's clock with the client's."""
+    with worker("bench_server.py", LATE) as server, driven(name, server.first, python) as driver:
+        driver.ask(do="one", graph=graphs.picture(0))
+        server.ask(do="idle")
+        server.ask(do="clear")
+        done = driver.ask(do="sequence", graphs=[graphs.picture(n) for n in range(1, count + 1)])
+        records = server.ask(do="records")
+        counts = server.ask(do="counts")
+    good = [job["outcome"] == "completed" and job["images"] > 0 for job in done]
+    late = [
+        1000 * (job["at"] - record["finished_at"])
+        for job, record, ok in zip(done, records, good, strict=False)
+        if ok
+    ]
+    if not late:
+        return [Row("c", name, "no result", notes={"error": done[0].get("error", "")})]
+    target = "<= 20" if name == OURS else ""
+    return [
+        Row("c", f"{name}: await after execution_success", statistics.median(late), "ms", target,
+            (min(late), max(late)), {"right": f"{sum(good)} of {count}", "requests": counts["requests"],
+                                     "sockets": counts["sockets"]}),
+        Row("c", f"{name}: the same, 99th percentile", percentile(late, 99), "ms", target),
+    ]  # fmt: skip
+
+
+# d
+
+
+def figure_d(peers: Peers, scale: float = 1.0) -> list[Row]:
+    """Many short jobs on one client, all at once; and the memory of open jobs."""
+    rows = []
+    jobs = int(JOBS * scale)
+    for name, python in peers.items():
+        rows += attempt("d", name, many, python, jobs)
+    with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
+        found = client.ask(do="memory", jobs=jobs)
+    row = Row("d", "memory of an open job", found["bytes"], "bytes", "<= 10000", notes=found["notes"])
+    return [*rows, row]
+
+
+def many(name: str, python: str, jobs: int) -> list[Row]:
+    """Run the jobs at once."""
+    with worker("bench_server.py") as server, driven(name, server.first, python) as driver:
+        driver.ask(do="one", graph=graphs.picture(0))
+        server.ask(do="idle")
+        server.ask(do="clear")
+        work = [graphs.picture(n) for n in range(1, jobs + 1)]
+        found = driver.ask(do="many", graphs=work, limit=120.0)
+        counts = server.ask(do="counts")
+    good = sum(job["outcome"] == "completed" and job["images"] > 0 for job in found["results"])
+    errors = {job["error"] for job in found["results"] if job["outcome"] != "completed"}
+    notes = {
+        "right": f"{good} of {jobs}",
+        "cpu_ms_per_job": 1000 * found["cpu"] / jobs,
+        "requests": counts["requests"],
+        "sockets": counts["sockets"],
+        **({"error": sorted(errors)[0][:90]} if errors else {}),
+    }
+    return [Row("d", f"{name}: {jobs} jobs at once", found["wall"], "s", notes=notes)]
+
+
+# g
+
+
+def figure_g(peers: Peers, scale: float = 1.0) -> list[Row]:
+    """What each client makes of each case: right, wrong or hung."""
+    rows = []
+    for name, python in peers.items():
+        for case, play in CASES.items():
+            try:
+                verdict, notes = outcome(name, python, play)
+            except (RuntimeError, OSError) as error:
+                verdict, notes = "cannot", {"reason": str(error)[:120]}
+            rows.append(
+                Row("g", f"{name}: {case}", verdict, target="= right" if name == OURS else "", notes=notes)
+            )
+            if verdict == "cannot":
+                break
+    return rows
+
+
+def outcome(name: str, python: str, play: Any) -> tuple[str, dict[str, Any]]:
+    """Play one case on a server and with a client of its own."""
+    with worker("bench_server.py", LATE) as server, driven(name, server.first, python) as driver:
+        server.ask(do="clear")
+        verdict, notes = play(server, driver)
+        counts = server.ask(do="counts")
+    return verdict, {**notes, "requests": counts["requests"], "sockets": counts["sockets"]}
+
+
+def judged(found: dict[str, Any], *, wanted: str) -> tuple[str, dict[str, Any]]:
+    """Hold an outcome against the truth: a result with a picture, or an error."""
+    notes = {"error": found["error"][:90]} if "error" in found else {}
+    if found["outcome"] == "hung":
+        return "hung", notes
+    if wanted == "completed":
+        good = found["outcome"] == "completed" and found["images"] > 0
+    else:
+        good = found["outcome"] == "raised"
+    return ("right" if good else "wrong"), notes or {"images": found.get("images", "")}
+
+
+def normal(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """A node of 0.3 s; the added latency is what the client took beyond the run."""
+    found = driver.ask(do="one", graph=graphs.picture(1, middle="Wait300"), limit=LIMIT_S)
+    record = server.ask(do="records")[0]
+    verdict, notes = judged(found, wanted="completed")
+    run = record["finished_at"] - record["started_at"]
+    return verdict, {**notes, "added_ms": 1000 * (found["at"] - found["began"] - run)}
+
+
+def instant(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """Ten runs that are over at once."""
+    done = driver.ask(do="sequence", graphs=[graphs.picture(n) for n in range(10)], limit=LIMIT_S)
+    return worst([judged(found, wanted="completed") for found in done])
+
+
+def cached(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """The same graph again: nothing runs."""
+    done = driver.ask(do="sequence", graphs=[graphs.picture(7)] * 3, limit=LIMIT_S)
+    return worst([judged(found, wanted="completed") for found in done])
+
+
+def node_error(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """A node raises."""
+    found = driver.ask(do="one", graph=graphs.picture(1, middle="Boom"), limit=LIMIT_S)
+    return judged(found, wanted="raised")
+
+
+def rejected(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """The server answers 400."""
+    return judged(driver.ask(do="one", graph=graphs.rejected(), limit=LIMIT_S), wanted="raised")
+
+
+def partly_rejected(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """The server answers 200 and will not run one of two outputs: silence is wrong."""
+    found = driver.ask(do="one", graph=graphs.partly_rejected(1), limit=LIMIT_S)
+    return judged(found, wanted="raised")
+
+
+def interrupted(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """Somebody interrupts the run."""
+    driver.ask(do="begin", graphs=[graphs.picture(1, middle="Wait1200")], limit=LIMIT_S)
+    server.ask(do="running")
+    time.sleep(0.3)
+    server.ask(do="interrupt")
+    return judged(driver.ask(do="finish")[0], wanted="raised")
+
+
+def deleted(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """Somebody deletes it while it is pending: no event ever comes."""
+    server.ask(do="hold")
+    driver.ask(do="begin", graphs=[graphs.picture(1)], limit=LIMIT_S)
+    prompt_id = server.ask(do="pending")
+    time.sleep(0.5)
+    server.ask(do="delete", prompt_id=prompt_id)
+    server.ask(do="release")
+    return judged(driver.ask(do="finish")[0], wanted="raised")
+
+
+def dropped(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """The socket breaks while it runs."""
+    driver.ask(do="begin", graphs=[graphs.picture(1, middle="Wait1200")], limit=LIMIT_S)
+    server.ask(do="running")
+    time.sleep(0.3)
+    server.ask(do="drop")
+    return judged(driver.ask(do="finish")[0], wanted="completed")
+
+
+def silent(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """The socket goes deaf while it runs."""
+    driver.ask(do="begin", graphs=[graphs.picture(1, middle="Wait1200")], limit=LIMIT_S)
+    server.ask(do="running")
+    time.sleep(0.3)
+    server.ask(do="deafen")
+    return judged(driver.ask(do="finish")[0], wanted="completed")
+
+
+def restarted(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """The server goes away and forgets the job."""
+    driver.ask(do="begin", graphs=[graphs.picture(1, middle="Wait1200")], limit=LIMIT_S)
+    server.ask(do="running")
+    time.sleep(0.3)
+    server.ask(do="restart")
+    return judged(driver.ask(do="finish")[0], wanted="raised")
+
+
+def twenty(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
+    """Twenty at once."""
+    server.ask(do="pace", history_delay=0.05)
+    work = [graphs.picture(n) for n in range(20)]
+    done = driver.ask(do="many", graphs=work, limit=LIMIT_S)["results"]
+    return worst([judged(found, wanted="completed") for found in done])
+
+
+def worst(verdicts: list[tuple[str, dict[str, Any]]]) -> tuple[str, dict[str, Any]]:
+    """Return the worst of several verdicts, and how many were right."""
+    found = [verdict for verdict, _ in verdicts]
+    name = next((each for each in ("hung", "wrong") if each in found), "right")
+    notes = next((notes for verdict, notes in verdicts if verdict == name), {})
+    return name, {**notes, "right": f"{found.count('right')} of {len(found)}"}
+
+
+CASES = {
+    "normal": normal,
+    "instant": instant,
+    "cached": cached,
+    "node error": node_error,
+    "rejected": rejected,
+    "partly rejected": partly_rejected,
+    "interrupted": interrupted,
+    "deleted while pending": deleted,
+    "socket dropped": dropped,
+    "socket silent": silent,
+    "server restarted": restarted,
+    "20 at once": twenty,
+}
+
+
+def interpreter(folder: Path, name: str) -> str:
+    """Return the Python of a client's virtual environment."""
+    return str(folder / name / "bin" / "python")
