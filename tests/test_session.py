@@ -356,13 +356,17 @@ class TestClosing:
         """The task is cancelled while it waits in the block: it ends cancelled, and nothing is left."""
         graph = steps(fake, 2)
 
+        submitted = asyncio.Event()
+
         async def work() -> None:
             async with fake.session() as comfy:
-                await (await comfy.submit(graph))
+                job = await comfy.submit(graph)
+                submitted.set()
+                await job
 
-        with fake.gate("Steps") as gate:
+        with fake.gate("Steps"):
             task = asyncio.create_task(work())
-            await gate.reached()
+            await submitted.wait()
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()

@@ -106,6 +106,9 @@ def step(node: str, value: float, maximum: float) -> bytes:
     return text("progress", value=value, max=maximum, prompt_id=PROMPT_ID, node=node)
 
 
+STEP = step("3", 1, 100)
+
+
 def states(**nodes: str) -> bytes:
     """Return a `progress_state` frame; the nodes are given as `n3="running"`."""
     rows = {

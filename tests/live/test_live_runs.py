@@ -279,7 +279,7 @@ async def test_a_stream_that_is_left(live: ComfySession) -> None:
                 break
     assert job.status == "cancelled"
     # The server tells of the end before it takes the job out of its list.
-    while job.prompt_id in repr(await live.queue.snapshot()):
+    while job.prompt_id in repr(await live.queue.snapshot()):  # noqa: ASYNC110
         await asyncio.sleep(0.05)
 
 
