@@ -14,6 +14,7 @@ from typing import Any, Literal
 import anyio
 
 from ._api import RunApi
+from ._api_cloud import CloudApi
 from ._attach import attach
 from ._batch import Batch, Workflows
 from ._core import Previews, SessionCore
@@ -28,7 +29,7 @@ from ._server import ServerInfo
 from ._settings import Settings
 from ._stream import JobStream
 from ._submit import Submission
-from ._transport.address import CLOUD_URL, Address, default_base_url
+from ._transport.address import CLOUD_URL, Address, cloud_api_key, default_base_url
 from ._transport.auth import Auth, AuthLike, make_auth
 from ._transport.http import HttpClient, HttpOptions
 from .types import Connection, Problem
@@ -85,6 +86,8 @@ class ComfySession(ServerAccess, SessionCore):
         """Prepare a session; nothing is sent before `connect()` or the first call."""
         address = Address.parse(base_url or default_base_url())
         who = address.auth + make_auth(auth)
+        if api_key is None and address.is_cloud and who.is_empty:
+            api_key = cloud_api_key()
         if api_key is not None:
             who += Auth.api_key(api_key)
         self.settings = settings or Settings()
@@ -109,7 +112,7 @@ class ComfySession(ServerAccess, SessionCore):
             ),
             transport=self.settings.http_transport,
         )
-        self._api = RunApi(self._http)
+        self._api = CloudApi(self._http) if self._http.dialect == "cloud" else RunApi(self._http)
         self._link = Link(
             self._http,
             self.client_id,
@@ -135,12 +138,12 @@ class ComfySession(ServerAccess, SessionCore):
         Raises:
             ValueError: There is no key.
         """
-        key = api_key or os.environ.get("COMFY_CLOUD_API_KEY") or os.environ.get("COMFY_API_KEY")
+        key = api_key or cloud_api_key()
         if not key:
             raise ValueError("Comfy Cloud wants an API key: api_key= or COMFY_CLOUD_API_KEY")
         url = base_url or os.environ.get("COMFY_CLOUD_BASE_URL") or CLOUD_URL
         session = cls(url, api_key=key, **options)
-        session._http.dialect = "cloud"
+        session._api = CloudApi(session._http)
         return session
 
     # Opening and closing.
@@ -391,12 +394,6 @@ class ComfySession(ServerAccess, SessionCore):
         self._check_loop()
         catalog = await self.nodes.catalog()
         return as_workflow(workflow).check(catalog)
-
-    def _repr_html_(self) -> str:
-        """Return a card for notebooks: where it leads, and how it hears."""
-        from ._notebook_cards import session_card
-
-        return session_card(self)
 
     def __repr__(self) -> str:
         """Return address, connection and the number of open jobs; no credentials."""

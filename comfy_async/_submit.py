@@ -248,6 +248,9 @@ class Submission:
     async def _rejection(self, body: Mapping[str, Any]) -> PromptRejectedError:
         """Return the error for a refused prompt."""
         error = body.get("error")
+        if error is None and "message" in body:
+            # Comfy Cloud's other error shape: {code, message} (PROTOCOL 1.6).
+            error = {"type": body.get("code"), "message": body["message"]}
         found = problems(error, body.get("node_errors"), self.job._state.nodes)
         kind = str(error.get("type") or "") if isinstance(error, Mapping) else ""
         node_errors = body.get("node_errors")

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from .auth import Auth
 
-__all__ = ["CLOUD_URL", "Address", "default_base_url"]
+__all__ = ["CLOUD_URL", "Address", "cloud_api_key", "default_base_url"]
 
 CLOUD_URL: Final = "https://cloud.comfy.org"
 _LOCAL_URL: Final = "http://127.0.0.1:8188"
@@ -23,6 +23,15 @@ def default_base_url() -> str:
         if value:
             return value
     return _LOCAL_URL
+
+
+def cloud_api_key() -> str | None:
+    """Return COMFY_CLOUD_API_KEY, else COMFY_API_KEY, None when neither says anything."""
+    for name in ("COMFY_CLOUD_API_KEY", "COMFY_API_KEY"):
+        value = os.environ.get(name, "").strip()
+        if value:
+            return value
+    return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

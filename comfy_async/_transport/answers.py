@@ -122,6 +122,9 @@ def error_of(answer: Answer) -> ComfyError:
     said = f": {message}" if message else ""
     text = f"{answer.method} {answer.path} answered {answer.status}{said}"
     match answer.status:
+        case 403 if code == "PARTNER_NODE_DISABLED":
+            hint = "The workspace does not allow these partner nodes: its owner can."
+            return AuthError(text, hint=hint, **fields)
         case 401 | 403:
             return AuthError(text, hint=_auth_hint(answer), **fields)
         case 404:
@@ -186,6 +189,9 @@ def _auth_hint(answer: Answer) -> str:
 
 def _too_large(answer: Answer, text: str, fields: dict[str, Any]) -> UploadTooLargeError:
     """Tell ComfyUI's own limit from that of a proxy: aiohttp answers in plain text."""
+    if answer.path == "/prompt":
+        hint = "The workflow itself is too large: upload what it carries instead of pasting it in."
+        return UploadTooLargeError(text, hint=hint, **fields)
     by_proxy = answer.content_type == "text/html" or "nginx" in answer.headers.get("server", "").lower()
     if by_proxy:
         hint = "A proxy before ComfyUI refused it: raise its limit (nginx: client_max_body_size)."
