@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ._server import ServerInfo
     from ._session import ComfySession
     from ._settings import Settings
+    from ._transport.http import HttpClient
     from .types import JobStatus
     from .workflow import Workflow
 
@@ -32,6 +33,7 @@ class SessionCore(Router):
     """The private part of `ComfySession`."""
 
     settings: Settings
+    _http: HttpClient
     _previews: Previews
     _partner_api_key: str | None
     _probing: asyncio.Task[ServerInfo] | None
@@ -118,6 +120,15 @@ class SessionCore(Router):
         """Make sure that the socket hears, for as long as it is worth waiting."""
         if self._transport == "auto":
             await self._link.settled(self.settings.hearing_seconds)
+
+    async def _shut(self) -> None:
+        """End the tasks, the socket and the HTTP client, in bounded time."""
+        await self._reconciler.aclose()
+        await self._link.aclose()
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        await self._http.aclose()
 
     def _check_loop(self) -> None:
         """Bind the session to the running loop at its first use.

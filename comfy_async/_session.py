@@ -199,15 +199,6 @@ class ComfySession(ServerAccess, SessionCore):
         with anyio.CancelScope(shield=True):
             await asyncio.shield(self._closing)
 
-    async def _shut(self) -> None:
-        """End the tasks, the socket and the HTTP client, in bounded time."""
-        await self._reconciler.aclose()
-        await self._link.aclose()
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.wait([self._probing])
-        await self._http.aclose()
-
     # What it is.
 
     @property
