@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
+from .._transport.backoff import Backoff
+from ..errors import ResponseError, TransportError
 from ._downloads import Download
 from ._sources import UploadSource, prepare
 from ._tasks import together
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..workflow import Workflow
 
 __all__ = ["Files"]
+
+_READ_TRIES = 4
 
 
 class Files:
@@ -189,9 +193,16 @@ class Files:
             NotFoundError: The server has no such file.
             ComfyError: It refuses or cannot be reached.
         """
-        chunks = self.open(filename, subfolder=subfolder, type=type, preview=preview, channel=channel)
-        async with self._slots:
-            return b"".join([chunk async for chunk in chunks])
+        backoff = Backoff(first=0.2, cap=5.0)
+        while True:
+            chunks = self.open(filename, subfolder=subfolder, type=type, preview=preview, channel=channel)
+            try:
+                async with self._slots:
+                    return b"".join([chunk async for chunk in chunks])
+            except (TransportError, ResponseError) as error:
+                if not error.retryable or backoff.tries >= _READ_TRIES:
+                    raise
+            await self._session._clock.sleep(backoff.next())
 
     async def open(
         self,
