@@ -125,10 +125,12 @@ def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[De
     if not isinstance(order, JSON_OBJECT):
         return inputs
     parts = [order.get("required"), order.get("optional")]
-    wanted = [name for part in parts if isinstance(part, list | tuple) for name in part]
+    listed = [name for part in parts if isinstance(part, list | tuple) for name in part]
+    # A damaged catalog may hold anything here.
+    wanted = [name for name in listed if isinstance(name, str)]
     if wanted == [item.name for item in inputs]:
         return inputs
     by_name = {item.name: item for item in inputs}
     declared = {name for _, part in _sections(spec.get("input")) for name in part}
-    ordered = {name: by_name[name] for name in wanted if name in declared}
+    ordered = {name: by_name[name] for name in wanted if name in declared and name in by_name}
     return [*ordered.values(), *(item for item in inputs if item.name not in ordered)]

@@ -202,3 +202,11 @@ def test_any_bytes_end_in_a_named_error(content: bytes) -> None:
     """Noise is no workflow."""
     with contextlib.suppress(WorkflowFormatError):
         Workflow.load(content)
+
+
+def test_names_that_are_none_in_the_order_of_inputs() -> None:
+    """Found by the test above with more examples: an object among the names of input_order."""
+    raw = {name: copy.deepcopy(CATALOG[name]) for name in ("KSampler", "CLIPTextEncode")}
+    raw["KSampler"]["input_order"] = {"required": [{}, [], None, "seed", "nope"]}  # type: ignore[index]
+    problems = Workflow.load(EDITOR).check(NodeCatalog(raw))
+    assert "VAEDecode" in {problem.class_type for problem in problems}
