@@ -154,7 +154,6 @@ class Boundary:
     name: str
     type: str
     link_ids: list[int]
-    widget: Widget | None = None
 
 
 @dataclasses.dataclass(slots=True, eq=False)

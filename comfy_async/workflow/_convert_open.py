@@ -12,8 +12,9 @@ from ..types import Problem
 from ._convert_build import add_shim, build_node, grow
 from ._convert_declared import Declared, declared_inputs
 from ._convert_load import SavedEditor, SavedGraph, SavedNode
+from ._convert_migrate import migrate_promotions
 from ._convert_model import VIRTUAL, Graph, InputSlot, Node, OutputSlot, Widget
-from ._convert_promote import bind_promoted, migrate_promotions, restore_promoted, settle_promoted
+from ._convert_promote import bind_promoted, restore_promoted, settle_promoted
 from ._convert_types import settle_types
 from ._convert_values import restore
 
@@ -62,7 +63,7 @@ class Opener:
         for item in saved.nodes:
             node = graph.nodes[item.id]
             if node.definition is not None:
-                migrate_promotions(node, item.values)
+                migrate_promotions(node, node.definition, item.values)
                 settle_promoted(node)
 
     def _make(self, saved: SavedNode) -> Node:
@@ -93,7 +94,7 @@ class Opener:
     def _configure(self, graph: Graph, node: Node, saved: SavedNode) -> None:
         """Give the node its saved slots and values."""
         if node.definition is not None:
-            bind_promoted(node, saved.inputs)
+            bind_promoted(node, node.definition, saved.inputs)
             node.outputs = _merge_outputs(
                 [OutputSlot(slot.name, slot.type) for slot in node.definition.outputs], saved.outputs
             )

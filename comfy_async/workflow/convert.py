@@ -5,7 +5,8 @@ What is converted is what frontend 1.49.6 sends when the file is opened and queu
 
 - `_convert_load` reads the file and names damage, `_convert_ids` makes node ids unique.
 - `_convert_open` builds the graph, with nodes from `_convert_build`, values from
-  `_convert_values`, and subgraph instances that own values from `_convert_promote`.
+  `_convert_values`, subgraph instances that own values from `_convert_promote`, old lists of
+  such values from `_convert_migrate`, and types that follow the links from `_convert_types`.
 - `_convert_primitive` and `_convert_text` do what happens when a prompt is queued.
 - `_convert_resolve` follows links to the nodes that are really run.
 """
