@@ -179,6 +179,7 @@ class ResponseError(ComfyError):
         path: The request's path, without the query.
         code: The server's own word for the error, "" when it has none.
         body: The beginning of the answer's body as text.
+        retry_after: Seconds to wait before the next try as the server said, or None.
     """
 
     def __init__(
@@ -190,6 +191,7 @@ class ResponseError(ComfyError):
         path: str = "",
         code: str = "",
         body: str = "",
+        retry_after: float | None = None,
         **fields: Any,
     ) -> None:
         """Keep the fields; a 5xx is retryable unless told otherwise."""
@@ -199,6 +201,7 @@ class ResponseError(ComfyError):
         self.path = path
         self.code = code
         self.body = body
+        self.retry_after = retry_after
         if fields.get("retryable") is None and status in {502, 503, 504}:
             self.retryable = True
 
@@ -212,18 +215,9 @@ class NotFoundError(ResponseError):
 
 
 class RateLimitError(ResponseError):
-    """Too many requests or jobs (429).
-
-    Attributes:
-        retry_after: Seconds to wait as the server said, or None.
-    """
+    """Too many requests or jobs (429); `retry_after` says for how long, when the server does."""
 
     retryable = True
-
-    def __init__(self, message: str = "", *, retry_after: float | None = None, **fields: Any) -> None:
-        """Keep the pause that the server asked for."""
-        super().__init__(message, **fields)
-        self.retry_after = retry_after
 
 
 class UploadTooLargeError(ResponseError):

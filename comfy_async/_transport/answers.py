@@ -118,6 +118,7 @@ def error_of(answer: Answer) -> ComfyError:
         "code": code,
         "body": answer.text[:_EXCERPT],
         "server": answer.server,
+        "retry_after": retry_after(answer.headers),
     }
     said = f": {message}" if message else ""
     text = f"{answer.method} {answer.path} answered {answer.status}{said}"
@@ -139,7 +140,7 @@ def error_of(answer: Answer) -> ComfyError:
             hint = "Start ComfyUI with --enable-assets." if "asset" in message.lower() else ""
             return UnsupportedError(message or text, hint=hint, server=answer.server)
         case 429:
-            return RateLimitError(text, retry_after=retry_after(answer.headers), **fields)
+            return RateLimitError(text, **fields)
     if answer.content_type == "text/html":
         fields["hint"] = "An HTML page is no answer of ComfyUI: a proxy before it is speaking."
     return ResponseError(text, **fields)

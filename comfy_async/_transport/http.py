@@ -180,9 +180,10 @@ class HttpClient:
     ) -> Answer:
         """Send once, or twice when credentials that can be renewed are refused."""
         auth = await self.credentials()
+        used = self._renewals
         answer = await self._exchange(request, path, seconds)
         if answer.status == 401 and auth.renews:
-            await self.credentials(refused=True)
+            await self.credentials(refused=used)
             answer = await self._exchange(request, path, seconds)
         if answer.status >= 400 and answer.status not in expect:
             raise error_of(answer)
@@ -190,20 +191,19 @@ class HttpClient:
             raise answer.leads_elsewhere()
         return answer
 
-    async def credentials(self, *, refused: bool = False) -> Auth:
+    async def credentials(self, *, refused: int | None = None) -> Auth:
         """Return the credentials, renewed when need be; however many ask, the callback is asked once.
 
         Args:
-            refused: The server has refused those that are known.
+            refused: The server has refused the credentials of this many renewals.
 
         Raises:
             AuthError: The callback for renewing has failed.
         """
         if not self.auth.renews:
             return self.auth
-        before = self._renewals
         async with self._renewing:
-            if self.auth.is_empty or (refused and before == self._renewals):
+            if self.auth.is_empty or refused == self._renewals:
                 try:
                     await self.auth.renew()
                 except Exception as error:
@@ -322,11 +322,12 @@ class HttpClient:
     async def _opened(self, request: httpx.Request, path: str) -> httpx.Response:
         """Return an answer to be streamed; refused credentials are renewed once."""
         auth = await self.credentials()
+        used = self._renewals
         with translated("GET", path, self.address.base):
             response = await self._follow(request)
         if response.status_code == 401 and auth.renews:
             await response.aclose()
-            await self.credentials(refused=True)
+            await self.credentials(refused=used)
             with translated("GET", path, self.address.base):
                 response = await self._follow(request)
         return response

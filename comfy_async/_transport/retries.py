@@ -41,7 +41,7 @@ class Retries:
         """Return the seconds to wait before the next try, None to give up."""
         if self._backoff.tries >= _MAX_TRIES - 1 or not _passes(error):
             return None
-        wanted = getattr(error, "retry_after", None)
+        wanted = error.retry_after if isinstance(error, ResponseError) else None
         pause = self._backoff.next()
         if wanted is None:
             return pause

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from ..errors import ConnectError, HandshakeError
+from .bulk import BulkConnection
 from .foreign import connect_error
 from .http import USER_AGENT
 
@@ -59,7 +61,7 @@ class _Connect(connect):
 class Socket:
     """One WebSocket connection: receives bytes, sends text."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: BulkConnection) -> None:
         """Wrap an open connection."""
         self._connection = connection
         self._expelling: asyncio.Future[None] | None = None
@@ -83,6 +85,8 @@ class Socket:
             ConnectError: Nobody answers.
         """
         options: dict[str, Any] = {"proxy": proxy if proxy is not False else None}
+        # The reader always drains, so there is no bound: one would stall the server for everybody.
+        options["create_connection"] = functools.partial(BulkConnection, largest=max_size)
         if url.startswith("wss:"):
             options["ssl"] = _context(ssl_context)
         try:
@@ -97,8 +101,6 @@ class Socket:
                 ping_timeout=_PING_TIMEOUT_S,
                 close_timeout=_CLOSE_TIMEOUT_S,
                 max_size=max_size,
-                # The reader always drains; a bound here would stall the server for everybody.
-                max_queue=None,
                 logger=_LOGGER,
                 **options,
             )
@@ -119,18 +121,18 @@ class Socket:
             raise connect_error(server, error) from error
         return cls(connection)
 
-    async def receive(self) -> bytes:
-        """Return the next frame's bytes, text and binary alike: a binary frame begins with a NUL.
+    async def receive(self) -> list[bytes]:
+        """Return the frames that have come, at least one, text and binary alike.
 
-        Undecoded, since `recv()` closes the connection on invalid UTF-8.
+        A binary frame begins with a NUL. Text is not decoded: invalid UTF-8 is no reason to close.
 
         Raises:
             SocketClosedError: The connection is closed.
         """
-        try:
-            return await self._connection.recv(decode=False)
-        except ConnectionClosed as error:
-            raise SocketClosedError(_reason(error)) from None
+        frames = await self._connection.take()
+        if not frames:
+            raise SocketClosedError(_reason(self._connection.protocol.close_exc))
+        return frames
 
     async def send(self, text: str) -> None:
         """Send a text frame.
