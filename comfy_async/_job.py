@@ -197,6 +197,16 @@ class Job:
 
     # What the session tells it.
 
+    def _move(self, session: ComfySession, state: JobState) -> None:
+        """Go on as another prompt, of another session perhaps; what was told so far stays told."""
+        self._session = session
+        self._state = state
+        self._client_id = session.client_id
+        self._last_progress = None
+        self._queue_position = None
+        self._cut_off = False
+        self.node_errors = ()
+
     def _take(self, event: BaseEvent) -> None:
         """Take in one fact; never waits and never raises for what a server sends."""
         state = self._state

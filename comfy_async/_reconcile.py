@@ -185,6 +185,7 @@ class Reconciler:
         """Bring the queue's facts to the jobs, then look for those that left it."""
         gone: list[Job] = []
         wanted = set(needy)
+        positions = snapshot.positions()
         now = self._clock.unix()
         for job in list(self._session._jobs.values()):
             if job.status == "submitting" or job.prompt_id in self._session._posting:
@@ -194,7 +195,7 @@ class Reconciler:
                 gone.append(job)
                 continue
             self._absent.pop(job.prompt_id, None)
-            job._queue_position = snapshot.position(job.prompt_id)
+            job._queue_position = positions[job.prompt_id]
             if entry.running and job in wanted:
                 job._take(Started(None, {}, job.prompt_id, received_at=now))
         for start in range(0, len(gone), _HISTORIES_AT_ONCE):
@@ -210,7 +211,8 @@ class Reconciler:
         except UnreadableError as error:
             self._unreadable(job, now, error)
             return
-        if job.done:
+        if self._session._jobs.get(job.prompt_id) is not job:
+            # It has ended meanwhile, or gone on elsewhere.
             return
         if entry is None:
             if job._state.wants_history:
@@ -227,7 +229,7 @@ class Reconciler:
         """The history has something that is no entry: name it when it stays so."""
         first_seen = self._over.setdefault(job.prompt_id, now)
         if now - first_seen >= self._settings.history_seconds and not job.done:
-            data = {"reason": f"its end cannot be read: {error.args[0]}"}
+            data = {"reason": f"its end cannot be read: {error.args[0]}", "ended": True}
             self._end(job, Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
 
     def _end_by(self, job: Job, entry: HistoryEntry) -> None:

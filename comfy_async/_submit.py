@@ -68,8 +68,13 @@ class SubmitOptions:
 class Submission:
     """One attempt to bring one workflow into the server's queue."""
 
-    def __init__(self, session: ComfySession, workflow: Workflow, options: SubmitOptions) -> None:
-        """Prepare; nothing is sent. The workflow is in API format, its files are uploaded."""
+    def __init__(
+        self, session: ComfySession, workflow: Workflow, options: SubmitOptions, *, job: Job | None = None
+    ) -> None:
+        """Prepare; nothing is sent. The workflow is in API format, its files are uploaded.
+
+        A pool brings a `job` along that may have been elsewhere before: it moves in here.
+        """
         self._session = session
         self._api = session._api
         self._workflow = workflow
@@ -78,7 +83,11 @@ class Submission:
         self._posting: asyncio.Task[Answer | None] | None = None
         plan = Plan(workflow.to_api(), targets=options.targets)
         state = JobState(str(uuid.uuid4()), plan, timings=session._timings)
-        self.job = Job(session, state, keep_frames=options.keep_frames, index=options.index)
+        if job is None:
+            job = Job(session, state, keep_frames=options.keep_frames, index=options.index)
+        else:
+            job._move(session, state)
+        self.job = job
 
     async def run(self) -> Job:
         """Send the prompt and return its job.
