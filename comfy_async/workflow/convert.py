@@ -117,7 +117,11 @@ def _refuse_unknown(nodes: list[tuple[Scope, Node]]) -> None:
     problems = [_unknown(scope, node) for scope, node in nodes if node.class_type is None]
     if problems:
         count = f"{len(problems)} nodes are" if len(problems) > 1 else "a node is"
-        raise ConversionError(f"{count} of a class that this server does not have", problems=problems)
+        raise ConversionError(
+            f"{count} of a class that this server does not have",
+            problems=problems,
+            hint="Install what is missing, or mute or bypass these nodes in ComfyUI.",
+        )
 
 
 def _unknown(scope: Scope, node: Node) -> Problem:
@@ -198,8 +202,8 @@ def _put(inputs: dict[str, Any], name: str, value: Any, kind: str) -> None:
         inputs[name] = {"__type__": "CURVE", "__value__": value} if kind == "curve" else {"__value__": value}
     elif isinstance(value, JSON_OBJECT):
         inputs[name] = copy.deepcopy(dict(value))
-    elif isinstance(value, float) and value.is_integer():
-        inputs[name] = int(value)  # JSON as JavaScript writes it
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        inputs[name] = int(value)  # as JavaScript writes it
     else:
         inputs[name] = value
 

@@ -117,7 +117,18 @@ def test_companions(spec: Any, places: int) -> None:
         (("a", "COMBO", {"options": ["x", "y"], "default": "y"}), "y"),
         (("a", "COMBO", {"options": ["x"], "multi_select": True}), {"__value__": []}),
         (("a", "COLOR"), "#000000"),
+        (("a", "COLOR", {"options": {"default": "#fff"}}), "#fff"),
+        (("a", "COLORS", {"default": ["#fff"]}), {"__value__": ["#fff"]}),
         (("a", "RANGE"), {"min": 0, "max": 1}),
+        (("a", "MARKDOWN", {"default": "x"}), ""),
+        (("a", "PAINTER"), ""),
+        (("a", "COMPOSITOR"), {}),
+        (("a", "TEXTAREA", {"options": {"default": "x"}}), "x"),
+        (("a", "CHART"), {}),
+        (("a", "GALLERIA"), {"__value__": []}),
+        (("a", "VIDEO_EDIT", {"features": ["trim"]}), {"trim": {"start_time": 0, "duration": 0}}),
+        (("a", "AUDIO_RECORD"), ""),
+        (("a", "WEBCAM"), ""),
         (("a", "BOUNDING_BOX"), {"x": 0, "y": 0, "width": 512, "height": 512}),
         (("a", "COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": {}}]}), "k"),
     ],
@@ -230,6 +241,61 @@ def test_widgets_in_a_growing_group() -> None:
     template = {"input": {"required": {"v": ["STRING", {"default": "d"}]}}, "prefix": "v", "min": 1, "max": 4}
     classes = one_class(("texts", "COMFY_AUTOGROW_V3", {"template": template}), ("n", "INT"))
     assert inputs_of(thing("a", "b", 3), "1", classes) == {"texts.v0": "a", "texts.v1": "b", "n": 3}
+
+
+def test_a_group_of_pairs() -> None:
+    """A group may grow by several inputs at a time: sockets have no value, widgets have."""
+    pair = {"required": {"image": ["IMAGE", {}], "weight": ["FLOAT", {"default": 0.5}]}}
+    template = {"input": pair, "prefix": "x", "min": 1, "max": 3}
+    classes = one_class(("parts", "COMFY_AUTOGROW_V3", {"template": template}), ("n", "INT"))
+    found = inputs_of(thing(1, 2, 3), "1", classes)
+    assert found == {"parts.weight0": 1, "parts.weight1": 2, "n": 3}
+    linked = thing(1, 2, 3, inputs=[("parts.weight1", "FLOAT", 9, "parts.weight1")])
+    linked["nodes"].append(node(5, "Thing"))
+    linked["links"] = [[9, 5, 0, 1, 0, "FLOAT"]]
+    found = inputs_of(linked, "1", classes)
+    assert found == {"parts.weight0": 1, "parts.weight1": ["5", 0], "parts.weight2": 0.5, "n": 3}
+
+
+def test_one_colour_is_one_widget() -> None:
+    """A colour that a choice brings again is not made again."""
+    again = {"required": {"shade": ["COLOR", {}]}}
+    options = [{"key": "a", "inputs": again}, {"key": "b", "inputs": again}]
+    classes = one_class(("how", "COMFY_DYNAMICCOMBO_V3", {"options": options}))
+    assert inputs_of(thing("b", "#123"), "1", classes) == {"how": "b", "how.shade": "#123"}
+
+
+def test_options_come_and_go() -> None:
+    """Emptying the last text of a CustomCombo takes its empty successor away again."""
+    found = inputs_of(editor([node(1, "CustomCombo", "a", 0, "a", "", "")]), "1")
+    assert found == {"choice": "a", "index": 0, "option1": "a", "option2": ""}
+
+
+def test_audio_players_are_the_editors() -> None:
+    """Players are neither saved nor sent; the upload button behind one is saved."""
+    classes = one_class(("audio", "COMBO", {"options": [], "audio_upload": True}), ("n", "INT"))
+    assert inputs_of(thing("a.mp3", 4, ""), "1", classes) == {"audio": "a.mp3", "n": 4}
+    found = inputs_of(editor([node(1, "SaveAudioMP3", "out", "V0")]), "1")
+    assert found == {"filename_prefix": "out", "quality": "V0"}
+
+
+@pytest.mark.parametrize(
+    "class_type", ["Preview3D", "SaveGLB", "Preview3DAdvanced", "Load3DAdvanced", "WebcamCapture"]
+)
+def test_classes_with_viewports(class_type: str) -> None:
+    """Their picture is made in the browser, so it is empty; what comes after is in its place."""
+    found = inputs_of(editor([node(1, class_type, "first", "second", 3)]), "1")
+    viewport = "viewport_state" if "Advanced" in class_type else "image"
+    assert found[viewport] == ""
+
+
+def test_odd_declarations() -> None:
+    """What a class declares wrongly becomes a socket, and harms nothing else."""
+    classes = one_class(("a", 5), ("b",), ("c", "INT", None), ("d", "COMFY_AUTOGROW_V3", {}), input_order=7)
+    assert inputs_of(thing(4), "1", classes) == {"c": 4}
+    plain = {"Thing": {"input": {"required": {"a": "INT"}}, "output": [["x"], "*"], "output_name": None}}
+    assert inputs_of(thing(4), "1", plain) == {"a": 4}
+    assert inputs_of(thing(4), "1", {"Thing": {}}) == {}
 
 
 def test_upload_button() -> None:
