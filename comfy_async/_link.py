@@ -34,8 +34,9 @@ _HELLO: Final = json.dumps({"type": "feature_flags", "data": {"supports_preview_
 _FLAGS_WAIT_S: Final = 1.0
 # Hearing for this long proves that the server does not just accept and close.
 _STABLE_S: Final = 5.0
+_UNAUTHORIZED: Final = 401
 _REFUSALS: Final = frozenset({401, 403})
-_FRAMES_BEFORE_YIELD: Final = 256
+_ABOUT_THE_LINK: Final = frozenset({FeatureFlags, MalformedFrame})
 
 
 class Link:
@@ -58,7 +59,6 @@ class Link:
         self.reconnects = 0
         self.last_heard: float | None = None
         self.frames = 0
-        self.frames_since_up = 0
         self.malformed = 0
         self._http = http
         self._client_id = client_id
@@ -75,7 +75,14 @@ class Link:
         self._settled = asyncio.Event()
         self._text_has_prompt_id = False
         self._was_up = False
+        self._renewed = False
         self._up_at = 0.0
+        self._frames_at_up = 0
+
+    @property
+    def frames_since_up(self) -> int:
+        """How many frames came since the socket was last known to hear."""
+        return self.frames - self._frames_at_up
 
     @property
     def hearing(self) -> bool:
@@ -138,10 +145,15 @@ class Link:
         try:
             socket = await self._dial()
         except HandshakeError as error:
-            self._refused(error)
+            await self._refused(error)
             return
         except TransportError as error:
             self._failed(str(error.args[0]))
+            return
+        except Exception as error:
+            # The callback that renews credentials is the user's own.
+            _log.exception("the WebSocket could not be dialled")
+            self._failed(f"{type(error).__name__} while dialling")
             return
         self._socket = socket
         reason = "the reader stopped"
@@ -181,38 +193,48 @@ class Link:
             max_size=self._settings.max_frame,
         )
 
+    async def _renew(self) -> bool:
+        """Ask for new credentials, once before a refusal counts; the callback is the user's own."""
+        self._renewed = True
+        try:
+            return await self._http.auth.renew()
+        except Exception:
+            _log.exception("the credentials for the WebSocket could not be renewed")
+            return True
+
     async def _read(self, socket: Socket) -> str:
         """Hand over every frame until the connection closes; return why it did."""
         clock = self._clock
-        count = 0
         flags_timer: asyncio.TimerHandle | None = None
         try:
             while True:
-                raw = await socket.receive()
+                frames = await socket.receive()
+                # They came together: the clock is read once for all.
                 now = clock.unix()
-                if raw[:1] == b"\0":
-                    event = decode_binary(raw, now, text_has_prompt_id=self._text_has_prompt_id)
-                else:
-                    event = decode_text(raw, now)
                 self.last_heard = clock.monotonic()
-                self.frames += 1
-                self.frames_since_up += 1
-                if self.state != "hearing":
-                    flags_timer = self._prove(event, flags_timer)
-                if isinstance(event, MalformedFrame):
-                    self.malformed += 1
-                if isinstance(event, FeatureFlags):
-                    self._text_has_prompt_id = event.flags.get("supports_progress_text_metadata") is True
-                self._deliver(event)
-                count += 1
-                if count % _FRAMES_BEFORE_YIELD == 0:
-                    # A burst is read without a pause: let those who consume it have a turn.
-                    await asyncio.sleep(0)
+                for raw in frames:
+                    if raw[:1] == b"\0":
+                        event = decode_binary(raw, now, text_has_prompt_id=self._text_has_prompt_id)
+                    else:
+                        event = decode_text(raw, now)
+                    self.frames += 1
+                    if self.state != "hearing":
+                        flags_timer = self._prove(event, flags_timer)
+                    if type(event) in _ABOUT_THE_LINK:
+                        self._note(event)
+                    self._deliver(event)
         except SocketClosedError as error:
             return str(error)
         finally:
             if flags_timer is not None:
                 flags_timer.cancel()
+
+    def _note(self, event: BaseEvent) -> None:
+        """Take in what a frame says about the connection itself."""
+        if isinstance(event, MalformedFrame):
+            self.malformed += 1
+        elif isinstance(event, FeatureFlags):
+            self._text_has_prompt_id = event.flags.get("supports_progress_text_metadata") is True
 
     def _deliver(self, event: BaseEvent) -> None:
         """Hand an event over; a frame that breaks the code behind ends nothing."""
@@ -235,11 +257,12 @@ class Link:
         """The socket is known to hear."""
         if self.state == "connecting":
             self.state, self.reason = "hearing", ""
-            self.frames_since_up = 0
+            self._frames_at_up = self.frames
             self._up_at = self._clock.monotonic()
             if self._was_up:
                 self.reconnects += 1
             self._was_up = True
+            self._renewed = False
             self._settled.set()
             self._on_up()
 
@@ -259,8 +282,11 @@ class Link:
             self.state, self.reason = "down", reason
             self._settled.set()
 
-    def _refused(self, error: HandshakeError) -> None:
+    async def _refused(self, error: HandshakeError) -> None:
         """The upgrade was refused: for good when the credentials are, else try the other path later."""
+        if error.status == _UNAUTHORIZED and not self._renewed and await self._renew():
+            self._failed(str(error.args[0]))
+            return
         if error.status in _REFUSALS:
             self.state, self.reason = "refused", str(error.args[0])
             self._settled.set()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 from comfy_async import (
+    Auth,
     ComfySession,
     Completed,
     Disconnected,
@@ -20,7 +21,7 @@ from comfy_async import (
     Settings,
     Started,
 )
-from comfy_async.testing import FakeComfy, FastClock
+from comfy_async.testing import Books, FakeComfy, FastClock
 
 GRAPH: dict[str, Any] = {
     "1": {"class_type": "Steps", "inputs": {"seed": 1}, "_meta": {"title": "Many steps"}},
@@ -53,6 +54,16 @@ async def until(job: Job, kind: type) -> None:
         if isinstance(event, kind):
             return
     raise AssertionError(f"no {kind.__name__} came")
+
+
+def reconnected(comfy: ComfySession, count: int) -> Callable[[Books], bool]:
+    """Return what is true once the session has reconnected so often."""
+    return lambda _: comfy.connection.reconnects >= count
+
+
+def heard_more(comfy: ComfySession, frames: int) -> Callable[[Books], bool]:
+    """Return what is true once the session has heard more frames than these."""
+    return lambda _: comfy._link.frames > frames
 
 
 def lifecycle(events: list[Any]) -> list[tuple[str, str | None]]:
@@ -289,15 +300,51 @@ async def test_the_third_deafening_is_named(server: FakeComfy, caplog: pytest.Lo
             seed = {"1": {"class_type": "Steps", "inputs": {"seed": 10 + round_}}}
             strange.append(await stranger.submit({**GRAPH, **seed}))
             if round_ < 3:
-                await server.wait_for(lambda books, n=round_: comfy.connection.reconnects > n)
+                await server.wait_for(reconnected(comfy, round_ + 1))
                 # It hears again, so that this was no stall.
                 before = comfy._link.frames
                 seed = {"1": {"class_type": "Steps", "inputs": {"seed": 20 + round_}}}
                 strange.append(await stranger.submit({**GRAPH, **seed}))
-                await server.wait_for(lambda books, n=before: comfy._link.frames > n)
+                await server.wait_for(heard_more(comfy, before))
         await comfy.settings.clock.sleep(20.0)
         assert comfy.connection.state == "deaf"
         assert "client_id" in comfy.connection.reason
         assert any("client_id 'shared'" in record.getMessage() for record in caplog.records)
         gate.open()
         assert (await job).texts == ("shown",)
+
+
+async def test_renewed_credentials_open_the_socket_again(server: FakeComfy) -> None:
+    """A 401 at the socket asks for new credentials once, before it counts as a refusal."""
+    asked = 0
+
+    async def renew() -> str:
+        nonlocal asked
+        asked += 1
+        return f"token-{asked}"
+
+    server.faults.refuse_upgrades(401, count=1)
+    async with fast(server, auth=Auth.renewing(renew)) as comfy:
+        assert (await comfy.run(GRAPH)).texts == ("shown",)
+        job = await comfy.submit(GRAPH)
+        await job
+        assert asked == 2
+        assert comfy.connection.state == "hearing"
+
+
+async def test_a_renewal_that_raises_ends_nothing(
+    server: FakeComfy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The user's callback fails while the socket is dialled: logged, tried again, polled meanwhile."""
+    fail = False
+
+    async def renew() -> str:
+        if fail:
+            raise RuntimeError("mine")
+        return "token"
+
+    async with fast(server, auth=Auth.renewing(renew)) as comfy:
+        server.faults.refuse_upgrades(401, count=1)
+        fail = True
+        assert (await comfy.run(GRAPH)).texts == ("shown",)
+    assert any("could not be renewed" in record.getMessage() for record in caplog.records)

@@ -39,17 +39,16 @@ class QueueSnapshot:
 
     entries: Mapping[str, QueueEntry]
 
-    def position(self, prompt_id: str) -> int | None:
-        """Return how many waiting jobs come first, by number and never by the list's order.
+    def positions(self) -> dict[str, int]:
+        """Return how many jobs come before each: by number, and never by the list's order.
 
         The pending list is a raw heap (execution.py, PromptQueue), sorted by nothing.
         """
-        own = self.entries.get(prompt_id)
-        if own is None:
-            return None
-        if own.running:
-            return 0
-        return sum(1 for entry in self.entries.values() if entry.running or entry.number < own.number)
+        running = [entry.prompt_id for entry in self.entries.values() if entry.running]
+        waiting = sorted((e for e in self.entries.values() if not e.running), key=lambda e: e.number)
+        ranks = dict.fromkeys(running, 0)
+        ranks.update((entry.prompt_id, len(running) + rank) for rank, entry in enumerate(waiting))
+        return ranks
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
