@@ -383,8 +383,10 @@ class ComfySession(ServerAccess, SessionCore):
             ComfyError: The server cannot be asked.
         """
         self._check_loop()
+        server = await self._known_server()
         catalog = await self.nodes.catalog()
-        return as_workflow(workflow).check(catalog)
+        replaced = await self.nodes.replacements() if server.can("node_replacements") else None
+        return as_workflow(workflow).check(catalog, replacements=replaced)
 
     def __repr__(self) -> str:
         """Return address, connection and the number of open jobs; no credentials."""
