@@ -1,4 +1,4 @@
-"""A job's progress in a terminal; takes rich (the extra `cli`)."""
+"""Progress of a job or a batch in a terminal; takes rich (the extra `cli`)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ from rich.text import Text
 from .types import JobProgress
 
 if TYPE_CHECKING:
+    from ._batch import Batch
     from ._job import Job
 
-__all__ = ["JobDisplay", "clock_text"]
+__all__ = ["Display", "clock_text"]
 
 _BAR_CELLS = 40
+_SMALL_BAR_CELLS = 16
+_BESIDE_THE_BAR = 40
 _FRAMES_PER_SECOND = 10.0
+_MAX_ROWS = 12
 
 
-class JobDisplay:
-    """Two live lines: the whole job with bar and time to go, and the node that runs.
+class Display:
+    """A few live lines: the whole with bar and time to go, and below it what runs.
 
     It draws when it is told to, from the loop that runs the job, and never from a thread of
     its own: a snapshot of progress is read where it is made.
 
     Example:
-        >>> with JobDisplay(Console(stderr=True)) as display:
+        >>> with Display(Console(stderr=True)) as display:
         ...     async for event in job:
         ...         display.update(job)
     """
@@ -41,23 +45,18 @@ class JobDisplay:
     def __init__(self, console: Console) -> None:
         """Draw on this console."""
         self._console = console
-        self._progress = JobProgress()
         self._status = "connecting"
         self._note = ""
+        self._fraction: float | None = 0.0
+        self._eta: float | None = None
+        self._details: list[RenderableType] = []
         self._spinner = Spinner("line" if console.options.ascii_only else "dots", style="cyan")
         self._drawn_at = 0.0
-        self._live = Live(
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            get_renderable=self._render,
-        )
+        self._live: Live | None = None
 
-    def __enter__(self) -> JobDisplay:
+    def __enter__(self) -> Display:
         """Begin to draw."""
-        self._live.start(refresh=True)
+        self._begin()
         return self
 
     def __exit__(
@@ -67,21 +66,33 @@ class JobDisplay:
         traceback: TracebackType | None,
     ) -> None:
         """Take the lines away and show the cursor again."""
-        self._live.stop()
+        self._end()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Take the lines away while the block lasts."""
-        self._live.stop()
+        self._end()
         try:
             yield
         finally:
-            self._live.start()
+            self._begin()
 
     def update(self, job: Job) -> None:
-        """Show where the job stands; draws at most ten times a second."""
-        self._progress = job.progress
-        self._status = _status(job)
+        """Show where a job stands; draws at most ten times a second."""
+        progress = job.progress
+        self._status, self._fraction, self._eta = _status(job), progress.fraction, progress.eta
+        self._details = [_node_line(progress)]
+        self.draw()
+
+    def update_batch(self, batch: Batch) -> None:
+        """Show where a batch stands, with a line for each job that runs."""
+        progress = batch.progress
+        failed = f", {progress.failed} failed" if progress.failed else ""
+        total = "" if progress.total is None else f" of {progress.total}"
+        self._status = f"{progress.done + progress.failed}{total} done{failed}"
+        self._fraction, self._eta = progress.fraction, progress.eta
+        running = [job for job in batch.jobs if job.status == "running"]
+        self._details = [_job_line(job) for job in running[:_MAX_ROWS]]
         self.draw()
 
     def note(self, text: str) -> None:
@@ -94,51 +105,75 @@ class JobDisplay:
         now = time.monotonic()
         if force or now - self._drawn_at >= 1 / _FRAMES_PER_SECOND:
             self._drawn_at = now
-            self._live.refresh()
-
-    def print(self, text: RenderableType) -> None:
-        """Print a line that stays, above the live ones."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+            if self._live is not None:
+                self._live.refresh()
 
     def restore(self) -> None:
         """Show the cursor; for the way out in a hurry."""
         self._console.show_cursor(True)
 
+    def _begin(self) -> None:
+        """Draw from here on: a Live that was stopped would draw over what was printed since."""
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            get_renderable=self._render,
+        )
+        self._live.start(refresh=True)
+
+    def _end(self) -> None:
+        """Take the lines away."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
     def _render(self) -> RenderableType:
-        """Return both lines."""
-        return Group(self._overall(), self._running())
+        """Return all lines."""
+        return Group(self._overall(), *self._details)
 
     def _overall(self) -> RenderableType:
-        """Return the line of the whole job."""
-        progress = self._progress
-        bar = ProgressBar(
-            total=1.0, completed=progress.fraction, width=min(_BAR_CELLS, max(10, self._console.width - 40))
-        )
+        """Return the line of the whole."""
+        cells: list[RenderableType] = [self._spinner, Text(self._note or self._status, style="bold")]
+        if self._fraction is not None:
+            width = min(_BAR_CELLS, max(10, self._console.width - _BESIDE_THE_BAR))
+            cells.append(ProgressBar(total=1.0, completed=self._fraction, width=width))
+            cells.append(Text(f"{int(self._fraction * 100)} %", style="cyan"))
+            if self._eta is not None and self._fraction < 1.0:
+                cells.append(Text(f"{clock_text(self._eta)} to go", style="dim"))
         line = Table.grid(padding=(0, 1))
-        cells: list[RenderableType] = [
-            self._spinner,
-            Text(self._note or self._status, style="bold"),
-            bar,
-            Text(f"{int(progress.fraction * 100)} %", style="cyan"),
-        ]
-        if progress.eta is not None and progress.fraction < 1.0:
-            cells.append(Text(f"{clock_text(progress.eta)} to go", style="dim"))
         line.add_row(*cells)
         return line
 
-    def _running(self) -> RenderableType:
-        """Return the line of the node that runs."""
-        progress = self._progress
-        line = Text("  ", no_wrap=True, overflow="ellipsis")
-        if progress.node is None:
-            return line
-        line.append(progress.title or progress.node, style="bold green")
-        line.append(f" [{progress.node}]", style="dim")
-        if progress.steps > 1:
-            line.append(f"  step {progress.step:g}/{progress.steps:g}")
-        if progress.total:
-            line.append(f"  node {min(progress.done + 1, progress.total)} of {progress.total}", style="dim")
+
+def _node_line(progress: JobProgress) -> RenderableType:
+    """Return the line of the node that runs."""
+    line = Text("  ", no_wrap=True, overflow="ellipsis")
+    if progress.node is None:
         return line
+    line.append(progress.title or progress.node, style="bold green")
+    line.append(f" [{progress.node}]", style="dim")
+    if progress.steps > 1:
+        line.append(f"  step {progress.step:g}/{progress.steps:g}")
+    if progress.total:
+        line.append(f"  node {min(progress.done + 1, progress.total)} of {progress.total}", style="dim")
+    return line
+
+
+def _job_line(job: Job) -> RenderableType:
+    """Return the line of one job of a batch."""
+    progress = job.progress
+    steps = f" {progress.step:g}/{progress.steps:g}" if progress.steps > 1 else ""
+    line = Table.grid(padding=(0, 1))
+    line.add_row(
+        Text(f"  #{job.index}", style="dim"),
+        ProgressBar(total=1.0, completed=progress.fraction, width=_SMALL_BAR_CELLS),
+        Text(f"{int(progress.fraction * 100):3d} %"),
+        Text(f"{progress.title}{steps}", no_wrap=True, overflow="ellipsis"),
+    )
+    return line
 
 
 def clock_text(seconds: float) -> str:

@@ -98,7 +98,8 @@ async def _from_record(session: ComfySession, record: Record, workflow: Workflow
             return None
         except ComfyError:
             pass
-    return job
+    # An interrupted batch cancels what it was submitting, and had no time to note that.
+    return None if job.status == "cancelled" else job
 
 
 def _restored(session: ComfySession, record: Record, workflow: Workflow, index: int) -> Job:

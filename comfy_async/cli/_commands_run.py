@@ -147,3 +147,72 @@ def submit(
         options={"front": front, "on_partial": "keep" if partial else "raise"},
     )
     perform(lambda report, interrupts: work(request, connection, report, interrupts), as_json=as_json)
+
+
+@app.command()
+@connected
+def batch(
+    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="One or more workflows.")],
+    settings: Settings = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="NODE.INPUT=VALUES",
+            help='1..8, ["a", "b"], or @FILE with one a line; several are combined.',
+        ),
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option("--rows", metavar="FILE", help="CSV or JSON lines; a column for each NODE.INPUT."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, metavar="N", help="Each so many times, with other seeds.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="With --seeds: draw the same ones each time.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-j", min=1, help="Jobs on the server at once.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A folder for each: DIR/000 and so on.")
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
+    ] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False,
+    fake: Annotated[
+        bool, typer.Option("--fake", help="Run on an embedded FakeComfy; nothing diffuses.")
+    ] = False,
+    step_seconds: Annotated[float, typer.Option("--step-seconds", help="With --fake: a step's time.")] = 0.05,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Run many variants, a few at a time; 0 only if all completed.
+
+    [bold]Examples[/bold]
+
+      comfy-async batch portrait.json --seeds 8 --out out
+
+      comfy-async batch portrait.json --vary 6.text=@prompts.txt --vary 3.cfg=4..8 --out out
+
+      comfy-async batch portrait.json --rows shots.csv --out out --results shots.jsonl
+    """
+    from ._batch import BatchRequest, run_batch
+
+    request = BatchRequest(
+        workflows=tuple(workflows),
+        settings=tuple(settings or ()),
+        vary=tuple(vary or ()),
+        rows=rows,
+        seeds=seeds,
+        seed=seed,
+        limit=limit,
+        out=out,
+        results=results,
+        stop=stop,
+        fake=fake,
+        step_seconds=step_seconds,
+    )
+    perform(lambda report, interrupts: run_batch(request, connection, report, interrupts), as_json=as_json)

@@ -15,6 +15,8 @@ from ._tables import columns, counted, without_controls
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobResult, OutputFile
 
+    from .._batch import Batch
+
 __all__ = ["Report", "failure_lines", "summary"]
 
 _LINE_EVERY_S: Final = 2.0
@@ -68,6 +70,10 @@ class Report:
     def attached(self, job: Job) -> None:
         """Tell that a job was found that others submitted, or that is watched again."""
         self.say(f"job {job.prompt_id} on {job.ref['server']}")
+
+    def batch(self, batch: Batch) -> None:
+        """Tell that a batch is under way; its jobs are told as they end."""
+        self.say(f"{batch.progress}")
 
     def event(self, event: Event, job: Job) -> None:
         """Tell one event of a job."""
@@ -153,6 +159,9 @@ class Report:
 
 class QuietReport(Report):
     """Results and failures only."""
+
+    def batch(self, batch: Batch) -> None:
+        """Say nothing."""
 
     def note(self, text: str) -> None:
         """Say nothing."""

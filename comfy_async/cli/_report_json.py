@@ -15,6 +15,8 @@ from ._report import Report
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobResult, OutputFile
 
+    from .._batch import Batch
+
 __all__ = ["JsonReport"]
 
 
@@ -47,6 +49,12 @@ class JsonReport(Report):
         """Say it to people."""
         if not self._quiet:
             self.say(f"{text} ...")
+
+    def batch(self, batch: Batch) -> None:
+        """Print how far it is at the beginning: what a results file had is done."""
+        progress = batch.progress
+        fields = {"event": "batch_started", "total": progress.total, "done": progress.done}
+        self.line(fields)
 
     def event(self, event: Event, job: Job) -> None:
         """Print the event's object, if it has one."""

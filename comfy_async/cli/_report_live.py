@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.text import Text
 
-from .._console import JobDisplay
+from .._console import Display
 from ._failure import Failure
 from ._report import Report, failure_lines, summary
 from ._tables import without_controls
 
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobResult
+
+    from .._batch import Batch
 
 __all__ = ["LiveReport"]
 
@@ -30,10 +33,8 @@ class LiveReport(Report):
         """Prepare the console; it knows NO_COLOR, TERM=dumb and the like."""
         super().__init__()
         self._console = Console(stderr=True)
-        self._display: JobDisplay | None = (
-            None if self._console.is_dumb_terminal else JobDisplay(self._console)
-        )
-        self._job: Job | None = None
+        self._display: Display | None = None if self._console.is_dumb_terminal else Display(self._console)
+        self._update: Callable[[], None] | None = None
         self._shown = False
 
     @asynccontextmanager
@@ -58,18 +59,20 @@ class LiveReport(Report):
             yield
             return
         self._shown = False
-        with self._display.paused():
-            yield
-        self._shown = True
+        try:
+            with self._display.paused():
+                yield
+        finally:
+            self._shown = True
 
-    async def _tick(self, display: JobDisplay) -> None:
+    async def _tick(self, display: Display) -> None:
         """Keep spinner and time to go moving."""
         while True:
             await asyncio.sleep(_TICK_S)
             if not self._shown:
                 continue
-            if self._job is not None:
-                display.update(self._job)
+            if self._update is not None:
+                self._update()
             else:
                 display.draw()
 
@@ -93,11 +96,22 @@ class LiveReport(Report):
         if self._display is not None:
             self._draw(self._display, job)
 
-    def _draw(self, display: JobDisplay, job: Job) -> None:
+    def _draw(self, display: Display, job: Job) -> None:
         """Begin to draw the job."""
-        self._job = job
+        self._update = partial(display.update, job)
         display.note("")
         display.update(job)
+
+    def batch(self, batch: Batch) -> None:
+        """Begin to draw the batch."""
+        if self._display is not None:
+            self._update = partial(self._display.update_batch, batch)
+            self._display.note("")
+
+    def result(self, text: str, *, colours: bool = False) -> None:
+        """Print a line; it may share the terminal with the live ones."""
+        with self.paused():
+            super().result(text, colours=colours)
 
     def event(self, event: Event, job: Job) -> None:
         """Draw the progress; lines are for what stays true."""

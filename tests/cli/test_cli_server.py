@@ -150,7 +150,7 @@ async def test_doctor_does_not_wait_for_a_busy_server(
 async def test_doctor_tells_a_rejected_job(cli: Any) -> None:
     """A server that does not even have the simplest nodes is red, with its own words."""
     async with FakeComfy() as bare:
-        bare.faults.fail("POST", "/prompt", 503)
+        bare.faults.fail("POST", "/prompt", 403)
         done = await cli("doctor", "--server", bare.url, "--json")
 
     job = next(item for item in done.of("check") if item["name"] == "job")

@@ -128,6 +128,19 @@ async def test_draws_the_running_node_and_the_bar(
     assert str(tmp_path / "ComfyUI_00001_.png") in shown.drawn.decode()
 
 
+async def test_draws_a_batch(terminal: Any, sd15: Path, fake: Any, tmp_path: Path) -> None:
+    """A line for the whole, one for each job that runs, and results that stay above them."""
+    with fake.gate("KSampler", step=11):
+        shown = await terminal("batch", sd15, "--seeds", 3, "--out", tmp_path)
+        await shown.until(lambda drawn: b"0 of 3 done" in drawn and b"KSampler 10/20" in drawn)
+    code = await shown.exit_code()
+
+    assert code == 0
+    assert last_line(shown.drawn) == "3 done, 0 failed"
+    for place in range(3):
+        assert str(tmp_path / f"{place:03d}") in shown.drawn.decode()
+
+
 async def test_no_color(terminal: Any, sd15: Path) -> None:
     """NO_COLOR leaves the drawing and takes the colours."""
     shown = await terminal("run", sd15, NO_COLOR="1")
@@ -181,15 +194,13 @@ def test_display_without_a_job() -> None:
 
     from rich.console import Console
 
-    from comfy_async._console import JobDisplay
+    from comfy_async._console import Display
 
     out = io.StringIO()
-    with JobDisplay(Console(file=out, force_terminal=True, width=80, color_system=None)) as display:
+    with Display(Console(file=out, force_terminal=True, width=80, color_system=None)) as display:
         display.note("connecting")
-        display.print("a line that stays")
 
     assert "connecting" in out.getvalue()
-    assert "a line that stays\n" in out.getvalue()
 
 
 @pytest.mark.parametrize(
