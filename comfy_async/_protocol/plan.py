@@ -42,6 +42,10 @@ class Plan:
             node for node in self.parents if self.nodes[node].class_type == SOCKET_OUTPUT_CLASS
         )
 
+    def needs(self, node: str) -> set[str]:
+        """Return a node and everything that it reads from, near and far."""
+        return _closure(self.parents, [node])
+
     def unneeded(self, cached: Iterable[str]) -> set[str]:
         """Return the nodes that need not run since everything that needs them is cached."""
         have = set(cached)

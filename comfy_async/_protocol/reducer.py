@@ -234,6 +234,10 @@ class JobState:
             return []
         self.shown.add(node)
         told = self._imply_start(event)
+        if event.raw is None:
+            # The history knows no order: what this node needs had finished before it.
+            for running in sorted((self.meter.running_nodes & self.plan.needs(node)) - {node}):
+                told += self._finish_node(running, event.received_at)
         self.meter.node_finished(node, event.received_at)
         return [*told, event]
 

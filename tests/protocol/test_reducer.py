@@ -333,6 +333,15 @@ class TestGap:
         assert state.wants_history
         assert state.finish_without_history() == []
 
+    def test_the_history_tells_no_order(self) -> None:
+        """What an output needs had finished before it; what it does not need may run still."""
+        state = new_state(graph(n1="A", n2=("B", {}, "1"), n3=("SaveImage", {}, "2"), n4="C"))
+        feed(state, START, states(n2="running", n4="running"), started("2"), started("4"))
+        state.mark_gap()
+        told = state.apply(ev.NodeFinished(None, {"node": "3", "output": IMAGES}, wire.PROMPT_ID))
+        assert wire.names(told) == ["NodeFinished 2", "NodeFinished 3"]
+        assert state.running_node == "4"
+
     def test_outputs_of_the_history_are_told_once(self) -> None:
         """What was shown before the gap is not shown again."""
         state = new_state(GRAPH)
