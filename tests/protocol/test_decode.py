@@ -69,7 +69,7 @@ _JSON = st.recursive(
 _NAMES = st.sampled_from(['a"b', 'x", "nodes": {', "\\", "é", "3", "12:3", '", "node": "9', "", "\ud800"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     kind=st.sampled_from(["progress", "progress_state"]),
     data=st.dictionaries(
@@ -246,7 +246,7 @@ def test_a_frame_that_lies_reads_as_empty() -> None:
     assert event.value == 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes(raw: bytes) -> None:
     """No bytes whatsoever raise, as text or as binary, with or without the variant."""
@@ -259,7 +259,7 @@ def test_any_bytes(raw: bytes) -> None:
         repr(event)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     kind=st.sampled_from(
         "execution_start execution_cached executing progress progress_state executed execution_success "
