@@ -50,6 +50,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")
     ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Draw the pictures in a terminal that can (kitty, sixel).")
+    ] = False,
     front: Front = False,
     partial: Partial = False,
     fake: Annotated[
@@ -94,6 +97,7 @@ def run(
         project=project,
         keep=keep,
         out=out,
+        show=show,
         fake=fake,
         step_seconds=step_seconds,
         options={"front": front, "on_partial": "keep" if partial else "raise"},

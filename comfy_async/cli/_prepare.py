@@ -34,6 +34,7 @@ class RunRequest:
     project: str = "default"
     keep: Path | None = None
     out: Path | None = None
+    show: bool = False
     fake: bool = False
     step_seconds: float = 0.05
     options: dict[str, Any] = dataclasses.field(default_factory=dict)

@@ -13,6 +13,8 @@ from ._failure import Failure
 from ._tables import columns, counted, without_controls
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from comfy_async import Event, Job, JobResult, OutputFile
 
     from .._batch import Batch
@@ -126,6 +128,9 @@ class Report:
     def file(self, file: OutputFile, path: Path | None) -> None:
         """Tell one file: where it was saved, else where it is."""
         self.result(str(path) if path is not None else str(file.url or file.filename))
+
+    def picture(self, picture: Image) -> None:
+        """Draw a picture, where there is a terminal that can."""
 
     def failed(self, failure: Failure) -> None:
         """Tell what went wrong."""

@@ -17,6 +17,8 @@ from ._report import Report, failure_lines, summary
 from ._tables import without_controls
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from comfy_async import Event, Job, JobResult
 
     from .._batch import Batch
@@ -128,6 +130,12 @@ class LiveReport(Report):
         self._console.print(line)
         for text in result.texts:
             self.result(text)
+
+    def picture(self, picture: Image) -> None:
+        """Draw it."""
+        from ._pictures import print_picture
+
+        print_picture(picture)
 
     def failed(self, failure: Failure) -> None:
         """Print what went wrong, the first line in red."""

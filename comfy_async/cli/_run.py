@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from ._connection import Connection, fake_server, opened
 from ._failure import describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
+from ._pictures import demand_pictures, fetched
 from ._prepare import RunRequest, asked, kept, load, partner_options, prepared
 from ._watch import Outcome, saved, tell, watch
 
@@ -31,6 +33,8 @@ async def run(request: RunRequest, connection: Connection, report: Report, inter
     """
     from comfy_async import ConnectError
 
+    if request.show:
+        demand_pictures()
     workflow = load(request)
     fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
     if fake is not None:
@@ -60,7 +64,10 @@ async def _watched(
     options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
     async with comfy.stream(made, **options) as job:
         report.submitted(job)
-        return await saved(await watch(job, report, interrupts), report, request.out)
+        outcome = await saved(await watch(job, report, interrupts), report, request.out)
+        if request.show:
+            outcome = dataclasses.replace(outcome, pictures=await fetched(outcome))
+        return outcome
 
 
 async def submit(request: RunRequest, connection: Connection, report: Report, interrupts: Interrupts) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from comfy_async import Job, JobResult, OutputFile
 
     from ._report import Report
@@ -28,6 +31,7 @@ class Outcome:
         failure: Why it did not.
         files: Each file with the path that it was saved under.
         running: Ctrl-C was pressed, and the server has not stopped it.
+        pictures: What is to be shown in the terminal, by its place among the files.
     """
 
     job: Job
@@ -35,6 +39,7 @@ class Outcome:
     failure: Failure | None = None
     files: tuple[tuple[OutputFile, Path | None], ...] = ()
     running: bool = False
+    pictures: Mapping[int, Image] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def exit_code(self) -> int:
@@ -119,7 +124,9 @@ def tell(outcome: Outcome, report: Report) -> int:
     elif outcome.failure is not None:
         report.ended(job, outcome.failure)
     elif outcome.result is not None:
-        for file, path in outcome.files:
+        for place, (file, path) in enumerate(outcome.files):
             report.file(file, path)
+            if place in outcome.pictures:
+                report.picture(outcome.pictures[place])
         report.completed(job, outcome.result)
     return outcome.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+fcntl = pytest.importorskip("fcntl")
+termios = pytest.importorskip("termios")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 
 COLOURS = re.compile(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m")
@@ -34,6 +37,8 @@ class Terminal:
         self.closed = False
         self.process: asyncio.subprocess.Process
         self._master, self._slave = os.openpty()
+        # Rows, columns, and the same in pixels.
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 1000, 600))
         asyncio.get_running_loop().add_reader(self._master, self._read)
 
     async def start(self, env: dict[str, str], *args: object) -> None:
@@ -166,6 +171,7 @@ async def test_ctrl_c_cancels_and_gives_the_terminal_back(terminal: Any, sd15: P
         await shown.until(lambda drawn: b"KSampler" in drawn)
         shown.type(b"\x03")
         await shown.until(lambda drawn: b"cancelling" in drawn)
+        await fake.wait_for(lambda books: any(path.endswith("/cancel") for _, path in books.requests))
     code = await shown.exit_code()
 
     assert code == 130
@@ -211,3 +217,50 @@ def test_clock_text(seconds: float, text: str) -> None:
     from comfy_async._console import clock_text
 
     assert clock_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "drawn"),
+    [
+        (b"\x1b[c", b"\x1b[?62;4c", b"\x1bP"),
+        (b"\x1b_G", None, b"\x1b_G"),
+        (b"\x1b[c", b"\x1b[?62c", "▀".encode()),
+    ],
+    ids=["sixel", "kitty", "neither"],
+)
+async def test_shows_pictures_as_the_terminal_can(
+    terminal: Any, small: Path, asked: bytes, answer: bytes | None, drawn: bytes
+) -> None:
+    """--show asks the terminal what it can, and draws after everything else."""
+    shown = await terminal("run", small, "--show")
+    await shown.until(lambda seen: b"\x1b[c" in seen)
+    shown.type(b"\x1b[?62;4c" if answer == b"\x1b[?62;4c" else b"\x1b[?62c")
+    if answer != b"\x1b[?62;4c":
+        await shown.until(lambda seen: b"\x1b_G" in seen)
+        number = re.search(rb"\x1b_Gi=(\d+)", shown.drawn)
+        assert number is not None
+        status = b"OK" if answer is None else b"ENOTSUP"
+        shown.type(b"\x1b_Gi=" + number[1] + b";" + status + b"\x1b\\")
+    code = await shown.exit_code()
+
+    assert code == 0
+    assert drawn in shown.drawn[shown.drawn.index(asked) + len(asked) :]
+
+
+async def test_show_is_nothing_without_a_terminal(cli: Any, small: Path) -> None:
+    """A pipe gets no pictures."""
+    done = await cli("run", small, "--show")
+
+    assert done.code == 0
+    assert "\x1b" not in done.out
+
+
+async def test_show_without_the_extra(cli: Any, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra is asked for before the run, not after it."""
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = await cli("run", small, "--show", "--json")
+
+    assert done.code == 1
+    assert done.objects[0]["error"]["code"] == "missing_extra"
