@@ -18,6 +18,7 @@ from comfy_async.testing import FakeComfy
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+EARLY = "2024 or before"
 PICTURE = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "ComfyUI"}},
@@ -36,7 +37,7 @@ def route_table() -> str:
     """Return the table of routes as the README shows it."""
     rows = ["| route | from here | since | Comfy Cloud |", "|---|---|---|---|"]
     rows += [
-        f"| `{route.method} {route.path}` | `{route.verb}` | {route.since or '2024 or before'} | {route.cloud} |"
+        f"| `{route.method} {route.path}` | `{route.verb}` | {route.since or EARLY} | {route.cloud} |"
         for route in ROUTES
     ]
     return "\n".join(rows)
@@ -81,7 +82,7 @@ async def test_snippets_run(block: str, tmp_path: Path, monkeypatch: pytest.Monk
         names = {name: getattr(comfy_async, name) for name in comfy_async.__all__} | {"asyncio": asyncio}
         body = textwrap.indent(block, "    ")
         exec(f"async def snippet(comfy, flow):\n{body}", names)
-        await names["snippet"](comfy, flow)  # type: ignore[operator]
+        await names["snippet"](comfy, flow)
 
 
 @pytest.mark.parametrize("block", TESTS)
