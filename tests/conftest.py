@@ -14,7 +14,7 @@ from session_tools import library_tasks
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
 
-HANG_SECONDS = 30.0
+HANG_SECONDS = 60.0
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import httpx
 
 from comfy_async import ComfySession, Job, Workflow
@@ -109,6 +110,30 @@ async def first(job: Job, kind: type) -> Any:
         if isinstance(event, kind):
             return event
     raise AssertionError(f"no {kind.__name__} came")
+
+
+@asynccontextmanager
+async def limited(kind: str, reached: Awaitable[object]) -> AsyncIterator[None]:
+    """Let a time limit of asyncio or anyio run out as soon as something is reached; nothing comes out."""
+    watching = asyncio.ensure_future(reached)
+    try:
+        if kind == "asyncio":
+            try:
+                async with asyncio.timeout(None) as limit:
+                    now = asyncio.get_running_loop().time
+                    watching.add_done_callback(lambda _: limit.reschedule(now()))
+                    yield
+            except TimeoutError:
+                return
+        else:
+            with anyio.CancelScope() as scope:
+                watching.add_done_callback(lambda _: scope.cancel())
+                yield
+            if scope.cancelled_caught:
+                return
+        raise AssertionError("the limit was swallowed")
+    finally:
+        watching.cancel()
 
 
 async def eventually(predicate: Callable[[], object]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import anyio
 import pytest
 from session_tools import (
     HeldAnswers,
@@ -16,6 +15,7 @@ from session_tools import (
     eventually,
     first,
     library_tasks,
+    limited,
     picture,
     seeded,
     served,
@@ -262,23 +262,21 @@ class TestStream:
         assert task.cancelled()
         await fake.wait_for(lambda books: books.accepted[0].end == "interrupted")
 
+    @pytest.mark.parametrize("kind", ["asyncio", "anyio"])
     @pytest.mark.parametrize("verb", ["stream", "run"])
-    async def test_an_asyncio_limit(self, fake: FakeComfy, comfy: ComfySession, verb: str) -> None:
-        """`asyncio.timeout` raises its TimeoutError, after the job was cancelled."""
+    async def test_a_limit(self, fake: FakeComfy, comfy: ComfySession, verb: str, kind: str) -> None:
+        """A limit of either library takes effect, after the job was cancelled."""
+        fake.hold()
+        async with limited(kind, fake.wait_for(lambda books: books.accepted)):
+            await _use(comfy, verb, picture())
+        assert [record.end for record in fake.books.accepted] == ["deleted"]
+
+    async def test_the_builtin_timeout(self, fake: FakeComfy, comfy: ComfySession) -> None:
+        """`asyncio.timeout` raises its own TimeoutError."""
         fake.hold()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await _use(comfy, verb, picture())
-        assert [record.end for record in fake.books.accepted] in (["deleted"], [])
-
-    @pytest.mark.parametrize("verb", ["stream", "run"])
-    async def test_an_anyio_scope(self, fake: FakeComfy, comfy: ComfySession, verb: str) -> None:
-        """`anyio.move_on_after` moves on, after the job was cancelled."""
-        fake.hold()
-        with anyio.move_on_after(0.3) as scope:
-            await _use(comfy, verb, picture())
-        assert scope.cancelled_caught
-        assert [record.end for record in fake.books.accepted] == ["deleted"]
+            async with asyncio.timeout(0.05):
+                await comfy.run(picture())
 
     async def test_a_task_group(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """One error in a group of streams cancels the others on the server."""
@@ -394,9 +392,9 @@ class TestSubmitting:
         """A scope repeats its cancellation; the clean-up is shielded from it."""
         fake.hold()
         fake.faults.delay("POST", "/prompt", 0.4, count=1)
-        with anyio.move_on_after(0.2) as scope:
+        asked = fake.wait_for(lambda books: books.requests[("POST", "/prompt")] == 1)
+        async with limited("anyio", asked):
             await comfy.submit(picture())
-        assert scope.cancelled_caught
         assert fake.books.accepted[0].end == "deleted"
 
     async def test_a_server_that_never_answers(self, fake: FakeComfy, comfy: ComfySession) -> None:

@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
 import pytest
 import trustme
 from session_tools import (
@@ -22,6 +21,7 @@ from session_tools import (
     eventually,
     first,
     library_tasks,
+    limited,
     lives,
     picture,
     seeded,
@@ -385,14 +385,8 @@ class TestClosing:
                 await job
 
         with fake.gate("Steps"):
-            if kind == "asyncio":
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.3):
-                        await work()
-            else:
-                with anyio.move_on_after(0.3) as scope:
-                    await work()
-                assert scope.cancelled_caught
+            async with limited(kind, eventually(lambda: others)):
+                await work()
             with pytest.raises(SessionClosedError):
                 await others[0]
             await eventually(lambda: not library_tasks())
