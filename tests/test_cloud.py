@@ -38,6 +38,12 @@ async def fake() -> AsyncIterator[FakeComfy]:
         yield server
 
 
+async def enter(session: ComfySession) -> None:
+    """Open a session and close it."""
+    async with session:
+        pass
+
+
 async def kinds(job: Any) -> list[type]:
     """The events of a job, by class."""
     return [type(event) async for event in job]
@@ -267,4 +273,4 @@ async def test_history_of_the_cloud(fake: FakeComfy, comfy: ComfySession) -> Non
 async def test_nobody_there() -> None:
     """A wrong address is a ConnectError as everywhere."""
     with pytest.raises(ConnectError):
-        await ComfySession.cloud("key", base_url="http://127.0.0.1:9").connect()
+        await enter(ComfySession.cloud("key", base_url="http://127.0.0.1:9"))

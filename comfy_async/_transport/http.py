@@ -18,6 +18,7 @@ from .address import Address, origin_of
 from .answers import Answer, error_of
 from .auth import Auth
 from .foreign import CredentialTransport, translated
+from .quiet import quietly
 from .retries import Retries
 
 __all__ = ["HttpClient", "Stream"]
@@ -255,7 +256,8 @@ class HttpClient:
                 f"the session with {self.address.base} was closed", server=self.address.base
             )
         for _ in range(_MAX_REDIRECTS):
-            response = await self._client.send(request, stream=True)
+            with quietly():
+                response = await self._client.send(request, stream=True)
             target = response.next_request
             if request.method != "GET" or target is None or not self._is_home(target):
                 return response
@@ -335,7 +337,8 @@ class HttpClient:
     async def _follow(self, request: httpx.Request) -> httpx.Response:
         """Follow redirects anywhere; the credentials stay at home (see CredentialTransport)."""
         for _ in range(_MAX_REDIRECTS):
-            response = await self._client.send(request, stream=True)
+            with quietly():
+                response = await self._client.send(request, stream=True)
             target = response.next_request
             if target is None:
                 return response

@@ -18,6 +18,9 @@ from comfy_async import (
 )
 from comfy_async._transport.answers import Answer, error_of, retry_after
 
+BLOCKED = '{"error": {"type": "PARTNER_NODE_DISABLED"}}'
+UNPAID = '{"error": {"type": "PAYMENT_REQUIRED"}}'
+
 
 def answer(status: int, body: str = "", *, type_: str = "application/json", **headers: str) -> Answer:
     """An answer with a body."""

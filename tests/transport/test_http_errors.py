@@ -12,6 +12,13 @@ from comfy_async._transport.auth import Auth
 from comfy_async._transport.http import HttpClient
 
 URL = "http://gpu.example:8188"
+PRIVATE = {"filename": "private.png"}
+
+
+async def streamed(http: HttpClient) -> None:
+    """Open a stream and read nothing."""
+    async with http.stream("/x", params=PRIVATE):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -40,12 +47,9 @@ async def test_each_error(raised: Exception, becomes: type[ComfyError], how: str
     with respx.mock() as router:
         router.get(url__startswith=URL).mock(side_effect=raised)
         http = HttpClient(Address.parse(URL), auth=Auth.query("s3cret"), trust_env=False)
+        ask = http.request("GET", "/x", params=PRIVATE) if how == "request" else streamed(http)
         with pytest.raises(ComfyError) as caught:
-            if how == "request":
-                await http.request("GET", "/x", params={"filename": "private.png"})
-            else:
-                async with http.stream("/x", params={"filename": "private.png"}):
-                    pass
+            await ask
         await http.aclose()
     error = caught.value
     assert type(error) is becomes

@@ -30,6 +30,12 @@ async def secure(ca: trustme.CA) -> AsyncIterator[FakeComfy]:
         yield fake
 
 
+async def enter(session: ComfySession) -> None:
+    """Open a session and close it."""
+    async with session:
+        pass
+
+
 async def test_private_ca(secure: FakeComfy, ca: trustme.CA, tmp_path: Path) -> None:
     """A CA file is enough for both protocols."""
     path = tmp_path / "ca.pem"
@@ -43,7 +49,7 @@ async def test_private_ca(secure: FakeComfy, ca: trustme.CA, tmp_path: Path) -> 
 async def test_unknown_ca(secure: FakeComfy) -> None:
     """A certificate of nobody that is trusted is refused, with the way out."""
     with pytest.raises(ConnectError, match="private CA"):
-        await ComfySession(secure.url).connect()
+        await enter(ComfySession(secure.url))
 
 
 async def test_no_verification(secure: FakeComfy) -> None:
@@ -69,7 +75,7 @@ async def test_client_certificate(ca: trustme.CA) -> None:
         stranger = ssl.create_default_context()
         ca.configure_trust(stranger)
         with pytest.raises(Exception, match="broke|answers"):
-            await ComfySession(fake.url, verify=stranger).connect()
+            await enter(ComfySession(fake.url, verify=stranger))
 
 
 class Proxy:
@@ -144,5 +150,5 @@ async def test_no_proxy_for_this_machine(
     async with fake.session() as comfy:
         await comfy.run(picture())
     with pytest.raises(ConnectError):
-        await ComfySession("http://comfy.invalid:8188", trust_env=False).connect()
+        await enter(ComfySession("http://comfy.invalid:8188", trust_env=False))
     assert proxy.asked == []
