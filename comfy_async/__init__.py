@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ._batch import Batch, BatchProgress
     from ._job import Job
+    from ._pool import ComfyPool
+    from ._pool_member import PoolServer
     from ._result import JobResult, OutputFile
     from ._server import ServerInfo
     from ._session import ComfySession
@@ -85,12 +87,14 @@ __all__ = [
     "Auth",
     "Batch",
     "BatchProgress",
+    "ComfyPool",
     "ComfySession",
     "Connection",
     "Job",
     "JobProgress",
     "JobResult",
     "OutputFile",
+    "PoolServer",
     "ServerInfo",
     "Settings",
     # What you send.
@@ -167,6 +171,8 @@ _ROOMS = (
     "_job",
     "_batch",
     "_session",
+    "_pool_member",
+    "_pool",
 )
 
 

@@ -22,7 +22,7 @@ from .workflow import Workflow
 if TYPE_CHECKING:
     from ._session import ComfySession
 
-__all__ = ["run_item"]
+__all__ = ["restored", "run_item"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -85,7 +85,7 @@ async def _from_record(session: ComfySession, record: Record, workflow: Workflow
     if not isinstance(ref, Mapping):
         return None
     if is_final(record):
-        return _restored(session, record, workflow, index)
+        return restored(session, record, workflow, index)
     if record.get("status") != "submitted":
         return None
     job = await attach(session, {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref["client_id"])})
@@ -102,7 +102,7 @@ async def _from_record(session: ComfySession, record: Record, workflow: Workflow
     return None if job.status == "cancelled" else job
 
 
-def _restored(session: ComfySession, record: Record, workflow: Workflow, index: int) -> Job:
+def restored(session: ComfySession, record: Record, workflow: Workflow, index: int) -> Job:
     """Return a finished job made from its line: nothing is asked, its files are still on the server."""
     entry = as_history(record, workflow.to_api())
     plan = Plan(entry.prompt)

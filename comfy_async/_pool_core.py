@@ -1,0 +1,358 @@
+"""What every verb of the pool stands on: from a job to a server, and on to the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from ._pool_files import own_files, with_files_read
+from ._pool_health import Health
+from ._pool_job import Order, PoolJob
+from ._pool_needs import lacks
+from ._pool_places import Places
+from ._prepare import WorkflowLike, as_workflow
+from ._protocol.plan import Plan
+from ._protocol.reducer import JobState
+from ._protocol.rejection import failure
+from ._stream import abandon
+from ._submit import Submission
+from .errors import (
+    AuthError,
+    ComfyError,
+    OutOfMemoryError,
+    PartialPromptError,
+    RateLimitError,
+    ResponseError,
+    SessionClosedError,
+    SubmitUnknownError,
+    TransportError,
+    WrongLoopError,
+)
+from .events import BaseEvent, Cancelled, Failed, Lost, Reconnected
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._mailbox import Mailbox
+    from ._pool_member import Member
+    from ._session import ComfySession
+    from ._settings import Settings
+    from .types import JobStatus
+    from .workflow import Workflow
+
+__all__ = ["PoolCore"]
+
+_log = logging.getLogger("comfy_async")
+
+# Failures before anything was queued, for one job, by server: then its caller is told.
+_FAILURES_EACH: Final = 3
+
+
+class PoolCore:
+    """The private part of `ComfyPool`."""
+
+    def __init__(
+        self, settings: Settings, *, attempts: int, away_seconds: float | None, retry_out_of_memory: bool
+    ) -> None:
+        """Start without servers."""
+        self.settings = settings
+        self._clock = settings.clock
+        self._attempts = attempts
+        self._retry_out_of_memory = retry_out_of_memory
+        self._places = Places(self._clock, away_seconds=away_seconds, on_wait=self._watch)
+        self._health = Health(self._places, self._clock)
+        self._guests: list[Member] = []
+        self._retired: list[ComfySession] = []
+        self._watchers: list[Mailbox] = []
+        self._going: dict[PoolJob, asyncio.Task[None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    # Taking jobs.
+
+    async def _load(self, order: Order, workflow: WorkflowLike) -> None:
+        """Read what is to run; open files are read now, since a second server may need them.
+
+        Raises:
+            WorkflowFormatError: It is no workflow.
+            OSError: A file cannot be read.
+            ValueError: A file was opened as text.
+        """
+        order.workflow = await with_files_read(as_workflow(workflow))
+        order.learn(order.workflow)
+
+    async def _bring(self, job: PoolJob, *, again: bool = False) -> None:
+        """Bring a job into a server's queue, past those that cannot take it.
+
+        Raises:
+            ComfyError: No server could or would take it.
+        """
+        while True:
+            self._check_loop()
+            await self._health.refresh()
+            member = self._ghost_first(job, await self._places.take(job, first=again))
+            try:
+                await self._submit_to(member, job)
+                return
+            except BaseException as error:
+                job._leave()
+                self._vacate(job)
+                if not isinstance(error, ComfyError) or not self._goes_on(job, member, error):
+                    raise
+                _log.debug("pool: %s does not take a job: %s", member.url, error.args[:1])
+            again = True
+
+    def _ghost_first(self, job: PoolJob, member: Member) -> Member:
+        """Send a job to where it may be running still rather than to a server that is new to it."""
+        for ghosted in job._order.ghosts:
+            if ghosted is not member and ghosted.usable:
+                member.release(job)
+                ghosted.take(job)
+                job._member = ghosted
+                self._places.dispatch()
+                return ghosted
+        return member
+
+    async def _submit_to(self, member: Member, job: PoolJob) -> None:
+        """Queue a job on one server, or find it there again.
+
+        Raises:
+            ComfyError: The server did not take it.
+        """
+        order, session = job._order, member.session
+        session._check_loop()
+        await session._known_server()
+        ghost = order.ghosts.pop(member, None)
+        if ghost is not None:
+            self._adopt(job, member, ghost)
+            job._tell_connection(Reconnected, f"{member.url} is back: looking for the job there")
+            return
+        workflow = await self._prepared(order, member)
+        options = session._options(**{**order.options, "on_partial": "keep", "index": job.index})
+        submission = Submission(session, workflow, options, job=job)
+        if order.journal is not None:
+            order.journal.posting(job, job._key)
+        if order.attempts:
+            job._tell_connection(Reconnected, f"it runs again, on {member.url}")
+        job._busy = True
+        try:
+            await submission.run()
+        except SubmitUnknownError:
+            if not session.server.can("client_prompt_id"):
+                raise
+            self._adopt(job, member, job.prompt_id)
+        else:
+            await self._demand_whole(submission, member, job)
+            if order.journal is not None and not session.server.can("client_prompt_id"):
+                order.journal.posting(job, job._key)
+        order.attempts += 1
+        for elsewhere, prompt_id in order.ghosts.items():
+            elsewhere.ghosts.add(prompt_id)
+        member.has(order.needs)
+        member.accepted(order.models)
+        _log.debug("pool: job %s is on %s", job.prompt_id, member.url)
+        job._release_held()
+
+    async def _demand_whole(self, submission: Submission, member: Member, job: PoolJob) -> None:
+        """Take a job back of which the server would run a part only, unless that is wanted.
+
+        Raises:
+            PartialPromptError: It was taken back.
+        """
+        if not job.node_errors or job._order.options.get("on_partial") == "keep":
+            return
+        problems = await submission._with_nearest(job.node_errors)
+        prompt_id = job.prompt_id
+        member.session._job_ended(job)
+        job._leave()
+        zombie = await member.session.attach({"prompt_id": prompt_id, "client_id": member.session.client_id})
+        if not zombie.done:
+            await member.session._cancel(zombie)
+        raise PartialPromptError(
+            "the server would run only a part of the workflow; the job was cancelled",
+            problems=problems,
+            hint='`on_partial="keep"` runs what can be run.',
+            prompt_id=prompt_id,
+            server=member.url,
+        )
+
+    def _adopt(self, job: PoolJob, member: Member, prompt_id: str, client_id: str | None = None) -> None:
+        """Follow a prompt that may or may not be on a server: its poller finds out."""
+        session = member.session
+        state = JobState(prompt_id, self._plan_of(job), timings=session._timings)
+        state.status = "pending"
+        job._move(session, state)
+        job._client_id = session.client_id if client_id is None else client_id
+        job._busy, job._held = False, None
+        state.mark_gap()
+        session._register(job)
+        session._posted(job)
+        session._reconciler.poke([job])
+
+    def _plan_of(self, job: PoolJob) -> Plan:
+        """Return what the job is going to do, as far as it is known."""
+        workflow = job._order.workflow
+        known = workflow.format == "api" and not workflow.uploads()
+        return (
+            Plan(workflow.to_api(), targets=job._order.options.get("targets")) if known else job._state.plan
+        )
+
+    async def _prepared(self, order: Order, member: Member) -> Workflow:
+        """Return the workflow as this server can take it: converted, its files uploaded there."""
+        session, workflow = member.session, order.workflow
+        if workflow.format == "api":
+            others = {m.url: m.session for m in [*self._places.members, *self._guests]}
+            workflow = await own_files(workflow, session, others)
+        ready = await session._prepared(workflow, check=order.check)
+        order.learn(ready)
+        return ready
+
+    # Going on.
+
+    def _goes_on(self, job: PoolJob, member: Member, error: ComfyError) -> bool:
+        """Say whether another server may be tried after a failure that queued nothing."""
+        order = job._order
+        if self._closed or job._cancel_wanted or isinstance(error, SubmitUnknownError):
+            return False
+        lacking = lacks(error)
+        if lacking is not None:
+            member.lack(lacking)
+            member.last_error = error
+            order.refused[member] = error
+            return True
+        if isinstance(error, SessionClosedError):
+            return member.session._closed and member.draining
+        at_fault = isinstance(error, (TransportError, AuthError, RateLimitError)) or (
+            isinstance(error, ResponseError) and error.status >= 500
+        )
+        if at_fault:
+            member.failed(error)
+            order.failures += 1
+        return at_fault and order.failures < _FAILURES_EACH * max(1, len(self._places.members))
+
+    def _takes_over(self, job: PoolJob, event: BaseEvent) -> bool:
+        """Say whether an end is followed by another attempt, and begin with it."""
+        order, member = job._order, job._member
+        if member is None or job._is_in_limbo or self._closed or job._cancel_wanted:
+            return False
+        if order.attempts >= self._attempts:
+            return False
+        if isinstance(event, Failed):
+            if not self._is_worth_more_memory(job, member, event):
+                return False
+            why = f"{member.url} ran out of memory"
+        else:
+            if event.data.get("ended"):
+                return False
+            why = str(event.data.get("reason") or f"{member.url} does not know the job any more")
+            if member.away:
+                # It may be running there still: should the server be back first, it is looked for.
+                order.ghosts[member] = job.prompt_id
+        _log.debug("pool: job %s goes elsewhere: %s", job.prompt_id, why)
+        member.session._job_ended(job)
+        job._leave(f"{why}; the job will run again")
+        self._vacate(job)
+        going = asyncio.create_task(self._again(job, event), name="comfy_async pool failover")
+        job._going = self._going[job] = going
+        return True
+
+    def _is_worth_more_memory(self, job: PoolJob, member: Member, event: Failed) -> bool:
+        """Say whether a failure is one of memory, and somebody else may have more."""
+        if not self._retry_out_of_memory:
+            return False
+        error = failure(event, prompt_id=job.prompt_id, server=member.url)
+        refused = job._order.refused
+        if not isinstance(error, OutOfMemoryError):
+            return False
+        refused[member] = error
+        return any(m.usable and m not in refused for m in self._places.members)
+
+    async def _again(self, job: PoolJob, event: BaseEvent) -> None:
+        """Run a job once more, or let the end stand that it had."""
+        order, limbo, old_id = job._order, job._session, job.prompt_id
+        order.patient = True
+        order.stuck_since = None
+        try:
+            await self._bring(job, again=True)
+        except asyncio.CancelledError:
+            if not job._ended.is_set() and not self._closed:
+                job._give_up(Cancelled(None, {}, job.prompt_id, received_at=self._clock.unix()))
+            raise
+        except Exception as error:
+            job._move(limbo, JobState(old_id, job._state.plan))
+            self._end_of(job, event, error)
+        finally:
+            self._going.pop(job, None)
+            job._going = None
+
+    def _end_of(self, job: PoolJob, event: BaseEvent, error: Exception) -> None:
+        """No server took the job again: let it end as it had to."""
+        if not isinstance(error, ComfyError):
+            _log.error("pool: job %s could not be run again", job.prompt_id, exc_info=error)
+        now = self._clock.unix()
+        if self._closed:
+            job._abandon(self._closed_error(job.prompt_id))
+        elif job._cancel_wanted:
+            job._give_up(Cancelled(None, {}, job.prompt_id, received_at=now))
+        elif isinstance(event, Lost):
+            reason = f"{event.data.get('reason') or 'it was lost'}, and no other server took it: {error}"
+            job._give_up(Lost(None, {"reason": reason}, job.prompt_id, received_at=now))
+        else:
+            job._give_up(event)
+
+    def _let_go(self, job: PoolJob) -> None:
+        """A job has ended: its place is free, and no old attempt of it may live on."""
+        self._vacate(job)
+
+    def _vacate(self, job: PoolJob) -> None:
+        """Give a job's place to the next."""
+        member, job._member = job._member, None
+        if member is not None:
+            member.release(job)
+            self._places.dispatch()
+            self._watch()
+
+    def _watch(self) -> None:
+        """Look after the servers that do not answer, while jobs wait."""
+        if not self._closed and self._places.is_waited_for:
+            if any(not m.usable and not m.draining for m in self._places.members):
+                self._health.watch()
+
+    async def _cancel(self, job: Job) -> JobStatus:
+        """Cancel one job, wherever it is."""
+        return await job._session._cancel(job)
+
+    async def _abandon_job(self, job: Job) -> None:
+        """Cancel a job that nobody waits for any more, in bounded time."""
+        await abandon(cast("ComfySession", self), job)
+
+    # Being a pool.
+
+    def _check_loop(self) -> None:
+        """Bind the pool to the running loop at its first use.
+
+        Raises:
+            WrongLoopError: It was used in another loop.
+            SessionClosedError: It is closed.
+        """
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise self._closed_error(None)
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoopError(
+                "this pool belongs to another event loop",
+                hint="Make one pool in each loop (each thread, each asyncio.run).",
+            )
+
+    def _closed_error(self, prompt_id: str | None) -> SessionClosedError:
+        """Return the error for what comes after `aclose()`."""
+        what = f" before job {prompt_id} had ended" if prompt_id else ""
+        return SessionClosedError(f"the pool was closed{what}", prompt_id=prompt_id or None)
+
+    def _sessions(self) -> Iterable[ComfySession]:
+        """Return every session, those of drained servers too."""
+        yield from (member.session for member in [*self._places.members, *self._guests])
+        yield from self._retired
