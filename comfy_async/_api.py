@@ -98,12 +98,12 @@ class RunApi:
         body = await self._http.get_json("/prompt")
         try:
             return int(body["exec_info"]["queue_remaining"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise NotComfyUIError("GET /prompt has another shape", server=self._http.address.base) from None
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """Return a finished job, None when the history has none of this id."""
-        body = await self._http.get_json(f"/history/{prompt_id}")
+        body = await self._http.get_json(f"/history/{quote(prompt_id, safe='')}")
         return self._read(lambda value: parse_history(value, prompt_id), body, "the history")
 
     async def cancel(self, prompt_id: str) -> None:
@@ -113,7 +113,7 @@ class RunApi:
         without a targeted interrupt only when /queue says at this moment that this job runs.
         """
         if self.server.can("cancel_jobs"):
-            path = f"/api/jobs/{prompt_id}/cancel"
+            path = f"/api/jobs/{quote(prompt_id, safe='')}/cancel"
             answer = await self._http.request("POST", path, root=True, expect=(404, 405))
             if answer.status == 200:
                 return
