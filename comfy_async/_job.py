@@ -211,6 +211,10 @@ class Job:
         """Take in one fact; never waits and never raises for what a server sends."""
         state = self._state
         self._news_at = event.received_at
+        if event.lossy and state.repeats(event):
+            # The usual case by far: another step of a node, which changes nothing else.
+            self._pass_on(event)
+            return
         for told in state.apply(event):
             self._tell(told)
         if state.terminal is not None and not self._ended.is_set():
@@ -218,17 +222,21 @@ class Job:
 
     def _tell(self, event: BaseEvent) -> None:
         """Give an event to every consumer, and keep it for those to come if it is a milestone."""
-        if is_lossy(event):
-            if type(event) is Progress:
-                self._last_progress = event
-        else:
+        if not is_lossy(event):
             if self._last_progress is not None:
                 self._log.append(self._last_progress)
                 self._last_progress = None
             self._log.append(event)
+        self._pass_on(event)
+
+    def _pass_on(self, event: BaseEvent) -> None:
+        """Give an event to every consumer."""
+        if type(event) is Progress:
+            self._last_progress = event
         for box in self._boxes:
             box.put(event)
-        self._session._show(event)
+        for box in self._session._watchers:
+            box.put(event)
 
     def _tell_own(self, event: BaseEvent) -> None:
         """Tell something about the connection: news for consumers, none about the job."""

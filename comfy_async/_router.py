@@ -109,7 +109,7 @@ class Router:
             if type(event) is NodeStarted and job is not self._running:
                 self._running = job
             job._take(event)
-            if job._state.wants_history:
+            if not event.lossy and job._state.wants_history:
                 self._reconciler.poke([job])
         elif type(event) is not ExecutingNone:
             if prompt_id is not None and self._posting and not self._api.server.can("client_prompt_id"):

@@ -36,6 +36,7 @@ from ..events import (
 __all__ = ["ExecutingNone", "decode_binary", "decode_text"]
 
 _PROGRESS: Final = b'{"type": "progress", "data": {'
+_VALUE_FIRST: Final = b'{"type": "progress", "data": {"value": '
 _PROGRESS_STATE: Final = b'{"type": "progress_state", "data": {"prompt_id": "'
 _PROMPT_ID: Final = b'"prompt_id": "'
 _NODE: Final = b'"node": "'
@@ -43,6 +44,10 @@ _NODE: Final = b'"node": "'
 _TYPE_1: Final = (1).to_bytes(4, "big")
 _TYPE_3: Final = (3).to_bytes(4, "big")
 _TYPE_4: Final = (4).to_bytes(4, "big")
+
+# What followed the value in the latest progress frames, and the prompt_id and node in it.
+_tails: dict[bytes, tuple[str, bytes]] = {}
+_MAX_TAILS: Final = 1024
 
 _MIME: Final = {1: "image/jpeg", 2: "image/png"}
 
@@ -76,25 +81,45 @@ def decode_text(raw: bytes, received_at: float) -> BaseEvent:
         received_at: Unix seconds.
     """
     if raw.startswith(_PROGRESS_STATE) and raw.endswith(b"}}}"):
-        start = len(_PROGRESS_STATE)
-        end = raw.find(b'"', start, start + 200)
-        prompt_id = raw[start:end]
-        if (
-            end > 0
-            and raw.startswith(b'", "nodes": {', end)
-            and prompt_id.isascii()
-            and b"\\" not in prompt_id
-        ):
-            return ProgressState(raw, None, prompt_id.decode("ascii"), received_at=received_at)
+        event = _sliced_state(raw, received_at)
     elif raw.startswith(_PROGRESS) and raw.endswith(b"}}"):
         event = _sliced_progress(raw, received_at)
-        if event is not None:
-            return event
-    return _parsed(raw, received_at)
+    else:
+        event = None
+    return _parsed(raw, received_at) if event is None else event
+
+
+def _sliced_state(raw: bytes, received_at: float) -> ProgressState | None:
+    """Read the prompt_id of a `progress_state` frame by its place; None when it is odd."""
+    start = len(_PROGRESS_STATE)
+    end = raw.find(b'"', start, start + 200)
+    prompt_id = raw[start:end]
+    if end < 0 or not raw.startswith(b'", "nodes": {', end) or not prompt_id.isascii() or b"\\" in prompt_id:
+        return None
+    return ProgressState(raw, None, prompt_id.decode("ascii"), received_at=received_at)
 
 
 def _sliced_progress(raw: bytes, received_at: float) -> Progress | None:
-    """Read prompt_id and node of a `progress` frame by their places; None when they are odd."""
+    """Read prompt_id and node of a `progress` frame by their places; None when they are odd.
+
+    From one step of a node to the next only the value changes, which ComfyUI writes first:
+    what stands behind it is looked up among the latest that were read.
+    """
+    tail = raw[raw.find(b",", len(_VALUE_FIRST)) :] if raw.startswith(_VALUE_FIRST) else b""
+    known = _tails.get(tail)
+    if known is None:
+        known = _names(raw)
+        if known is None:
+            return None
+        if tail:
+            if len(_tails) >= _MAX_TAILS:
+                _tails.clear()
+            _tails[tail] = known
+    return Progress(raw, None, known[0], received_at=received_at, node_bytes=known[1])
+
+
+def _names(raw: bytes) -> tuple[str, bytes] | None:
+    """Return prompt_id and node of a `progress` frame; None when it takes a real parser."""
     start = raw.find(_PROMPT_ID)
     node_start = raw.find(_NODE)
     # Escapes, other alphabets and objects within the object need a real parser.
@@ -106,13 +131,7 @@ def _sliced_progress(raw: bytes, received_at: float) -> Progress | None:
     node_end = raw.find(b'"', node_start)
     if end < 0 or node_end < 0:
         return None
-    return Progress(
-        raw,
-        None,
-        raw[start:end].decode("ascii"),
-        received_at=received_at,
-        node_bytes=raw[node_start:node_end],
-    )
+    return raw[start:end].decode("ascii"), raw[node_start:node_end]
 
 
 def _parsed(raw: bytes, received_at: float) -> BaseEvent:

@@ -119,6 +119,7 @@ class Socket:
             ) from None
         except OSError as error:
             raise connect_error(server, error) from error
+        assert isinstance(connection, BulkConnection)
         return cls(connection)
 
     async def receive(self) -> list[bytes]:

@@ -22,6 +22,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CHUNK_BYTES: Final = 256 * 1024
 _STEPS_PER_NODE: Final = 20
 _PREVIEW_BYTES: Final = 40_000
+_ANY_ID: Final = "00000000-0000-4000-8000-000000000000"
 
 LIFECYCLE_FRAMES: Final = 4
 """Frames of a job beside those of the kind: its start, the cached nodes, a node's start, its end."""
@@ -119,6 +120,8 @@ class Blaster:
         self.number = 0
         self.socket: Connection | None = None
         self.chunks: list[bytes] = []
+        self.number_of_frames = 0
+        self.template: tuple[str, int, int, list[bytes]] = ("", 0, 0, [])
         self.sending: asyncio.Task[None] | None = None
 
     def status(self) -> bytes:
@@ -127,6 +130,17 @@ class Blaster:
 
     def plan(self, kind: str, count: int, prompt_ids: list[str]) -> int:
         """Encode what `go` will send and return the number of frames."""
+        if len(prompt_ids) == 1:
+            # Encoded once, with an id of the same length in the place of the job's.
+            if self.template[:2] != (kind, count):
+                self._encode(kind, count, [_ANY_ID])
+                self.template = kind, count, self.number_of_frames, self.chunks
+            _, _, number, chunks = self.template
+            self.chunks = [chunk.replace(_ANY_ID.encode(), prompt_ids[0].encode()) for chunk in chunks]
+            return number
+        return self._encode(kind, count, prompt_ids)
+
+    def _encode(self, kind: str, count: int, prompt_ids: list[str]) -> int:
         self.chunks, chunk, number = [], bytearray(), 0
         for payload in frames(kind, count, prompt_ids):
             chunk += frame(payload)
@@ -135,6 +149,7 @@ class Blaster:
                 self.chunks.append(bytes(chunk))
                 chunk = bytearray()
         self.chunks.append(bytes(chunk))
+        self.number_of_frames = number
         return number
 
     def go(self) -> None:
@@ -143,7 +158,8 @@ class Blaster:
 
     async def _send(self) -> None:
         socket = self.socket
-        for chunk in self.chunks:
+        chunks, self.chunks = self.chunks, []
+        for chunk in chunks:
             if socket is None or socket.transport is None:
                 return
             socket.transport.write(chunk)
