@@ -98,10 +98,9 @@ def error_card(error: ComfyError) -> str:
 
 def result_parts(result: JobResult) -> list[str]:
     """Return the facts of a result: what it is made of, and its texts."""
-    count = len(result.files)
-    made = [f"{count} file{'' if count == 1 else 's'}", f"{result.duration:.1f} s"]
+    made = [_many(len(result.files), "file"), f"{result.duration:.1f} s"]
     if result.cached_nodes:
-        made.append(f"{len(result.cached_nodes)} nodes from the cache")
+        made.append(f"{_many(len(result.cached_nodes), 'node')} from the cache")
     parts = [line("", " · ".join(made))]
     parts += [f"<pre>{text(found)}</pre>" for found in result.texts[:_SHOWN]]
     if result.missing:
@@ -138,7 +137,7 @@ def session_card(session: ComfySession) -> str:
 def workflow_card(workflow: Workflow) -> str:
     """Return the nodes of a workflow with their values; keys among these are hidden."""
     if workflow.format == "editor":
-        detail = f"{len(workflow)} nodes in the editor's format; submit() converts it"
+        detail = f"{_many(len(workflow), 'node')} in the editor's format; submit() converts it"
         return card(headline(chip("editor"), "Workflow", detail=detail))
     rows = []
     for key, info in list(workflow.nodes.items())[:_ROWS]:
@@ -187,8 +186,10 @@ def classes_card(classes: Sequence[NodeClass]) -> str:
         ]
         for node in classes[:_ROWS]
     ]
-    count = f"{len(classes)} node class{'' if len(classes) == 1 else 'es'}"
-    return card(line(count), table(("Class", "Inputs", "Outputs", "Category"), rows) if rows else "")
+    return card(
+        line(_many(len(classes), "class", "classes")),
+        table(("Class", "Inputs", "Outputs", "Category"), rows) if rows else "",
+    )
 
 
 def catalog_card(catalog: NodeCatalog) -> str:
@@ -200,8 +201,14 @@ def catalog_card(catalog: NodeCatalog) -> str:
         modules[pack or "other"] = modules.get(pack or "other", 0) + 1
     rows = [[text(pack), text(count)] for pack, count in sorted(modules.items(), key=lambda row: -row[1])]
     return card(
-        line(f"{len(catalog)} node classes", "catalog.search('words') finds some"), table(("", ""), rows[:12])
+        line(_many(len(catalog), "class", "classes"), "catalog.search('words') finds some"),
+        table(("", ""), rows[:12]),
     )
+
+
+def _many(count: int, word: str, words: str = "") -> str:
+    """Return a count with its noun."""
+    return f"{count} {word if count == 1 else words or f'{word}s'}"
 
 
 def _waiting(job: Job) -> str:
