@@ -16,7 +16,7 @@ from ._convert_model import JSON_OBJECT, MISSING, Node, Widget
 __all__ = ["choices", "restore", "set_value"]
 
 # What these show is made in the editor when a prompt is queued, never read from the file.
-_EDITOR_ONLY = frozenset({"load3d", "audio", "webcam"})
+_EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam"})
 
 _CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from ._convert_camera import VIEWPORTS
 from ._convert_declared import Declared
 from ._convert_model import JSON_OBJECT, MISSING, Node, Widget
 
@@ -205,22 +206,9 @@ def _webcam(declared: Declared, node: Node) -> list[Widget]:
     return [Widget(declared.name, "webcam", "")]
 
 
-# These classes show a model in a viewport whose state is named so (load3d.ts).
-_VIEWPORTS = frozenset(
-    {
-        "Preview3DAdvanced",
-        "Save3DAdvanced",
-        "PreviewGaussianSplat",
-        "PreviewPointCloud",
-        "SaveGaussianSplat",
-        "SavePointCloud",
-    }
-)
-
-
 def _load_3d(declared: Declared, node: Node) -> list[Widget]:
     """A 3D viewport; beside a model file three buttons precede it, and those are sent."""
-    viewport = Widget("viewport_state" if node.class_type in _VIEWPORTS else "image", "load3d", "")
+    viewport = Widget("viewport_state" if node.class_type in VIEWPORTS else "image", "viewport", "")
     if node.widget("model_file") is None:
         return [viewport]
     return [
@@ -231,13 +219,14 @@ def _load_3d(declared: Declared, node: Node) -> list[Widget]:
     ]
 
 
-def _fixed_name(name: str) -> _Maker:
-    """Return a maker of 3D viewports that carry their own name."""
+def _load_3d_advanced(declared: Declared, node: Node) -> list[Widget]:
+    """A 3D viewport alone."""
+    return [Widget("viewport_state", "viewport", "")]
 
-    def maker(declared: Declared, node: Node) -> list[Widget]:
-        return [Widget(name, "load3d", "")]
 
-    return maker
+def _preview_3d(declared: Declared, node: Node) -> list[Widget]:
+    """A 3D viewport that sends nothing."""
+    return [Widget("image", "load3d", "")]
 
 
 _CURVE = {"points": [[0, 0], [1, 1]], "interpolation": "monotone_cubic"}
@@ -269,6 +258,6 @@ _MAKERS: dict[str, _Maker] = {
     "AUDIO_RECORD": _audio_recorder,
     "WEBCAM": _webcam,
     "LOAD_3D": _load_3d,
-    "LOAD_3D_ADVANCED": _fixed_name("viewport_state"),
-    "PREVIEW_3D": _fixed_name("image"),
+    "LOAD_3D_ADVANCED": _load_3d_advanced,
+    "PREVIEW_3D": _preview_3d,
 }

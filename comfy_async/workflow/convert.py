@@ -7,7 +7,8 @@ What is converted is what frontend 1.49.6 sends when the file is opened and queu
 - `_convert_open` builds the graph, with nodes from `_convert_build`, values from
   `_convert_values`, subgraph instances that own values from `_convert_promote`, old lists of
   such values from `_convert_migrate`, and types that follow the links from `_convert_types`.
-- `_convert_primitive` and `_convert_text` do what happens when a prompt is queued.
+- `_convert_primitive`, `_convert_text` and `_convert_camera` do what happens when a prompt is
+  queued.
 - `_convert_resolve` follows links to the nodes that are really run.
 """
 
@@ -21,6 +22,7 @@ from typing import Any, Literal
 
 from ..errors import ConversionError
 from ..types import Problem
+from ._convert_camera import viewport_state
 from ._convert_ids import renumber
 from ._convert_load import read_editor
 from ._convert_model import BYPASSED, JSON_OBJECT, MISSING, MUTED, Graph, InputSlot, Node, Widget
@@ -165,7 +167,7 @@ class _Writer:
         inputs: dict[str, Any] = {}
         for widget in node.widgets:
             if widget.sent and widget.name:
-                _put(inputs, widget.name, self._sent(widget), widget.kind)
+                _put(inputs, widget.name, self._sent(node, widget), widget.kind)
         for slot in node.inputs:
             if slot.link is not None:
                 _put_link(inputs, scope, node, slot)
@@ -175,8 +177,10 @@ class _Writer:
         """Return a file name with its placeholders filled in."""
         return fill_placeholders(text, self.root, self._now)
 
-    def _sent(self, widget: Widget) -> Any:
+    def _sent(self, node: Node, widget: Widget) -> Any:
         """Return a widget's value as it is sent."""
+        if widget.kind == "viewport":
+            return viewport_state(node)
         if isinstance(widget.value, str) and widget.text:
             if widget.text == "filename":
                 return self.filename(widget.value)

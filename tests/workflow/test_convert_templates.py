@@ -27,15 +27,19 @@ UNKNOWN = {
     "templates_rob_realistic_2k_images_quick_variations.app",
 }
 
-# What Load3D sends is rendered by the browser and uploaded when the prompt is queued; the
-# file names have the time in them.
-RENDERED = {("Load3D", "image")}
+# Load3D sends pictures that the browser renders and uploads when the prompt is queued; their
+# names have the time in them.
+RENDERED = ("image", "mask", "normal")
 
 
 @functools.cache
 def expected() -> dict[str, Any]:
     """What frontend 1.49.6 made of 349 templates."""
     content: dict[str, Any] = json.loads(gzip.decompress((DATA / "expected_api.json.gz").read_bytes()))
+    for prompt in content.values():
+        for entry in prompt.values():
+            if entry["class_type"] == "Load3D" and isinstance(entry["inputs"]["image"], dict):
+                entry["inputs"]["image"].update(dict.fromkeys(RENDERED, ""))
     return content
 
 
@@ -68,8 +72,17 @@ def differences(name: str) -> Iterator[str]:
                 yield f"{name}: node {node}, {key}: {one[key]!r} became {other[key]!r}"
         for key in sorted(one["inputs"].keys() | other["inputs"].keys()):
             before, after = one["inputs"].get(key, "(none)"), other["inputs"].get(key, "(none)")
-            if before != after and (one["class_type"], key) not in RENDERED:
+            # Sines may differ in their last bit from one machine to the next.
+            camera = one["class_type"] == "Load3D" and key == "image"
+            if before != after and not (camera and rounded(before) == rounded(after)):
                 yield f"{name}: node {node} ({one['class_type']}), {key}: {before!r} became {after!r}"
+
+
+def rounded(value: Any) -> Any:
+    """Return a value with its numbers rounded to twelve places."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    return round(value, 12) if isinstance(value, float) else value
 
 
 def test_all_templates_come_out_identical() -> None:

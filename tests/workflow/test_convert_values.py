@@ -279,16 +279,6 @@ def test_audio_players_are_the_editors() -> None:
     assert found == {"filename_prefix": "out", "quality": "V0"}
 
 
-@pytest.mark.parametrize(
-    "class_type", ["Preview3D", "SaveGLB", "Preview3DAdvanced", "Load3DAdvanced", "WebcamCapture"]
-)
-def test_classes_with_viewports(class_type: str) -> None:
-    """Their picture is made in the browser, so it is empty; what comes after is in its place."""
-    found = inputs_of(editor([node(1, class_type, "first", "second", 3)]), "1")
-    viewport = "viewport_state" if "Advanced" in class_type else "image"
-    assert found[viewport] == ""
-
-
 def test_odd_declarations() -> None:
     """What a class declares wrongly becomes a socket, and harms nothing else."""
     classes = one_class(("a", 5), ("b",), ("c", "INT", None), ("d", "COMFY_AUTOGROW_V3", {}), input_order=7)
@@ -308,13 +298,6 @@ def test_custom_combo() -> None:
     found = inputs_of(editor([node(1, "CustomCombo", "b", 1, "a", "b", "")]), "1")
     assert found == {"choice": "b", "index": 1, "option1": "a", "option2": "b", "option3": ""}
     assert inputs_of(editor([node(1, "CustomCombo", "zz", 0, "a", "")]), "1")["index"] == -1
-
-
-def test_viewports_are_not_read_from_the_file() -> None:
-    """What a 3D viewport sends is made by the browser; offline it is empty."""
-    found = inputs_of(editor([node(1, "Load3D", "toy.glb", "a", "b", "c", "saved", 512, 256)]), "1")
-    assert (found["image"], found["width"], found["height"]) == ("", 512, 256)
-    assert found["upload 3d model"] == "a"
 
 
 def encode(text: Any, **options: Any) -> Any:
