@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Collection
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-__all__ = ["fresh_path", "safe_name", "safe_parts"]
+__all__ = ["fresh_path", "part_of", "reserved", "safe_name", "safe_parts", "write_whole"]
 
 # Windows keeps these for devices, with any ending (Microsoft, "Naming Files, Paths, and Namespaces").
 _RESERVED = frozenset(
@@ -15,6 +19,9 @@ _RESERVED = frozenset(
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\]')
 _MAX_BYTES = 200
 _MAX_DEPTH = 16
+
+_LOCK = threading.Lock()
+_RESERVED_PATHS: set[Path] = set()
 
 
 def safe_name(name: str) -> str:
@@ -42,12 +49,57 @@ def safe_parts(subfolder: str, filename: str) -> tuple[str, ...]:
     return (*map(safe_name, folders[:_MAX_DEPTH]), safe_name(leaf))
 
 
-def fresh_path(root: Path, parts: tuple[str, ...], taken: Collection[Path] = ()) -> Path:
-    """Return a path below `root` that no file has: `name (1).png` and so on when need be."""
-    path = root.joinpath(*parts)
+@contextlib.contextmanager
+def reserved(root: Path, names: Iterable[tuple[str, ...]]) -> Iterator[list[Path]]:
+    """Find paths below `root` that no file has, for these names, and keep them until the block is left.
+
+    Two savers of one process that run at the same time, for two servers that both count from
+    `ComfyUI_00001_.png`, therefore never get the same path.
+    """
+    base = os.path.abspath(root)
+    found: list[Path] = []
+    try:
+        with _LOCK:
+            for parts in names:
+                path = _fresh(Path(base, *parts))
+                _RESERVED_PATHS.add(path)
+                found.append(path)
+        yield [root / path.relative_to(base) for path in found]
+    finally:
+        _RESERVED_PATHS.difference_update(found)
+
+
+def fresh_path(root: Path, parts: tuple[str, ...]) -> Path:
+    """Return a path below `root` that no file has at this moment."""
+    base = os.path.abspath(root)
+    return root / _fresh(Path(base, *parts)).relative_to(base)
+
+
+def part_of(target: Path) -> Path:
+    """Return a name beside `target` for what is not yet whole; nobody else gets the same."""
+    return target.with_name(f"{target.name[:60]}.{secrets.token_hex(4)}.part")
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file that appears under its name only when it is whole.
+
+    Raises:
+        OSError: The disk would not take it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(target)
+    try:
+        part.write_bytes(data)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fresh(path: Path) -> Path:
+    """Return a path that no file has: `name (1).png` and so on when need be."""
     stem, suffix = path.stem, path.suffix
     count = 0
-    while path in taken or path.exists():
+    while path in _RESERVED_PATHS or os.path.lexists(path):
         count += 1
         path = path.with_name(f"{stem} ({count}){suffix}")
     return path

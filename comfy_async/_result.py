@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
 import os
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import anyio
 
-from ._paths import fresh_path, safe_parts
+from ._paths import reserved, safe_parts, write_whole
+from ._resources._tasks import together
 from .errors import JobError
 from .events import Preview
 from .types import NodeInfo
@@ -138,15 +140,15 @@ class OutputFile:
             OSError: The disk would not take it.
         """
         target = Path(path)
-        if await anyio.Path(target).is_dir():
-            target = fresh_path(target, safe_parts("", self.filename))
-        return await self._save_as(target)
+        if not await anyio.Path(target).is_dir():
+            return await self._save_as(target)
+        with reserved(target, [safe_parts("", self.filename)]) as (fresh,):
+            return await self._save_as(fresh)
 
     async def _save_as(self, target: Path) -> Path:
         """Write to exactly this name."""
         if self._data is not None:
-            await anyio.Path(target.parent).mkdir(parents=True, exist_ok=True)
-            await anyio.Path(target).write_bytes(self._data.image)
+            await asyncio.to_thread(write_whole, target, self._data.image)
             return target
         return await self._reader.save(self.filename, target, subfolder=self.subfolder, type=self.type)
 
@@ -294,13 +296,10 @@ class JobResult:
             self._demand_whole()
         root = Path(folder)
         await anyio.Path(root).mkdir(parents=True, exist_ok=True)
-        taken: set[Path] = set()
-        targets = []
-        for file in self.files:
-            target = fresh_path(root, safe_parts(file.subfolder, file.filename), taken)
-            taken.add(target)
-            targets.append((file, target))
-        return [await file._save_as(target) for file, target in targets]
+        names = [safe_parts(file.subfolder, file.filename) for file in self.files]
+        with reserved(root, names) as targets:
+            pairs = zip(self.files, targets, strict=True)
+            return await together([file._save_as(target) for file, target in pairs])
 
     async def show(self) -> None:
         """Show the files themselves in a notebook; takes the extra `notebook`.

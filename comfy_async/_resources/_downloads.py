@@ -6,11 +6,11 @@ import asyncio
 import dataclasses
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from .._paths import part_of
 from .._settings import Clock
 from .._transport.answers import Answer
 from .._transport.backoff import Backoff
@@ -62,7 +62,7 @@ class Download:
             ComfyError: It refuses, or the connection breaks again and again without progress.
             OSError: The disk would not take it.
         """
-        part = target.with_name(f"{target.name[:60]}.{secrets.token_hex(4)}.part")
+        part = part_of(target)
         file = await asyncio.to_thread(_create, part)
         try:
             try:

@@ -67,7 +67,7 @@ class Payload:
         ending: With the dot.
     """
 
-    __slots__ = ("_open", "close", "digest", "ending", "key", "size", "stem")
+    __slots__ = ("_close", "_open", "digest", "ending", "key", "size", "stem")
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class Payload:
     ) -> None:
         """Read what is to be known of the content; blocks. `close` lets go of a copy of it."""
         self._open = opener
-        self.close = close
+        self._close = close
         with opener() as file:
             self.size = file.seek(0, io.SEEK_END)
             file.seek(0)
@@ -95,6 +95,10 @@ class Payload:
         """A name made from the content: the same content has the same name."""
         mark = self.digest[:16]
         return safe_name(f"{self.stem[:80]}-{mark}{self.ending}" if self.stem else f"{mark}{self.ending}")
+
+    def close(self) -> None:
+        """Let go of a copy that was made because the source cannot be read twice."""
+        self._close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the content from its beginning, read in a thread a chunk ahead."""

@@ -249,8 +249,11 @@ class HttpClient:
                     await response.aclose()
         return _answer(response, request.method, path, server, body)
 
-    async def _send(self, request: httpx.Request) -> httpx.Response:
-        """Send, following redirects of GET to our own origin only."""
+    async def _send(self, request: httpx.Request, *, abroad: bool = False) -> httpx.Response:
+        """Send, following redirects of GET at home, or `abroad` too.
+
+        The credentials stay at home in any case (see CredentialTransport).
+        """
         if self._client.is_closed:
             raise SessionClosedError(
                 f"the session with {self.address.base} was closed", server=self.address.base
@@ -259,11 +262,16 @@ class HttpClient:
             with quietly():
                 response = await self._client.send(request, stream=True)
             target = response.next_request
-            if request.method != "GET" or target is None or not self._is_home(target):
+            if target is None or request.method != "GET" or not (abroad or self._is_home(target)):
                 return response
             await response.aclose()
+            if not self._is_home(target):
+                # A cookie jar knows no ports: another server on the same host would get them.
+                target.headers.pop("cookie", None)
             request = target
-        return response
+        raise TransportError(
+            f"{request.url.path} redirects too often", server=self.address.base, retryable=False
+        )
 
     def _is_home(self, request: httpx.Request) -> bool:
         """True when the request goes to our own origin."""
@@ -326,29 +334,13 @@ class HttpClient:
         auth = await self.credentials()
         used = self._renewals
         with translated("GET", path, self.address.base):
-            response = await self._follow(request)
+            response = await self._send(request, abroad=True)
         if response.status_code == 401 and auth.renews:
             await response.aclose()
             await self.credentials(refused=used)
             with translated("GET", path, self.address.base):
-                response = await self._follow(request)
+                response = await self._send(request, abroad=True)
         return response
-
-    async def _follow(self, request: httpx.Request) -> httpx.Response:
-        """Follow redirects anywhere; the credentials stay at home (see CredentialTransport)."""
-        for _ in range(_MAX_REDIRECTS):
-            with quietly():
-                response = await self._client.send(request, stream=True)
-            target = response.next_request
-            if target is None:
-                return response
-            await response.aclose()
-            if target.url.scheme not in {"http", "https"}:
-                break
-            if not self._is_home(target):
-                target.headers.pop("cookie", None)
-            request = target
-        raise TransportError(f"{request.url.path} redirects too often", retryable=False)
 
 
 def _answer(response: httpx.Response, method: str, path: str, server: str, body: bytes) -> Answer:

@@ -243,7 +243,9 @@ async def test_gives_up_without_progress(breaking: Callable[..., Any], tmp_path:
 
 
 async def test_short_read_is_an_error(breaking: Callable[..., Any]) -> None:
-    """A body that ends too early is never returned as if it were whole."""
-    _, comfy = await breaking(1000)
+    """A body that ends too early is tried again, and never returned as if it were whole."""
+    server, comfy = await breaking(1000)
+    assert await comfy.files.read("film.bin") == DATA
+    server.breaks = [1000] * 100
     with pytest.raises(ComfyError):
         await comfy.files.read("film.bin")
