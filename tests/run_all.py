@@ -1,7 +1,7 @@
 """Everything that must be green: lint, types, tests, coverage. One command, for you and for CI.
 
-    python tests/run_all.py            # all of it
-    python tests/run_all.py lint types # some of it
+python tests/run_all.py            # all of it
+python tests/run_all.py lint types # some of it
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parent.parent
 STEPS: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],
     "types": [["mypy"], ["pyright"]],
-    "tests": [["coverage", "run", "-m", "pytest", "-q"], ["coverage", "combine", "-q"], ["coverage", "report"]],
+    "tests": [
+        ["coverage", "run", "-m", "pytest", "-q"],
+        ["coverage", "combine", "-q"],
+        ["coverage", "report"],
+    ],
 }
 
 

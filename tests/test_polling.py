@@ -150,10 +150,7 @@ async def test_a_failing_request_is_never_an_absence(server: FakeComfy) -> None:
         job = await comfy.submit(GRAPH)
         await gate.reached()
         server.faults.refuse_upgrades(503)
-        rules = [
-            server.faults.fail("GET", "/api/jobs", failure)  # type: ignore[arg-type]
-            for failure in (503, "reset", "html")
-        ]
+        rules = [server.faults.fail("GET", "/api/jobs", failure) for failure in (503, "reset", "html")]
         server.faults.drop_sockets("reset")
         await server.wait_for(lambda books: rules[0].hits >= 3)
         assert not job.done
