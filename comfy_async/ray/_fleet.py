@@ -1,0 +1,512 @@
+"""The fleet: many workers, one face, which is that of a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, cast
+
+import anyio
+import ray
+
+from .._batch import Batch, Workflows
+from .._items import restored
+from .._job import Job
+from .._journal import Journal, is_final, workflow_key
+from .._pool_needs import worst_first
+from .._prepare import WorkflowLike, as_workflow
+from .._result import JobResult, OutputFile
+from .._settings import Settings
+from .._stream import JobStream, abandon
+from .._submit import SubmitOptions
+from ..errors import ComfyError, ConnectError, SessionClosedError, WorkflowError
+from ..types import JobStatus
+from ..workflow import Workflow
+from ._command import ComfyCommand
+from ._flight import Flight
+from ._lane import Lane, Seat, options_of
+
+__all__ = ["ComfyFleet"]
+
+_log = logging.getLogger("comfy_async")
+
+Servers: TypeAlias = str | ComfyCommand | Sequence[str | ComfyCommand]
+
+
+class ComfyFleet:
+    """Many ComfyUI servers on a Ray cluster, used as one session.
+
+    Every verb means what it means on a `ComfySession`: a job can be awaited and iterated, its
+    events come live from the worker's process. A job that outlives its worker, or this driver
+    with the same results file, is picked up where it runs; it runs again only when its ComfyUI
+    has lost it.
+
+    Args:
+        servers: URLs, one worker each; or a `ComfyCommand`, started by each worker anew.
+        size: How many workers start the command; None is as many as the cluster has room for
+            by `actor["num_gpus"]`, which is 1 unless given.
+        workers: Actors of `ComfyWorker` that exist already, in the place of servers.
+        limit: Jobs on one server at once: one runs, the next one waits for it. None is any number.
+        files: Where output files are when a job has ended: "server" leaves them there until they
+            are read, "bytes" brings them along, "objects" puts them into Ray's object store, see
+            `object()`.
+        actor: Ray's options for each worker: `num_gpus`, `num_cpus`, `resources`,
+            `runtime_env`, `scheduling_strategy` and so on.
+        session: Options of each worker's `ComfySession`: `api_key`, `headers`, `settings`.
+
+    Example:
+        >>> async with ComfyFleet(["http://10.0.0.7:8188", "http://10.0.0.8:8188"]) as fleet:
+        ...     async with fleet.map(variants, results="run.jsonl") as finished:
+        ...         async for job in finished:
+        ...             await (await job).save(f"out/{job.index:03d}")
+    """
+
+    def __init__(
+        self,
+        servers: Servers = (),
+        *,
+        # Who works.
+        size: int | None = None,
+        workers: Iterable[Any] = (),
+        # How.
+        limit: int | None = 2,
+        files: Literal["server", "bytes", "objects"] = "server",
+        actor: Mapping[str, Any] | None = None,
+        session: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Prepare; no worker is made before `async with`.
+
+        Raises:
+            ValueError: There is neither a server nor a worker, or an option makes no sense.
+        """
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {limit}")
+        if files not in ("server", "bytes", "objects"):
+            raise ValueError(f'files is "server", "bytes" or "objects", not {files!r}')
+        self._servers = [servers] if isinstance(servers, str | ComfyCommand) else list(servers)
+        self._given = list(workers)
+        if not self._servers and not self._given:
+            raise ValueError("a fleet takes servers or workers")
+        self._size = size
+        self._limit = limit
+        self._files = files
+        commands = any(isinstance(server, ComfyCommand) for server in self._servers)
+        self._actor = options_of({"num_gpus": 1 if commands else None, **(actor or {})})
+        self._session_options = dict(session or {})
+        self.settings: Settings = self._session_options.get("settings") or Settings()
+        self._clock = self.settings.clock
+        self._timings: dict[Any, Any] = {}
+        self._lanes: list[Lane] = []
+        self._flights: dict[Job, Flight] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._change = asyncio.Event()
+        self._turn = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to other processes as a fleet over the same workers, which stay the first one's."""
+        workers = [lane.worker for lane in self._lanes if not lane.visiting] or self._given
+        fields = {
+            "limit": self._limit,
+            "files": self._files,
+            "actor": self._actor,
+            "session": self._session_options,
+        }
+        return _fleet_of, ([] if workers else self._servers, workers, self._size, fields)
+
+    # Opening and closing.
+
+    async def __aenter__(self) -> ComfyFleet:
+        """Make the workers, and wait until the first of them answers for its server.
+
+        Raises:
+            ConnectError: No server answers, or could be started.
+        """
+        self._loop = asyncio.get_running_loop()
+        if not ray.is_initialized():
+            await asyncio.to_thread(ray.init, log_to_driver=False)
+        try:
+            await self._hire_all()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close, as `aclose()`."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the fleet's own workers; open jobs go on, except on servers that workers started."""
+        if self._closed:
+            return
+        self._closed = True
+        for job in list(self._flights):
+            job._abandon(self._closed_error())
+        with anyio.CancelScope(shield=True):
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await asyncio.gather(*(lane.close() for lane in self._lanes), return_exceptions=True)
+        self._wake()
+
+    async def grow(self, count: int = 1) -> None:
+        """Add workers that start the fleet's command; they join when their ComfyUI answers.
+
+        Raises:
+            ValueError: The fleet has no command to start.
+        """
+        command = next((server for server in self._servers if isinstance(server, ComfyCommand)), None)
+        if command is None:
+            raise ValueError("only a fleet of a ComfyCommand can grow")
+        for _ in range(count):
+            self._spawn(self._joined(self._add(command)))
+
+    async def _hire_all(self) -> None:
+        """Make a lane for each server and worker, and open them."""
+        for server in self._servers:
+            count = 1 if isinstance(server, str) else await self._room()
+            for _ in range(count):
+                self._add(server)
+        for worker in self._given:
+            self._lanes.append(Lane(self, server=None, client_id="", worker=worker))
+        opening = {self._spawn(self._joined(lane)): lane for lane in self._lanes}
+        slow = {task for task, lane in opening.items() if isinstance(lane.server, ComfyCommand)}
+        if len(slow) < len(opening):
+            await asyncio.wait(opening.keys() - slow)
+        waiting = set(opening)
+        while not any(lane.ready and lane.error is None for lane in self._lanes):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting and not any(lane.ready and lane.error is None for lane in self._lanes):
+                errors = [lane.error for lane in self._lanes if lane.error is not None]
+                raise errors[0] if errors else ConnectError("no server of the fleet answers")
+
+    async def _room(self) -> int:
+        """Return how many workers shall start the command."""
+        if self._size is not None:
+            return self._size
+        there = await asyncio.to_thread(ray.cluster_resources)
+        wanted = float(self._actor.get("num_gpus") or 0) or 1.0
+        return max(1, int(there.get("GPU", 0.0) // wanted))
+
+    def _add(self, server: str | ComfyCommand) -> Lane:
+        """Make a worker."""
+        lane = Lane(self, server=server, client_id=uuid.uuid4().hex)
+        self._lanes.append(lane)
+        return lane
+
+    async def _joined(self, lane: Lane) -> None:
+        """Open a lane; one that fails gets no jobs."""
+        try:
+            await lane.open()
+        except ComfyError as error:
+            lane.error = error
+            _log.warning("a worker of the fleet does not join: %s", error)
+
+    # Running workflows.
+
+    async def run(self, workflow: WorkflowLike, **options: Any) -> JobResult:
+        """Submit a workflow and wait for its result; takes what `submit` takes.
+
+        Raises:
+            JobError: It failed, was cancelled, or lost again and again.
+            ComfyError: As `submit`.
+        """
+        async with self.stream(workflow, **{"previews": "none", **options, "keep_frames": False}) as job:
+            return await job
+
+    async def submit(self, workflow: WorkflowLike, **options: Any) -> Job:
+        """Put a workflow into the queue of the least loaded server that can run it; return its job.
+
+        Takes what `ComfySession.submit` takes. Waits while all servers are at their limit.
+
+        Raises:
+            PromptRejectedError: Every server that answers refused it; this is the nearest miss.
+            WorkflowError: It is no workflow, or cannot be converted.
+            SubmitUnknownError: Whether it arrived could not be found out.
+            ConnectError: Nobody answers; nothing was sent.
+            SessionClosedError: The fleet is closed.
+        """
+        self._check_open()
+        flight = Flight(self, as_workflow(workflow), _submit_options(**options), patient=False)
+        self._launch(flight, flight.run())
+        try:
+            await asyncio.shield(flight.accepted)
+        except asyncio.CancelledError:
+            await abandon(cast(Any, self), flight.job)
+            raise
+        return flight.job
+
+    def stream(self, workflow: WorkflowLike, **options: Any) -> JobStream:
+        """Return `async with` a job that is cancelled on its server when the block is left early."""
+        return JobStream(cast(Any, self), workflow, options)
+
+    def map(
+        self,
+        workflows: Workflows,
+        *,
+        limit: int | None = None,
+        ordered: bool = False,
+        on_error: Literal["continue", "stop"] = "continue",
+        results: str | os.PathLike[str] | None = None,
+        **options: Any,
+    ) -> Batch:
+        """Return `async with` the jobs of many workflows, as they end; as `ComfySession.map`.
+
+        Args:
+            workflows: Any iterable or async iterable of what `submit` takes; read lazily.
+            limit: Jobs in the fleet at once; None is what all workers together may have.
+            ordered: Hand the jobs out in the order of the workflows.
+            on_error: "continue" leaves each failure to whoever awaits that job, "stop" raises it.
+            results: A file of JSON lines, with which another driver goes on when this one dies.
+            options: What `submit` takes.
+
+        Raises:
+            ValueError: `limit` or `on_error` make no sense.
+        """
+        self._check_open()
+        total = (self._limit or 4) * max(1, sum(not lane.visiting for lane in self._lanes))
+        return Batch(
+            self,
+            workflows,
+            limit=total if limit is None else limit,
+            ordered=ordered,
+            on_error=on_error,
+            results=results,
+            options=options,
+        )
+
+    async def attach(self, ref: Mapping[str, str]) -> Job:
+        """Pick up a job by its `ref`, from whichever driver it was submitted.
+
+        Raises:
+            ConnectError: Its worker's own ComfyUI is gone.
+            ValueError: That is no job's ref.
+        """
+        self._check_open()
+        if not {"prompt_id", "client_id", "server"} <= ref.keys():
+            raise ValueError("a fleet attaches by a job's ref")
+        lane = await self._lane_of(ref["server"])
+        if lane is None:
+            raise ConnectError(f"the ComfyUI of {ref['server']} is gone", server=ref["server"])
+        flight = Flight(self, None, _submit_options(), patient=True)
+        self._launch(flight, flight.resume(lane, ref["prompt_id"], ref["client_id"]))
+        return flight.job
+
+    async def cancel(self, job: Job | Mapping[str, str]) -> JobStatus:
+        """Cancel a job by itself or by its `ref`; return how it truly ended.
+
+        Raises:
+            ConnectError: As `attach`.
+        """
+        return await (job if isinstance(job, Job) else await self.attach(job)).cancel()
+
+    def object(self, file: OutputFile) -> Any:
+        """Return Ray's reference to a file's bytes; they need not pass the driver on their way.
+
+        With `files="objects"` they have been read when the job ends, else they are now.
+
+        Raises:
+            SessionClosedError: The fleet is closed.
+        """
+        seat = cast(Seat, file._reader)
+        key = (file.filename, file.subfolder, file.type)
+        if file._data is not None:
+            return ray.put(file._data.image)
+        if not isinstance(seat.kept.get(key), ray.ObjectRef):
+            return ray.put(seat.kept[key]) if key in seat.kept else seat.ask_for(key)
+        return seat.kept[key]
+
+    @property
+    def workers(self) -> list[Any]:
+        """The workers' actors, for fleets in other processes."""
+        return [lane.worker for lane in self._lanes if not lane.visiting]
+
+    @property
+    def servers(self) -> list[str]:
+        """The URLs of the servers that have answered, as their workers see them."""
+        return [lane.url for lane in self._lanes if lane.ready and not lane.visiting]
+
+    def __repr__(self) -> str:
+        """Return workers and jobs."""
+        ready = sum(lane.ready for lane in self._lanes)
+        return f"<ComfyFleet {ready}/{len(self._lanes)} workers, {len(self._flights)} jobs>"
+
+    # What a batch needs.
+
+    async def _run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Job:
+        """Bring one workflow of a batch to a job that is under way, or ended long ago."""
+        chosen = _submit_options(**{"previews": "none", **options, "keep_frames": False}, index=index)
+        try:
+            workflow = as_workflow(item)
+            key = "" if journal is None else workflow_key(await self._as_sent(workflow))
+        except WorkflowError as error:
+            flight = Flight(self, None, chosen, patient=True)
+            flight._fail(error)
+            return flight.job
+        flight = Flight(self, workflow, chosen, patient=True, journal=journal, key=key)
+        record = None if journal is None else journal.find(index, key)
+        ref = record.get("ref") if record is not None else None
+        if record is not None and isinstance(ref, Mapping):
+            lane = await self._lane_of(str(ref.get("server")))
+            if is_final(record):
+                return restored(cast(Any, Seat(self, lane)), record, workflow, index)
+            if record.get("status") == "submitted" and lane is not None:
+                self._launch(flight, flight.resume(lane, str(ref["prompt_id"]), str(ref["client_id"])))
+                return flight.job
+        self._launch(flight, flight.run())
+        return flight.job
+
+    async def _as_sent(self, workflow: Workflow) -> Workflow:
+        """Return what would be sent, by which a results file tells workflows apart."""
+        if workflow.format == "api" and not workflow.uploads():
+            return workflow
+        while True:
+            lane = next((lane for lane in self._lanes if lane.ready and lane.error is None), self._lanes[0])
+            try:
+                prepared: Workflow = await lane.call("prepare", workflow, False)
+                return prepared
+            except ConnectError as error:
+                lane.away(error)
+                await self._clock.sleep(self.settings.reconnect_first)
+
+    async def _abandon_job(self, job: Job) -> None:
+        """Cancel a job that nobody waits for any more."""
+        await abandon(cast(Any, self), job)
+
+    # What flights need.
+
+    def _launch(self, flight: Flight, work: Coroutine[Any, Any, None]) -> None:
+        """Let a flight begin."""
+        self._flights[flight.job] = flight
+        self._spawn(work)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in the background, and hold on to it."""
+        task = asyncio.create_task(work, name="comfy_async fleet")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _place(self, flight: Flight) -> Lane | None:
+        """Return the least loaded lane that can run a workflow; None when it was cancelled meanwhile.
+
+        Raises:
+            ComfyError: No lane can, or, unless the flight is patient, none answers.
+        """
+        while not flight.job._cancel_wanted:
+            lanes = [lane for lane in self._lanes if not lane.visiting]
+            able = [lane for lane in lanes if lane not in flight.refused and not lane.lacks & flight.needs]
+            if not able and flight.refused:
+                raise worst_first(flight.refused.values())[-1]
+            # What was once lacking may have been installed: the servers say so themselves.
+            able = able or [lane for lane in lanes if lane not in flight.refused]
+            now = self._clock.monotonic()
+            if not flight.patient:
+                reached = [lane for lane in able if lane not in flight.unreached]
+                if not reached:
+                    raise next(iter(flight.unreached.values()))
+                able = [lane for lane in reached if lane.error is None] or reached
+            free = [lane for lane in able if lane.ready and (lane.retry_at <= now or not flight.patient)]
+            free = [lane for lane in free if self._limit is None or len(lane.jobs) < self._limit]
+            if free:
+                lane = min(free, key=lambda each: (each.error is not None, len(each.jobs), each.turn))
+                self._turn += 1
+                lane.turn = self._turn
+                lane.jobs.add(flight.job)
+                flight.lane = lane
+                return lane
+            soonest = min((lane.retry_at for lane in able if lane.retry_at > now), default=now + 60.0)
+            await self._clock.wait(self._change, soonest - now)
+        return None
+
+    async def _lane_of(self, server: str) -> Lane | None:
+        """Return the lane to a server by the word of a ref; None when it was a worker's own, long ago."""
+        for lane in self._lanes:
+            if lane.url == server or (lane.owned and server == f"ray:{lane.client_id}"):
+                return lane
+        if not server.startswith(("http://", "https://")):
+            return None
+        # Not one of ours any more, but the job may still be there: it gets no new ones.
+        lane = self._add(server)
+        lane.visiting = True
+        await self._joined(lane)
+        return lane
+
+    def _job_ended(self, job: Job) -> None:
+        """Let go of a job that has ended."""
+        self._flights.pop(job, None)
+
+    async def _cancel(self, job: Job) -> JobStatus:
+        """Cancel a job wherever it is, and wait, for as long as is sensible, for its true end."""
+        self._check_open()
+        job._cancel_wanted = True
+        flight = self._flights.get(job)
+        if flight is not None:
+            with anyio.move_on_after(self.settings.cancel_seconds):
+                await flight.cancel()
+                await job._ended.wait()
+        return job.status
+
+    def _wake(self) -> None:
+        """Something has changed that flights may be waiting for."""
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+
+    def _check_open(self) -> None:
+        """Demand that the fleet is open.
+
+        Raises:
+            SessionClosedError: It is not.
+        """
+        if self._closed or self._loop is None:
+            raise self._closed_error()
+
+    def _closed_error(self) -> SessionClosedError:
+        """Return the error for what comes before `async with` or after it."""
+        return SessionClosedError("the fleet is not open", hint="Use it inside `async with`.")
+
+
+def _fleet_of(servers: list[Any], workers: list[Any], size: int | None, fields: dict[str, Any]) -> ComfyFleet:
+    """Make a fleet from its pickled parts."""
+    return ComfyFleet(servers, workers=workers, size=size, **fields)
+
+
+def _submit_options(
+    *,
+    check: bool = False,
+    on_partial: Literal["raise", "keep"] = "raise",
+    previews: str | None = None,
+    extra_data: Mapping[str, Any] | None = None,
+    partner_api_key: str | None = None,
+    front: bool = False,
+    number: float | None = None,
+    targets: Iterable[str] | None = None,
+    keep_frames: bool = True,
+    index: int | None = None,
+) -> SubmitOptions:
+    """Return what `ComfySession.submit` takes, as the worker gets it."""
+    return SubmitOptions(
+        check=check,
+        on_partial=on_partial,
+        previews=previews or "auto",
+        extra_data=extra_data,
+        partner_api_key=partner_api_key,
+        front=front,
+        number=number,
+        targets=None if targets is None else tuple(map(str, targets)),
+        keep_frames=keep_frames,
+        index=index,
+    )
