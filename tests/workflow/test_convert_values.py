@@ -314,6 +314,7 @@ def encode(text: Any, **options: Any) -> Any:
         ("a // comment\nb /* two\nlines */ c", "a \nb  c"),
         ("nested {{deep}}", "nested deep"),
         ("open {end", "open end"),
+        (r"{one\|more} {in {side}}", "one|more in side"),
         ("empty {}", "empty "),
         ("close } alone", "close } alone"),
         ("trailing \\", "trailing \\"),
