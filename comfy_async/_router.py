@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ._mailbox import Mailbox
 from ._protocol.decode import ExecutingNone
+from ._protocol.plan import Plans
 from .events import (
     BaseEvent,
     Disconnected,
@@ -48,6 +49,7 @@ class Router:
         self._posting: set[str] = set()
         self._watchers: list[Mailbox] = []
         self._timings: Timings = {}
+        self._plans = Plans()
         self._queue_remaining: int | None = None
         self._running: Job | None = None
         self._orphans: deque[BaseEvent] = deque(maxlen=_ORPHANS)

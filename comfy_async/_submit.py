@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 
 from ._job import Job
-from ._protocol.plan import Plan
 from ._protocol.reducer import JobState
 from ._protocol.rejection import choices, nearest, problems
 from ._transport.answers import Answer
@@ -81,7 +80,7 @@ class Submission:
         self._options = options
         self._clock = session.settings.clock
         self._posting: asyncio.Task[Answer | None] | None = None
-        plan = Plan(workflow.to_api(), targets=options.targets)
+        plan = session._plans.of(workflow.to_api(), targets=options.targets)
         state = JobState(str(uuid.uuid4()), plan, timings=session._timings)
         if job is None:
             job = Job(session, state, keep_frames=options.keep_frames, index=options.index)

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from ..types import NodeInfo
 
-__all__ = ["Plan"]
+__all__ = ["Plan", "Plans"]
 
 # Inputs that say how many steps a sampler makes, in the core nodes and in the common packs.
 _STEP_INPUTS: Final = ("steps", "num_inference_steps")
 _MAX_WEIGHT: Final = 10_000.0
+_PLANS_KEPT: Final = 32
 
 # Its images leave through the preview hook and are in no history (nodes_websocket, PROTOCOL 0.10).
 SOCKET_OUTPUT_CLASS: Final = "SaveImageWebsocket"
@@ -68,6 +69,39 @@ class Plan:
             return False
         base = node if node in self.nodes else node.partition(".")[0]
         return base in self.socket_outputs or (mime == "image/png" and base in self.sinks)
+
+
+class Plans:
+    """The latest plans, shared by jobs whose workflows differ in nothing but values.
+
+    A thousand variants of one workflow have one plan: it is most of what an open job would hold.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self._known: dict[object, Plan] = {}
+
+    def of(self, graph: Mapping[str, Any], *, targets: Iterable[str] | None = None) -> Plan:
+        """Return the plan of an API graph, an earlier one when it says the same."""
+        wanted = None if targets is None else tuple(targets)
+        key = (
+            wanted,
+            tuple(
+                (node, _info(node, spec), _parents(spec), _weight(spec))
+                for node, spec in graph.items()
+                if isinstance(spec, Mapping)
+            ),
+        )
+        plan = self._known.pop(key, None)
+        if plan is None:
+            plan = Plan(graph, targets=wanted)
+            if len(self._known) >= _PLANS_KEPT:
+                del self._known[next(iter(self._known))]
+        # The latest stand last.
+        self._known[key] = plan
+        return plan
 
 
 def _parents(spec: Mapping[str, Any]) -> tuple[str, ...]:

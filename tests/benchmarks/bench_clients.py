@@ -94,6 +94,7 @@ def figure_d(peers: Peers, scale: float = 1.0) -> list[Row]:
     for name, python in peers.items():
         rows += attempt("d", name, many, python, jobs)
     with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
+        server.ask(do="hold")
         found = client.ask(do="memory", jobs=jobs)
     row = Row("d", "memory of an open job", found["bytes"], "bytes", "<= 10000", notes=found["notes"])
     return [*rows, row]

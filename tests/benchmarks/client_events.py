@@ -160,7 +160,7 @@ def session(
     return run
 
 
-VARIANTS: dict[str, Callable[[Plan], Awaitable[dict[str, Any]]]] = {
+VARIANTS: dict[str, Variant] = {
     "bare": bare,
     "all read": session(eager, LARGE),
     "default": session(eager, Settings()),

@@ -112,7 +112,7 @@ class Sdk:
         """Start the proxy and open the client."""
         port = 20000 + os.getpid() % 20000
         proxy = Path(sys.executable).with_name("comfy-api-proxy")
-        self.proxy = subprocess.Popen(
+        self.proxy = subprocess.Popen(  # noqa: ASYNC220 - it is over in a moment
             [proxy, "run", "--comfyui", url, "--port", str(port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

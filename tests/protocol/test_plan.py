@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from wire_frames import graph, prompt
 
-from comfy_async._protocol.plan import Plan
+from comfy_async._protocol.plan import Plan, Plans
 
 
 def test_weights_are_steps() -> None:
@@ -92,3 +92,28 @@ def test_a_real_workflow() -> None:
     plan = Plan(prompt("text_to_image"))
     assert plan.total_weight == 7 + 4
     assert plan.sinks == {"9"}
+
+
+def test_variants_share_one_plan() -> None:
+    """Workflows that differ in nothing but values have one plan; steps, links and titles are no such values."""
+    plans = Plans()
+
+    def sampler(**inputs: object) -> dict[str, object]:
+        return {"3": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 20, **inputs}}}
+
+    plan = plans.of(sampler())
+    assert plans.of(sampler(seed=2)) is plan
+    assert plans.of(sampler(), targets=["3"]) is not plan
+    assert plans.of(sampler(steps=30)).weights == {"3": 30.0}
+    assert plans.of(sampler(model=["4", 0])).parents == {"3": ("4",)}
+    titled = {"3": {**sampler()["3"], "_meta": {"title": "Base"}}}  # type: ignore[dict-item]
+    assert plans.of(titled).nodes["3"].title == "Base"
+
+
+def test_few_plans_are_kept() -> None:
+    """Only the latest plans are kept, however many workflows there are."""
+    plans = Plans()
+    first = plans.of({"0": {"class_type": "A", "inputs": {}}})
+    for number in range(1, 40):
+        plans.of({str(number): {"class_type": "A", "inputs": {}}})
+    assert plans.of({"0": {"class_type": "A", "inputs": {}}}) is not first
