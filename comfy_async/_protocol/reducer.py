@@ -6,6 +6,7 @@ That is why a job ends exactly once and nothing is told twice: the state knows w
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
@@ -117,7 +118,11 @@ class JobState:
 
     def progress(self, now: float) -> JobProgress:
         """Return how far the job is; `now` is Unix seconds."""
-        return self.meter.snapshot(now, completed=self.status == "completed")
+        progress = self.meter.snapshot(now, completed=self.status == "completed")
+        if self.terminal is not None and progress.fraction < 1.0:
+            # A job that failed or was stopped has nothing to go, and is not there.
+            return dataclasses.replace(progress, eta=None)
+        return progress
 
     def mark_gap(self) -> None:
         """Note that frames may have been missed since the job was submitted."""

@@ -214,6 +214,19 @@ def test_steps_of_two_spellings() -> None:
     assert state.progress(2.0).eta == pytest.approx(2.0)
 
 
+def test_a_job_that_stopped_has_nothing_to_go() -> None:
+    """A failed or cancelled job stays where it was, without an eta."""
+    state = new_state(LOADER_SAMPLER)
+    frames = list(timeline([("4", 0, 1.0), ("3", 20, 1.0)]))[:-12]
+    before = seen(state, iter(frames))[-1][1]
+    assert before.eta
+    wire.told(state, [wire.decode(of_job("execution_interrupted", node_id="3"), 50.0)])
+    after = state.progress(50.0)
+    assert after.eta is None
+    assert (after.fraction, after.node, after.step) == (before.fraction, before.node, before.step)
+    assert str(after).endswith(f"KSampler {before.step:g}/20")
+
+
 def test_a_graph_without_nodes() -> None:
     """An attached job whose workflow is unknown has no fraction but an end."""
     state = new_state({})

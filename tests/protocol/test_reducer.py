@@ -436,5 +436,6 @@ def test_shapes_that_nobody_expects() -> None:
     )
     assert "Completed" not in out
     assert state.status == "running"
+    assert state.outputs == {}
     str(state.progress(1.0))
     assert feed(state, SUCCESS)[-1] == "Completed"
