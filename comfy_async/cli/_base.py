@@ -29,10 +29,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _version(wanted: bool) -> None:
+    """Print the version."""
+    if wanted:
+        import comfy_async
+
+        typer.echo(comfy_async.__version__)
+        raise typer.Exit
+
+
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object a line on stdout; text for people on stderr.")
 ]
 Work = Callable[["Report", Interrupts], Coroutine[Any, Any, int]]
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed."""
 
 
 def perform(work: Work, *, as_json: bool = False, quiet: bool = False) -> None:

@@ -13,9 +13,27 @@ from ._connection import Connection, connected
 WorkflowArgument = Annotated[
     str, typer.Argument(metavar="WORKFLOW", help="API or editor JSON, or a picture that carries one.")
 ]
+
+
+def complete_setting(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete `--set` by what the workflow has: the keys that people change, with their values."""
+    from comfy_async import ComfyError, Workflow
+
+    try:
+        found = Workflow.load(Path(str(ctx.params.get("workflow")))).inputs(every=True)
+    except (ComfyError, OSError):
+        return []
+    return [f"{item.key}=" for item in found if item.key.startswith(incomplete)]
+
+
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NODE.INPUT=VALUE", help="Change a value; @FILE uploads a file."),
+    typer.Option(
+        "--set",
+        metavar="NODE.INPUT=VALUE",
+        help="Change a value; @FILE uploads a file.",
+        autocompletion=complete_setting,
+    ),
 ]
 Ask = Annotated[
     list[str] | None, typer.Option("--ask", metavar="NODE.INPUT", help="Ask for a value on the terminal.")
@@ -53,6 +71,9 @@ def run(
     show: Annotated[
         bool, typer.Option("--show", help="Draw the pictures in a terminal that can (kitty, sixel).")
     ] = False,
+    previews: Annotated[
+        str, typer.Option("--previews", help="For --json: auto, latent2rgb, taesd, none or default.")
+    ] = "none",
     front: Front = False,
     partial: Partial = False,
     fake: Annotated[
@@ -100,7 +121,7 @@ def run(
         show=show,
         fake=fake,
         step_seconds=step_seconds,
-        options={"front": front, "on_partial": "keep" if partial else "raise"},
+        options={"front": front, "on_partial": "keep" if partial else "raise", "previews": previews},
     )
     perform(
         lambda report, interrupts: work(request, connection, report, interrupts),

@@ -54,6 +54,8 @@ class Interrupts:
             yield
         except (KeyboardInterrupt, EOFError):
             self.asked = True
+            # What comes next begins on a line of its own.
+            sys.stderr.write("\n")
             raise asyncio.CancelledError from None
         finally:
             signal.signal(signal.SIGINT, old)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RunRequest", "asked", "changed", "kept", "load", "partner_options", "prepared"]
 
+_PREVIEWS = ("auto", "latent2rgb", "taesd", "none", "default")
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
@@ -53,6 +55,8 @@ def load(request: RunRequest) -> Workflow:
     workflow = Workflow.load(sys.stdin.read() if request.workflow == "-" else Path(request.workflow))
     if request.catalog is not None:
         workflow = workflow.converted(NodeCatalog.load(request.catalog))
+    if request.options.get("previews", "none") not in _PREVIEWS:
+        raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
     if request.ask and not (sys.stdin.isatty() and request.workflow != "-"):
         raise UsageError("--ask needs a terminal to ask on; --set takes the value itself")
     return workflow

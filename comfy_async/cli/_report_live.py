@@ -31,10 +31,10 @@ _TICK_S: Final = 0.1
 class LiveReport(Report):
     """A live display on the terminal."""
 
-    def __init__(self) -> None:
-        """Prepare the console; it knows NO_COLOR, TERM=dumb and the like."""
+    def __init__(self, console: Console | None = None) -> None:
+        """Draw on stderr, or on another console; it knows NO_COLOR, TERM=dumb and the like."""
         super().__init__()
-        self._console = Console(stderr=True)
+        self._console = console or Console(stderr=True)
         self._display: Display | None = None if self._console.is_dumb_terminal else Display(self._console)
         self._update: Callable[[], None] | None = None
         self._shown = False

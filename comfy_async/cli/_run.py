@@ -61,7 +61,7 @@ async def _watched(
     """Submit the workflow and watch it to its end; whatever happens, it does not outlive this."""
     with report.paused():
         made = await prepared(comfy, workflow, request, interrupts)
-    options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
+    options = {**request.options, **await partner_options(comfy, made)}
     async with comfy.stream(made, **options) as job:
         report.submitted(job)
         outcome = await saved(await watch(job, report, interrupts), report, request.out)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["age_text", "columns", "counted", "size_text", "when_text", "without_controls"]
+__all__ = ["age_text", "columns", "counted", "short_text", "size_text", "when_text", "without_controls"]
 
+_MAX_VALUE = 60
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _CONTROL = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -34,6 +36,13 @@ def without_controls(text: str, *, colours: bool = False) -> str:
         return match[0] if colours and _COLOUR.fullmatch(match[0]) else ""
 
     return _CONTROL.sub(kept, text)
+
+
+def short_text(value: object) -> str:
+    """Return a value on one line, cut where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
 
 
 def counted(number: int, noun: str) -> str:

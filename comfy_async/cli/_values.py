@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._connection import UsageError
+from ._tables import short_text
 
 if TYPE_CHECKING:
     from comfy_async import NodeCatalog, Workflow
@@ -85,7 +86,7 @@ def question(workflow: Workflow, key: str) -> str:
         if isinstance(value, list) and value[:1] == [node] and field in {"positive", "negative"}
     }
     label = f"{fed.pop()} prompt" if len(fed) == 1 else f"{info.title or info.class_type} {name}"
-    return f"{label} [{existing}]: " if existing not in (_ABSENT, "") else f"{label}: "
+    return f"{label} [{short_text(existing)}]: " if existing not in (_ABSENT, "") else f"{label}: "
 
 
 def _existing(workflow: Workflow, key: str) -> tuple[str, Any]:

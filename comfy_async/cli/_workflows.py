@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._tables import counted
+from ._tables import counted, short_text
 
 if TYPE_CHECKING:
     from comfy_async import NodeCatalog, Workflow
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
 
-_MAX_VALUE = 60
 _MAX_CHOICES = 4
 
 
@@ -56,7 +55,7 @@ async def list_inputs(
     found = workflow.inputs(known, every=every)
     items = [{"event": "input", "key": item.key, **dataclasses.asdict(item)} for item in found]
     rows = [
-        (item.key, item.kind, item.title or item.class_type, _short(item.value), _range(item))
+        (item.key, item.kind, item.title or item.class_type, short_text(item.value), _range(item))
         for item in found
     ]
     report.table(items, rows, empty="nothing that people usually change; --all lists every value")
@@ -117,13 +116,6 @@ def _load(source: str) -> Workflow:
     from comfy_async import Workflow
 
     return Workflow.load(sys.stdin.read() if source == "-" else Path(source))
-
-
-def _short(value: object) -> str:
-    """Return a value on one line."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
 
 
 def _range(item: Any) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +272,58 @@ async def test_interrupt_in_the_middle_of_submit(cli: Any, sd15: Path, fake: Fak
     assert done.objects[-1]["event"] == "cancelled"
     assert done.objects[-1]["prompt_id"] is None
     assert all(record.end is not None for record in fake.books.accepted)
+
+
+async def test_being_told_to_terminate_cancels_too(cli: Any, sd15: Path, fake: FakeComfy) -> None:
+    """SIGTERM, as from a process manager, is no different from Ctrl-C."""
+    with fake.gate("KSampler", step=2) as gate:
+        child = await cli.start("run", sd15, "--json")
+        prompt_id = await gate.reached()
+        await child.until("node_started")
+        child.process.terminate()
+        await fake.wait_for(cancels)
+    done = await child.done()
+
+    assert done.code == 130
+    assert fake.books.ends(prompt_id) == ["interrupted"]
+
+
+async def test_reader_that_has_seen_enough(cli: Any, sd15: Path) -> None:
+    """`| head -1` ends it without a word, and without a job left behind."""
+    process = await asyncio.create_subprocess_exec(
+        *(
+            "bash",
+            "-c",
+            f'set -o pipefail; "{sys.executable}" -m comfy_async.cli run "{sd15}" --json | head -1',
+        ),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **cli.env},
+    )
+    out, err = await process.communicate()
+
+    assert out.count(b"\n") == 1
+    assert b"error" not in err
+    assert b"Traceback" not in err
+    assert process.returncode == 141
+
+
+async def test_version(cli: Any) -> None:
+    """--version is the package's."""
+    import comfy_async
+
+    assert (await cli("--version")).out.strip() == comfy_async.__version__
+
+
+def test_completion_knows_the_workflow(sd15: Path) -> None:
+    """`--set 6.<TAB>` offers what the workflow has."""
+    import types
+
+    from comfy_async.cli._commands_run import complete_setting
+
+    def complete(workflow: object, incomplete: str) -> list[str]:
+        context: Any = types.SimpleNamespace(params={"workflow": workflow})
+        return complete_setting(context, incomplete)
+
+    assert complete(sd15, "6.") == ["6.text="]
+    assert complete("nowhere.json", "6.") == []

@@ -264,3 +264,29 @@ async def test_show_without_the_extra(cli: Any, small: Path, monkeypatch: pytest
 
     assert done.code == 1
     assert done.objects[0]["error"]["code"] == "missing_extra"
+
+
+async def test_asks_for_values(terminal: Any, sd15: Path, fake: Any) -> None:
+    """--ask asks in words; an empty answer keeps what is there."""
+    shown = await terminal("run", sd15, "--ask", "6.text", "--ask", "3.seed")
+    await shown.until(lambda drawn: b"positive prompt [" in drawn)
+    shown.type(b"a red fox\r")
+    await shown.until(lambda drawn: b"KSampler seed [1234]: " in drawn)
+    shown.type(b"\r")
+    code = await shown.exit_code()
+    async with fake.session() as comfy:
+        record = await comfy.history.get(fake.books.runs[0].prompt_id)
+
+    assert code == 0
+    assert record.prompt["6"]["inputs"]["text"] == "a red fox"
+    assert record.prompt["3"]["inputs"]["seed"] == 1234
+
+
+async def test_ctrl_c_at_a_question(terminal: Any, sd15: Path, fake: Any) -> None:
+    """Once is enough, and nothing was sent."""
+    shown = await terminal("run", sd15, "--ask", "6.text")
+    await shown.until(lambda drawn: b"positive prompt [" in drawn)
+    shown.type(b"\x03")
+
+    assert await shown.exit_code() == 130
+    assert not fake.books.accepted
