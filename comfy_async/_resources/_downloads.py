@@ -145,7 +145,7 @@ class Download:
                 if size >= _BATCH:
                     if writing is not None:
                         await writing
-                    writing = asyncio.ensure_future(asyncio.to_thread(file.writelines, batch))
+                    writing = asyncio.ensure_future(asyncio.to_thread(_write, file, batch))
                     self._meter.add(size)
                     batch, size = [], 0
         finally:
@@ -154,7 +154,7 @@ class Download:
                 await asyncio.wait({writing})
                 writing.result()
             if batch:
-                file.writelines(batch)
+                _write(file, batch)
                 self._meter.add(size)
 
 
@@ -168,6 +168,11 @@ def _create(path: Path) -> BinaryIO:
     """Open a new file, with its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.open("xb")
+
+
+def _write(file: BinaryIO, batch: list[bytes]) -> None:
+    """Write by one call: each call that frees the interpreter's lock waits to get it back."""
+    file.write(b"".join(batch))
 
 
 def _truncate(file: BinaryIO) -> None:
