@@ -146,11 +146,11 @@ class PoolCore:
             await self._demand_whole(submission, member, job)
             if order.journal is not None and not session.server.can("client_prompt_id"):
                 order.journal.posting(job, job._key)
+            member.has(order.needs)
+            member.accepted(order.models)
         order.attempts += 1
         for elsewhere, prompt_id in order.ghosts.items():
             elsewhere.ghosts.add(prompt_id)
-        member.has(order.needs)
-        member.accepted(order.models)
         _log.debug("pool: job %s is on %s", job.prompt_id, member.url)
         job._release_held()
 

@@ -17,6 +17,7 @@ from .events import BaseEvent, Cancelled, Disconnected, Failed, Lost, Reconnecte
 
 if TYPE_CHECKING:
     from ._journal import Journal
+    from ._mailbox import Mailbox
     from ._pool_member import Member
     from ._session import ComfySession
     from ._settings import Clock, Settings
@@ -88,6 +89,8 @@ class Limbo:
     """Stands in for the session of a job that is on no server at the moment."""
 
     client_id = ""
+    # No server, nobody who watches it.
+    _watchers: tuple[Mailbox, ...] = ()
 
     def __init__(self, keeper: Keeper, base_url: str = "") -> None:
         """Remember the server that it was on last."""
@@ -95,9 +98,6 @@ class Limbo:
         self.settings = keeper.settings
         self._clock = keeper._clock
         self._check_loop = keeper._check_loop
-
-    def _show(self, event: BaseEvent) -> None:
-        """No server, no watchers."""
 
     def _job_ended(self, job: Job) -> None:
         """No server, nothing to forget."""

@@ -122,12 +122,15 @@ class Member:
     @property
     def load(self) -> float:
         """What a further job would find there, by weight: own jobs and those of others."""
+        self._read_queue()
+        others = max(0, (self._reported or 0) - self._ended - len(self._jobs))
+        return (len(self._jobs) + others + 1) / self.weight
+
+    def _read_queue(self) -> None:
+        """See whether the server has said another length."""
         reported = self.queue
         if reported != self._reported:
             self._reported, self._ended = reported, 0
-        # The end of a job of ours is heard before the queue's new length is.
-        others = max(0, (reported or 0) - self._ended - len(self._jobs))
-        return (len(self._jobs) + others + 1) / self.weight
 
     @property
     def has_room(self) -> bool:
@@ -156,6 +159,8 @@ class Member:
         """The job has ended, or gone elsewhere."""
         if job in self._jobs:
             self._jobs.discard(job)
+            self._read_queue()
+            # The end of a job of ours is heard before the queue's new length is.
             self._ended += 1
         if not self._jobs:
             self.idle.set()

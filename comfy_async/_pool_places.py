@@ -123,9 +123,9 @@ class Places:
             return
         self._turn += 1
         member.turn = self._turn
+        _log.debug("pool: a job goes to %s: its load is %.2f, its queue %s", *_figures(member))
         member.take(waiter.job)
         waiter.job._member = member
-        _log.debug("pool: a job goes to %s (load %.2f, queue %s)", member.url, member.load, member.queue)
         waiter.place.set_result(member)
 
     def _judge(self, waiter: _Waiter) -> None:
@@ -190,6 +190,11 @@ def _rank(member: Member, order: Order) -> tuple[bool, float, int, int, int]:
     shared = len(order.models & member.models)
     evicted = bool(member.models) if order.models and not shared else False
     return member.unanswered, member.load, -shared, int(evicted), member.turn
+
+
+def _figures(member: Member) -> tuple[str, float, int | None]:
+    """Return what the log tells of a choice."""
+    return member.url, member.load, member.queue
 
 
 def _refusal(order: Order) -> ComfyError:
