@@ -57,7 +57,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "IPython": ("_notebook",),
     "ray": ("ray",),
     "pytest": ("testing",),
-    "numpy": ("_resources",),
+    "numpy": ("_resources", "ray"),
     "requests": (),
 }
 """Who may import what; `_notebook` stands for all modules whose names begin so."""

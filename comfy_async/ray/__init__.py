@@ -19,12 +19,13 @@ except ModuleNotFoundError as error:
     raise ImportError("Ray is missing: pip install 'comfy-async[ray]'", name="ray") from error
 
 from ._command import ComfyCommand
+from ._data import ComfyMapper
 from ._fleet import ComfyFleet
 from ._worker import ComfyWorker
 
-__all__ = ["ComfyCommand", "ComfyFleet", "ComfyWorker"]
+__all__ = ["ComfyCommand", "ComfyFleet", "ComfyMapper", "ComfyWorker"]
 
-for _class in (ComfyCommand, ComfyFleet, ComfyWorker):
+for _class in (ComfyCommand, ComfyFleet, ComfyMapper, ComfyWorker):
     # Users know the package by its face, not by its rooms.
     _class.__module__ = __name__
 del _class, _ray

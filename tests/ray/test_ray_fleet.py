@@ -1,0 +1,295 @@
+"""A fleet means what a session means: run, submit, stream, map and cancel, across processes."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from typing import Any
+
+import pytest
+import ray
+from session_tools import lives, picture, seeded, steps
+
+from comfy_async import (
+    Completed,
+    ConnectError,
+    JobCancelledError,
+    JobFailedError,
+    NodeFinished,
+    Preview,
+    Progress,
+    PromptRejectedError,
+    Queued,
+    SessionClosedError,
+    Workflow,
+)
+from comfy_async.ray import ComfyFleet
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+async def test_run_and_read(fakes: Any) -> None:
+    """A result is read by the worker, and its files arrive whole."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url) as fleet:
+        assert fleet.servers == [fake.url]
+        result = await fleet.run(picture(7))
+        data = await result.images[0].read()
+        assert data.startswith(b"\x89PNG")
+        assert b"".join([chunk async for chunk in result.images[0].stream()]) == data
+        assert result.images[0].url == f"{fake.url}/view?filename=pic_00001_.png&subfolder=&type=output"
+    assert [record.end for record in fake.books.accepted] == ["success"]
+
+
+async def test_save_to_the_drivers_disk(fakes: Any, tmp_path: Any) -> None:
+    """Saving is as with a session."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url) as fleet:
+        paths = await (await fleet.run(picture(1))).save(tmp_path / "out")
+    assert [path.name for path in paths] == ["pic_00001_.png"]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in paths[0].parent.iterdir()] == ["pic_00001_.png"]
+
+
+async def test_events_come_live_and_named(fakes: Any) -> None:
+    """The driver sees a step while the server waits for leave to make the next one."""
+    (fake,) = await fakes(1)
+    graph = steps(fake, 4)
+    gate = fake.gate("Steps", step=3)
+    async with ComfyFleet(fake.url) as fleet:
+        job = await fleet.submit(graph)
+        seen: list[Any] = []
+        async for event in job:
+            seen.append(event)
+            if isinstance(event, Progress) and event.value == 2:
+                assert job.status == "running"
+                assert job.progress.steps == 4
+                assert event.title == "Many steps"
+                gate.open()
+        assert lives(seen)[:2] == ["Queued", "Started"]
+        assert type(seen[-1]) is Completed
+        assert [event.node for event in seen if isinstance(event, NodeFinished)] == ["1", "2"]
+        assert (await job).texts == ("shown",)
+        assert [type(event) for event in seen if isinstance(event, Queued)] == [Queued]
+
+
+async def test_images_of_the_socket_arrive(fakes: Any) -> None:
+    """What only the socket carries travels with the events."""
+    (fake,) = await fakes(1)
+    graph = picture(5)
+    graph["2"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}
+    async with ComfyFleet(fake.url) as fleet:
+        job = await fleet.submit(graph)
+        events = [event async for event in job]
+        result = await job
+        assert [event.delivered for event in events if isinstance(event, Preview)] == [True]
+        assert (await result.images[0].read()).startswith(b"\x89PNG")
+        assert result.missing == ()
+
+
+async def test_map_takes_the_least_loaded(fakes: Any) -> None:
+    """All workflows end once; a server that is held up gets no more than its limit."""
+    slow, quick = await fakes(2)
+    slow.hold()
+    async with ComfyFleet([slow.url, quick.url], limit=2) as fleet:
+        ends = []
+        async with fleet.map([picture(color) for color in range(12)]) as finished:
+            async for job in finished:
+                ends.append((job.index, job.status))
+                if len(ends) == 10:
+                    assert len(slow.books.accepted) == 2
+                    slow.release()
+    assert sorted(ends) == [(index, "completed") for index in range(12)]
+    assert len(slow.books.accepted) == 2
+    assert len(quick.books.accepted) == 10
+
+
+async def test_submit_waits_for_a_place(fakes: Any) -> None:
+    """At the limit nothing more is posted until a job has ended."""
+    (fake,) = await fakes(1)
+    fake.hold()
+    async with ComfyFleet(fake.url, limit=1) as fleet:
+        first = await fleet.submit(picture(1))
+        waiting = asyncio.create_task(fleet.submit(picture(2)))
+        await asyncio.sleep(0)
+        assert len(fake.books.accepted) == 1
+        fake.release()
+        await first
+        await (await waiting)
+    assert len(fake.books.accepted) == 2
+
+
+async def test_a_server_that_lacks_a_node_is_skipped(fakes: Any) -> None:
+    """It is asked once, and not again for that node."""
+    poor, rich = await fakes(2)
+    graph = steps(rich, 1)
+    async with ComfyFleet([poor.url, rich.url], limit=None) as fleet:
+        for seed in range(4):
+            assert (await fleet.run(seeded(graph, seed))).texts == ("shown",)
+    assert len(rich.books.runs) == 4
+    assert poor.books.count("POST", "/prompt") <= 1
+    assert poor.books.accepted == []
+
+
+async def test_what_nobody_can_run_is_refused(fakes: Any) -> None:
+    """With the server's own problems; likewise what is wrong everywhere is asked only once."""
+    first, second = await fakes(2)
+    async with ComfyFleet([first.url, second.url]) as fleet:
+        with pytest.raises(PromptRejectedError) as caught:
+            await fleet.submit({"1": {"class_type": "Nowhere", "inputs": {}}})
+        assert caught.value.problems
+        wrong = picture(1)
+        wrong["1"]["inputs"]["width"] = -5
+        before = first.books.count("POST", "/prompt") + second.books.count("POST", "/prompt")
+        with pytest.raises(PromptRejectedError):
+            await fleet.run(wrong)
+        assert first.books.count("POST", "/prompt") + second.books.count("POST", "/prompt") == before + 1
+
+
+async def test_failures_are_raised_with_their_fields(fakes: Any) -> None:
+    """A node's error crosses the processes; in a map it belongs to its job."""
+    (fake,) = await fakes(1)
+    graph = steps(fake, 2, error=("ValueError", "bad luck"))
+    async with ComfyFleet(fake.url) as fleet:
+        with pytest.raises(JobFailedError, match="bad luck"):
+            await fleet.run(graph)
+        wrong = {"1": {"class_type": "Nowhere", "inputs": {}}}
+        async with fleet.map([picture(1), wrong, "{"], ordered=True) as finished:
+            ends = [job.status async for job in finished]
+        assert ends == ["completed", "failed", "failed"]
+
+
+async def test_cancel_running_and_pending(fakes: Any) -> None:
+    """Only the job that is meant; the end is the true one."""
+    (fake,) = await fakes(1)
+    graph = steps(fake, 5)
+    gate = fake.gate("Steps", step=2)
+    async with ComfyFleet(fake.url, limit=None) as fleet:
+        running = await fleet.submit(seeded(graph, 1))
+        await fake.running(running.prompt_id)
+        pending = await fleet.submit(seeded(graph, 2))
+        third = await fleet.submit(seeded(graph, 3))
+        assert await fleet.cancel(pending) == "cancelled"
+        ending = asyncio.create_task(running.cancel())
+        await asyncio.sleep(0)
+        gate.open()
+        assert await ending == "cancelled"
+        with pytest.raises(JobCancelledError):
+            await running
+        assert (await third).texts == ("shown",)
+    assert fake.books.ends(pending.prompt_id) == ["deleted"]
+    assert fake.books.ends(running.prompt_id) == ["interrupted"]
+
+
+async def test_a_stream_that_is_left_is_cancelled(fakes: Any) -> None:
+    """Leaving the block early stops the job on its server."""
+    (fake,) = await fakes(1)
+    graph = steps(fake, 5)
+    fake.gate("Steps", step=2)
+    async with ComfyFleet(fake.url) as fleet:
+        async with fleet.stream(graph) as job:
+            async for event in job:
+                if isinstance(event, Progress):
+                    break
+        assert job.status == "cancelled"
+    assert fake.books.ends(job.prompt_id) == ["interrupted"]
+
+
+async def test_a_submit_that_is_cancelled_leaves_nothing(fakes: Any) -> None:
+    """Waiting for a place, it never reaches a server."""
+    (fake,) = await fakes(1)
+    fake.hold()
+    async with ComfyFleet(fake.url, limit=1) as fleet:
+        first = await fleet.submit(picture(1))
+        waiting = asyncio.create_task(fleet.submit(picture(2)))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        fake.release()
+        await first
+    assert len(fake.books.accepted) == 1
+
+
+@pytest.mark.parametrize("files", ["bytes", "objects"])
+async def test_files_that_come_along(fakes: Any, files: Any) -> None:
+    """With the result, as bytes or in Ray's object store: the server need not live any longer."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url, files=files) as fleet:
+        result = await fleet.run(picture(9, size=300))
+        reference = fleet.object(result.images[0])
+        assert isinstance(reference, ray.ObjectRef)
+        data = await reference
+        await fake.faults.go_down()
+        assert data.startswith(b"\x89PNG")
+        assert await result.images[0].read() == data
+
+
+async def test_uploads_go_where_the_job_goes(fakes: Any) -> None:
+    """Pictures among the inputs are sent to the server that runs the workflow."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url) as fleet:
+        data = await (await fleet.run(picture(3))).images[0].read()
+        graph = picture(3)
+        graph["1"] = {"class_type": "LoadImage", "inputs": {"image": ""}}
+        flow = Workflow.load(graph).with_inputs({"1.image": data})
+        assert (await fleet.run(flow)).images
+    assert len(fake.books.uploads) == 1
+
+
+async def test_attach_by_ref(fakes: Any) -> None:
+    """A job is picked up by its ref, also one that another fleet has submitted."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url) as fleet:
+        job = await fleet.submit(picture(2))
+        await job
+        ref = job.ref
+        with pytest.raises(ValueError, match="ref"):
+            await fleet.attach({"prompt_id": "x"})
+    async with ComfyFleet(fake.url) as fleet:
+        again = await fleet.attach(ref)
+        assert (await again).prompt_id == job.prompt_id
+        assert await fleet.cancel(ref) == "completed"
+    assert len(fake.books.accepted) == 1
+
+
+async def test_a_fleet_in_another_process(fakes: Any) -> None:
+    """A pickled fleet is one over the same workers, and does not end them."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url) as fleet:
+        twin = pickle.loads(pickle.dumps(fleet))
+        async with twin:
+            assert twin.servers == [fake.url]
+            await twin.run(picture(1))
+        await fleet.run(picture(2))
+        assert twin.workers == fleet.workers
+    assert len(fake.books.runs) == 2
+
+
+async def test_nobody_answers(fakes: Any) -> None:
+    """Opening says so; a server that goes later is not waited for by `submit`."""
+    (fake,) = await fakes(1)
+    with pytest.raises(ConnectError):
+        await ComfyFleet("http://127.0.0.1:9").__aenter__()
+    async with ComfyFleet(["http://127.0.0.1:9", fake.url]) as fleet:
+        await fleet.run(picture(1))
+        await fake.faults.go_down()
+        with pytest.raises(ConnectError):
+            await fleet.submit(picture(2))
+        await fake.faults.come_up()
+
+
+async def test_arguments_and_states() -> None:
+    """What makes no sense is said at once."""
+    with pytest.raises(ValueError, match="servers or workers"):
+        ComfyFleet()
+    with pytest.raises(ValueError, match="limit"):
+        ComfyFleet("http://127.0.0.1:9", limit=0)
+    with pytest.raises(ValueError, match="files"):
+        ComfyFleet("http://127.0.0.1:9", files="nowhere")  # type: ignore[arg-type]
+    fleet = ComfyFleet("http://127.0.0.1:9")
+    assert repr(fleet) == "<ComfyFleet 0/0 workers, 0 jobs>"
+    with pytest.raises(SessionClosedError):
+        await fleet.submit(picture(1))
+    with pytest.raises(ValueError, match="ComfyCommand"):
+        await fleet.grow()
