@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ._rules import Rule
     from ._serve import serve
     from ._server import FakeComfy
+    from .recorder import Recorder, Replay
 
 __all__ = [
     "Books",
@@ -32,6 +33,8 @@ __all__ = [
     "Faults",
     "Gate",
     "Gatekeeper",
+    "Recorder",
+    "Replay",
     "Rule",
     "RunEnd",
     "RunRecord",
@@ -47,6 +50,8 @@ _HOMES = {
     "Faults": "_faults",
     "Gate": "_gates",
     "Gatekeeper": "_auth",
+    "Recorder": "recorder",
+    "Replay": "recorder",
     "Rule": "_rules",
     "RunEnd": "_books",
     "RunRecord": "_books",

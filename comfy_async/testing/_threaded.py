@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -11,7 +11,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 if TYPE_CHECKING:
     from ._server import FakeComfy
 
-__all__ = ["in_thread"]
+__all__ = ["in_thread", "in_thread_as"]
 
 
 @contextmanager
@@ -26,3 +26,10 @@ def in_thread(server: FakeComfy) -> Iterator[BlockingPortal]:
     """
     with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(server):
         yield portal
+
+
+@contextmanager
+def in_thread_as(server: AbstractAsyncContextManager[FakeComfy]) -> Iterator[FakeComfy]:
+    """Enter something that gives a server in a thread, and leave it there."""
+    with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(server) as running:
+        yield running
