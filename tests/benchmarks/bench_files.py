@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -83,8 +83,8 @@ async def _seconds(work: Callable[[], Awaitable[object]]) -> float:
     return time.perf_counter() - begin
 
 
-@contextlib.asynccontextmanager
-async def _server(size: int) -> AsyncIterator[str]:
+@contextlib.contextmanager
+def _server(size: int) -> Iterator[str]:
     """Run the server in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, __file__, "--serve", str(size)], stdout=subprocess.PIPE, text=True
@@ -95,6 +95,13 @@ async def _server(size: int) -> AsyncIterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def _fill(path: Path, size: int) -> None:
+    """Write a file that nothing can compress."""
+    with path.open("wb") as file:
+        for _ in range(size // _CHUNK):
+            file.write(os.urandom(_CHUNK))
 
 
 def _peak() -> float:
@@ -108,24 +115,23 @@ async def measure(size: int, rounds: int) -> dict[str, float]:
     rates: dict[str, list[float]] = {"upload": [], "download": []}
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "big.bin"), Path(folder, "out.bin")
-        with source.open("wb") as file:
-            for _ in range(size // _CHUNK):
-                file.write(os.urandom(_CHUNK))
-        async with _server(size) as url, ComfySession(url) as comfy:
-            await comfy.files.upload(b"warm", overwrite=True)
-            before = _peak()
-            for _ in range(rounds):
-                up = await _seconds(lambda: comfy.files.upload(source, name="big.bin", overwrite=True))
-                down = await _seconds(lambda: comfy.files.save("big.bin", target))
-                assert target.stat().st_size == size
-                grown = _peak() - before
-                async with httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client:
-                    bare_up = await _seconds(lambda: _bare_upload(client, source))
-                    bare_down = await _seconds(lambda: _bare_download(client, target))
-                ratios["upload"].append(bare_up / up)
-                ratios["download"].append(bare_down / down)
-                rates["upload"].append(size / up / 1e6)
-                rates["download"].append(size / down / 1e6)
+        await asyncio.to_thread(_fill, source, size)
+        with _server(size) as url:
+            async with ComfySession(url) as comfy:
+                await comfy.files.upload(b"warm", overwrite=True)
+                before = _peak()
+                for _ in range(rounds):
+                    up = await _seconds(lambda: comfy.files.upload(source, name="big.bin", overwrite=True))
+                    down = await _seconds(lambda: comfy.files.save("big.bin", target))
+                    assert os.stat(target).st_size == size
+                    grown = _peak() - before
+                    async with httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client:
+                        bare_up = await _seconds(lambda: _bare_upload(client, source))
+                        bare_down = await _seconds(lambda: _bare_download(client, target))
+                    ratios["upload"].append(bare_up / up)
+                    ratios["download"].append(bare_down / down)
+                    rates["upload"].append(size / up / 1e6)
+                    rates["download"].append(size / down / 1e6)
     return {
         "size_mib": size / (1 << 20),
         "memory_grown_mib": round(grown, 1),
