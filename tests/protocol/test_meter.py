@@ -159,7 +159,9 @@ def test_nothing_is_promised_before_anything_is_known() -> None:
     state = new_state(LOADER_SAMPLER)
     assert state.progress(0.0).eta is None
     assert str(state.progress(0.0)) == "0 %"
-    wire.told(state, [wire.decode(START), wire.decode(started("3"))])
+    wire.told(state, [wire.decode(START)])
+    assert state.progress(10.0).eta is None
+    wire.told(state, [wire.decode(started("3"))])
     assert state.progress(50.0).eta is None
     wire.told(state, [wire.decode(step("3", 1, 20), 51.0)])
     assert state.progress(51.0).eta is None
@@ -173,6 +175,16 @@ def test_the_eta_counts_down_between_steps() -> None:
     assert state.progress(20.0).eta == pytest.approx(20.0)
     assert state.progress(25.0).eta == pytest.approx(15.0)
     assert state.progress(99.0).eta == 0.0
+
+
+def test_plain_nodes_teach_of_others() -> None:
+    """Nodes of unknown classes are expected to take what the others took."""
+    state = new_state(graph(n1="A", n2=("B", {}, "1"), n3=("C", {}, "2"), n4=("D", {}, "3")))
+    frames = [*timeline([("1", 0, 10.0), ("2", 0, 10.0)])][:-1]
+    seen(state, iter(frames))
+    assert state.progress(20.0).eta == pytest.approx(20.0)
+    wire.told(state, [wire.decode(started("3"), 20.0)])
+    assert state.progress(25.0).eta == pytest.approx(15.0)
 
 
 def test_earlier_jobs_teach() -> None:

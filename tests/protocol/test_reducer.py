@@ -45,6 +45,7 @@ def test_queued_once() -> None:
     """The answer of POST /prompt is told once, with its number; the job is then pending."""
     state = JobState(wire.PROMPT_ID, Plan(GRAPH))
     assert state.status == "submitting"
+    assert not state.wants_history
     (event,) = state.apply(queued(number=7.5, node_errors={"9": {}}))
     assert isinstance(event, ev.Queued)
     assert (event.number, event.node_errors) == (7.5, {"9": {}})
