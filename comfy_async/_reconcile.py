@@ -123,6 +123,8 @@ class Reconciler:
                 _log.exception("a look at the server failed in an unforeseen way")
                 self._pause = self._settings.poll_max
             self._warn_of_quiet()
+        # Nobody looks any more: how long the server has been away begins anew with the next job.
+        self._away_since = None
 
     def _needy(self) -> list[Job]:
         """Return the jobs whose fate polling must find."""
