@@ -178,8 +178,8 @@ class Member:
         if self.state == "healthy" and self.away:
             self.open("it does not answer about its jobs")
             self._was_away = True
-        elif self.state == "open" and self._was_away and not self.away:
-            # Its session has heard from it: that is as good as a probe.
+        elif self.state == "open" and self._was_away and not self.away and self.session._jobs:
+            # Its session's poller has heard from it: that is as good as a probe.
             self.close()
         return self.state == "healthy" and not self.draining
 
