@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -64,6 +65,7 @@ def perform(work: Work, *, as_json: bool = False, quiet: bool = False) -> None:
     from ._report import Report
 
     report = Report.make(as_json=as_json, quiet=quiet)
+    log = _Log(report)
 
     async def told(interrupts: Interrupts) -> int:
         try:
@@ -79,4 +81,22 @@ def perform(work: Work, *, as_json: bool = False, quiet: bool = False) -> None:
             report.failed(failure)
             return failure.exit_code
 
-    raise typer.Exit(run_loop(told))
+    logger = logging.getLogger("comfy_async")
+    logger.addHandler(log)
+    try:
+        code = run_loop(told)
+    finally:
+        logger.removeHandler(log)
+    raise typer.Exit(code)
+
+
+class _Log(logging.Handler):
+    """Says the library's warnings where everything else is said, so that no display is torn."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self._report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one."""
+        self._report.say(f"{record.levelname.lower()}: {record.getMessage()}")

@@ -48,6 +48,14 @@ _CODES: Final = {
 }
 
 
+# The library's hints speak of Python; these of options.
+_HINTS: Final = {
+    "unknown_input": "`comfy-async inputs WORKFLOW` lists what can be set.",
+    "prompt_partly_rejected": "--partial runs what can be run.",
+    "submit_unknown": "It was not sent again; `comfy-async wait` with its id finds it should it turn up.",
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Failure:
     """An error as the command line shows it.
@@ -107,15 +115,14 @@ def _of_library(error: ComfyError) -> Failure:
     """Return what one of our own errors says."""
     from comfy_async import UnknownInputError
 
-    wrong_call = isinstance(error, UnknownInputError)
+    code = _code(error)
     return Failure(
-        _code(error),
+        code,
         str(error.args[0]) if error.args else type(error).__name__,
-        # The library's own hint speaks of Python arguments here.
-        hint="`comfy-async inputs WORKFLOW` lists what can be set." if wrong_call else error.hint,
+        hint=_HINTS.get(code, error.hint),
         details=_details(error),
         problems=tuple(getattr(error, "problems", ())),
-        exit_code=EXIT_USAGE if wrong_call else EXIT_FAILED,
+        exit_code=EXIT_USAGE if isinstance(error, UnknownInputError) else EXIT_FAILED,
     )
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
+from .._stream import abandon
 from ._connection import Connection, fake_server, opened
 from ._failure import describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
@@ -16,7 +17,7 @@ from ._prepare import RunRequest, asked, kept, load, partner_options, prepared
 from ._watch import Outcome, saved, tell, watch
 
 if TYPE_CHECKING:
-    from comfy_async import ComfySession, ConnectError, Workflow
+    from comfy_async import ComfySession, ConnectError, Job, Workflow
 
     from ._report import Report
 
@@ -41,33 +42,47 @@ async def run(request: RunRequest, connection: Connection, report: Report, inter
         interrupts.last_words.append(fake.folders.remove)
     interrupts.last_words.append(report.restore)
     interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
+    submitted = False
     try:
         request = asked(workflow, request, interrupts)
         async with report.watching(), opened(connection, fake=fake) as comfy:
-            outcome = await _watched(comfy, workflow, request, report, interrupts)
+            job = await _submitted(comfy, workflow, request, report, interrupts)
+            submitted = True
+            outcome = await _followed(comfy, job, request, report, interrupts)
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
         report.interrupted()
         return EXIT_INTERRUPTED
     except ConnectError as error:
+        if submitted:
+            raise
         return _keep(error, workflow, request, report)
     return tell(outcome, report)
 
 
-async def _watched(
+async def _submitted(
     comfy: ComfySession, workflow: Workflow, request: RunRequest, report: Report, interrupts: Interrupts
-) -> Outcome:
-    """Submit the workflow and watch it to its end; whatever happens, it does not outlive this."""
+) -> Job:
+    """Prepare the workflow and queue it."""
     with report.paused():
         made = await prepared(comfy, workflow, request, interrupts)
-    options = {**request.options, **await partner_options(comfy, made)}
-    async with comfy.stream(made, **options) as job:
+    return await comfy.submit(made, **request.options, **await partner_options(comfy, made))
+
+
+async def _followed(
+    comfy: ComfySession, job: Job, request: RunRequest, report: Report, interrupts: Interrupts
+) -> Outcome:
+    """Watch the job to its end, and fetch what it made; whatever happens, it does not outlive this."""
+    try:
         report.submitted(job)
-        outcome = await saved(await watch(job, report, interrupts), report, request.out)
-        if request.show:
-            outcome = dataclasses.replace(outcome, pictures=await fetched(outcome))
-        return outcome
+        outcome = await watch(job, report, interrupts)
+    except BaseException:
+        # Nobody sees what it makes any more. (Ctrl-C is dealt with in `watch`.)
+        await abandon(comfy, job)
+        raise
+    outcome = await saved(outcome, report, request.out)
+    return dataclasses.replace(outcome, pictures=await fetched(outcome)) if request.show else outcome
 
 
 async def submit(request: RunRequest, connection: Connection, report: Report, interrupts: Interrupts) -> int:

@@ -31,6 +31,7 @@ class Outcome:
         failure: Why it did not.
         files: Each file with the path that it was saved under.
         running: Ctrl-C was pressed, and the server has not stopped it.
+        reason: Why it has not, "" when it just goes on.
         pictures: What is to be shown in the terminal, by its place among the files.
     """
 
@@ -39,6 +40,7 @@ class Outcome:
     failure: Failure | None = None
     files: tuple[tuple[OutputFile, Path | None], ...] = ()
     running: bool = False
+    reason: str = ""
     pictures: Mapping[int, Image] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
@@ -46,7 +48,8 @@ class Outcome:
         """0 when it completed, 130 when it was cancelled, 1 otherwise."""
         if self.running or self.job.status == "cancelled":
             return EXIT_INTERRUPTED
-        return 0 if self.failure is None else EXIT_FAILED
+        whole = self.failure is None and not (self.result is not None and self.result.missing)
+        return 0 if whole else EXIT_FAILED
 
 
 async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: bool = True) -> Outcome:
@@ -62,18 +65,30 @@ async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: boo
         CancelledError: Interrupted, and `cancel` is False.
         ComfyError: The server cannot be reached any more.
     """
+    reason = ""
     showing = asyncio.create_task(_show(job, report), name="comfy-async events")
     try:
         await asyncio.shield(showing)
     except asyncio.CancelledError:
         if not (interrupts.asked and cancel):
             raise
-        await job.cancel()
+        reason = await _cancelled(job)
     finally:
         if not job.done:
             showing.cancel()
         await asyncio.wait([showing])
-    return await _ended(job)
+    return await _ended(job, reason)
+
+
+async def _cancelled(job: Job) -> str:
+    """Stop the job on the server; return why that cannot be done, "" otherwise."""
+    from comfy_async import ComfyError
+
+    try:
+        await job.cancel()
+    except ComfyError as error:
+        return str(error.args[0])
+    return ""
 
 
 async def _show(job: Job, report: Report) -> None:
@@ -82,12 +97,12 @@ async def _show(job: Job, report: Report) -> None:
         report.event(event, job)
 
 
-async def _ended(job: Job) -> Outcome:
+async def _ended(job: Job, reason: str) -> Outcome:
     """Collect how it ended."""
     from comfy_async import JobError
 
     if not job.done:
-        return Outcome(job, running=True)
+        return Outcome(job, running=True, reason=reason)
     try:
         result = await job
     except JobError as error:
@@ -105,7 +120,8 @@ async def saved(outcome: Outcome, report: Report, out: Path | None) -> Outcome:
     if out is None or outcome.result is None or not outcome.files:
         return outcome
     report.note("saving")
-    paths = await outcome.result.save(out)
+    # What may be lost is told in the end; what came is not to be lost with it.
+    paths = await outcome.result.save(out, allow_missing=True)
     return dataclasses.replace(outcome, files=tuple(zip(outcome.result.files, paths, strict=True)))
 
 
@@ -116,7 +132,7 @@ def tell(outcome: Outcome, report: Report) -> int:
         report.failed(
             Failure(
                 "cancel_unconfirmed",
-                f"the server has not stopped job {job.prompt_id}",
+                f"the server has not stopped job {job.prompt_id}{outcome.reason and ': '}{outcome.reason}",
                 hint=f"Later: comfy-async cancel {job.prompt_id}",
                 details={"prompt_id": job.prompt_id},
             )
@@ -129,4 +145,7 @@ def tell(outcome: Outcome, report: Report) -> int:
             if place in outcome.pictures:
                 report.picture(outcome.pictures[place])
         report.completed(job, outcome.result)
+        if outcome.result.missing:
+            nodes = ", ".join(outcome.result.missing)
+            report.say(f"images of {nodes} may be lost: only the socket carries them, and it broke")
     return outcome.exit_code

@@ -327,3 +327,95 @@ def test_completion_knows_the_workflow(sd15: Path) -> None:
 
     assert complete(sd15, "6.") == ["6.text="]
     assert complete("nowhere.json", "6.") == []
+
+
+async def test_server_that_vanishes_while_it_runs(cli: Any, sd15: Path, fake: FakeComfy) -> None:
+    """Ctrl-C twice is the way out; a prompt that was queued is not kept to be sent again."""
+    with fake.gate("KSampler", step=2) as gate:
+        child = await cli.start("run", sd15, "--json")
+        await gate.reached()
+        await child.until("node_started")
+        await fake.faults.go_down()
+    await child.until("disconnected")
+    child.interrupt()
+    while b"cancelling" not in await child.process.stderr.readline():
+        pass
+    child.interrupt()
+    done = await child.done()
+
+    assert done.code == 130
+    assert "kept" not in done.out + done.err
+    assert "Traceback" not in done.err
+
+
+async def test_cancel_that_cannot_be_told(capsys: Any) -> None:
+    """A server that does not take the cancel: said with its reason and the command for later."""
+    from comfy_async import TransportError
+    from comfy_async.cli._report import Report
+    from comfy_async.cli._watch import _cancelled, _ended, tell
+
+    class Stuck:
+        """A job that nobody can stop."""
+
+        prompt_id = "p"
+        status = "running"
+        done = False
+
+        async def cancel(self) -> None:
+            raise TransportError("the line is dead")
+
+    job: Any = Stuck()
+    outcome = await _ended(job, await _cancelled(job))
+
+    assert tell(outcome, Report()) == 130
+    told = capsys.readouterr().err
+    assert "has not stopped job p: the line is dead" in told
+    assert "comfy-async cancel p" in told
+
+
+async def test_partly_refused_prompt(cli: Any, fake: FakeComfy, tmp_path: Path) -> None:
+    """Some outputs refused: an error that names the option; with it the rest runs."""
+    picture = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+    graph = {
+        "1": picture,
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a"}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
+    }
+    path = tmp_path / "partly.json"
+    path.write_text(json.dumps(graph))
+    refused = await cli("run", path, "--json")
+    kept = await cli("run", path, "--partial", "--json")
+
+    assert refused.code == 1
+    assert refused.objects[-1]["error"]["code"] == "prompt_partly_rejected"
+    assert "--partial" in refused.objects[-1]["error"]["hint"]
+    assert kept.code == 0
+    assert len(kept.of("output")) == 1
+
+
+async def test_images_that_only_the_socket_carries(cli: Any, fake: FakeComfy, tmp_path: Path) -> None:
+    """They are saved as any; when a gap may have swallowed some, the exit code says so."""
+    picture = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+    graph = {
+        "1": picture,
+        "2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a"}},
+    }
+    path = tmp_path / "socket.json"
+    path.write_text(json.dumps(graph))
+    good = await cli("run", path, "--out", tmp_path / "good")
+    graph["1"] = {**picture, "inputs": {**picture["inputs"], "color": 1}}  # type: ignore[dict-item]
+    path.write_text(json.dumps(graph))
+    with fake.gate("SaveImageWebsocket") as gate:
+        running = asyncio.create_task(cli("run", path, "--out", tmp_path / "gap"))
+        await gate.reached()
+        fake.faults.refuse_upgrades(403)
+        fake.faults.drop_sockets()
+        await fake.wait_for(lambda books: books.sockets_now == 0)
+    gap = await running
+
+    assert good.code == 0
+    assert len(paths(tmp_path / "good")) == 2
+    assert gap.code == 1
+    assert "may be lost" in gap.err
+    assert len(paths(tmp_path / "gap")) == 1
