@@ -18,7 +18,7 @@ from ._transport.address import Address
 from ._transport.backoff import Backoff
 from ._transport.http import HttpClient
 from ._transport.socket import Socket, SocketClosedError
-from .errors import HandshakeError, TransportError
+from .errors import AuthError, HandshakeError, TransportError
 from .events import BaseEvent, FeatureFlags, MalformedFrame, StatusChanged
 
 __all__ = ["Link", "LinkState"]
@@ -76,6 +76,7 @@ class Link:
         self._text_has_prompt_id = False
         self._was_up = False
         self._renewed = False
+        self._used_renewals = 0
         self._up_at = 0.0
         self._frames_at_up = 0
 
@@ -150,8 +151,11 @@ class Link:
         except TransportError as error:
             self._failed(str(error.args[0]))
             return
-        except Exception as error:
+        except AuthError as error:
             # The callback that renews credentials is the user's own.
+            self._failed(str(error.args[0]))
+            return
+        except Exception as error:
             _log.exception("the WebSocket could not be dialled")
             self._failed(f"{type(error).__name__} while dialling")
             return
@@ -171,9 +175,8 @@ class Link:
 
     async def _dial(self) -> Socket:
         """Open a connection with the same credentials, cookies and proxy as HTTP."""
-        auth = self._http.auth
-        if auth.renews and auth.is_empty:
-            await auth.renew()
+        auth = await self._http.credentials()
+        self._used_renewals = self._http.renewals
         address: Address = self._http.address
         query = {"clientId": self._client_id, **auth.params}
         headers = auth.headers
@@ -196,11 +199,13 @@ class Link:
     async def _renew(self) -> bool:
         """Ask for new credentials, once before a refusal counts; the callback is the user's own."""
         self._renewed = True
+        if not self._http.auth.renews:
+            return False
         try:
-            return await self._http.auth.renew()
-        except Exception:
-            _log.exception("the credentials for the WebSocket could not be renewed")
-            return True
+            await self._http.credentials(refused=self._used_renewals)
+        except AuthError as error:
+            _log.warning("the WebSocket: %s", error.args[0])
+        return True
 
     async def _read(self, socket: Socket) -> str:
         """Hand over every frame until the connection closes; return why it did."""

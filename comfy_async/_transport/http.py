@@ -86,7 +86,7 @@ class HttpClient:
         self.ssl_context = _ssl_context(verify)
         self.proxy = proxy or (address.environment_proxy() if trust_env else None)
         self._renewing = asyncio.Lock()
-        self._renewals = 0
+        self.renewals = 0
         self._client = self._make_client(transport)
 
     def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
@@ -181,7 +181,7 @@ class HttpClient:
     ) -> Answer:
         """Send once, or twice when credentials that can be renewed are refused."""
         auth = await self.credentials()
-        used = self._renewals
+        used = self.renewals
         answer = await self._exchange(request, path, seconds)
         if answer.status == 401 and auth.renews:
             await self.credentials(refused=used)
@@ -204,7 +204,7 @@ class HttpClient:
         if not self.auth.renews:
             return self.auth
         async with self._renewing:
-            if self.auth.is_empty or refused == self._renewals:
+            if self.auth.is_empty or refused == self.renewals:
                 try:
                     await self.auth.renew()
                 except Exception as error:
@@ -214,7 +214,7 @@ class HttpClient:
                         f"{type(error).__name__}",
                         server=self.address.base,
                     ) from error
-                self._renewals += 1
+                self.renewals += 1
         return self.auth
 
     async def get_json(self, path: str, **options: Any) -> Any:
@@ -332,7 +332,7 @@ class HttpClient:
     async def _opened(self, request: httpx.Request, path: str) -> httpx.Response:
         """Return an answer to be streamed; refused credentials are renewed once."""
         auth = await self.credentials()
-        used = self._renewals
+        used = self.renewals
         with translated("GET", path, self.address.base):
             response = await self._send(request, abroad=True)
         if response.status_code == 401 and auth.renews:
