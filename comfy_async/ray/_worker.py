@@ -245,6 +245,9 @@ class ComfyWorker:
             job = task.result()
             # An old server has chosen another id, by which the driver knows the job from now on.
             self._posts[job.prompt_id] = task
+            if prompt_id in self._unwanted:
+                self._unwanted.discard(prompt_id)
+                await (await self._session())._cancel(job)
             if job._seen or job._state.queued_at is not None or job.done:
                 yield Accepted(job.prompt_id, job._client_id, job.node_errors)
             async for message in _follow(job):
