@@ -18,33 +18,33 @@ if TYPE_CHECKING:
     from .recorder import Recorder, Replay
 
 
-async def _server(request: pytest.FixtureRequest) -> AsyncIterator[FakeComfy]:
-    from ._plugin_parts import running
+def _add(scope: Any) -> None:
+    """Put the fixtures whose loop has a scope into this module, where pytest finds them."""
 
-    async with running(request.node) as server:
-        yield server
+    # pytest-asyncio keeps the scope on the function, so each scope has functions of its own.
+    async def server(request: pytest.FixtureRequest) -> AsyncIterator[FakeComfy]:
+        from ._plugin_parts import running
 
+        async with running(request.node) as made:
+            yield made
 
-async def _session(request: pytest.FixtureRequest, comfy_server: FakeComfy) -> AsyncIterator[ComfySession]:
-    from ._plugin_parts import connected
+    async def session(request: pytest.FixtureRequest, comfy_server: FakeComfy) -> AsyncIterator[ComfySession]:
+        from ._plugin_parts import connected
 
-    async with connected(request.node, comfy_server) as session:
-        yield session
+        async with connected(request.node, comfy_server) as made:
+            yield made
 
+    async def recording(request: pytest.FixtureRequest) -> AsyncIterator[Recorder | Replay]:
+        from ._plugin_parts import recorded
 
-async def _recording(request: pytest.FixtureRequest) -> AsyncIterator[Recorder | Replay]:
-    from ._plugin_parts import recorded
+        async with recorded(request.node) as made:
+            yield made
 
-    async with recorded(request.node) as server:
-        yield server
-
-
-def _fixture(function: Any, name: str, scope: Any) -> Any:
-    """Return a fixture whose loop has a scope; pytest finds it by its name in this module."""
-    return pytest_asyncio.fixture(function, name=name, loop_scope=scope)
+    functions: dict[str, Any] = {"server": server, "session": session, "recording": recording}
+    for what, function in functions.items():
+        name = f"_comfy_{what}_{scope}"
+        globals()[name] = pytest_asyncio.fixture(function, name=name, loop_scope=scope)
 
 
 for _scope in ("function", "class", "module", "package", "session"):
-    for _what, _function in (("server", _server), ("session", _session), ("recording", _recording)):
-        _name = f"_comfy_{_what}_{_scope}"
-        globals()[_name] = _fixture(_function, _name, _scope)
+    _add(_scope)

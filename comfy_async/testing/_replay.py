@@ -20,6 +20,7 @@ __all__ = ["Replay"]
 
 _ENDS: Final = frozenset({"execution_success", "execution_error", "execution_interrupted"})
 _VERSION: Final = "0.33.0"
+_GREETING: Final = '{"type": "feature_flags", "data": {}}'
 
 
 class Replay:
@@ -61,6 +62,9 @@ class Replay:
         self._runner: web.AppRunner | None = None
         for entry in read_recording(path):
             self._sort(entry)
+        if not self._greeting:
+            # A session waits for a socket that hears: recordings of refusals may lack its greeting.
+            self._greeting.append(_GREETING)
 
     @property
     def prompts(self) -> list[dict[str, Any]]:
