@@ -122,7 +122,16 @@ class Uploader:
         )
         http = self._session._http
         try:
-            answer = await http.request("POST", route, content=body, headers=body.headers, seconds=math.inf)
+            answer = await http.request(
+                "POST",
+                route,
+                content=body,
+                headers=body.headers,
+                seconds=math.inf,
+                # The same content under the same name is no second file (server.py, image_upload);
+                # a mask is, once it is joined with its picture.
+                retry=route == "/upload/image",
+            )
         except UploadTooLargeError as error:
             error.size = payload.size
             error.limit = error.limit or self._limit

@@ -30,7 +30,7 @@ class Store:
 
     async def __call__(self, request: RawRequest, writer: asyncio.StreamWriter) -> None:
         path = request.path.removeprefix("/api")
-        query = {key: values for key, values in parse_qs(urlsplit(request.target).query).items()}
+        query = parse_qs(urlsplit(request.target).query)
         status, body = self._answer(request, path, query)
         if isinstance(body, bytes):
             writer.write(reply(body, status=status))

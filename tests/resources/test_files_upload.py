@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from comfy_async import ComfySession, UploadTooLargeError, Workflow
+from comfy_async import ComfySession, ResponseError, UploadTooLargeError, Workflow
 from comfy_async._resources import _sources
 from comfy_async._resources._png import png_of_array
 from comfy_async.testing import FakeComfy
@@ -199,6 +199,17 @@ async def test_failed_upload_is_not_remembered(fake: FakeComfy, comfy: ComfySess
         await comfy.files.upload(png())
     assert (await comfy.files.upload(png())).name
     assert len(fake.books.uploads) == 1
+
+
+async def test_broken_upload_is_sent_again(fake: FakeComfy, comfy: ComfySession) -> None:
+    """When the answer is lost the file is sent anew, and is no second file on the server."""
+    fake.faults.fail("POST", "/upload/image", "reset", count=1, after_effect=True)
+    face = await comfy.files.upload(png())
+    assert [upload.name for upload in fake.books.uploads] == [face.name] * 2
+    assert [upload.written for upload in fake.books.uploads] == [True, False]
+    fake.faults.fail("POST", "/upload/mask", 503, count=1)
+    with pytest.raises(ResponseError, match="503"):
+        await comfy.files.upload_mask(Image.new("RGBA", (8, 8)), face)
 
 
 async def test_cancelled_upload_leaves_the_other_alone(fake: FakeComfy, comfy: ComfySession) -> None:
