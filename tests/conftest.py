@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -52,6 +53,15 @@ async def comfy(fake: FakeComfy) -> AsyncIterator[ComfySession]:
     """A session with that server: entered in one task and left in another."""
     async with fake.session() as session:
         yield session
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 @pytest.fixture(autouse=True)

@@ -75,6 +75,17 @@ def picture(color: int = 0, *, prefix: str = "pic", size: int = 16) -> dict[str,
     }
 
 
+def two_outputs() -> dict[str, Any]:
+    """Return a graph with two outputs."""
+    graph = picture()
+    graph["3"] = {
+        "class_type": "SaveImage",
+        "inputs": {"images": ["1", 0], "filename_prefix": "other"},
+        "_meta": {"title": "The other"},
+    }
+    return graph
+
+
 def steps(fake: FakeComfy, count: int = 5, **options: Any) -> dict[str, Any]:
     """Teach the server a class of that many steps, and return a graph that runs it."""
     fake.script("Steps", inputs={"steps": "INT", "seed": "INT"}, outputs=["VALUE"], steps=count, **options)

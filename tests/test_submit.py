@@ -1,4 +1,4 @@
-"""From a workflow to a queued job: what is sent, what is refused and why."""
+"""From a workflow to a queued job: what is sent, in which form, to servers of every age."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from session_tools import HeldAnswers, collect, first, lives, picture, seeded, served, steps, turns
+from session_tools import (
+    HeldAnswers,
+    collect,
+    first,
+    lives,
+    picture,
+    seeded,
+    served,
+    steps,
+    turns,
+    two_outputs,
+)
 
 from comfy_async import (
     ComfySession,
     JobCancelledError,
-    NotComfyUIError,
-    PartialPromptError,
-    PromptRejectedError,
     Queued,
-    ResponseError,
     Settings,
     Started,
     UnsupportedError,
@@ -31,17 +38,6 @@ def queued(fake: FakeComfy) -> dict[str, Any]:
     """Return the `extra_data` of the one job in the queue."""
     (item,) = [*fake.core.queue.running, *fake.core.queue.pending]
     return item.extra_data
-
-
-def two_outputs() -> dict[str, Any]:
-    """Return a graph with two outputs."""
-    graph = picture()
-    graph["3"] = {
-        "class_type": "SaveImage",
-        "inputs": {"images": ["1", 0], "filename_prefix": "other"},
-        "_meta": {"title": "The other"},
-    }
-    return graph
 
 
 class TestForms:
@@ -217,191 +213,6 @@ class TestBody:
             await gate.reached()
             assert queued(fake)["extra_pnginfo"]["workflow"]["nodes"][0]["type"] == "EmptyImage"
         assert [file.filename for file in (await job).images] == ["edited_00001_.png"]
-
-
-SAMPLER = {
-    "seed": 1,
-    "steps": 0,
-    "cfg": 8,
-    "sampler_name": "eulr",
-    "scheduler": "normal",
-    "denoise": 1,
-    "model": ["4", 0],
-    "positive": ["6", 0],
-    "negative": ["6", 0],
-}
-
-
-def invalid() -> dict[str, Any]:
-    """Return a graph with a bad choice, a number out of bounds and a missing input."""
-    return {
-        "4": {
-            "class_type": "CheckpointLoaderSimple",
-            "inputs": {"ckpt_name": "v1-5-pruned-emaonly.safetensors"},
-        },
-        "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat", "clip": ["4", 1]}},
-        "3": {"class_type": "KSampler", "inputs": SAMPLER, "_meta": {"title": "Base sampler"}},
-        "8": {"class_type": "VAEDecode", "inputs": {"samples": ["3", 0], "vae": ["4", 2]}},
-        "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "x"}},
-    }
-
-
-class TestRejected:
-    """The server refuses, and the error says what to change."""
-
-    async def test_problems(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """Each with node, title, class, input, received value and nearest valid values."""
-        with pytest.raises(PromptRejectedError) as caught:
-            await comfy.submit(invalid())
-        error = caught.value
-        assert type(error) is PromptRejectedError
-        assert (error.type, error.server) == ("prompt_outputs_failed_validation", comfy.base_url)
-        found = {(problem.node, problem.input): problem for problem in error.problems}
-        sampler = found["3", "sampler_name"]
-        assert (sampler.title, sampler.class_type, sampler.type) == (
-            "Base sampler",
-            "KSampler",
-            "value_not_in_list",
-        )
-        assert (sampler.received, sampler.nearest[0]) == ("eulr", "euler")
-        assert found["3", "steps"].type == "value_smaller_than_min"
-        assert found["3", "steps"].received == 0
-        assert found["3", "latent_image"].type == "required_input_missing"
-        model = found["4", "ckpt_name"]
-        assert model.nearest[0] == "v1-5-pruned-emaonly-fp16.safetensors"
-        text = str(error)
-        for word in ("Base sampler", "eulr", "euler", "latent_image", "fp16"):
-            assert word in text
-        assert set(error.node_errors) == {"3", "4"}
-        assert fake.books.accepted == []
-        assert comfy._jobs == {}
-
-    async def test_unknown_class(self, comfy: ComfySession) -> None:
-        """The node and its class are named, with the nearest when the catalog is known."""
-        graph = picture()
-        graph["2"]["class_type"] = "SaveImag"
-        with pytest.raises(PromptRejectedError) as caught:
-            await comfy.submit(graph)
-        (problem,) = caught.value.problems
-        assert (problem.node, problem.type, problem.title) == ("2", "missing_node_type", "Keep it")
-        assert problem.advice
-        await comfy.nodes.catalog()
-        with pytest.raises(PromptRejectedError) as caught:
-            await comfy.submit(graph)
-        assert "SaveImage" in caught.value.problems[0].nearest
-
-    async def test_no_outputs(self, comfy: ComfySession) -> None:
-        """A graph that saves nothing."""
-        graph = picture()
-        del graph["2"]
-        with pytest.raises(PromptRejectedError) as caught:
-            await comfy.submit(graph)
-        assert caught.value.type == "prompt_no_outputs"
-        assert "SaveImage" in str(caught.value)
-
-    async def test_the_session_goes_on(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """A refused prompt leaves no trace, and `run` and `stream` raise it too."""
-        with pytest.raises(PromptRejectedError):
-            await comfy.run(invalid())
-        with pytest.raises(PromptRejectedError):
-            async with comfy.stream(invalid()):
-                pytest.fail("entered")
-        assert (await comfy.run(picture())).images
-        assert fake.books.started == 1
-
-    @pytest.mark.parametrize(
-        ("body", "words"),
-        [
-            ({"error": {"type": "x", "message": "said"}, "node_errors": []}, "said"),
-            ({"error": "in one word", "node_errors": {}}, "in one word"),
-            ({"error": {}, "node_errors": {"1": {"errors": [{"type": "odd", "message": "huh"}]}}}, "huh"),
-            ({"node_errors": {"1": None, "2": {"errors": None}}}, "refused"),
-            ({}, "refused"),
-        ],
-    )
-    async def test_odd_refusals(self, fake: FakeComfy, comfy: ComfySession, body: Any, words: str) -> None:
-        """Old servers and gateways refuse in other shapes."""
-        fake.faults.fail("POST", "/prompt", 400, json=body, count=1)
-        with pytest.raises(PromptRejectedError, match=words):
-            await comfy.submit(picture())
-
-    async def test_an_answer_of_somebody_else(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """200 without a prompt_id is no answer of a ComfyUI."""
-        fake.faults.fail("POST", "/prompt", 200, json={"ok": True}, count=1)
-        with pytest.raises(NotComfyUIError, match="prompt_id"):
-            await comfy.submit(picture())
-        assert comfy._jobs == {}
-
-    @pytest.mark.parametrize("status", [403, 404, 413, 429])
-    async def test_other_statuses(self, fake: FakeComfy, comfy: ComfySession, status: int) -> None:
-        """A definite no is raised at once and sent once."""
-        fake.faults.fail("POST", "/prompt", status, json={"error": {"message": "no"}})
-        with pytest.raises(ResponseError) as caught:
-            await comfy.submit(picture())
-        assert caught.value.status == status
-        assert fake.books.requests[("POST", "/prompt")] == 1
-        assert comfy._jobs == {}
-
-
-class TestPartial:
-    """Some outputs of a prompt are refused."""
-
-    def graph(self) -> dict[str, Any]:
-        """Return a graph with a good and a bad output."""
-        graph = two_outputs()
-        graph["3"]["inputs"]["images"] = ["77", 0]
-        return graph
-
-    async def test_raised_and_cancelled(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """By default the job is taken off the server, and the error says what was wrong."""
-        fake.hold()
-        with pytest.raises(PartialPromptError) as caught:
-            await comfy.submit(self.graph())
-        error = caught.value
-        assert isinstance(error, PromptRejectedError)
-        assert error.prompt_id == fake.books.accepted[0].prompt_id
-        assert [(problem.node, problem.title) for problem in error.problems] == [("3", "The other")]
-        assert "on_partial" in error.hint
-        assert fake.books.ends(error.prompt_id) == ["deleted"]
-        assert comfy._jobs == {}
-
-    async def test_raised_although_it_ran(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """A server that was faster has run it; the error is the same."""
-        with pytest.raises(PartialPromptError):
-            await comfy.submit(self.graph())
-        assert comfy._jobs == {}
-
-    async def test_kept(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """`on_partial="keep"` runs the rest and leaves the problems."""
-        job = await comfy.submit(self.graph(), on_partial="keep")
-        assert [problem.node for problem in job.node_errors] == ["3"]
-        result = await job
-        assert [file.node for file in result.images] == ["2"]
-        assert (await first(job, Queued)).prompt_id == job.prompt_id
-
-    async def test_run_takes_it_too(self, comfy: ComfySession) -> None:
-        """As every option of `submit`."""
-        assert (await comfy.run(self.graph(), on_partial="keep")).images
-
-
-class TestChecked:
-    """`check=True` compares with the server's classes before anything is queued."""
-
-    async def test_problems(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """The same error, nothing posted."""
-        with pytest.raises(PromptRejectedError) as caught:
-            await comfy.submit(invalid(), check=True)
-        assert {problem.input for problem in caught.value.problems} >= {
-            "sampler_name",
-            "steps",
-            "latent_image",
-        }
-        assert fake.books.requests[("POST", "/prompt")] == 0
-
-    async def test_sound(self, comfy: ComfySession) -> None:
-        """A sound workflow runs."""
-        assert (await comfy.run(picture(), check=True)).images
-        assert [p for p in await comfy.check(picture()) if p.severity == "error"] == []
 
 
 class TestOldServers:

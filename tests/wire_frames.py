@@ -160,3 +160,24 @@ def new_state(made: dict[str, Any], **options: Any) -> JobState:
     state = JobState(PROMPT_ID, Plan(made), **options)
     state.apply(Queued(None, {}, PROMPT_ID, received_at=0.0))
     return state
+
+
+GRAPH = graph(
+    n1="EmptyImage",
+    n2=("KSampler", {"steps": 4}, "1"),
+    n3=("SaveImage", {}, "2"),
+    n4=("SaveImageWebsocket", {}, "2"),
+)
+START = of_job("execution_start", timestamp=1)
+SUCCESS = of_job("execution_success", timestamp=2)
+IMAGES = {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}
+
+
+def feed(state: JobState, *frames: bytes, at: float = 0.0) -> list[str]:
+    """Feed frames and return the names of what is told."""
+    return names(tell(state, frames, at=at))
+
+
+def tell(state: JobState, frames: Iterable[bytes], *, at: float = 0.0) -> list[BaseEvent]:
+    """Feed frames and return what is told."""
+    return told(state, [decode(raw, at) for raw in frames])

@@ -1,0 +1,260 @@
+"""However a session ends, every waiter is woken and nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from session_tools import (
+    collect,
+    eventually,
+    first,
+    library_tasks,
+    limited,
+    picture,
+    seeded,
+    steps,
+    turns,
+)
+
+from comfy_async import (
+    ComfySession,
+    SessionClosedError,
+    Started,
+    WrongLoopError,
+)
+from comfy_async.testing import FakeComfy
+
+
+class TestClosing:
+    """However a session ends, every waiter is woken and nothing is left."""
+
+    async def test_open_jobs(self, fake: FakeComfy) -> None:
+        """Waiters and iterators of open jobs get SessionClosedError; the server goes on."""
+        graph = steps(fake, 2)
+        with fake.gate("Steps"):
+            async with fake.session() as comfy:
+                jobs = [await comfy.submit(seeded(graph, seed)) for seed in range(3)]
+                waiting = [asyncio.create_task(job.result()) for job in jobs]
+                iterating = [asyncio.create_task(collect(job)) for job in jobs]
+                await first(jobs[0], Started)
+                stream = comfy.events()
+            for task, job in zip([*waiting, *iterating], [*jobs, *jobs], strict=True):
+                with pytest.raises(SessionClosedError) as caught:
+                    await task
+                assert caught.value.prompt_id == job.prompt_id
+            assert await anext(stream, None) is None
+            for job in jobs:
+                with pytest.raises(SessionClosedError):
+                    await job
+                with pytest.raises(SessionClosedError):
+                    await collect(job)
+                with pytest.raises(SessionClosedError):
+                    await job.cancel()
+            assert not library_tasks()
+        for job in jobs:
+            await fake.ended(job.prompt_id)
+            assert fake.books.ends(job.prompt_id) == ["success"]
+
+    async def test_cancelling_them_when_asked(self, fake: FakeComfy) -> None:
+        """`aclose(cancel_jobs=True)` takes them off the server."""
+        graph = steps(fake, 5)
+        with fake.gate("Steps", step=1) as gate:
+            comfy = fake.session()
+            jobs = [await comfy.submit(seeded(graph, seed)) for seed in range(3)]
+            await gate.reached()
+            closing = asyncio.create_task(comfy.aclose(cancel_jobs=True))
+            await fake.wait_for(lambda books: len([r for r in books.accepted if r.end == "deleted"]) == 2)
+            await fake.wait_for(lambda books: books.accepted[0].interrupts >= 1)
+        await closing
+        assert [job.status for job in jobs] == ["cancelled"] * 3
+        assert [record.end for record in fake.books.accepted] == ["interrupted", "deleted", "deleted"]
+
+    async def test_twice(self, fake: FakeComfy) -> None:
+        """And at once, and before anything was done, and after."""
+        comfy = fake.session()
+        await comfy.aclose()
+        await comfy.aclose()
+        comfy = fake.session()
+        await comfy.run(picture())
+        await asyncio.gather(comfy.aclose(), comfy.aclose())
+        await comfy.aclose()
+        assert comfy.connection.state == "closed"
+        assert not library_tasks()
+
+    async def test_nothing_works_afterwards(self, fake: FakeComfy) -> None:
+        """Every verb says that the session is closed, and sends nothing."""
+        comfy = fake.session()
+        await comfy.run(picture())
+        await comfy.aclose()
+        before = fake.books.requests.total()
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            comfy.connect,
+            lambda: comfy.run(picture()),
+            lambda: comfy.submit(picture()),
+            lambda: comfy.attach("9e721e8c-948f-48d8-a684-409836d205e3"),
+            lambda: comfy.check(picture()),
+            lambda: comfy.stream(picture()).__aenter__(),
+            lambda: comfy.files.read("x.png"),
+        ]
+        for call in calls:
+            with pytest.raises(SessionClosedError):
+                await call()
+        with pytest.raises(SessionClosedError):
+            comfy.events()
+        assert fake.books.requests.total() == before
+
+    async def test_an_error_of_yours_comes_out_as_it_is(self, fake: FakeComfy) -> None:
+        """A ValueError in the block is a ValueError outside, with a job open and an iterator too."""
+        graph = steps(fake, 2)
+        mine = ValueError("mine")
+        with fake.gate("Steps"):
+
+            async def work() -> None:
+                async with fake.session() as comfy:
+                    async for _ in await comfy.submit(graph):
+                        raise mine
+
+            with pytest.raises(ValueError, match="mine") as caught:
+                await work()
+            assert caught.value is mine
+            assert not library_tasks()
+
+    async def test_a_cancelled_block(self, fake: FakeComfy) -> None:
+        """The task is cancelled while it waits in the block: it ends cancelled, and nothing is left."""
+        graph = steps(fake, 2)
+
+        submitted = asyncio.Event()
+
+        async def work() -> None:
+            async with fake.session() as comfy:
+                job = await comfy.submit(graph)
+                submitted.set()
+                await job
+
+        with fake.gate("Steps"):
+            task = asyncio.create_task(work())
+            await submitted.wait()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+            await eventually(lambda: not library_tasks())
+
+    @pytest.mark.parametrize("kind", ["asyncio", "anyio"])
+    async def test_a_limit_around_the_block(self, fake: FakeComfy, kind: str) -> None:
+        """A time limit of either library around the session: all waiters wake, nothing is left."""
+        graph = steps(fake, 2)
+        others: list[asyncio.Task[Any]] = []
+
+        async def work() -> None:
+            async with fake.session() as comfy:
+                job = await comfy.submit(graph)
+                others.append(asyncio.create_task(job.result()))
+                await job
+
+        with fake.gate("Steps"):
+            async with limited(kind, eventually(lambda: others)):
+                await work()
+            with pytest.raises(SessionClosedError):
+                await others[0]
+            await eventually(lambda: not library_tasks())
+            await fake.wait_for(lambda books: books.sockets_now == 0)
+
+    async def test_closing_is_cancelled(self, fake: FakeComfy) -> None:
+        """Who is cancelled while closing has woken all waiters, and the rest ends by itself."""
+        graph = steps(fake, 2)
+        with fake.gate("Steps"):
+            comfy = fake.session()
+            job = await comfy.submit(graph)
+            waiting = asyncio.create_task(job.result())
+            await turns()
+            fake.faults.drop_sockets("half_open")
+            closing = asyncio.create_task(comfy.aclose())
+            await turns(2)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert closing.cancelled()
+            with pytest.raises(SessionClosedError):
+                await waiting
+            await comfy.aclose()
+            assert not library_tasks()
+            fake.faults.end_half_open()
+
+    async def test_a_half_open_socket_does_not_hold_up_closing(self, fake: FakeComfy) -> None:
+        """The other side never answers the close: it is bounded."""
+        comfy = fake.session()
+        await comfy.run(picture())
+        fake.faults.drop_sockets("half_open")
+        async with asyncio.timeout(10):
+            await comfy.aclose()
+        assert not library_tasks()
+        fake.faults.end_half_open()
+
+    async def test_while_it_dials(self, fake: FakeComfy) -> None:
+        """A session that is closed in the middle of the handshake leaves nothing."""
+        fake.faults.fail("GET", "/ws", "hang")
+        comfy = await fake.session().connect()
+        submitting = asyncio.create_task(comfy.submit(picture()))
+        await eventually(lambda: comfy.connection.state == "connecting")
+        await comfy.aclose()
+        with pytest.raises(SessionClosedError):
+            await submitting
+        assert not library_tasks()
+
+    async def test_while_it_probes(self, fake: FakeComfy) -> None:
+        """A session that is closed while it asks what the server is."""
+        fake.faults.fail("GET", "/system_stats", "hang")
+        comfy = fake.session()
+        connecting = asyncio.create_task(comfy.connect())
+        await fake.wait_for(lambda books: books.requests[("GET", "/system_stats")] >= 1)
+        await comfy.aclose()
+        with pytest.raises((SessionClosedError, asyncio.CancelledError)):
+            await connecting
+        assert not library_tasks()
+
+    def test_loops(self) -> None:
+        """A session belongs to the loop of its first use; another loop is told so."""
+        comfy = ComfySession("http://127.0.0.1:9", connect="lazy")
+        asyncio.run(_connected(comfy))
+        for verb in (comfy.connect, lambda: comfy.run(picture()), lambda: comfy.attach("x")):
+            with pytest.raises(WrongLoopError, match="another event loop") as caught:
+                asyncio.run(_called(verb))
+            assert "each loop" in caught.value.hint
+        with pytest.raises(WrongLoopError):
+            asyncio.run(_called(_later(comfy.events)))
+        asyncio.run(comfy.aclose())
+
+    def test_a_job_in_another_loop(self) -> None:
+        """Waiting for a job where its session does not live is an error, not a hang."""
+
+        async def work() -> None:
+            async with FakeComfy() as fake, fake.session() as comfy:
+                graph = steps(fake, 1)
+                with fake.gate("Steps"):
+                    job = await comfy.submit(graph)
+                    with pytest.raises(WrongLoopError):
+                        await asyncio.to_thread(asyncio.run, job.result())
+                    with pytest.raises(WrongLoopError):
+                        await asyncio.to_thread(asyncio.run, job.cancel())
+                    with pytest.raises(WrongLoopError):
+                        await asyncio.to_thread(asyncio.run, _called(_later(job.events)))
+                await job
+
+        asyncio.run(work())
+
+
+async def _connected(comfy: ComfySession) -> None:
+    await comfy.connect()
+
+
+async def _called(verb: Callable[[], Awaitable[Any]]) -> Any:
+    return await verb()
+
+
+def _later(function: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
+    async def call() -> Any:
+        return function()
+
+    return call
