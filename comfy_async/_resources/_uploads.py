@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+import weakref
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._transport.multipart import Multipart
 from ..errors import NotFoundError, UploadTooLargeError
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from .._session import ComfySession
 
 __all__ = ["UploadedFile", "Uploader", "counted"]
+
+_REMEMBERED: Final = 10_000
 
 
 async def counted(payload: Payload, meter: Meter) -> AsyncIterator[bytes]:
@@ -67,8 +70,9 @@ class Uploader:
     def __init__(self, session: ComfySession) -> None:
         """Use the session's HTTP client."""
         self._session = session
+        # Without their sources: a session that lives long must not keep every picture alive.
         self._sent: dict[object, UploadedFile] = {}
-        self._sending: dict[object, asyncio.Lock] = {}
+        self._sending: weakref.WeakValueDictionary[object, asyncio.Lock] = weakref.WeakValueDictionary()
         self._limit: int | None = None
         self._asked = False
 
@@ -94,20 +98,21 @@ class Uploader:
         async with lock:
             known = self._sent.get(key)
             if known is not None and not again:
-                return known
+                return dataclasses.replace(known, source=source)
             await self._check_size(payload.size, route)
             answer = await self._post(route, payload, fields, filename=name or payload.name, meter=meter)
             made = UploadedFile(
                 str(answer.get("name") or name or payload.name),
                 str(answer.get("subfolder") or ""),
                 str(answer.get("type") or fields.get("type", "input")),
-                source,
-                self._session.base_url,
+                server=self._session.base_url,
             )
             # The server empties its temp folder whenever it starts.
             if made.type != "temp":
                 self._sent[key] = made
-            return made
+                if len(self._sent) > _REMEMBERED:
+                    del self._sent[next(iter(self._sent))]
+            return dataclasses.replace(made, source=source)
 
     async def _post(
         self, route: str, payload: Payload, fields: Mapping[str, str], *, filename: str, meter: Meter

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from PIL import Image
 
 from comfy_async import ComfySession, ResponseError, UploadTooLargeError, Workflow
-from comfy_async._resources import _sources
+from comfy_async._resources import _sources, _uploads
 from comfy_async._resources._png import png_of_array
 from comfy_async.testing import FakeComfy
 
@@ -190,6 +192,22 @@ async def test_413_of_comfyui_and_of_a_proxy(fake: FakeComfy, comfy: ComfySessio
     fake.faults.fail("POST", "/upload/image", 413, count=1, headers={"Server": "nginx/1.25"})
     with pytest.raises(UploadTooLargeError, match="proxy"):
         await comfy.files.upload(bytes(10))
+
+
+async def test_session_keeps_no_pictures(comfy: ComfySession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent is remembered, by its name and up to a number; the picture itself is not kept."""
+    image = np.zeros((4, 4, 3), dtype=np.uint8)
+    gone = weakref.ref(image)
+    first = await comfy.files.upload(image)
+    assert first.source is image
+    del image, first
+    gc.collect()
+    assert gone() is None
+    monkeypatch.setattr(_uploads, "_REMEMBERED", 3)
+    for n in range(6):
+        await comfy.files.upload(bytes([n]))
+    assert len(comfy.files._uploader._sent) <= 4
+    assert len(comfy.files._uploader._sending) == 0
 
 
 async def test_failed_upload_is_not_remembered(fake: FakeComfy, comfy: ComfySession) -> None:
