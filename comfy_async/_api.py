@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from ._protocol.snapshot import HistoryEntry, QueueSnapshot, parse_history, parse_jobs, parse_queue
@@ -17,6 +18,10 @@ from .errors import NotComfyUIError, NotFoundError
 __all__ = ["RunApi", "UnreadableError"]
 
 _T = TypeVar("_T")
+
+# The server takes one prompt after the other. A thousand posts at once would only open more
+# connections, and wait in httpcore's pool, whose work grows with the square of those that wait.
+_POSTS_AT_ONCE: Final = 8
 
 
 class UnreadableError(NotComfyUIError):
@@ -31,6 +36,7 @@ class RunApi:
         self._http = http
         self.server = ServerInfo()
         self.probed = False
+        self._posts = asyncio.Semaphore(_POSTS_AT_ONCE)
         self._has_jobs: bool | None = None
 
     @property
@@ -72,7 +78,8 @@ class RunApi:
     async def post_prompt(self, body: bytes) -> Answer:
         """POST /prompt; 400 is an answer, not an error."""
         headers = {"Content-Type": "application/json", "Comfy-Usage-Source": "comfy-async"}
-        return await self._http.request("POST", "/prompt", content=body, headers=headers, expect=(400,))
+        async with self._posts:
+            return await self._http.request("POST", "/prompt", content=body, headers=headers, expect=(400,))
 
     @property
     def lists_jobs(self) -> bool:
