@@ -132,9 +132,10 @@ async def sleeping(job: Job) -> int:
     return seen
 
 
-def session(
-    consumer: Callable[[Job], Awaitable[int]], settings: Settings
-) -> Callable[[Plan], Awaitable[Any]]:
+Variant = Callable[[Plan], Awaitable[dict[str, Any]]]
+
+
+def session(consumer: Callable[[Job], Awaitable[int]], settings: Settings) -> Variant:
     """Return a variant: one consumer for each job of one session."""
 
     async def run(plan: Plan) -> dict[str, Any]:

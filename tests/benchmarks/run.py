@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_clients
+import bench_downloads
 import bench_events
 import bench_faults
 import bench_imports
@@ -44,6 +45,7 @@ def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[s
         "c": lambda: bench_clients.figure_c(peers, scale),
         "d": lambda: bench_clients.figure_d(peers, scale),
         "e": lambda: bench_imports.figure_e(scale),
+        "f": lambda: bench_downloads.figure_f(scale),
         "g": lambda: bench_clients.figure_g(peers, scale),
         "drop": lambda: bench_faults.figure_drop(scale),
         "deaf": lambda: bench_faults.figure_deaf(scale),

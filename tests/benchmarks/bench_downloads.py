@@ -1,0 +1,29 @@
+"""Figure f: downloads and uploads of a large file against bare httpx, by `bench_files.py`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from bench_tools import HERE, Row
+
+
+def figure_f(scale: float = 1.0) -> list[Row]:
+    """Move a file both ways, in turns with bare httpx."""
+    size, rounds = ("256", "5") if scale >= 1 else ("2", "1")
+    command = [sys.executable, str(HERE / "bench_files.py"), "--size", size, "--rounds", rounds]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = json.loads(done.stdout)
+    notes = {"mib": found["size_mib"], "memory_grown_mib": found["memory_grown_mib"]}
+    return [
+        Row(
+            "f",
+            f"{way} / bare httpx",
+            found[f"{way}_ratio"],
+            "x",
+            ">= 0.9",
+            notes={**notes, "mb_per_s": found[f"{way}_mb_per_s"]},
+        )
+        for way in ("download", "upload")
+    ]
