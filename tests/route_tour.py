@@ -109,6 +109,7 @@ async def _runs(comfy: ComfySession) -> None:
         await comfy.jobs.get(result.prompt_id)
     await anext(comfy.jobs.page(size=1), None)
     await comfy.jobs.cancel(nobody)
+    await comfy.jobs.cancel(result.prompt_id)
     await comfy.jobs.cancel(result.prompt_id, result.prompt_id)
     await result.files[0].read()
 
