@@ -1,4 +1,4 @@
-"""`upload`, `download`, `logs`, `doctor` and `fake-server`: the server itself."""
+"""`upload`, `download`, `logs`, `free`, `doctor` and `fake-server`: the server itself."""
 
 from __future__ import annotations
 
@@ -97,6 +97,29 @@ def logs(
         lambda report, interrupts: show_logs(connection, report, interrupts, follow=follow, lines=lines),
         as_json=as_json,
     )
+
+
+@app.command()
+@connected
+def free(
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Only the caches; models stay loaded.")
+    ] = False,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
+    """Let the server unload its models and free its memory, as soon as nothing runs.
+
+    [bold]Examples[/bold]
+
+      comfy-async free
+
+      comfy-async free --keep-models
+    """
+    from ._files import free_memory
+
+    perform(lambda report, _: free_memory(connection, report, keep_models=keep_models), as_json=as_json)
 
 
 @app.command()

@@ -52,6 +52,8 @@ _CODES: Final = {
 _HINTS: Final = {
     "unknown_input": "`comfy-async inputs WORKFLOW` lists what can be set.",
     "prompt_partly_rejected": "--partial runs what can be run.",
+    "execution_error": "The server's traceback: with --json, or in its log: comfy-async logs.",
+    "out_of_memory": "Use a smaller size or batch, or free the models first: comfy-async free.",
     "submit_unknown": "It was not sent again; `comfy-async wait` with its id finds it should it turn up.",
 }
 

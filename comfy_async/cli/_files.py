@@ -1,4 +1,4 @@
-"""What `upload`, `download` and `logs` do."""
+"""What `upload`, `download`, `logs` and `free` do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._report import Report
 
-__all__ = ["download_files", "show_logs", "upload_files"]
+__all__ = ["download_files", "free_memory", "show_logs", "upload_files"]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TYPES = ("output", "input", "temp")
@@ -87,6 +87,19 @@ async def _fetch(comfy: ComfySession, name: str, out: Path, *, subfolder: str, t
     target = fresh_path(out, safe_parts("", leaf))
     where = "/".join(filter(None, (subfolder, folder)))
     return await comfy.files.save(leaf, target, subfolder=where, type=type_)
+
+
+async def free_memory(connection: Connection, report: Report, *, keep_models: bool) -> int:
+    """Ask the server to free its memory.
+
+    Raises:
+        ComfyError: It cannot be asked.
+    """
+    async with opened(connection) as comfy:
+        await comfy.system.free(unload_models=not keep_models)
+    what = "caches" if keep_models else "models and caches"
+    report.item({"event": "freed", "models": not keep_models}, f"{what} go as soon as nothing runs")
+    return 0
 
 
 async def show_logs(

@@ -45,6 +45,9 @@ class JsonEvents:
                 yield {**_node("node_blocked", event, job), "message": event.exception_message}
             case c.Disconnected() | c.Reconnected() | c.PollingStarted():
                 yield {**_base(event.type, job), "reason": event.reason}
+            case c.UnknownEvent():
+                # Custom nodes send their own.
+                yield {**_base("other", job), "type": event.type, "data": dict(event.data)}
             case _:
                 pass
 

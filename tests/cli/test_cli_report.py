@@ -167,6 +167,21 @@ async def test_json_has_previews_texts_and_blocked_nodes(
     assert wrong.code == 2
 
 
+def test_json_has_what_custom_nodes_send() -> None:
+    """Events of unknown types are passed on as they came; those of no interest are not."""
+    from types import SimpleNamespace
+
+    from comfy_async import StatusChanged, UnknownEvent
+    from comfy_async.cli._json_events import JsonEvents
+
+    job: Any = SimpleNamespace(prompt_id="p")
+    event = UnknownEvent(None, {"a": 1}, "p", type="my.event")
+
+    told = list(JsonEvents().lines(event, job))
+    assert told == [{"event": "other", "prompt_id": "p", "type": "my.event", "data": {"a": 1}}]
+    assert list(JsonEvents().lines(StatusChanged(), job)) == []
+
+
 async def test_json_progress_is_bounded(cli: Any, sd15: Path, fake: FakeComfy) -> None:
     """At most ten objects of progress a second, however many steps there are."""
     fake.pace.step_seconds = 0.002

@@ -83,6 +83,16 @@ async def test_logs_follow_until_ctrl_c(cli: Any, small: Path) -> None:
     assert done.code == 0
 
 
+async def test_free(cli: Any, fake: FakeComfy) -> None:
+    """The server is asked once; models are kept when told so."""
+    done = await cli("free")
+    kept = await cli("free", "--keep-models", "--json")
+
+    assert "models and caches" in done.out
+    assert kept.objects == [{"event": "freed", "models": False}]
+    assert fake.books.count("POST", "/free") == 2
+
+
 async def test_doctor_on_a_sound_server(cli: Any) -> None:
     """Everything is looked at, end to end, and is green."""
     done = await cli("doctor", "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import re
 import struct
@@ -17,6 +18,9 @@ fcntl = pytest.importorskip("fcntl")
 termios = pytest.importorskip("termios")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals there")
 
+pictured = pytest.mark.skipif(
+    importlib.util.find_spec("textual_image") is None, reason="the extra `pictures` is not installed"
+)
 COLOURS = re.compile(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 
@@ -219,6 +223,7 @@ def test_clock_text(seconds: float, text: str) -> None:
     assert clock_text(seconds) == text
 
 
+@pictured
 @pytest.mark.parametrize(
     ("asked", "answer", "drawn"),
     [
@@ -247,6 +252,7 @@ async def test_shows_pictures_as_the_terminal_can(
     assert drawn in shown.drawn[shown.drawn.index(asked) + len(asked) :]
 
 
+@pictured
 async def test_show_is_nothing_without_a_terminal(cli: Any, small: Path) -> None:
     """A pipe gets no pictures."""
     done = await cli("run", small, "--show")
@@ -257,8 +263,6 @@ async def test_show_is_nothing_without_a_terminal(cli: Any, small: Path) -> None
 
 async def test_show_without_the_extra(cli: Any, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is asked for before the run, not after it."""
-    import importlib.util
-
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     done = await cli("run", small, "--show", "--json")
 
