@@ -71,6 +71,7 @@ ROUTES: Final = (
     Route("GET", "/experiment/models/preview/{folder}/{index}/{name}", "models.preview", "0.3.8"),
     # The machine.
     Route("GET", "/system_stats", "connect, system.stats", cloud="yes"),
+    Route("GET", "/user", "connect", cloud="only"),
     Route("GET", "/features", "system.features, files.upload", "0.3.44", "yes"),
     Route("POST", "/free", "system.free"),
     Route("GET", "/extensions", "system.extensions", cloud="yes"),

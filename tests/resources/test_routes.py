@@ -48,7 +48,8 @@ async def test_every_route_is_taken(options: dict[str, str], tmp_path: Path) -> 
             wanted = {route for route in expected(comfy.server) if served_by_fake(route)}
         missed = {f"{route.method} {route.path}" for route in wanted - recorder.routes}
         assert not missed
-        assert not {pair for pair in recorder.unknown if pair != ("GET", "/")}
+        # The cloud's files come from elsewhere.
+        assert not {pair for pair in recorder.unknown if not pair[1].startswith("/bucket/")}
 
 
 def test_table_is_sound() -> None:
