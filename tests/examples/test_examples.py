@@ -1,0 +1,132 @@
+"""Every example runs as it stands, without arguments, on the FakeComfy that it falls back to."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from comfy_async.testing import FakeComfy
+from comfy_async.testing._threaded import in_thread
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def run(name: str, folder: Path, *args: str, **environment: str) -> str:
+    """Run an example and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *args],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+def test_text_to_image(tmp_path: Path) -> None:
+    """It shows progress, counts previews and saves the picture."""
+    told = run("text_to_image.py", tmp_path, "a fox")
+    assert "KSampler 12/20" in told
+    assert "finished Save Image" in told
+    assert "20 previews" in told
+    assert [path.suffix for path in (tmp_path / "out").iterdir()] == [".png"]
+
+
+def test_text_to_image_on_another_server(tmp_path: Path) -> None:
+    """COMFY_LOCAL_URL and --server lead it elsewhere."""
+    fake = FakeComfy()
+    with in_thread(fake):
+        run("text_to_image.py", tmp_path, COMFY_LOCAL_URL=fake.url)
+        run("text_to_image.py", tmp_path, "--server", fake.url)
+        assert len(fake.books.runs) == 2
+
+
+def test_image_to_image(tmp_path: Path) -> None:
+    """It uploads a picture of its own or one that is named, and fetches what became of it."""
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "red.png")
+    assert "(256, 256)" in run("image_to_image.py", tmp_path)
+    assert "100 %" in run("image_to_image.py", tmp_path, str(tmp_path / "red.png"), "--out", "red")
+    (found,) = (tmp_path / "red").iterdir()
+    assert Image.open(found).convert("RGB").getpixel((128, 128)) == (0, 255, 255)
+
+
+def test_batch(tmp_path: Path) -> None:
+    """Every prompt with every seed has its tile on the sheet."""
+    told = run("batch_contact_sheet.py", tmp_path, "--seeds", "3")
+    assert "9/9 (0 failed" in told
+    sheet = Image.open(tmp_path / "out" / "contact_sheet.png").convert("RGB")
+    assert sheet.size == (576, 576)
+    corners = {sheet.crop((x, y, x + 170, y + 170)).tobytes() for x in (0, 192, 384) for y in (0, 192, 384)}
+    assert len(corners) == 9
+    assert (255, 255, 255) not in {sheet.getpixel((x + 96, y + 60)) for x in (0, 192) for y in (0, 192)}
+
+
+def test_several_servers(tmp_path: Path) -> None:
+    """Each server does its part, and nothing is lost."""
+    told = run("several_servers.py", tmp_path, "--jobs", "9")
+    counts = [int(count) for count in re.findall(r"did (\d+)", told)]
+    assert len(counts) == 3
+    assert sum(counts) == 9
+    assert len(list((tmp_path / "out").iterdir())) == 9
+
+
+def test_partner_nodes(tmp_path: Path) -> None:
+    """Each user is told about their own account, and no key is printed."""
+    told = run("partner_nodes.py", tmp_path)
+    assert "anna: ComfyUI_" in told
+    assert "ben: credits:" in told
+    assert "cleo: login:" in told
+    assert "key-of" not in told
+
+
+def test_resume_after_crash(tmp_path: Path) -> None:
+    """The second life saves what the first one had submitted, and it ran once."""
+    fake = FakeComfy()
+    with in_thread(fake):
+        told = run("resume_after_crash.py", tmp_path, "--server", fake.url)
+        assert len(fake.books.accepted) == 1
+    (submitted,) = re.findall(r"submitted (\S+),", told)
+    assert f"picked up {submitted}" in told
+    assert (tmp_path / "out" / "ComfyUI_00001_.png").exists()
+
+
+def test_chat_bot(tmp_path: Path) -> None:
+    """Two pictures are sent, and the one that was called off is not."""
+    told = run("chat_bot.py", tmp_path)
+    assert told.count("done in") == 2
+    assert "[bot] a fox ['ComfyUI_" in told
+    assert "[bot] a bear ['ComfyUI_" in told
+    assert "cancelled" in told
+    assert "[bot] a boat" not in told
+
+
+def test_testing_an_app(tmp_path: Path) -> None:
+    """The tests of the example app pass, with the fixtures that pytest finds by itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(EXAMPLES / "test_my_app.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "4 passed" in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_each_example_says_what_it_shows(path: Path) -> None:
+    """A docstring whose first line is a sentence."""
+    first = path.read_text().splitlines()[0]
+    assert first.startswith('"""')
+    assert first.endswith(".")
