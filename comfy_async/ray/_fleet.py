@@ -211,7 +211,7 @@ class ComfyFleet:
         """Open a lane; one that fails gets no jobs."""
         try:
             await lane.open()
-        except ComfyError as error:
+        except Exception as error:
             lane.error = error
             _log.warning("a worker of the fleet does not join: %s", error)
 

@@ -163,14 +163,17 @@ async def test_cancel_running_and_pending(fakes: Any) -> None:
     """Only the job that is meant; the end is the true one."""
     (fake,) = await fakes(1)
     graph = steps(fake, 5)
-    fake.gate("Steps", step=2, prompt_id=None)
+    gate = fake.gate("Steps", step=2)
     async with ComfyFleet(fake.url, limit=None) as fleet:
         running = await fleet.submit(seeded(graph, 1))
         await fake.running(running.prompt_id)
         pending = await fleet.submit(seeded(graph, 2))
         third = await fleet.submit(seeded(graph, 3))
         assert await fleet.cancel(pending) == "cancelled"
-        assert await running.cancel() == "cancelled"
+        cancelling = asyncio.create_task(running.cancel())
+        await fake.wait_for(lambda books: books.accepted[0].interrupts)
+        gate.open()
+        assert await cancelling == "cancelled"
         with pytest.raises(JobCancelledError):
             await running
         assert (await third).texts == ("shown",)
@@ -181,8 +184,8 @@ async def test_cancel_running_and_pending(fakes: Any) -> None:
 async def test_a_stream_that_is_left_is_cancelled(fakes: Any) -> None:
     """Leaving the block early stops the job on its server."""
     (fake,) = await fakes(1)
-    graph = steps(fake, 5)
-    fake.gate("Steps", step=2)
+    graph = steps(fake, 500)
+    fake.pace.step_seconds = 0.02
     async with ComfyFleet(fake.url) as fleet:
         async with fleet.stream(graph) as job:
             async for event in job:
