@@ -14,9 +14,11 @@ from session_tools import picture, steps
 
 from comfy_async import (
     AuthError,
+    Cancelled,
     ComfySession,
     Completed,
     ConnectError,
+    Failed,
     InsufficientCreditsError,
     JobFailedError,
     JobLostError,
@@ -28,6 +30,8 @@ from comfy_async import (
     SubmitUnknownError,
     UploadTooLargeError,
 )
+from comfy_async._api import UnreadableError
+from comfy_async._protocol.snapshot import history_events
 from comfy_async.testing import FakeComfy
 
 
@@ -176,8 +180,6 @@ async def test_many_waiting_jobs_are_listed_by_cursor(fake: FakeComfy, comfy: Co
 
 async def test_list_without_a_cursor_proves_nothing(fake: FakeComfy, comfy: ComfySession) -> None:
     """A list that goes on but does not say where is refused rather than taken for whole."""
-    from comfy_async._api import UnreadableError
-
     body = {"jobs": [], "pagination": {"has_more": True}}
     fake.faults.fail("GET", "/api/jobs", 200, json=body, count=1)
     with pytest.raises(UnreadableError, match="not whole"):
@@ -274,3 +276,50 @@ async def test_nobody_there() -> None:
     """A wrong address is a ConnectError as everywhere."""
     with pytest.raises(ConnectError):
         await enter(ComfySession.cloud("key", base_url="http://127.0.0.1:9"))
+
+
+# The cloud's own account of a job, where it tells less than a local history.
+
+TOLD = [["execution_error", {"exception_message": "m"}]]
+ID = "9e721e8c-948f-48d8-a684-409836d205e3"
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "end", "words"),
+    [
+        ("completed", {}, Completed, ""),
+        ("cancelled", {}, Cancelled, ""),
+        ("failed", {"execution_error": {"node_id": "3", "exception_message": "no"}}, Failed, "no"),
+        ("failed", {"execution_error": "out of luck"}, Failed, "out of luck"),
+        ("failed", {"execution_status": {"messages": TOLD}}, Failed, "m"),
+        ("failed", {"execution_status": {"messages": "none"}, "workflow": "x", "outputs": 3}, Failed, ""),
+    ],
+)
+async def test_ends_by_the_jobs_api(
+    fake: FakeComfy, comfy: ComfySession, status: str, more: dict[str, Any], end: type, words: str
+) -> None:
+    """Whatever the cloud leaves out, a job that it calls ended has exactly one end."""
+    told = {"id": ID, "status": status, "execution_start_time": 1, "execution_end_time": 2, **more}
+    fake.faults.fail("GET", "/api/jobs/*", 200, json=told)
+    entry = await comfy._api.history(ID)
+    assert entry is not None
+    events = history_events(entry, 0.0)
+    assert type(events[-1]) is end
+    assert type(events[0]) is Started or "messages" in more.get("execution_status", {})
+    if isinstance(events[-1], Failed):
+        assert events[-1].exception_message == words
+
+
+@pytest.mark.parametrize("told", [{"id": "another", "status": "failed"}, {"status": "failed"}, []])
+async def test_another_job_proves_nothing(fake: FakeComfy, comfy: ComfySession, told: Any) -> None:
+    """An answer about something else is no end, and no absence."""
+    fake.faults.fail("GET", "/api/jobs/*", 200, json=told)
+    with pytest.raises(UnreadableError):
+        await comfy._api.history(ID)
+
+
+@pytest.mark.parametrize("status", ["pending", "in_progress", "something new"])
+async def test_open_jobs_have_no_history(fake: FakeComfy, comfy: ComfySession, status: str) -> None:
+    """A job that has not ended is in no history, whatever its state is called."""
+    fake.faults.fail("GET", "/api/jobs/*", 200, json={"id": ID, "status": status})
+    assert await comfy._api.history(ID) is None

@@ -62,6 +62,16 @@ async def test_read_open_save(fake: FakeComfy, comfy: ComfySession, tmp_path: Pa
     assert not parts_in(tmp_path)
 
 
+async def test_leaving_a_stream_early(fake: FakeComfy, comfy: ComfySession) -> None:
+    """Whoever has read enough just stops; the connection is let go, and the next request works."""
+    put(fake, "film.bin", DATA)
+    for _ in range(40):
+        async for chunk in comfy.files.open("film.bin"):
+            assert chunk
+            break
+    assert await comfy.files.read("film.bin") == DATA
+
+
 async def test_save_replaces_at_the_end(fake: FakeComfy, comfy: ComfySession, tmp_path: Path) -> None:
     """The old file stays until the new one is whole."""
     put(fake, "x.bin", b"new")
