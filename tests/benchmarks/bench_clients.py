@@ -15,7 +15,8 @@ from bench_tools import HERE, Row, Worker, percentile, worker
 LATE = '{"history_delay": 0.5}'
 OURS = "comfy_async"
 LIMIT_S = 20.0
-JOBS = 1000
+JOBS = {OURS: 1000, "comfy-cli": 20}
+JOBS_OF_OTHERS = 200
 
 Peers = dict[str, str]
 """The interpreter of each client by its name."""
@@ -90,12 +91,11 @@ def latency(name: str, python: str, count: int) -> list[Row]:
 def figure_d(peers: Peers, scale: float = 1.0) -> list[Row]:
     """Many short jobs on one client, all at once; and the memory of open jobs."""
     rows = []
-    jobs = int(JOBS * scale)
     for name, python in peers.items():
-        rows += attempt("d", name, many, python, jobs)
+        rows += attempt("d", name, many, python, max(2, int(JOBS.get(name, JOBS_OF_OTHERS) * scale)))
     with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
         server.ask(do="hold")
-        found = client.ask(do="memory", jobs=jobs)
+        found = client.ask(do="memory", jobs=max(20, int(JOBS[OURS] * scale)))
     row = Row("d", "memory of an open job", found["bytes"], "bytes", "<= 10000", notes=found["notes"])
     return [*rows, row]
 
@@ -107,7 +107,7 @@ def many(name: str, python: str, jobs: int) -> list[Row]:
         server.ask(do="idle")
         server.ask(do="clear")
         work = [graphs.picture(n) for n in range(1, jobs + 1)]
-        found = driver.ask(do="many", graphs=work, limit=120.0)
+        found = driver.ask(do="many", graphs=work, limit=90.0)
         counts = server.ask(do="counts")
     good = sum(job["outcome"] == "completed" and job["images"] > 0 for job in found["results"])
     errors = {job["error"] for job in found["results"] if job["outcome"] != "completed"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench_tools import Row, worker
 
-NUMBERS = (1000, 2500, 5000, 10_000)
+NUMBERS = (1000, 3000, 10_000)
 
 
 def figure_scale(scale: float = 1.0) -> list[Row]:

@@ -14,7 +14,7 @@ PACKAGES = {
     "comfyui-xy": ["comfyui-xy"],
     "comfy-api-client": ["comfy-api-client"],
     "comfy-sdk": ["comfy-sdk", "comfy-api-proxy"],
-    "comfy-script": ["comfy-script"],
+    "comfy-script": ["comfy-script[client]", "tqdm"],
     "comfy-cli": ["comfy-cli"],
 }
 
