@@ -48,6 +48,7 @@ _TYPE_4: Final = (4).to_bytes(4, "big")
 # What followed the value in the latest progress frames, and the prompt_id and node in it.
 _tails: dict[bytes, tuple[str, bytes]] = {}
 _MAX_TAILS: Final = 1024
+_MAX_TAIL_BYTES: Final = 512
 
 _MIME: Final = {1: "image/jpeg", 2: "image/png"}
 
@@ -111,7 +112,7 @@ def _sliced_progress(raw: bytes, received_at: float) -> Progress | None:
         known = _names(raw)
         if known is None:
             return None
-        if tail:
+        if 0 < len(tail) <= _MAX_TAIL_BYTES:
             if len(_tails) >= _MAX_TAILS:
                 _tails.clear()
             _tails[tail] = known

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfy_async import events as ev
-from comfy_async._protocol.decode import ExecutingNone, decode_binary, decode_text
+from comfy_async._protocol.decode import ExecutingNone, _tails, decode_binary, decode_text
 from comfy_async.events import BaseEvent
 
 
@@ -99,6 +99,31 @@ def test_progress_frames_of_one_node_share_a_key() -> None:
     """Two steps of a node may give way to each other, those of two nodes not."""
     one, two, other = (decode_text(wire.step(*row), 0.0) for row in (("3", 1, 4), ("3", 2, 4), ("4", 2, 4)))
     assert one.key == two.key != other.key
+
+
+def test_what_is_remembered_of_progress_frames_is_bounded() -> None:
+    """Neither many jobs nor long frames fill the memory, and what was remembered is right."""
+    for number in range(3000):
+        raw = wire.text("progress", value=1, max=2, prompt_id=f"job {number}", node=str(number))
+        for _ in range(2):
+            event = decode_text(raw, 0.0)
+            assert isinstance(event, ev.Progress)
+            assert (event.prompt_id, event.key) == (f"job {number}", str(number).encode())
+    long = wire.text("progress", value=1, max=2, prompt_id="p", node="3", more="x" * 100_000)
+    assert decode_text(long, 0.0).prompt_id == "p"
+    assert len(_tails) <= 1024
+    assert max(map(len, _tails)) <= 512
+
+
+def test_a_value_that_is_no_number() -> None:
+    """What stands before the first comma may be anything, also when the rest is known."""
+    usual = decode_text(wire.step("3", 1, 4), 0.0)
+    for value in ('"é"', '"a\\"b"', "null", "[]", '{"node": "9"}', "1e3"):
+        raw = wire.step("3", 1, 4).replace(b'"value": 1', f'"value": {value}'.encode())
+        event = decode_text(raw, 0.0)
+        assert isinstance(event, ev.Progress)
+        assert (event.prompt_id, event.node) == (usual.prompt_id, "3")
+        assert event.data["value"] == json.loads(value)
 
 
 def test_executing_null_is_internal() -> None:

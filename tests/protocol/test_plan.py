@@ -95,7 +95,7 @@ def test_a_real_workflow() -> None:
 
 
 def test_variants_share_one_plan() -> None:
-    """Workflows that differ in nothing but values have one plan; steps, links and titles are no such values."""
+    """Workflows that differ in values alone have one plan; steps, links and titles are no such values."""
     plans = Plans()
 
     def sampler(**inputs: object) -> dict[str, object]:

@@ -240,6 +240,29 @@ def test_the_status_and_the_flags() -> None:
     assert flags.flags["max_upload_size"] == 104857600
 
 
+@pytest.mark.parametrize("name", [name for name in EXPECTED if EXPECTED[name]])
+@pytest.mark.parametrize("gap", [None, 0.3, 0.7])
+def test_the_short_way_tells_the_same(name: str, gap: float | None) -> None:
+    """Frames that repeat what is known may skip the reducer: nothing else changes by it."""
+    raws = wire.frames(name)
+    whole, short = (JobState(wire.first_job(name), Plan(wire.prompt(name))) for _ in range(2))
+    skipped = 0
+    for number, (at, raw) in enumerate(raws):
+        if gap is not None and number == int(len(raws) * gap):
+            whole.mark_gap()
+            short.mark_gap()
+        expected = wire.names(wire.told(whole, [wire.decode(raw, at)]))
+        event = wire.decode(raw, at)
+        if event.prompt_id == short.prompt_id and event.lossy and short.repeats(event):
+            skipped += 1
+            assert wire.names([event]) == expected
+        else:
+            assert wire.names(wire.told(short, [event])) == expected
+        assert short.progress(at) == whole.progress(at)
+    assert (short.status, short.outputs, short.missing) == (whole.status, whole.outputs, whole.missing)
+    assert skipped or len(raws) < 30
+
+
 WITH_HISTORY = [name for name in EXPECTED if EXPECTED[name] and name != "pending_job_deleted"]
 
 

@@ -206,6 +206,28 @@ def test_one_end(frame: bytes, status: str) -> None:
     assert state.outputs == {}
 
 
+def test_what_repeats() -> None:
+    """Only a further step of a node that is known to run, and a state that says nothing new."""
+    state = new_state(GRAPH)
+    one, two = wire.decode(step("2", 1, 4)), wire.decode(step("2", 2, 4))
+    running = wire.decode(states(n2="running"))
+    assert not state.repeats(running)
+    feed(state, START, states(n2="running"), started("2"))
+    assert not state.repeats(one)
+    wire.told(state, [one])
+    assert state.repeats(two)
+    assert state.progress(0.0).step == 2
+    assert isinstance(two, ev.Progress)
+    assert two.title == "KSampler"
+    assert state.repeats(running)
+    assert not state.repeats(wire.decode(states(n2="finished")))
+    state.mark_gap()
+    assert not state.repeats(running)
+    assert not state.repeats(wire.decode(preview("2")))
+    feed(state, of_job("execution_interrupted"))
+    assert not state.repeats(two)
+
+
 def test_lost() -> None:
     """What polling finds nowhere is lost."""
     state = new_state(GRAPH)
