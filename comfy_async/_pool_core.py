@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
 
+import anyio
+
 from ._pool_files import own_files, with_files_read
 from ._pool_health import Health
 from ._pool_job import Order, PoolJob
@@ -166,9 +168,9 @@ class PoolCore:
         prompt_id = job.prompt_id
         member.session._job_ended(job)
         job._leave()
-        zombie = await member.session.attach({"prompt_id": prompt_id, "client_id": member.session.client_id})
-        if not zombie.done:
-            await member.session._cancel(zombie)
+        with anyio.move_on_after(self.settings.cancel_seconds, shield=True):
+            ref = {"prompt_id": prompt_id, "client_id": member.session.client_id}
+            await abandon(member.session, await member.session.attach(ref))
         raise PartialPromptError(
             "the server would run only a part of the workflow; the job was cancelled",
             problems=problems,
@@ -221,8 +223,6 @@ class PoolCore:
             member.last_error = error
             order.refused[member] = error
             return True
-        if isinstance(error, SessionClosedError):
-            return member.session._closed and member.draining
         at_fault = isinstance(error, (TransportError, AuthError, RateLimitError)) or (
             isinstance(error, ResponseError) and error.status >= 500
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ._job import Job
 from ._pool_needs import Need, models_of, needs_of
 from ._protocol.plan import Plan
 from ._protocol.reducer import JobState
+from ._transport.auth import Auth
 from .errors import ComfyError
 from .events import BaseEvent, Cancelled, Disconnected, Failed, Lost, Reconnected
 
@@ -32,6 +33,11 @@ class Keeper(Protocol):
 
     settings: Settings
     _clock: Clock
+    _closed: bool
+
+    def _sessions(self) -> Iterable[ComfySession]:
+        """Return the sessions with all servers."""
+        ...
 
     def _check_loop(self) -> None:
         """Raise in another event loop, and when the pool is closed."""
@@ -85,6 +91,12 @@ class Order:
             self.models = models_of(self.needs)
 
 
+class _NoServer:
+    """Stands in for the HTTP client of a pool without servers: no keys."""
+
+    auth = Auth()
+
+
 class Limbo:
     """Stands in for the session of a job that is on no server at the moment."""
 
@@ -92,12 +104,21 @@ class Limbo:
     # No server, nobody who watches it.
     _watchers: tuple[Mailbox, ...] = ()
 
-    def __init__(self, keeper: Keeper, base_url: str = "") -> None:
-        """Remember the server that it was on last."""
-        self.base_url = base_url
+    def __init__(self, keeper: Keeper, session: ComfySession | None = None, *, base_url: str = "") -> None:
+        """Remember the server that it was on last, and the keys that are to be kept out of sight."""
+        self.base_url = base_url or ("" if session is None else session.base_url)
         self.settings = keeper.settings
+        self._keeper = keeper
         self._clock = keeper._clock
         self._check_loop = keeper._check_loop
+        known = session or next(iter(keeper._sessions()), None)
+        self._http = _NoServer() if known is None else known._http
+        self._partner_api_key = None if known is None else known._partner_api_key
+
+    @property
+    def _closed(self) -> bool:
+        """True when the pool is."""
+        return self._keeper._closed
 
     def _job_ended(self, job: Job) -> None:
         """No server, nothing to forget."""
@@ -157,9 +178,8 @@ class PoolJob(Job):
         """Be on no server; with a reason, the consumers are told."""
         if not self._is_in_limbo:
             state = JobState(self.prompt_id, self._state.plan)
-            url = self._session.base_url
             session = self._session
-            self._move(cast("ComfySession", Limbo(self._keeper, url)), state)
+            self._move(cast("ComfySession", Limbo(self._keeper, session)), state)
             self._client_id = session.client_id
         self._busy, self._held = False, None
         if reason:
@@ -181,7 +201,7 @@ class PoolJob(Job):
         told_by = error if isinstance(error, ComfyError) else ComfyError()
         self._state.prompt_id = told_by.prompt_id or self.prompt_id or str(uuid.uuid4())
         if told_by.server and self._is_in_limbo:
-            self._session = cast("ComfySession", Limbo(self._keeper, told_by.server))
+            self._session = cast("ComfySession", Limbo(self._keeper, base_url=told_by.server))
         self._give_up(Failed(None, data, self.prompt_id, received_at=self._keeper._clock.unix()))
         self._error = error
 

@@ -12,6 +12,7 @@ from pool_tools import fakes, fast, graph, model_graph, pool_of, runs, state, te
 from session_tools import eventually, library_tasks, picture, turns
 
 from comfy_async import (
+    AuthError,
     ComfyPool,
     ComfySession,
     Completed,
@@ -23,6 +24,7 @@ from comfy_async import (
     PoolServer,
     PromptRejectedError,
     SessionClosedError,
+    Workflow,
     WorkflowFormatError,
     WrongLoopError,
 )
@@ -217,6 +219,7 @@ async def test_what_is_no_workflow() -> None:
         assert sorted(job.status for job in jobs) == ["completed", "failed"]
         with pytest.raises(WorkflowFormatError):
             await next(job for job in jobs if job.status == "failed")
+        assert all(job._repr_html_() for job in jobs)
 
 
 # Who gets it.
@@ -412,8 +415,6 @@ async def test_files_are_sent_to_whichever_server_runs_it(tmp_path: Path) -> Non
     Image.new("RGB", (8, 8), "red").save(face)
 
     def flow(value: object) -> object:
-        from comfy_async import Workflow
-
         graph_ = picture()
         graph_["1"] = {"class_type": "LoadImage", "inputs": {"image": "x.png"}}
         return Workflow.load(graph_).with_inputs({("1", "image"): value})
@@ -434,6 +435,73 @@ async def test_files_are_sent_to_whichever_server_runs_it(tmp_path: Path) -> Non
             await pool.submit(flow(io.StringIO("text")))  # type: ignore[arg-type]
         assert {job.ref["server"] for job in jobs} == {a.url, b.url}
         assert {upload.name for upload in b.books.uploads} >= {handle.name, "once.png"}
+
+
+async def test_files_that_cannot_be_sent_again() -> None:
+    """Of a server that is not in the pool, or does not answer: the name alone has to do."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    buffer = BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    async with fakes(3) as (a, b, c), pool_of([a, c]) as pool:
+        handles = []
+        for fake in (b, c):
+            async with fake.session() as somebody:
+                buffer.seek(0)
+                handles.append(await somebody.files.upload(buffer, name="once.png"))
+        flow = picture()
+        flow["1"] = {"class_type": "LoadImage", "inputs": {"image": "x.png"}}
+        flow["3"] = {"class_type": "LoadImage", "inputs": {"image": "x.png"}}
+        flow["4"] = {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "q"}}
+        both = {("1", "image"): handles[0], ("3", "image"): handles[0]}
+        job = await pool.submit(Workflow.load(flow).with_inputs(both))
+        await job
+        assert job.ref["server"] == c.url, "only there is a file of that name"
+        await pool.drain(a.url)
+        pool.add(a.url, weight=100.0)
+        c.faults.fail("GET", "/view", 500)
+        here = {("1", "image"): handles[1], ("3", "image"): handles[1]}
+        job = await pool.submit(Workflow.load(flow).with_inputs(here))
+        await job
+        assert job.ref["server"] == c.url
+        c.faults.clear()
+        job = await pool.submit(Workflow.load(flow).with_inputs({**here, ("4", "filename_prefix"): "r"}))
+        await job
+        assert job.ref["server"] == a.url
+        assert [upload.name for upload in a.books.uploads] == ["once.png"]
+
+
+async def test_draining_waits_for_attached_jobs_too() -> None:
+    """And watchers lose nothing but that server."""
+    async with fakes() as (a, b), pool_of([a, b]) as pool:
+        stream = pool.events()
+        gate = a.gate("Steps", step=1)
+        async with a.session() as somebody:
+            job = await pool.attach((await somebody.submit(graph(1))).ref)
+            await gate.reached()
+            draining = asyncio.create_task(pool.drain(a.url))
+            await turns()
+            assert not draining.done()
+            gate.open()
+            await draining
+            assert (await job).texts == ("shown",)
+        async with pool.stream(graph(2)) as streamed:
+            async for event in stream:
+                if event.prompt_id == streamed.prompt_id and isinstance(event, Completed):
+                    break
+        await stream.aclose()
+        assert not pool._watchers
+
+
+async def test_the_check_says_what_a_server_said() -> None:
+    """When none can be asked."""
+    async with fakes() as (a, b), pool_of([a, b]) as pool:
+        for fake in (a, b):
+            fake.faults.fail("GET", "/object_info", 401)
+        with pytest.raises(AuthError):
+            await pool.check(graph(1))
 
 
 async def test_a_file_that_only_one_server_has() -> None:

@@ -95,7 +95,8 @@ async def pool_round(seed: int, *, jobs: int = JOBS, rate: float = 6.0) -> tuple
                 if isinstance(result, BaseException):
                     problems.append(repr(result))
                     continue
-                problems += await judge(*result, rows[result[0]])
+                number, job, status = result
+                problems += await judge(number, job, status, rows[number])
     left = [task for task in asyncio.all_tasks() if task.get_name().startswith("comfy_async")]
     problems += [f"left over: {task!r}" for task in left]
     statuses = collections.Counter(r[2] for r in results if isinstance(r, tuple))

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_tools import fakes, fast, graph, pool_of, state, successes
-from session_tools import collect, eventually, library_tasks, lives, turns
+from pool_tools import fakes, fast, graph, pool_of, state, successes, teach
+from session_tools import collect, eventually, library_tasks, lives, picture, turns
 
 from comfy_async import (
     ComfyPool,
@@ -33,6 +33,7 @@ from comfy_async import (
     Reconnected,
     ResponseError,
     SubmitUnknownError,
+    Workflow,
 )
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
@@ -117,7 +118,7 @@ async def test_a_job_is_run_no_more_often_than_allowed() -> None:
         a.hold()
         job = await pool.submit(graph(1))
         for count in (1, 2):
-            await a.wait_for(lambda books, count=count: len(books.accepted) == count)
+            await eventually(lambda: len(a.books.accepted) == count)  # noqa: B023
             a.faults.lose_queue()
         with pytest.raises(JobLostError) as caught:
             await job
@@ -265,6 +266,7 @@ async def test_cancelling_between_two_servers() -> None:
         await a.faults.go_down()
         await eventually(lambda: job.status == "submitting")
         assert job.progress.fraction == 0.0
+        assert "submitting" in job._repr_html_()
         assert "submitting" in repr(job)
         assert await job.cancel() == "cancelled"
         assert ends(await collect(job)) == ["Cancelled"]
@@ -626,6 +628,53 @@ async def test_refused_items_keep_their_place(tmp_path: Path) -> None:
                 jobs = [job async for job in finished]
                 assert [job.status for job in jobs] == ["completed", "failed", "failed", "failed"]
         assert sum(fake.books.started for fake in servers) == 2
+
+
+async def test_a_batch_with_files_goes_on(tmp_path: Path) -> None:
+    """Files have the same names on every server: what was done with them is found again."""
+    from PIL import Image
+
+    path = tmp_path / "results.jsonl"
+    flows = []
+    for n in range(4):
+        Image.new("RGB", (8, 8), (n, 0, 0)).save(tmp_path / f"{n}.png")
+        flow = picture(prefix=f"file{n}")
+        flow["1"] = {"class_type": "LoadImage", "inputs": {"image": "x.png"}}
+        flows.append(Workflow.load(flow).with_inputs({("1", "image"): tmp_path / f"{n}.png"}))
+    async with fakes() as servers:
+        for _ in range(2):
+            async with pool_of(servers) as pool, pool.map(flows, results=path) as finished:
+                assert [job.status async for job in finished] == ["completed"] * 4
+        assert successes(*servers) == 4
+
+
+async def test_what_a_batch_was_submitting_when_it_was_left_runs_later(tmp_path: Path) -> None:
+    """Its last line says "submitted", the server says "cancelled": that was the leaving."""
+    path = tmp_path / "results.jsonl"
+    async with fakes(1) as servers, pool_of(servers) as pool:
+        (a,) = servers
+        job = await pool.submit(graph(0))
+        await job
+        gone = await pool.submit(graph(1))
+        async with pool.map([graph(0), graph(1)], results=path) as finished:
+            lines = [job async for job in finished]
+        assert len(lines) == 2
+        await gone
+        a.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=100_000)
+        a.pace.step_seconds = 0.01
+        cancelled = await pool.submit(graph(2))
+        await a.running(cancelled.prompt_id)
+        assert await cancelled.cancel() == "cancelled"
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        submitted = next(r for r in records if r["status"] == "submitted" and r["index"] == 1)
+        submitted["ref"] = cancelled.ref
+        strange = {**submitted, "index": 0, "key": "x", "ref": {"server": "ftp://x", "prompt_id": "y"}}
+        path.write_text("".join(json.dumps(record) + "\n" for record in (submitted, strange)))
+        teach(a)
+        before = a.books.started
+        async with pool.map([graph(0), graph(1)], results=path) as finished:
+            assert [job.status async for job in finished] == ["completed"] * 2
+        assert a.books.started == before + 2
 
 
 async def test_a_session_still_attaches_to_a_pools_job() -> None:
