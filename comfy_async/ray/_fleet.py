@@ -23,11 +23,11 @@ from .._result import JobResult, OutputFile
 from .._settings import Settings
 from .._stream import JobStream, abandon
 from .._submit import SubmitOptions
-from ..errors import ComfyError, ConnectError, SessionClosedError, WorkflowError
+from ..errors import ConnectError, SessionClosedError, WorkflowError
 from ..types import JobStatus
 from ..workflow import Workflow
 from ._command import ComfyCommand
-from ._flight import Flight
+from ._flight import Flight, carried
 from ._lane import Lane, Seat, options_of
 
 __all__ = ["ComfyFleet"]
@@ -376,7 +376,7 @@ class ComfyFleet:
         while True:
             lane = next((lane for lane in self._lanes if lane.ready and lane.error is None), self._lanes[0])
             try:
-                prepared: Workflow = await lane.call("prepare", workflow, False)
+                prepared: Workflow = await lane.call("prepare", await carried(workflow), False)
                 return prepared
             except ConnectError as error:
                 lane.away(error)

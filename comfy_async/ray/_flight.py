@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
+import os
 import uuid
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
 
 from .._job import Job
 from .._journal import Journal
@@ -23,12 +27,35 @@ from ._told import Accepted, Ended, Message, Refused, RemoteState, Told
 if TYPE_CHECKING:
     from ._fleet import ComfyFleet
 
-__all__ = ["Flight"]
+__all__ = ["Flight", "carried"]
 
 _log = logging.getLogger("comfy_async")
 
 # A workflow that takes its server down each time must not go round the fleet for ever.
 _LOSSES: Final = 3
+
+
+class CarriedFile(io.BytesIO):
+    """A file of the driver's disk on its way to a worker that may be on another machine."""
+
+    name = ""
+
+
+async def carried(workflow: Workflow) -> Workflow:
+    """Return a workflow whose files can travel.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    changes: dict[Any, Any] = {}
+    for place, value in workflow.uploads().items():
+        if isinstance(value, os.PathLike):
+            file = changes[place] = CarriedFile(await anyio.Path(value).read_bytes())
+            file.name = os.path.basename(value)
+        elif callable(getattr(value, "read", None)):
+            file = changes[place] = CarriedFile(await asyncio.to_thread(value.read))
+            file.name = os.path.basename(str(getattr(value, "name", "") or ""))
+    return workflow.with_inputs(changes) if changes else workflow
 
 
 class Flight:
@@ -58,7 +85,8 @@ class Flight:
         self._id = str(uuid.uuid4())
         self._is_accepted = False
         self._losses = 0
-        graph = workflow.to_api() if workflow is not None and workflow.format == "api" else {}
+        plain = workflow is not None and workflow.format == "api" and not workflow.uploads()
+        graph = workflow.to_api() if workflow is not None and plain else {}
         self._plan = Plan(graph, targets=options.targets)
         self.job = Job(
             cast(Any, Seat(fleet)),
@@ -127,7 +155,7 @@ class Flight:
         workflow = self.workflow
         assert workflow is not None
         if workflow.format != "api" or self.options.check or workflow.uploads():
-            workflow = await lane.call("prepare", workflow, self.options.check)
+            workflow = await lane.call("prepare", await carried(workflow), self.options.check)
         self._board(lane, str(uuid.uuid4()), Plan(workflow.to_api(), targets=self.options.targets))
         if self.journal is not None:
             # Before anything is sent: whoever dies from here on, the id says where to look.

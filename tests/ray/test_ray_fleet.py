@@ -225,8 +225,8 @@ async def test_files_that_come_along(fakes: Any, files: Any) -> None:
         assert await result.images[0].read() == data
 
 
-async def test_uploads_go_where_the_job_goes(fakes: Any) -> None:
-    """Pictures among the inputs are sent to the server that runs the workflow."""
+async def test_uploads_go_where_the_job_goes(fakes: Any, tmp_path: Any) -> None:
+    """Pictures among the inputs are sent to the server that runs it, those of the driver's disk too."""
     (fake,) = await fakes(1)
     async with ComfyFleet(fake.url) as fleet:
         data = await (await fleet.run(picture(3))).images[0].read()
@@ -234,7 +234,14 @@ async def test_uploads_go_where_the_job_goes(fakes: Any) -> None:
         graph["1"] = {"class_type": "LoadImage", "inputs": {"image": ""}}
         flow = Workflow.load(graph).with_inputs({"1.image": data})
         assert (await fleet.run(flow)).images
-    assert len(fake.books.uploads) == 1
+        path = tmp_path / "mine.png"
+        path.write_bytes(data)
+        async with fleet.map(
+            [flow.with_inputs({"1.image": path})], results=tmp_path / "run.jsonl"
+        ) as finished:
+            assert [(await job).images[0].kind async for job in finished] == ["image"]
+    assert len(fake.books.uploads) >= 2
+    assert len({upload.name for upload in fake.books.uploads}) == 1
 
 
 async def test_attach_by_ref(fakes: Any) -> None:
