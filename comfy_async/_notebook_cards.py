@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ._notebook_html import bar, box, card, chip, headline, line, table, text
+from ._notebook_html import bar, box, card, chip, headline, line, prose, table, text
 from ._notebook_media import linked
 from ._notebook_secrets import Veil, is_secret_name
 from .errors import ComfyError, JobCancelledError, JobFailedError
@@ -164,7 +164,7 @@ def problems_card(problems: Sequence[Problem]) -> str:
         place = f" · node {problem.node}" if problem.node is not None else ""
         name = f"<br>{text(problem.input)}" if problem.input else ""
         nearest = f"<br>nearest: {text(', '.join(problem.nearest))}" if problem.nearest else ""
-        advice = f'<br><span class="ca-dim">{text(problem.advice)}</span>' if problem.advice else ""
+        advice = f'<br><span class="ca-dim">{prose(problem.advice)}</span>' if problem.advice else ""
         rows.append(
             [
                 chip(problem.severity),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Final
@@ -16,6 +17,7 @@ __all__ = [
     "figure",
     "headline",
     "line",
+    "prose",
     "table",
     "text",
 ]
@@ -64,7 +66,9 @@ table-layout:auto!important;border:0!important}
 .comfy-async th,.comfy-async td{text-align:left!important;padding:4px 16px 4px 0!important;
 vertical-align:top!important;border:0!important;border-bottom:1px solid rgba(128,128,128,.18)!important;
 overflow-wrap:anywhere;white-space:normal!important;max-width:none!important}
-.comfy-async tr>:first-child{white-space:nowrap!important;padding-right:20px!important}
+.comfy-async tr>:first-child{white-space:nowrap!important;padding-right:20px!important;width:1%}
+.comfy-async code{font:12px ui-monospace,Menlo,Consolas,monospace;background:rgba(128,128,128,.16)!important;
+color:inherit!important;border-radius:4px;padding:1px 4px}
 .comfy-async th{font-weight:600;opacity:.62}
 .comfy-async details>summary{cursor:pointer;opacity:.7;margin-top:4px}
 </style>"""
@@ -76,6 +80,11 @@ def text(value: object, *, limit: int = _LONGEST_TEXT) -> str:
     """Return anything as escaped text, shortened when it is very long."""
     found = str(value)
     return escape(found if len(found) <= limit else f"{found[: limit - 1]}…")
+
+
+def prose(value: str) -> str:
+    """Return a sentence as escaped text; what stands between backticks is code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", text(value))
 
 
 def card(*parts: str) -> str:
@@ -92,7 +101,8 @@ def headline(state: str, title: str, *, detail: str = "", right: str = "") -> st
     """Return the first line: a chip, a title, something smaller, and something at the right edge."""
     small = f'<span class="ca-dim">{text(detail)}</span>' if detail else ""
     end = f'<span class="ca-push">{text(right)}</span>' if right else ""
-    return f'<div class="ca-head">{state}<b>{text(title)}</b>{small}{end}</div>'
+    words = f"<b>{text(title)}</b>" if title else ""
+    return f'<div class="ca-head">{state}{words}{small}{end}</div>'
 
 
 def bar(fraction: float, status: str = "running") -> str:
@@ -114,8 +124,8 @@ def line(strong: str, rest: str = "") -> str:
 def box(title: str, message: str, *, advice: str = "", more: str = "", note: bool = False) -> str:
     """Return a box for what went wrong: where, what, the way out, and something to unfold."""
     parts = [f"<b>{text(title)}</b>"] if title else []
-    parts += [f"<div>{text(message)}</div>"] if message else []
-    parts += [f'<div class="ca-dim">{text(advice)}</div>'] if advice else []
+    parts += [f"<div>{prose(message)}</div>"] if message else []
+    parts += [f'<div class="ca-dim">{prose(advice)}</div>'] if advice else []
     if more:
         parts.append(f"<details><summary>the server's traceback</summary><pre>{text(more)}</pre></details>")
     return f'<div class="ca-box{" ca-note" if note else ""}">{"".join(parts)}</div>'

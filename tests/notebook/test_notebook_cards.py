@@ -12,7 +12,7 @@ from session_tools import picture, steps
 
 from comfy_async import Auth, ComfySession, JobFailedError, NodeCatalog, PartialPromptError, Problem, Workflow
 from comfy_async._notebook_cards import job_card, problems_card, result_card, session_card, workflow_card
-from comfy_async._notebook_html import bar, text
+from comfy_async._notebook_html import bar, prose, text
 from comfy_async._notebook_media import embedded, linked, shelf
 from comfy_async._notebook_secrets import Veil, is_secret_name
 from comfy_async._result import OutputFile
@@ -234,6 +234,7 @@ def test_bars_and_long_texts() -> None:
     assert 'aria-valuenow="100"' in bar(1.7)
     assert "width:0.0%" in bar(-1)
     assert text("x" * 50, limit=10) == "x" * 9 + "…"
+    assert prose("call `free()` <now>") == "call <code>free()</code> &lt;now&gt;"
 
 
 async def test_without_a_notebook_lines_are_written(
