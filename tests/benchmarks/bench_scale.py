@@ -10,10 +10,8 @@ NUMBERS = (1000, 3000, 10_000)
 def figure_scale(scale: float = 1.0) -> list[Row]:
     """Run more and more jobs through one session, a few at once and all at once."""
     rows = []
-    plans = [(number, 100) for number in NUMBERS] + [
-        (number, number) for number in NUMBERS[:1] + NUMBERS[-1:]
-    ]
-    for number, at_once in plans:
+    plans = [(number, 100) for number in NUMBERS] + [(NUMBERS[-1], NUMBERS[-1])]
+    for number, at_once in plans if scale >= 1 else plans[:1]:
         number, at_once = int(number * scale), max(2, int(at_once * scale))
         with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
             found = client.ask(do="scale", jobs=number, at_once=at_once)
