@@ -42,7 +42,7 @@ class BatchRequest:
 
 
 async def run_batch(
-    request: BatchRequest, connection: Connection, report: Report, interrupts: Interrupts
+    request: BatchRequest, connection: Connection, report: Report, *, interrupts: Interrupts
 ) -> int:
     """Run all variants and return the exit code.
 
@@ -61,7 +61,9 @@ async def run_batch(
     interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
     try:
         async with report.watching(), opened(connection, fake=fake) as comfy:
-            done, failed = await _run_all(comfy, await _variants(comfy, loaded, request), request, report)
+            done, failed = await _run_all(
+                comfy, await _variants(comfy, loaded, request), request, report=report
+            )
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -92,7 +94,7 @@ async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchR
 
 
 async def _run_all(
-    comfy: ComfySession, made: Sequence[Variant], request: BatchRequest, report: Report
+    comfy: ComfySession, made: Sequence[Variant], request: BatchRequest, *, report: Report
 ) -> tuple[int, int]:
     """Run them, save and tell each as it ends; return how many completed and how many did not."""
     places = max(3, len(str(len(made) - 1)))

@@ -38,7 +38,8 @@ def watch_command(
     from ._jobs import watch_job
 
     perform(
-        lambda report, interrupts: watch_job(job, connection, report, interrupts, out=out), as_json=as_json
+        lambda report, interrupts: watch_job(job, connection, report, interrupts=interrupts, out=out),
+        as_json=as_json,
     )
 
 

@@ -124,7 +124,7 @@ def run(
         options={"front": front, "on_partial": "keep" if partial else "raise", "previews": previews},
     )
     perform(
-        lambda report, interrupts: work(request, connection, report, interrupts),
+        lambda report, interrupts: work(request, connection, report, interrupts=interrupts),
         as_json=as_json,
         quiet=quiet,
     )
@@ -171,7 +171,9 @@ def submit(
         keep=keep,
         options={"front": front, "on_partial": "keep" if partial else "raise"},
     )
-    perform(lambda report, interrupts: work(request, connection, report, interrupts), as_json=as_json)
+    perform(
+        lambda report, interrupts: work(request, connection, report, interrupts=interrupts), as_json=as_json
+    )
 
 
 @app.command()
@@ -240,4 +242,7 @@ def batch(
         fake=fake,
         step_seconds=step_seconds,
     )
-    perform(lambda report, interrupts: run_batch(request, connection, report, interrupts), as_json=as_json)
+    perform(
+        lambda report, interrupts: run_batch(request, connection, report, interrupts=interrupts),
+        as_json=as_json,
+    )

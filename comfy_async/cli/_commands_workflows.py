@@ -161,4 +161,4 @@ def models(
     """
     from ._nodes import show_models
 
-    perform(lambda report, _: show_models(folder, name, connection, report), as_json=as_json)
+    perform(lambda report, _: show_models(connection, report, folder=folder, name=name), as_json=as_json)

@@ -179,6 +179,7 @@ async def _devices(session: ComfySession) -> Finding:
 async def _latency(session: ComfySession) -> Finding:
     """Measure the cheapest question."""
     taken = []
+    remaining = 0
     for _ in range(_PINGS):
         began = time.perf_counter()
         remaining = await session.queue.remaining()

@@ -32,15 +32,7 @@ async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
         async with session.stream(_graph(), previews="none") as job:
             skew, live = await _follow(job)
             if not job.done:
-                ahead = job.queue_position
-                yield Finding(
-                    *(
-                        "job",
-                        "skipped",
-                        f"the queue is long: {ahead if ahead is not None else 'some'} before it",
-                    ),
-                    "Look again later: comfy-async queue",
-                )
+                yield _busy(job)
                 return
             result = await job
             took = time.perf_counter() - began
@@ -53,6 +45,15 @@ async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
         assert failure is not None
         details = "; ".join(map(str, failure.problems))
         yield Finding("job", "failed", f"{failure.message} {details}".strip(), failure.hint)
+
+
+def _busy(job: Job) -> Finding:
+    """Say that the job's turn did not come."""
+    from ._doctor import Finding
+
+    ahead = job.queue_position
+    text = f"the queue is long: {'some' if ahead is None else ahead} before it"
+    return Finding("job", "skipped", text, "Look again later: comfy-async queue")
 
 
 async def _follow(job: Job) -> tuple[float | None, int]:

@@ -22,7 +22,7 @@ __all__ = ["cancel_jobs", "wait_jobs", "watch_job"]
 
 
 async def watch_job(
-    word: str, connection: Connection, report: Report, interrupts: Interrupts, *, out: Path | None
+    word: str, connection: Connection, report: Report, *, interrupts: Interrupts, out: Path | None
 ) -> int:
     """Watch one job to its end and return the exit code.
 

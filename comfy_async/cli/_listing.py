@@ -26,19 +26,7 @@ async def list_queue(connection: Connection, report: Report) -> int:
         state = await comfy.queue.snapshot()
     jobs = [("running", 0, job) for job in state.running]
     jobs += [("pending", place, job) for place, job in enumerate(state.pending, 1)]
-    items = [
-        {
-            "event": "job",
-            "prompt_id": job.prompt_id,
-            "status": status,
-            "position": place,
-            "number": job.number,
-            "nodes": len(job.prompt),
-            "client_id": job.extra_data.get("client_id"),
-            "create_time": job.extra_data.get("create_time"),
-        }
-        for status, place, job in jobs
-    ]
+    items = [_waiting_fields(status, place, job) for status, place, job in jobs]
     rows = [
         (
             place or "now",
@@ -51,6 +39,20 @@ async def list_queue(connection: Connection, report: Report) -> int:
     ]
     report.table(items, rows, empty="the queue is empty")
     return 0
+
+
+def _waiting_fields(status: str, place: int, job: Any) -> dict[str, Any]:
+    """Return a job of the queue for scripts."""
+    return {
+        "event": "job",
+        "prompt_id": job.prompt_id,
+        "status": status,
+        "position": place,
+        "number": job.number,
+        "nodes": len(job.prompt),
+        "client_id": job.extra_data.get("client_id"),
+        "create_time": job.extra_data.get("create_time"),
+    }
 
 
 async def clear_queue(connection: Connection, report: Report) -> int:

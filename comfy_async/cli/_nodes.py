@@ -63,7 +63,7 @@ async def keep_catalog(
     return 0
 
 
-async def show_models(folder: str | None, name: str | None, connection: Connection, report: Report) -> int:
+async def show_models(connection: Connection, report: Report, *, folder: str | None, name: str | None) -> int:
     """Print the kinds of models, the models of one, or what one says of itself.
 
     Raises:

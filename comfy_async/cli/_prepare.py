@@ -81,7 +81,7 @@ def asked(workflow: Workflow, request: RunRequest, interrupts: Interrupts) -> Ru
 
 
 async def prepared(
-    comfy: ComfySession, workflow: Workflow, request: RunRequest, interrupts: Interrupts
+    comfy: ComfySession, workflow: Workflow, request: RunRequest, *, interrupts: Interrupts
 ) -> Workflow:
     """Return the workflow in API format with its new values.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["run", "submit"]
 
 
-async def run(request: RunRequest, connection: Connection, report: Report, interrupts: Interrupts) -> int:
+async def run(request: RunRequest, connection: Connection, report: Report, *, interrupts: Interrupts) -> int:
     """Run a workflow and return the exit code.
 
     Raises:
@@ -46,9 +46,9 @@ async def run(request: RunRequest, connection: Connection, report: Report, inter
     try:
         request = asked(workflow, request, interrupts)
         async with report.watching(), opened(connection, fake=fake) as comfy:
-            job = await _submitted(comfy, workflow, request, report, interrupts)
+            job = await _submitted(comfy, workflow, request, report=report, interrupts=interrupts)
             submitted = True
-            outcome = await _followed(comfy, job, request, report, interrupts)
+            outcome = await _followed(comfy, job, request, report=report, interrupts=interrupts)
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -57,21 +57,21 @@ async def run(request: RunRequest, connection: Connection, report: Report, inter
     except ConnectError as error:
         if submitted:
             raise
-        return _keep(error, workflow, request, report)
+        return _keep(error, workflow, request, report=report)
     return tell(outcome, report)
 
 
 async def _submitted(
-    comfy: ComfySession, workflow: Workflow, request: RunRequest, report: Report, interrupts: Interrupts
+    comfy: ComfySession, workflow: Workflow, request: RunRequest, *, report: Report, interrupts: Interrupts
 ) -> Job:
     """Prepare the workflow and queue it."""
     with report.paused():
-        made = await prepared(comfy, workflow, request, interrupts)
+        made = await prepared(comfy, workflow, request, interrupts=interrupts)
     return await comfy.submit(made, **request.options, **await partner_options(comfy, made))
 
 
 async def _followed(
-    comfy: ComfySession, job: Job, request: RunRequest, report: Report, interrupts: Interrupts
+    comfy: ComfySession, job: Job, request: RunRequest, *, report: Report, interrupts: Interrupts
 ) -> Outcome:
     """Watch the job to its end, and fetch what it made; whatever happens, it does not outlive this."""
     try:
@@ -85,7 +85,9 @@ async def _followed(
     return dataclasses.replace(outcome, pictures=await fetched(outcome)) if request.show else outcome
 
 
-async def submit(request: RunRequest, connection: Connection, report: Report, interrupts: Interrupts) -> int:
+async def submit(
+    request: RunRequest, connection: Connection, report: Report, *, interrupts: Interrupts
+) -> int:
     """Queue a workflow, print the job's ref, and return the exit code.
 
     Raises:
@@ -100,17 +102,17 @@ async def submit(request: RunRequest, connection: Connection, report: Report, in
     try:
         # Nobody listens after this: the poller's answer to the POST is all that is needed.
         async with opened(connection, transport="poll") as comfy:
-            made = await prepared(comfy, workflow, request, interrupts)
+            made = await prepared(comfy, workflow, request, interrupts=interrupts)
             options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
             job = await comfy.submit(made, **options)
             # `detached` tells `watch` that nobody listens under this client_id any more.
             report.item({**queued_fields(job), "detached": True}, json.dumps({**job.ref, "detached": True}))
     except ConnectError as error:
-        return _keep(error, workflow, request, report)
+        return _keep(error, workflow, request, report=report)
     return 0
 
 
-def _keep(error: ConnectError, workflow: Workflow, request: RunRequest, report: Report) -> int:
+def _keep(error: ConnectError, workflow: Workflow, request: RunRequest, *, report: Report) -> int:
     """Nobody answers: keep the prepared prompt, and say where and how to go on."""
     failure = describe(error)
     assert failure is not None

@@ -84,14 +84,14 @@ def variants(
             for pairs in itertools.product(*varied):
                 values = {**row, **dict(pairs)}
                 changed = apply_values(workflow, [f"{key}={value}" for key, value in values.items()])
-                made += _drawn(changed, values, seeds, first_seed)
+                made += _drawn(changed, values, seeds=seeds, first=first_seed)
                 if len(made) > _MOST:
                     raise UsageError(f"that makes more than {_MOST} workflows")
     return made
 
 
 def _drawn(
-    workflow: Workflow, values: dict[str, str], seeds: int | None, first: int | None
+    workflow: Workflow, values: dict[str, str], *, seeds: int | None, first: int | None
 ) -> Iterable[Variant]:
     """Return a workflow with so many draws of its seeds, the same ones each time when told where to begin."""
     if seeds is None:
