@@ -27,4 +27,7 @@ def main() -> None:
             raise
         sys.stderr.write(f"comfy-async needs {error.name}: pip install 'comfy-async[cli]'\n")
         sys.exit(1)
+    except KeyboardInterrupt:
+        # So early there is nothing to cancel, and nothing to say.
+        sys.exit(130)
     app(prog_name="comfy-async")

@@ -1,4 +1,12 @@
-"""One JSON object a line on stdout, with names that stay."""
+"""One JSON object a line on stdout, with names that stay.
+
+Every object has `event`. Of a job, in this order: `queued` (or `attached`), `started`,
+`nodes_cached`, then `node_started`, `progress` (at most ten a second), `preview` (its size, not its
+bytes), `text`, `node_blocked`, `other`, `node_finished`, `disconnected`, `reconnected` and
+`polling_started` as they happen, then `saved` or `output` for each file, and last `completed`,
+`failed`, `cancelled` or `lost`. What never became a job ends in `error`. Errors are objects with
+`code`, `message` and `hint`; a `code` never changes its meaning.
+"""
 
 from __future__ import annotations
 
