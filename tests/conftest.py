@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,6 +17,7 @@ from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
 
 HANG_SECONDS = 60.0
+LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,3 +71,22 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the machine's own settings reaches the tests."""
     for name in ("COMFY_LOCAL_URL", "COMFY_BASE_URL", "COMFY_CLOUD_API_KEY", "COMFY_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["fake", "live"])
+async def live_url(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Where the live tests run: FakeComfy always, and the ComfyUI in COMFY_LIVE_URL too."""
+    if request.param == "live":
+        if not LIVE_URL:
+            pytest.skip("COMFY_LIVE_URL names no server")
+        yield LIVE_URL
+        return
+    async with FakeComfy() as fake:
+        yield fake.url
+
+
+@pytest.fixture
+async def live(live_url: str) -> AsyncIterator[ComfySession]:
+    """A session with that live server."""
+    async with ComfySession(live_url) as comfy:
+        yield comfy

@@ -81,19 +81,16 @@ async def test_jobs_of_others_raise_no_alarm(fake: FakeComfy) -> None:
         await other.aclose(cancel_jobs=True)
 
 
-class Broken:
-    """Answers of GET /prompt that say nothing."""
-
-    BODIES = (
-        {},
-        {"exec_info": None},
-        {"exec_info": {"queue_remaining": "many"}},
-        {"exec_info": {"queue_remaining": float("inf")}},
-        [],
-    )
+BROKEN: list[Any] = [
+    {},
+    {"exec_info": None},
+    {"exec_info": {"queue_remaining": "many"}},
+    {"exec_info": {"queue_remaining": float("inf")}},
+    [],
+]
 
 
-@pytest.mark.parametrize("body", Broken.BODIES, ids=json.dumps)
+@pytest.mark.parametrize("body", BROKEN, ids=json.dumps)
 async def test_an_odd_number(fake: FakeComfy, body: Any) -> None:
     """Such an answer is an error and proves nothing."""
     fake.faults.fail("GET", "/prompt", 200, json=body)
@@ -101,6 +98,12 @@ async def test_an_odd_number(fake: FakeComfy, body: Any) -> None:
     with pytest.raises(NotComfyUIError, match="prompt"):
         await RunApi(http).queue_remaining()
     await http.aclose()
+
+
+async def more_requests(fake: FakeComfy, count: int) -> None:
+    """Wait until the server was asked that often again."""
+    before = fake.books.requests.total()
+    await fake.wait_for(lambda books: books.requests.total() >= before + count)
 
 
 @pytest.mark.parametrize("path", ["/queue", "/history/*", "/api/jobs"])
@@ -113,10 +116,10 @@ async def test_odd_answers_end_no_job(path: str) -> None:
             with fake.gate("Steps"):
                 job = await comfy.submit(graph)
                 route = path.removeprefix("/api")
-                for body in ([], {"queue_running": 3}, {"jobs": [{}]}, {"else": {}}):
+                bodies: list[Any] = [[], {"queue_running": 3}, {"jobs": [{}]}, {"else": {}}]
+                for body in bodies:
                     rule = fake.faults.fail("GET", route, 200, json=body)
-                    before = fake.books.requests.total()
-                    await fake.wait_for(lambda books, seen=before: books.requests.total() >= seen + 3)
+                    await more_requests(fake, 3)
                     rule.cancel()
                 assert not job.done
             assert (await job).texts == ("shown",)

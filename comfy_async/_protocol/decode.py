@@ -81,12 +81,11 @@ def decode_text(raw: bytes, received_at: float) -> BaseEvent:
         raw: The frame's bytes.
         received_at: Unix seconds.
     """
+    event: BaseEvent | None = None
     if raw.startswith(_PROGRESS_STATE) and raw.endswith(b"}}}"):
         event = _sliced_state(raw, received_at)
     elif raw.startswith(_PROGRESS) and raw.endswith(b"}}"):
         event = _sliced_progress(raw, received_at)
-    else:
-        event = None
     return _parsed(raw, received_at) if event is None else event
 
 
