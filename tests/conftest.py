@@ -16,7 +16,7 @@ from session_tools import library_tasks
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
 
-HANG_SECONDS = 60.0
+HANG_SECONDS = 240.0
 LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
 
 
