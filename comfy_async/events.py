@@ -141,6 +141,14 @@ class NodeEvent(BaseEvent):
         super().__init__(raw, data, prompt_id, received_at=received_at)
         self._nodes = _NO_NODES
 
+    def __getstate__(self) -> object:
+        """Travel to other processes with the name of the own node, not with those of the whole workflow."""
+        state = super().__getstate__()
+        if isinstance(state, tuple):
+            info = self._info()
+            state[1]["_nodes"] = {} if info is None else {info.id: info}
+        return state
+
     @property
     def node(self) -> str | None:
         """The node's id as ComfyUI executes it, or None when the server did not say."""

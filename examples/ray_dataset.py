@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import sys
 from typing import Any
 
@@ -43,7 +44,7 @@ def run_dataset(fleet: ComfyFleet) -> list[bytes]:
             "errors": "column",
         },
         batch_size=24,
-        concurrency=1,
+        compute=ray.data.ActorPoolStrategy(size=1),
     )
     pictures: dict[int, bytes] = {}
     for row in made.iter_rows():
@@ -76,5 +77,5 @@ async def main(urls: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     asyncio.run(main(sys.argv[1:]))

@@ -24,7 +24,7 @@ __all__ = ["ComfyMapper"]
 class ComfyMapper:
     """Runs a workflow for each row; give it to `Dataset.map_batches` with its arguments.
 
-    Ray Data makes as many of these as `concurrency` says, and holds the dataset back while they
+    Ray Data makes as many of these as `compute` says, and holds the dataset back while they
     are busy. All may share one fleet, or each opens one of its own over the servers.
 
     Args:
@@ -47,7 +47,7 @@ class ComfyMapper:
         ...     ComfyMapper,
         ...     fn_constructor_args=(fleet, "portrait_api.json"),
         ...     fn_constructor_kwargs={"inputs": {"prompt": "6.text"}, "outputs": {"image": "9"}},
-        ...     batch_size=16, concurrency=2)
+        ...     batch_size=16, compute=ray.data.ActorPoolStrategy(size=2))
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -43,7 +44,7 @@ def cluster() -> Iterator[str]:
             num_cpus=4,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             object_store_memory=200 * 1024 * 1024,
             _node_ip_address="127.0.0.1",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 
 import ray
@@ -20,5 +21,5 @@ async def main() -> None:
                 sys.stdout.write(f"{job.index} {job.status}\n")
 
 
-ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
 asyncio.run(main())

@@ -50,7 +50,7 @@ async def test_a_dataset_over_a_fleet(fakes: Any) -> None:
                 fn_constructor_args=(fleet, picture()),
                 fn_constructor_kwargs=COLOR,
                 batch_size=6,
-                concurrency=1,
+                compute=ray.data.ActorPoolStrategy(size=1),
                 num_cpus=0.5,
             )
             return list(made.take_all())

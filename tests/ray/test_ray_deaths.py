@@ -162,13 +162,9 @@ async def test_a_driver_dies_and_is_started_again(cluster: str, fakes: Any, tmp_
     for fake in servers:
         graph = steps(fake, 3)
         graphs = [seeded(graph, seed).to_api() for seed in range(12)]
-    gates = [fake.gate("Show") for fake in servers]
-    for fake in servers:
-        fake.script("Show", inputs={"value": "VALUE"}, output={"text": ["shown"]})
-    for gate in gates:
-        gate.open()
     held = [fake.gate("Steps", step=2) for fake in servers]
-    order = {"urls": [fake.url for fake in servers], "graphs": graphs, "results": str(tmp_path / "run.jsonl")}
+    results = tmp_path / "run.jsonl"
+    order = {"urls": [fake.url for fake in servers], "graphs": graphs, "results": str(results)}
     driver = await asyncio.create_subprocess_exec(
         *(sys.executable, str(DRIVER), cluster, json.dumps(order)),
         stdout=subprocess.PIPE,
@@ -183,11 +179,11 @@ async def test_a_driver_dies_and_is_started_again(cluster: str, fakes: Any, tmp_
         await fake.wait_for(lambda books: books.sockets_now == 0)
     for gate in held:
         gate.open()
-    async with ComfyFleet(order["urls"]) as fleet:
-        async with fleet.map(list(map(Workflow.load, graphs)), results=order["results"]) as finished:
+    async with ComfyFleet([fake.url for fake in servers]) as fleet:
+        async with fleet.map(list(map(Workflow.load, graphs)), results=results) as finished:
             ends = {job.index: (await job).texts async for job in finished}
         assert ends == dict.fromkeys(range(12), ("shown",))
-        async with fleet.map(list(map(Workflow.load, graphs)), results=order["results"]) as finished:
+        async with fleet.map(list(map(Workflow.load, graphs)), results=results) as finished:
             assert [job.status async for job in finished] == ["completed"] * 12
     ran = [record for fake in servers for record in fake.books.accepted]
     assert collections.Counter(record.end for record in ran) == {"success": 12}
