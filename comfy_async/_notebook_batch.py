@@ -95,7 +95,7 @@ class _Grid:
         """Draw every tile as it is now."""
         progress = self._batch.progress
         whole = progress.total is not None and progress.done + progress.failed >= progress.total
-        state = ("failed" if progress.failed else "completed") if whole else "running"
+        state = _ending(progress) if whole else "running"
         running = {job.index: job for job in self._batch.jobs if job.index is not None}
         count = progress.total or max([*self._ended, *running, -1]) + 1
         tiles = [self._tile(index, running.get(index)) for index in range(min(count, _TILES))]
@@ -103,7 +103,7 @@ class _Grid:
         shown = bar(progress.fraction or 0.0, state)
         grid = f'<div class="ca-grid">{"".join(tiles)}</div>{more}'
         eta = "" if progress.eta is None or whole else f"{_duration(progress.eta)} to go"
-        head = headline(chip(state), _counts(progress), right=eta)
+        head = headline(chip("done" if whole else state, state), _counts(progress), right=eta)
         self._screen.draw(card(head, shown, grid), str(progress))
 
     async def _fill(self, index: int, job: Job) -> None:
@@ -132,6 +132,13 @@ class _Grid:
         progress = job.progress
         node = text(progress.title or job.status)
         return figure(f'<div class="ca-tile"><div>{node}</div>{bar(progress.fraction)}</div>', f"#{index}")
+
+
+def _ending(progress: BatchProgress) -> str:
+    """Return the colour of a batch that is over."""
+    if not progress.failed:
+        return "completed"
+    return "warning" if progress.done else "failed"
 
 
 def _counts(progress: BatchProgress) -> str:

@@ -30,10 +30,11 @@ _STYLE: Final = """<style>
 border:1px solid rgba(128,128,128,.28);border-radius:8px;padding:10px 14px;margin:2px 0;box-sizing:border-box}
 .comfy-async *{box-sizing:border-box}
 .comfy-async .ca-head{display:flex;gap:8px;align-items:center;flex-wrap:wrap}
+.comfy-async .ca-head>.ca-chip{align-self:center}
 .comfy-async .ca-push{margin-left:auto;font-variant-numeric:tabular-nums}
 .comfy-async .ca-dim{opacity:.62}
 .comfy-async .ca-chip{border-radius:999px;padding:0 9px;font-weight:600;font-size:12px;
-color:#fff;background:#64748b}
+color:#fff;background:#64748b;align-self:flex-start}
 .comfy-async .ca-running{background:#2563eb}
 .comfy-async .ca-completed,.comfy-async .ca-hearing{background:#15803d}
 .comfy-async .ca-failed,.comfy-async .ca-error{background:#b91c1c}
@@ -42,6 +43,7 @@ color:#fff;background:#64748b}
 overflow:hidden}
 .comfy-async .ca-bar>div{height:100%;border-radius:3px;background:#2563eb}
 .comfy-async .ca-bar>.ca-completed{background:#15803d}.comfy-async .ca-bar>.ca-failed{background:#b91c1c}
+.comfy-async .ca-bar>.ca-warning{background:#b45309}
 .comfy-async .ca-line{margin:3px 0;overflow-wrap:anywhere}
 .comfy-async .ca-box{border-left:3px solid #b91c1c;background:rgba(185,28,28,.08);border-radius:0 6px 6px 0;
 padding:7px 12px;margin:8px 0 2px;overflow-wrap:anywhere}
