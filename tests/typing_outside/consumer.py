@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-
 from typing import assert_never, assert_type
 
 from comfy_async import (
