@@ -133,28 +133,40 @@ class PoolCore:
         workflow = await self._prepared(order, member)
         options = session._options(**{**order.options, "on_partial": "keep", "index": job.index})
         submission = Submission(session, workflow, options, job=job)
-        if order.journal is not None:
-            order.journal.posting(job, job._key)
         if order.attempts:
             job._tell_connection(Reconnected, f"it runs again, on {member.url}")
+        await self._queue(submission, member, job)
+        order.attempts += 1
+        for elsewhere, prompt_id in order.ghosts.items():
+            # Its old attempt is of no use any more.
+            elsewhere.ghosts.add(prompt_id)
+            if elsewhere.usable:
+                self._health.ask(elsewhere)
+        _log.debug("pool: job %s is on %s", job.prompt_id, member.url)
+        job._release_held()
+
+    async def _queue(self, submission: Submission, member: Member, job: PoolJob) -> None:
+        """Send the prompt, with the results file in mind.
+
+        Raises:
+            ComfyError: The server did not take it.
+        """
+        order, can = job._order, member.session.server.can
         job._busy = True
+        if order.journal is not None:
+            order.journal.posting(job, job._key)
         try:
             await submission.run()
         except SubmitUnknownError:
-            if not session.server.can("client_prompt_id"):
+            if not can("client_prompt_id"):
                 raise
             self._adopt(job, member, job.prompt_id)
-        else:
-            await self._demand_whole(submission, member, job)
-            if order.journal is not None and not session.server.can("client_prompt_id"):
-                order.journal.posting(job, job._key)
-            member.has(order.needs)
-            member.accepted(order.models)
-        order.attempts += 1
-        for elsewhere, prompt_id in order.ghosts.items():
-            elsewhere.ghosts.add(prompt_id)
-        _log.debug("pool: job %s is on %s", job.prompt_id, member.url)
-        job._release_held()
+            return
+        await self._demand_whole(submission, member, job)
+        if order.journal is not None and not can("client_prompt_id"):
+            order.journal.posting(job, job._key)
+        member.has(order.needs)
+        member.accepted(order.models)
 
     async def _demand_whole(self, submission: Submission, member: Member, job: PoolJob) -> None:
         """Take a job back of which the server would run a part only, unless that is wanted.
@@ -238,17 +250,9 @@ class PoolCore:
             return False
         if order.attempts >= self._attempts:
             return False
-        if isinstance(event, Failed):
-            if not self._is_worth_more_memory(job, member, event):
-                return False
-            why = f"{member.url} ran out of memory"
-        else:
-            if event.data.get("ended"):
-                return False
-            why = str(event.data.get("reason") or f"{member.url} does not know the job any more")
-            if member.away:
-                # It may be running there still: should the server be back first, it is looked for.
-                order.ghosts[member] = job.prompt_id
+        why = self._reason_to_go_on(job, member, event)
+        if why is None:
+            return False
         _log.debug("pool: job %s goes elsewhere: %s", job.prompt_id, why)
         member.session._job_ended(job)
         job._leave(f"{why}; the job will run again")
@@ -256,6 +260,20 @@ class PoolCore:
         going = asyncio.create_task(self._again(job, event), name="comfy_async pool failover")
         job._going = self._going[job] = going
         return True
+
+    def _reason_to_go_on(self, job: PoolJob, member: Member, event: BaseEvent) -> str | None:
+        """Say why another attempt may end better, None when it may not."""
+        if isinstance(event, Failed):
+            worth = self._is_worth_more_memory(job, member, event)
+            return f"{member.url} ran out of memory" if worth else None
+        if event.data.get("ended"):
+            # It has had its end, and nobody can read which.
+            return None
+        if member.away:
+            # It may be running there still: should the server be back first, it is looked for.
+            job._order.ghosts[member] = job.prompt_id
+            member.notice()
+        return str(event.data.get("reason") or f"{member.url} does not know the job any more")
 
     def _is_worth_more_memory(self, job: PoolJob, member: Member, event: Failed) -> bool:
         """Say whether a failure is one of memory, and somebody else may have more."""

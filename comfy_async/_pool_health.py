@@ -59,6 +59,10 @@ class Health:
         if self._nurse is None or self._nurse.done():
             self._nurse = asyncio.create_task(self._run(), name="comfy_async pool health")
 
+    def ask(self, member: Member) -> None:
+        """Ask one server in the background, and stop what should not run there any more."""
+        self._start([member])
+
     async def aclose(self) -> None:
         """End the tasks."""
         tasks = [*self._looks, *([self._nurse] if self._nurse is not None else [])]
@@ -128,6 +132,8 @@ class Health:
             return
         except ComfyError as error:
             member.failed(error)
+            if member.ghosts and member.state == "healthy":
+                member.open("it may run what runs elsewhere by now, and does not answer")
             return
         except BaseException:
             if member.state == "half-open":
@@ -136,8 +142,8 @@ class Health:
         member.looked(queue)
         if was_open:
             member.close()
-            await self._lay_ghosts(member)
-        self._places.dispatch()
+            self._places.dispatch()
+        await self._lay_ghosts(member)
 
     async def _lay_ghosts(self, member: Member) -> None:
         """Stop what was given up for lost there and runs elsewhere by now."""

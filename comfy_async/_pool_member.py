@@ -175,13 +175,17 @@ class Member:
     @property
     def usable(self) -> bool:
         """True while it may get jobs."""
+        self.notice()
+        return self.state == "healthy" and not self.draining
+
+    def notice(self) -> None:
+        """Learn from its session's poller, which asks about open jobs."""
         if self.state == "healthy" and self.away:
             self.open("it does not answer about its jobs")
             self._was_away = True
         elif self.state == "open" and self._was_away and not self.away and self.session._jobs:
-            # Its session's poller has heard from it: that is as good as a probe.
+            # It was heard again: that is as good as a probe.
             self.close()
-        return self.state == "healthy" and not self.draining
 
     @property
     def is_due(self) -> bool:
@@ -243,7 +247,7 @@ class Member:
 
     def snapshot(self) -> PoolServer:
         """Return what is to be read about it."""
-        _ = self.usable
+        self.notice()
         error = self.last_error
         return PoolServer(
             url=self.url,
