@@ -19,7 +19,7 @@ def execute() -> nbformat.NotebookNode:
     Raises:
         CellExecutionError: A cell failed.
     """
-    notebook = nbformat.read(EXAMPLE, as_version=4)
+    notebook: nbformat.NotebookNode = nbformat.read(EXAMPLE, as_version=4)  # type: ignore[no-untyped-call]
     client = NotebookClient(
         notebook,
         timeout=60,
@@ -34,6 +34,6 @@ def execute() -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    text = nbformat.writes(execute())
+    text = nbformat.writes(execute())  # type: ignore[no-untyped-call]
     # Tracebacks of FakeComfy name the folder of whoever ran it.
     EXAMPLE.write_text(text.replace(f"{EXAMPLE.parents[1]}/", "") + "\n")
