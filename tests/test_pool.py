@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pool_tools import fakes, fast, graph, model_graph, pool_of, runs, state, teach, teach_models
-from session_tools import eventually, library_tasks, picture, turns
+from session_tools import HeldAnswers, eventually, library_tasks, picture, turns
 
 from comfy_async import (
     AuthError,
@@ -394,6 +394,44 @@ async def test_a_partly_refused_workflow_goes_where_all_of_it_runs() -> None:
             assert kept.node_errors
 
 
+async def test_a_part_that_is_done_before_the_refusal_is_heard() -> None:
+    """The job is not told to have ended by it."""
+    answers = HeldAnswers("POST", "/prompt")
+    async with fakes() as (a, b):
+        teach_models(a, "x.safetensors")
+        teach_models(b, "rare.safetensors")
+        settings = fast(http_transport=answers)
+        async with ComfyPool({a.url: 9.0, b.url: 1.0}, settings=settings) as pool:
+            submitting = asyncio.create_task(pool.submit(model_graph("rare.safetensors")))
+            await answers.held.wait()
+            await a.idle()
+            await pool.settings.clock.sleep(2.0)
+            answers.release.set()
+            job = await submitting
+            assert set((await job).texts) == {"shown", "rare.safetensors"}
+            assert job.ref["server"] == b.url
+            assert [event.terminal async for event in job].count(True) == 1
+
+
+async def test_a_server_that_comes_back_may_have_learnt() -> None:
+    """What it lacked is forgotten when it returns: people restart servers to install things."""
+    async with fakes() as (a, b):
+        b.script("Rare", inputs={"value": "VALUE"}, is_output=True, output={"text": ["rare"]})
+        async with ComfyPool({a.url: 9.0, b.url: 1.0}, settings=fast(), away_seconds=4.0) as pool:
+            await pool.run(graph(1, "Rare"))
+            assert state(pool, a).lacks == ("Rare",)
+            await a.faults.go_down()
+            n = 1
+            while state(pool, a).state == "healthy":
+                n += 1
+                await pool.run(graph(n))
+            await a.faults.come_up()
+            while state(pool, a).state != "healthy":
+                n += 1
+                await pool.run(graph(n))
+            assert state(pool, a).lacks == ()
+
+
 async def test_the_check_looks_elsewhere_too() -> None:
     """`check=True` finds a missing model in the catalog, and the next server is tried."""
     async with fakes() as (a, b):
@@ -435,6 +473,24 @@ async def test_files_are_sent_to_whichever_server_runs_it(tmp_path: Path) -> Non
             await pool.submit(flow(io.StringIO("text")))  # type: ignore[arg-type]
         assert {job.ref["server"] for job in jobs} == {a.url, b.url}
         assert {upload.name for upload in b.books.uploads} >= {handle.name, "once.png"}
+
+
+async def test_an_open_file_can_be_sent_twice(tmp_path: Path) -> None:
+    """It is read before it is sent anywhere, since the first server may not take the job."""
+    from PIL import Image
+
+    face = tmp_path / "face.png"
+    Image.new("RGB", (8, 8), "blue").save(face)
+    flow = picture()
+    flow["1"] = {"class_type": "LoadImage", "inputs": {"image": "x.png"}}
+    async with fakes() as (a, b):
+        a.faults.fail("POST", "/prompt", 500)
+        async with ComfyPool({a.url: 9.0, b.url: 1.0}, settings=fast()) as pool:
+            with face.open("rb") as file:
+                job = await pool.submit(Workflow.load(flow).with_inputs({("1", "image"): file}))
+            await job
+        assert [upload.size for upload in a.books.uploads] == [face.stat().st_size]
+        assert [upload.size for upload in b.books.uploads] == [face.stat().st_size]
 
 
 async def test_files_that_cannot_be_sent_again() -> None:
