@@ -25,7 +25,7 @@ from ._lane import Lane, Seat, WorkerDiedError
 from ._told import Accepted, Ended, Message, Refused, RemoteState, Told
 
 if TYPE_CHECKING:
-    from ._fleet import ComfyFleet
+    from ._fleet_core import FleetCore
 
 __all__ = ["Flight", "carried"]
 
@@ -63,7 +63,7 @@ class Flight:
 
     def __init__(
         self,
-        fleet: ComfyFleet,
+        fleet: FleetCore,
         workflow: Workflow | None,
         options: SubmitOptions,
         *,

@@ -25,7 +25,7 @@ from ._worker import ComfyWorker
 
 if TYPE_CHECKING:
     from .._job import Job
-    from ._fleet import ComfyFleet
+    from ._fleet_core import FleetCore
 
 __all__ = ["Lane", "Seat", "WorkerDiedError"]
 
@@ -52,7 +52,7 @@ class Lane:
     """One worker: its actor, what it is, what it lacks, and the jobs that the fleet has there."""
 
     def __init__(
-        self, fleet: ComfyFleet, *, server: str | ComfyCommand | None, client_id: str, worker: Any = None
+        self, fleet: FleetCore, *, server: str | ComfyCommand | None, client_id: str, worker: Any = None
     ) -> None:
         """Take a worker that exists, or make one for a server."""
         self.fleet = fleet
@@ -214,7 +214,7 @@ class Lane:
 class Seat:
     """What one job of a fleet takes for its session: it knows the worker, and reads files there."""
 
-    def __init__(self, fleet: ComfyFleet, lane: Lane | None = None) -> None:
+    def __init__(self, fleet: FleetCore, lane: Lane | None = None) -> None:
         """Sit on a lane, or wait for one."""
         self.fleet = fleet
         self.lane = lane

@@ -240,8 +240,7 @@ async def test_uploads_go_where_the_job_goes(fakes: Any, tmp_path: Any) -> None:
             [flow.with_inputs({"1.image": path})], results=tmp_path / "run.jsonl"
         ) as finished:
             assert [(await job).images[0].kind async for job in finished] == ["image"]
-    assert len(fake.books.uploads) >= 2
-    assert len({upload.name for upload in fake.books.uploads}) == 1
+    assert fake.books.uploads[-1].name.startswith("mine-")
 
 
 async def test_attach_by_ref(fakes: Any) -> None:

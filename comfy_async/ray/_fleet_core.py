@@ -1,0 +1,261 @@
+"""What the verbs of a fleet stand on: its workers, where a job goes, and the background tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Literal, cast
+
+import anyio
+import ray
+
+from .._items import restored
+from .._job import Job
+from .._journal import Journal, is_final, workflow_key
+from .._pool_needs import worst_first
+from .._prepare import as_workflow
+from .._settings import Clock, Settings
+from .._stream import abandon
+from .._submit import SubmitOptions
+from ..errors import ConnectError, SessionClosedError, WorkflowError
+from ..types import JobStatus
+from ..workflow import Workflow
+from ._command import ComfyCommand
+from ._flight import Flight, carried
+from ._lane import Lane, Seat
+
+__all__ = ["FleetCore", "submit_options"]
+
+_log = logging.getLogger("comfy_async")
+
+
+class FleetCore:
+    """The private part of `ComfyFleet`."""
+
+    settings: Settings
+    _servers: list[str | ComfyCommand]
+    _given: list[Any]
+    _size: int | None
+    _limit: int | None
+    _files: Literal["server", "bytes", "objects"]
+    _actor: dict[str, Any]
+    _session_options: dict[str, Any]
+    _clock: Clock
+
+    def __init__(self) -> None:
+        """Start without workers."""
+        self._timings: dict[Any, Any] = {}
+        self._lanes: list[Lane] = []
+        self._flights: dict[Job, Flight] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._change = asyncio.Event()
+        self._turn = 0
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # The workers.
+
+    async def _hire_all(self) -> None:
+        """Make a lane for each server and worker, and open them."""
+        for server in self._servers:
+            count = 1 if isinstance(server, str) else await self._room()
+            for _ in range(count):
+                self._add(server)
+        for worker in self._given:
+            self._lanes.append(Lane(self, server=None, client_id="", worker=worker))
+        opening = {self._spawn(self._joined(lane)): lane for lane in self._lanes}
+        slow = {task for task, lane in opening.items() if isinstance(lane.server, ComfyCommand)}
+        if len(slow) < len(opening):
+            await asyncio.wait(opening.keys() - slow)
+        waiting = set(opening)
+        while not any(lane.ready and lane.error is None for lane in self._lanes):
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting and not any(lane.ready and lane.error is None for lane in self._lanes):
+                errors = [lane.error for lane in self._lanes if lane.error is not None]
+                raise errors[0] if errors else ConnectError("no server of the fleet answers")
+
+    async def _room(self) -> int:
+        """Return how many workers shall start the command."""
+        if self._size is not None:
+            return self._size
+        there = await asyncio.to_thread(ray.cluster_resources)
+        wanted = float(self._actor.get("num_gpus") or 0) or 1.0
+        return max(1, int(there.get("GPU", 0.0) // wanted))
+
+    def _add(self, server: str | ComfyCommand) -> Lane:
+        """Make a worker."""
+        lane = Lane(self, server=server, client_id=uuid.uuid4().hex)
+        self._lanes.append(lane)
+        return lane
+
+    async def _joined(self, lane: Lane) -> None:
+        """Open a lane; one that fails gets no jobs."""
+        try:
+            await lane.open()
+        except Exception as error:
+            lane.error = error
+            _log.warning("a worker of the fleet does not join: %s", error)
+
+    # What a batch needs.
+
+    async def _run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Job:
+        """Bring one workflow of a batch to a job that is under way, or ended long ago."""
+        chosen = submit_options(**{"previews": "none", **options, "keep_frames": False}, index=index)
+        try:
+            workflow = as_workflow(item)
+            key = "" if journal is None else workflow_key(await self._as_sent(workflow))
+        except WorkflowError as error:
+            flight = Flight(self, None, chosen, patient=True)
+            flight._fail(error)
+            return flight.job
+        flight = Flight(self, workflow, chosen, patient=True, journal=journal, key=key)
+        record = None if journal is None else journal.find(index, key)
+        ref = record.get("ref") if record is not None else None
+        if record is not None and isinstance(ref, Mapping):
+            lane = await self._lane_of(str(ref.get("server")))
+            if is_final(record):
+                return restored(cast(Any, Seat(self, lane)), record, workflow, index)
+            if record.get("status") == "submitted" and lane is not None:
+                self._launch(flight, flight.resume(lane, str(ref["prompt_id"]), str(ref["client_id"])))
+                return flight.job
+        self._launch(flight, flight.run())
+        return flight.job
+
+    async def _as_sent(self, workflow: Workflow) -> Workflow:
+        """Return what would be sent, by which a results file tells workflows apart."""
+        if workflow.format == "api" and not workflow.uploads():
+            return workflow
+        while True:
+            lane = next((lane for lane in self._lanes if lane.ready and lane.error is None), self._lanes[0])
+            try:
+                prepared: Workflow = await lane.call("prepare", await carried(workflow), False)
+                return prepared
+            except ConnectError as error:
+                lane.away(error)
+                await self._clock.sleep(self.settings.reconnect_first)
+
+    async def _abandon_job(self, job: Job) -> None:
+        """Cancel a job that nobody waits for any more."""
+        await abandon(cast(Any, self), job)
+
+    # What flights need.
+
+    def _launch(self, flight: Flight, work: Coroutine[Any, Any, None]) -> None:
+        """Let a flight begin."""
+        self._flights[flight.job] = flight
+        self._spawn(work)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something in the background, and hold on to it."""
+        task = asyncio.create_task(work, name="comfy_async fleet")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _place(self, flight: Flight) -> Lane | None:
+        """Return the least loaded lane that can run a workflow; None when it was cancelled meanwhile.
+
+        Raises:
+            ComfyError: No lane can, or, unless the flight is patient, none answers.
+        """
+        while not flight.job._cancel_wanted:
+            lanes = [lane for lane in self._lanes if not lane.visiting]
+            able = [lane for lane in lanes if lane not in flight.refused and not lane.lacks & flight.needs]
+            if not able and flight.refused:
+                raise worst_first(flight.refused.values())[-1]
+            # What was once lacking may have been installed: the servers say so themselves.
+            able = able or [lane for lane in lanes if lane not in flight.refused]
+            now = self._clock.monotonic()
+            if not flight.patient:
+                reached = [lane for lane in able if lane not in flight.unreached]
+                if not reached:
+                    raise next(iter(flight.unreached.values()))
+                able = [lane for lane in reached if lane.error is None] or reached
+            free = [lane for lane in able if lane.ready and (lane.retry_at <= now or not flight.patient)]
+            free = [lane for lane in free if self._limit is None or len(lane.jobs) < self._limit]
+            if free:
+                lane = min(free, key=lambda each: (each.error is not None, len(each.jobs), each.turn))
+                self._turn += 1
+                lane.turn = self._turn
+                lane.jobs.add(flight.job)
+                flight.lane = lane
+                return lane
+            soonest = min((lane.retry_at for lane in able if lane.retry_at > now), default=now + 60.0)
+            await self._clock.wait(self._change, soonest - now)
+        return None
+
+    async def _lane_of(self, server: str) -> Lane | None:
+        """Return the lane to a server by the word of a ref; None when it was a worker's own, long ago."""
+        for lane in self._lanes:
+            if lane.url == server or (lane.owned and server == f"ray:{lane.client_id}"):
+                return lane
+        if not server.startswith(("http://", "https://")):
+            return None
+        # Not one of ours any more, but the job may still be there: it gets no new ones.
+        lane = self._add(server)
+        lane.visiting = True
+        await self._joined(lane)
+        return lane
+
+    def _job_ended(self, job: Job) -> None:
+        """Let go of a job that has ended."""
+        self._flights.pop(job, None)
+
+    async def _cancel(self, job: Job) -> JobStatus:
+        """Cancel a job wherever it is, and wait, for as long as is sensible, for its true end."""
+        self._check_open()
+        job._cancel_wanted = True
+        flight = self._flights.get(job)
+        if flight is not None:
+            with anyio.move_on_after(self.settings.cancel_seconds):
+                await flight.cancel()
+                await job._ended.wait()
+        return job.status
+
+    def _wake(self) -> None:
+        """Something has changed that flights may be waiting for."""
+        change, self._change = self._change, asyncio.Event()
+        change.set()
+
+    def _check_open(self) -> None:
+        """Demand that the fleet is open.
+
+        Raises:
+            SessionClosedError: It is not.
+        """
+        if self._closed or self._loop is None:
+            raise self._closed_error()
+
+    def _closed_error(self) -> SessionClosedError:
+        """Return the error for what comes before `async with` or after it."""
+        return SessionClosedError("the fleet is not open", hint="Use it inside `async with`.")
+
+
+def submit_options(
+    *,
+    check: bool = False,
+    on_partial: Literal["raise", "keep"] = "raise",
+    previews: str | None = None,
+    extra_data: Mapping[str, Any] | None = None,
+    partner_api_key: str | None = None,
+    front: bool = False,
+    number: float | None = None,
+    targets: Iterable[str] | None = None,
+    keep_frames: bool = True,
+    index: int | None = None,
+) -> SubmitOptions:
+    """Return what `ComfySession.submit` takes, as the worker gets it."""
+    return SubmitOptions(
+        check=check,
+        on_partial=on_partial,
+        previews=previews or "auto",
+        extra_data=extra_data,
+        partner_api_key=partner_api_key,
+        front=front,
+        number=number,
+        targets=None if targets is None else tuple(map(str, targets)),
+        keep_frames=keep_frames,
+        index=index,
+    )
