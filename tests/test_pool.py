@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import logging
 from pathlib import Path
@@ -50,6 +51,19 @@ async def test_the_verbs_of_a_session() -> None:
         assert await pool.check(graph(1)) == []
         assert (await pool.check(graph(1, "Nothing")))[0].type == "missing_node_type"
     assert not library_tasks()
+
+
+@pytest.mark.parametrize(
+    "verb", ["run", "submit", "stream", "map", "attach", "events", "check", "connect", "aclose"]
+)
+def test_the_signatures_are_a_sessions(verb: str) -> None:
+    """Whoever can use a session can use a pool."""
+    ours, theirs = (inspect.signature(getattr(cls, verb)).parameters for cls in (ComfyPool, ComfySession))
+    assert list(ours) == list(theirs)
+    assert [p.kind for p in ours.values()] == [p.kind for p in theirs.values()]
+    assert {n: p.default for n, p in ours.items() if n != "limit"} == {
+        n: p.default for n, p in theirs.items() if n != "limit"
+    }
 
 
 async def test_leaving_a_stream_cancels_on_the_right_server() -> None:
