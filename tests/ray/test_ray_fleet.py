@@ -235,7 +235,7 @@ async def test_uploads_go_where_the_job_goes(fakes: Any, tmp_path: Any) -> None:
         flow = Workflow.load(graph).with_inputs({"1.image": data})
         assert (await fleet.run(flow)).images
         path = tmp_path / "mine.png"
-        path.write_bytes(data)
+        path.write_bytes(await (await fleet.run(picture(4))).images[0].read())
         async with fleet.map(
             [flow.with_inputs({"1.image": path})], results=tmp_path / "run.jsonl"
         ) as finished:
