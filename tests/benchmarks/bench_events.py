@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any
 
-from bench_tools import HERE, Row, ratio_row, worker
+from bench_tools import HERE, Row, compiled, ratio_row, worker
 
 # Several times what a default mailbox keeps unread.
 FRAMES = {
@@ -28,7 +28,7 @@ def measure(kind: str, *, jobs: int, variants: list[str], scale: float) -> dict[
     with worker("blaster.py") as blaster:
         command = [sys.executable, str(HERE / "client_events.py"), blaster.first]
         command += [kind, str(count), str(jobs), str(rounds), *variants]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=compiled())
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 

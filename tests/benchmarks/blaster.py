@@ -226,7 +226,7 @@ class Connection(asyncio.Protocol):
         if data[0] & 0x0F == 8:
             self.transport.write(b"\x88\x02\x03\xe8")
             self.transport.close()
-        elif not self._greeted:
+        elif data[0] & 0x0F == 1 and not self._greeted:
             self._greeted = True
             self.transport.write(frame(text("feature_flags", {"supports_preview_metadata": True})))
 

@@ -63,7 +63,9 @@ class Plan:
 
 async def bare(plan: Plan) -> dict[str, Any]:
     """Read with websockets and `json.loads`, and nothing else."""
-    async with websockets.connect(f"ws://127.0.0.1:{plan.port}/ws?clientId=bare", max_size=None) as socket:
+    url = f"ws://127.0.0.1:{plan.port}/ws?clientId=bare"
+    # The server answers no pings: it does nothing but send.
+    async with websockets.connect(url, max_size=None, ping_interval=None) as socket:
         await plan.prepare([str(uuid.uuid4()) for _ in range(plan.jobs)])
         await socket.recv()
         wall, cpu = plan.go()

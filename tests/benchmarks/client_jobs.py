@@ -16,7 +16,7 @@ from typing import Any
 
 import graphs
 
-from comfy_async import ComfySession, Workflow
+from comfy_async import ComfyPool, ComfySession, Workflow
 
 
 class Client:
@@ -62,6 +62,25 @@ class Client:
 
         async with ComfySession(self.url) as comfy:
             await asyncio.gather(*(work(comfy) for _ in range(at_once)))
+        return {
+            "completed": len(completed),
+            "wall": time.perf_counter() - wall,
+            "cpu": time.process_time() - cpu,
+            "mib": (_rss() - rss) / (1 << 20),
+        }
+
+    async def pool(self, urls: list[str], jobs: int) -> dict[str, Any]:
+        """Run many jobs through a pool of servers, and say what they cost."""
+        base = Workflow.load(graphs.picture())
+        gc.collect()
+        rss = _rss()
+        wall, cpu = time.perf_counter(), time.process_time()
+        variants = (base.with_inputs({"1.color": number + 1}) for number in range(jobs))
+        completed: set[int | None] = set()
+        async with ComfyPool(urls) as pool, pool.map(variants, limit=8 * len(urls)) as finished:
+            async for job in finished:
+                assert len((await job).images) == 1
+                completed.add(job.index)
         return {
             "completed": len(completed),
             "wall": time.perf_counter() - wall,

@@ -5,8 +5,8 @@
     python tests/benchmarks/run.py --only a,c --json out.json
 
 Figures: a and b events per second, c latency, d a thousand jobs, e imports, f downloads,
-g outcomes, drop and deaf recovery, quiet the cost of waiting, scale ten thousand jobs,
-convert the editor's format. A ratio is always against a run of the other side in between.
+g outcomes, drop and deaf recovery, quiet the cost of waiting, scale and pool
+ten thousand jobs. A ratio is always against a run of the other side in between.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ import bench_scale
 import install_peers
 from bench_tools import Row, show
 
-ORDER = ["a", "b", "c", "d", "e", "f", "g", "drop", "deaf", "quiet", "scale"]
+ORDER = ["a", "b", "c", "d", "e", "f", "g", "drop", "deaf", "quiet", "scale", "pool"]
 # They wait more than they work, so they may run beside each other.
-WAITING = ["quiet", "deaf", "drop"]
+WAITING = ["quiet", "deaf", "drop", "g"]
 
 
 def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[str, Callable[[], list[Row]]]:
@@ -51,6 +51,7 @@ def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[s
         "deaf": lambda: bench_faults.figure_deaf(scale),
         "quiet": lambda: bench_faults.figure_quiet(scale, seconds=quiet),
         "scale": lambda: bench_scale.figure_scale(scale),
+        "pool": lambda: bench_scale.figure_pool(scale),
     }
 
 
