@@ -262,7 +262,7 @@ class Reconciler:
             job = self._session._jobs.get(prompt_id)
             if job is None or prompt_id in again.entries:
                 del self._absent[prompt_id]
-            elif job._cancel_wanted and job._state.started_at is None:
+            elif job._cancel_wanted and job._state.started_at is None and was_known(job):
                 self._end(job, Cancelled(None, {}, prompt_id, received_at=self._clock.unix()))
             elif since < 0:
                 self._absent[prompt_id] = now
@@ -308,3 +308,8 @@ class Reconciler:
                     job.status,
                     minutes,
                 )
+
+
+def was_known(job: Job) -> bool:
+    """Say whether the server ever had the job: what was never there cannot have been cancelled."""
+    return job._seen or job._state.queued_at is not None

@@ -85,6 +85,13 @@ async def test_an_unknown_job_is_lost(server: FakeComfy) -> None:
             await job
 
 
+async def test_cancelling_an_unknown_job_invents_no_end(server: FakeComfy) -> None:
+    """What the server never had was not cancelled: it is lost."""
+    async with fast(server) as comfy:
+        job = await comfy.attach("00000000-0000-4000-8000-000000000001")
+        assert await job.cancel() == "lost"
+
+
 async def test_attaching_to_an_own_job_gives_the_same_handle(server: FakeComfy) -> None:
     """Within one session there is one job for one id."""
     gate = server.gate("Steps", step=3)
