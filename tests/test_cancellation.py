@@ -69,6 +69,14 @@ class TestCancel:
         assert fake.books.ends(waiting.prompt_id) == ["deleted"]
         assert fake.books.ends(running.prompt_id) == ["success"]
 
+    async def test_pending_without_a_socket(self, fake: FakeComfy) -> None:
+        """Nothing tells of it: the job is looked for at once, not at the next look."""
+        fake.hold()
+        slow = Settings(poll_min=300, poll_max=300, look_every=300, cancel_seconds=300)
+        async with fake.session(transport="poll", settings=slow) as comfy:
+            job = await comfy.submit(picture())
+            assert await job.cancel() == "cancelled"
+
     async def test_finished(self, comfy: ComfySession, fake: FakeComfy) -> None:
         """A job that had completed stays completed, and nothing is asked."""
         job = await comfy.submit(picture())

@@ -140,7 +140,7 @@ class TestClosing:
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
-            await eventually(lambda: not library_tasks())
+            assert not library_tasks()
 
     @pytest.mark.parametrize("kind", ["asyncio", "anyio"])
     async def test_a_limit_around_the_block(self, fake: FakeComfy, kind: str) -> None:
@@ -157,9 +157,9 @@ class TestClosing:
         with fake.gate("Steps"):
             async with limited(kind, eventually(lambda: others)):
                 await work()
+            assert not library_tasks()
             with pytest.raises(SessionClosedError):
                 await others[0]
-            await eventually(lambda: not library_tasks())
             await fake.wait_for(lambda books: books.sockets_now == 0)
 
     async def test_closing_is_cancelled(self, fake: FakeComfy) -> None:

@@ -126,6 +126,32 @@ async def test_the_history_has_the_last_word(fake: FakeComfy) -> None:
         assert job.progress.fraction == 1.0
 
 
+async def test_an_output_that_the_gap_swallowed(fake: FakeComfy) -> None:
+    """The end was heard, but not what a node showed meanwhile: the history has it."""
+    graph = steps(fake, 1)
+    fake.script(
+        "Between", inputs={"value": "VALUE"}, outputs=["VALUE"], is_output=True, output={"text": ["unheard"]}
+    )
+    graph["3"] = {"class_type": "Between", "inputs": {"value": ["1", 0]}}
+    graph["2"]["inputs"]["value"] = ["3", 0]
+    async with quick(fake) as comfy:
+        before, after = fake.gate("Between"), fake.gate("Show")
+        job = await comfy.submit(graph)
+        await before.reached()
+        rule = fake.faults.refuse_upgrades(503)
+        fake.faults.drop_sockets("cut")
+        await first(job, Disconnected)
+        before.open()
+        await after.reached()
+        rule.cancel()
+        await first(job, Reconnected)
+        after.open()
+        assert set((await job).texts) == {"unheard", "shown"}
+        names = lives(await collect(job))
+        assert len(names) == len(set(names))
+        assert {"NodeFinished 2", "NodeFinished 3", "Completed"} <= set(names)
+
+
 async def test_the_poller_ends_with_the_jobs(fake: FakeComfy) -> None:
     """Nobody asks the server anything while nothing is open."""
     async with quick(fake, look_every=0.02) as comfy:

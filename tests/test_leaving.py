@@ -99,7 +99,7 @@ class TestStream:
     async def test_a_limit(self, fake: FakeComfy, comfy: ComfySession, verb: str, kind: str) -> None:
         """A limit of either library takes effect, after the job was cancelled."""
         fake.hold()
-        async with limited(kind, fake.wait_for(lambda books: books.accepted)):
+        async with limited(kind, eventually(lambda: comfy._jobs and not comfy._posting)):
             await _use(comfy, verb, picture())
         assert [record.end for record in fake.books.accepted] == ["deleted"]
 

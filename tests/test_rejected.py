@@ -14,6 +14,7 @@ from comfy_async import (
     PromptRejectedError,
     Queued,
     ResponseError,
+    Settings,
 )
 from comfy_async.testing import FakeComfy
 
@@ -150,9 +151,10 @@ class TestPartial:
         graph["3"]["inputs"]["images"] = ["77", 0]
         return graph
 
-    async def test_raised_and_cancelled(self, fake: FakeComfy, comfy: ComfySession) -> None:
+    async def test_raised_and_cancelled(self, fake: FakeComfy) -> None:
         """By default the job is taken off the server, and the error says what was wrong."""
         fake.hold()
+        comfy = fake.session(settings=Settings(cancel_seconds=300))
         with pytest.raises(PartialPromptError) as caught:
             await comfy.submit(self.graph())
         error = caught.value
@@ -162,6 +164,7 @@ class TestPartial:
         assert "on_partial" in error.hint
         assert fake.books.ends(error.prompt_id) == ["deleted"]
         assert comfy._jobs == {}
+        await comfy.aclose()
 
     async def test_raised_although_it_ran(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """A server that was faster has run it; the error is the same."""
