@@ -50,13 +50,11 @@ def attempt(figure: str, name: str, measure: Any, *arguments: Any) -> list[Row]:
 # c
 
 
-def figure_c(peers: Peers, scale: float = 1.0) -> list[Row]:
+def figure_c(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
     """From execution_success on the wire to the result, with a history 500 ms late."""
-    rows = []
     for name, python in peers.items():
         count = (40 if name == OURS else 12) if scale >= 1 else 3
-        rows += attempt("c", name, latency, python, count)
-    return rows
+        yield from attempt("c", name, latency, python, count)
 
 
 def latency(name: str, python: str, count: int) -> list[Row]:
@@ -88,19 +86,17 @@ def latency(name: str, python: str, count: int) -> list[Row]:
 # d
 
 
-def figure_d(peers: Peers, scale: float = 1.0) -> list[Row]:
+def figure_d(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
     """Many short jobs on one client, all at once; and the memory of open jobs.
 
     The history is not late here: the server's one worker would spend 500 s on a thousand jobs.
     """
-    rows = []
     for name, python in peers.items():
-        rows += attempt("d", name, many, python, max(2, int(JOBS.get(name, JOBS_OF_OTHERS) * scale)))
+        yield from attempt("d", name, many, python, max(2, int(JOBS.get(name, JOBS_OF_OTHERS) * scale)))
     with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
         server.ask(do="hold")
         found = client.ask(do="memory", jobs=max(20, int(JOBS[OURS] * scale)))
-    row = Row("d", "memory of an open job", found["bytes"], "bytes", "<= 10000", notes=found["notes"])
-    return [*rows, row]
+    yield Row("d", "memory of an open job", found["bytes"], "bytes", "<= 10000", notes=found["notes"])
 
 
 def many(name: str, python: str, jobs: int) -> list[Row]:
@@ -127,21 +123,18 @@ def many(name: str, python: str, jobs: int) -> list[Row]:
 # g
 
 
-def figure_g(peers: Peers, scale: float = 1.0) -> list[Row]:
+def figure_g(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
     """What each client makes of each case: right, wrong or hung."""
-    rows = []
     for name, python in peers.items():
         for case, play in CASES.items():
             try:
                 verdict, notes = outcome(name, python, play)
             except (RuntimeError, OSError) as error:
                 verdict, notes = "cannot", {"reason": str(error)[:120]}
-            rows.append(
-                Row("g", f"{name}: {case}", verdict, target="= right" if name == OURS else "", notes=notes)
-            )
+            target = "= right" if name == OURS else ""
+            yield Row("g", f"{name}: {case}", verdict, target=target, notes=notes)
             if verdict == "cannot":
                 break
-    return rows
 
 
 def outcome(name: str, python: str, play: Any) -> tuple[str, dict[str, Any]]:

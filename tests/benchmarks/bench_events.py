@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from bench_tools import HERE, Row, compiled, ratio_row, worker
@@ -59,26 +60,22 @@ def rows(figure: str, kind: str, answer: dict[str, Any], targets: dict[str, str]
     return made
 
 
-def figure_a(scale: float = 1.0) -> list[Row]:
+def figure_a(scale: float = 1.0) -> Iterator[Row]:
     """One job: everything read with a large mailbox, and the default mailbox."""
-    made = []
     for kind in FRAMES:
         targets = {"all read": f">= {TARGETS[kind]}"}
         if kind in DEFAULT_TARGETS:
             targets["default"] = f">= {DEFAULT_TARGETS[kind]}"
             targets["awaiting"] = targets["default"]
         answer = measure(kind, jobs=1, variants=["bare", "all read", "default", "awaiting"], scale=scale)
-        made += rows("a", kind, answer, targets)
-    return made
+        yield from rows("a", kind, answer, targets)
 
 
-def figure_b(scale: float = 1.0) -> list[Row]:
+def figure_b(scale: float = 1.0) -> Iterator[Row]:
     """A hundred jobs on one socket, and consumers that sleep."""
     jobs = 100 if scale >= 1 else 5
-    made = []
     for kind in ("progress", "progress_state 30"):
         answer = measure(kind, jobs=jobs, variants=["bare", "all read", "default"], scale=scale)
-        made += rows("b", f"{jobs} jobs, {kind}", answer, {})
+        yield from rows("b", f"{jobs} jobs, {kind}", answer, {})
         answer = measure(kind, jobs=1, variants=["bare", "sleeping"], scale=scale / 2)
-        made += rows("b", kind, answer, {})
-    return made
+        yield from rows("b", kind, answer, {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from bench_tools import Row, worker
@@ -11,30 +12,26 @@ NUMBERS = (1000, 3000, 10_000)
 SERVERS = 8
 
 
-def figure_scale(scale: float = 1.0) -> list[Row]:
+def figure_scale(scale: float = 1.0) -> Iterator[Row]:
     """Run more and more jobs through one session, a few at once and all at once."""
-    rows = []
     plans = [(number, 100) for number in NUMBERS] + [(NUMBERS[-1], NUMBERS[-1])]
     for number, at_once in plans if scale >= 1 else plans[:1]:
         number, at_once = int(number * scale), max(2, int(at_once * scale))
         with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
             found = client.ask(do="scale", jobs=number, at_once=at_once)
             counts = server.ask(do="counts")
-        rows.append(_row(f"{number} jobs, {at_once} open at once", number, found, [counts]))
-    return rows
+        yield _row(f"{number} jobs, {at_once} open at once", number, found, [counts])
 
 
-def figure_pool(scale: float = 1.0) -> list[Row]:
+def figure_pool(scale: float = 1.0) -> Iterator[Row]:
     """Run as many through a pool of eight servers, each in a process of its own."""
-    rows = []
     for number in (NUMBERS[0], NUMBERS[-1]) if scale >= 1 else (int(NUMBERS[0] * scale),):
         with contextlib.ExitStack() as stack:
             servers = [stack.enter_context(worker("bench_server.py")) for _ in range(SERVERS)]
             client = stack.enter_context(worker("client_jobs.py", servers[0].first))
             found = client.ask(do="pool", jobs=number, urls=[server.first for server in servers])
             counts = [server.ask(do="counts") for server in servers]
-        rows.append(_row(f"{number} jobs, {SERVERS} servers", number, found, counts))
-    return rows
+        yield _row(f"{number} jobs, {SERVERS} servers", number, found, counts)
 
 
 def _row(name: str, number: int, found: dict[str, Any], counts: list[dict[str, Any]]) -> Row:

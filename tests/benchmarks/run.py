@@ -19,9 +19,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import bench_clients
 import bench_downloads
@@ -33,11 +33,13 @@ import install_peers
 from bench_tools import Row, show
 
 ORDER = ["a", "b", "c", "d", "e", "f", "g", "drop", "deaf", "quiet", "scale", "pool"]
+Figure: TypeAlias = Callable[[], Iterable[Row]]
+
 # They wait more than they work, so they may run beside each other.
 WAITING = ["quiet", "deaf", "drop", "g"]
 
 
-def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[str, Callable[[], list[Row]]]:
+def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[str, Figure]:
     """Return the figures by name."""
     return {
         "a": lambda: bench_events.figure_a(scale),
@@ -89,20 +91,27 @@ def options() -> argparse.Namespace:
     return found
 
 
-def measure(wanted: dict[str, Callable[[], list[Row]]], say: Callable[[str], None]) -> list[Row]:
-    """Measure, printing each figure when it is known."""
+def measure(wanted: dict[str, Figure], say: Callable[[str], None]) -> list[Row]:
+    """Measure, printing each row when it is known."""
     rows: list[Row] = []
+
+    def take(found: Iterable[Row]) -> None:
+        for row in found:
+            rows.append(row)
+            show([row], say)
+
     with concurrent.futures.ThreadPoolExecutor(len(WAITING)) as pool:
-        waiting = {name: pool.submit(wanted.pop(name)) for name in WAITING if name in wanted}
+        beside = [wanted.pop(name) for name in WAITING if name in wanted]
+        waiting = [pool.submit(_listed, each) for each in beside]
         for each in wanted.values():
-            found = each()
-            rows += found
-            show(found, say)
-        for name in waiting:
-            found = waiting[name].result()
-            rows += found
-            show(found, say)
+            take(each())
+        for result in waiting:
+            take(result.result())
     return rows
+
+
+def _listed(each: Figure) -> list[Row]:
+    return list(each())
 
 
 def main() -> int:
