@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import time
 import tracemalloc
 
 import pytest
@@ -325,3 +326,46 @@ class TestStream:
         await stream.aclose()
         assert await anext(stream, None) is None
         assert len(mailbox) == 0
+
+
+async def test_a_busy_consumer_gives_way_to_the_reader() -> None:
+    """A consumer that computes without awaiting still lets the reader put what has come meanwhile."""
+    mailbox = box()
+    for value in range(5):
+        mailbox.put(step("3", value))
+    turns: list[int] = []
+    seen = 0
+
+    async def reader() -> None:
+        while True:
+            turns.append(seen)
+            await asyncio.sleep(0)
+
+    reading = asyncio.create_task(reader())
+    async for _ in EventStream(mailbox, lambda _box: None):
+        seen += 1
+        # As long as a consumer's turn, whatever the machine.
+        time.sleep(0.003)  # noqa: ASYNC251
+        if seen == 5:
+            break
+    reading.cancel()
+    assert {1, 2, 3, 4} <= set(turns)
+
+
+async def test_a_quick_consumer_is_not_interrupted() -> None:
+    """What is unread is handed out many at a time: a pause for each would cost more than the event."""
+    mailbox = box()
+    for value in range(500):
+        mailbox.put(step("3", value))
+    pauses = 0
+
+    async def count() -> None:
+        nonlocal pauses
+        while True:
+            pauses += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count())
+    assert len(await drained(mailbox)) == 500
+    counting.cancel()
+    assert pauses < 250
