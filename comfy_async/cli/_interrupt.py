@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Final
 
@@ -42,16 +43,18 @@ class Interrupts:
             self._task.cancel()
         return await self._task
 
-    @contextlib.contextmanager
-    def typing(self) -> Iterator[None]:
-        """Let Ctrl-C break into `input()` while the block lasts: it blocks the loop that asks.
+    def ask(self, prompt: str) -> str:
+        """Return a line that the user types; Ctrl-C breaks off, although the loop stands still.
 
         Raises:
             CancelledError: It was pressed.
         """
         old = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            yield
+            sys.stdout.write(prompt)
+            sys.stdout.flush()
+            _wait_for_line()
+            return input()
         except (KeyboardInterrupt, EOFError):
             self.asked = True
             # What comes next begins on a line of its own.
@@ -97,6 +100,25 @@ def run_loop(work: Callable[[Interrupts], Coroutine[Any, Any, int]]) -> int:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def _wait_for_line() -> None:
+    """Wait until a line can be read, or a signal has come.
+
+    `input()` alone may miss a signal that comes just before it begins to read: it would be
+    seen at the next key only.
+    """
+    if sys.platform == "win32":
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    old = signal.set_wakeup_fd(writer)
+    try:
+        select.select([sys.stdin, reader], [], [])
+    finally:
+        signal.set_wakeup_fd(old)
+        os.close(reader)
+        os.close(writer)
 
 
 def _signals() -> tuple[signal.Signals, ...]:

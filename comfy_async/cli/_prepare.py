@@ -73,8 +73,7 @@ def asked(workflow: Workflow, request: RunRequest, interrupts: Interrupts) -> Ru
         return request
     answers = []
     for key in request.ask:
-        with interrupts.typing():
-            answer = input(question(workflow, key))
+        answer = interrupts.ask(question(workflow, key))
         if answer:
             answers.append(f"{key}={answer}")
     return dataclasses.replace(request, settings=(*request.settings, *answers), ask=())
