@@ -15,7 +15,7 @@ __all__ = ["EventStream", "Mailbox", "is_lossy"]
 
 # How long a consumer may read on without giving way: while frames pour in the reader goes first,
 # since a client that does not drain its socket stalls the server for everybody (PROTOCOL 0.8).
-_TURN_IN_A_BURST_S: Final = 0.00025
+_TURN_IN_A_BURST_S: Final = 0.0001
 _TURN_S: Final = 0.002
 
 

@@ -23,7 +23,7 @@ Peers = dict[str, str]
 
 
 @contextlib.contextmanager
-def driven(name: str, url: str, python: str) -> Iterator[Worker]:
+def driven(name: str, url: str, python: str, *, patience: float = 240.0) -> Iterator[Worker]:
     """Run one client in its own process.
 
     Raises:
@@ -33,6 +33,7 @@ def driven(name: str, url: str, python: str) -> Iterator[Worker]:
     try:
         if driver.first != "ready":
             raise RuntimeError(driver.first)
+        driver.patience = patience
         yield driver
     finally:
         driver.close()
@@ -139,9 +140,15 @@ def figure_g(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
 
 def outcome(name: str, python: str, play: Any) -> tuple[str, dict[str, Any]]:
     """Play one case on a server and with a client of its own."""
-    with worker("bench_server.py", LATE) as server, driven(name, server.first, python) as driver:
+    with (
+        worker("bench_server.py", LATE) as server,
+        driven(name, server.first, python, patience=LIMIT_S + 5) as driver,
+    ):
         server.ask(do="clear")
-        verdict, notes = play(server, driver)
+        try:
+            verdict, notes = play(server, driver)
+        except TimeoutError as error:
+            verdict, notes = "hung", {"error": str(error)}
         counts = server.ask(do="counts")
     return verdict, {**notes, "requests": counts["requests"], "sockets": counts["sockets"]}
 

@@ -13,7 +13,7 @@ from bench_tools import HERE, Row, compiled, ratio_row, worker
 # Several times what a default mailbox keeps unread.
 FRAMES = {
     "progress": 30_000,
-    "progress_state 30": 10_000,
+    "progress_state 30": 15_000,
     "progress_state 300": 3_000,
     "preview 40 kB": 3_000,
 }

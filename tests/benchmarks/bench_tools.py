@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -77,7 +78,13 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 class Worker:
-    """A Python process that answers JSON lines with JSON lines."""
+    """A Python process that answers JSON lines with JSON lines.
+
+    Attributes:
+        patience: Seconds after which an answer is waited for no longer, None for ever.
+    """
+
+    patience: float | None = None
 
     def __init__(self, script: str | Path, *arguments: str, python: str = sys.executable) -> None:
         """Start it."""
@@ -96,6 +103,7 @@ class Worker:
 
         Raises:
             RuntimeError: The process ended, or it failed.
+            TimeoutError: It does not answer any more: its loop is blocked.
         """
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps(request) + "\n")
@@ -107,6 +115,11 @@ class Worker:
 
     def _line(self) -> str:
         assert self.process.stdout is not None
+        # One line for each request: nothing is left in the buffer.
+        if self.patience is not None:
+            if not select.select([self.process.stdout], [], [], self.patience)[0]:
+                self.process.kill()
+                raise TimeoutError(f"no answer within {self.patience:g} s: the process was blocked")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.process.args!r} ended with {self.process.wait()}")
@@ -117,7 +130,7 @@ class Worker:
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
-            self.process.wait(10)
+            self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
