@@ -115,6 +115,7 @@ class Batch:
         self._source = _Source(workflows)
         self._journal: Journal | None = None
         self._workers: list[asyncio.Task[None]] = []
+        self._entered = False
         self._open: dict[int, Job] = {}
         self._ready: deque[Job] = deque()
         self._waiting: dict[int, Job] = {}
@@ -136,6 +137,7 @@ class Batch:
         """
         if self._results is not None:
             self._journal = await asyncio.to_thread(Journal, self._results)
+        self._entered = True
         self._began = self._runner._clock.monotonic()
         self._workers = [
             asyncio.create_task(self._work(), name=f"comfy_async map {number}")
@@ -167,8 +169,11 @@ class Batch:
         Raises:
             StopAsyncIteration: Every workflow has had its end.
             JobError: A job did not complete, with `on_error="stop"`; the others are cancelled.
+            RuntimeError: The block was not entered.
             Exception: What the iterable of workflows raised.
         """
+        if not self._entered:
+            raise RuntimeError("a map runs inside its block: `async with comfy.map(...) as finished`")
         while not self._ready:
             if self._stopped is not None:
                 await self._end()

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 STEPS: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],
-    "types": [["mypy"], ["pyright"]],
+    "types": [["mypy"], ["pyright", "--pythonpath", sys.executable]],
     "tests": [
         ["coverage", "run", "-m", "pytest", "-q"],
         ["coverage", "combine", "-q"],

@@ -184,6 +184,13 @@ async def test_leaving_the_block_cancels_what_is_open(server: FakeComfy) -> None
     assert len(server.books.accepted) == 4
 
 
+async def test_a_map_outside_its_block(server: FakeComfy) -> None:
+    """Iterating without `async with` says so instead of running nothing."""
+    async with fast(server) as comfy:
+        with pytest.raises(RuntimeError, match="async with"):
+            assert [job async for job in comfy.map([graph(1)])] == []
+
+
 @pytest.mark.parametrize("options", [{"limit": 0}, {"on_error": "explode"}])
 async def test_senseless_options(server: FakeComfy, options: Any) -> None:
     """A clear error before anything is sent."""

@@ -272,17 +272,3 @@ def test_signal_before_the_work() -> None:
     interrupts.asked = True
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(interrupts.guard(work()))
-
-
-def test_ctrl_c_while_typing() -> None:
-    """`input()` blocks the loop: there the key itself has to break it."""
-    interrupts = Interrupts()
-
-    def type_it() -> None:
-        with interrupts.typing():
-            os.kill(os.getpid(), signal.SIGINT)
-            signal.pause()
-
-    with pytest.raises(asyncio.CancelledError):
-        type_it()
-    assert interrupts.asked
