@@ -91,8 +91,10 @@ def options() -> argparse.Namespace:
     return found
 
 
-def measure(wanted: dict[str, Figure], say: Callable[[str], None]) -> list[Row]:
-    """Measure, printing each row when it is known."""
+def measure(
+    wanted: dict[str, Figure], say: Callable[[str], None], *, waiting: Iterable[str] = WAITING
+) -> list[Row]:
+    """Measure, printing each row when it is known, those of the `waiting` figures last."""
     rows: list[Row] = []
 
     def take(found: Iterable[Row]) -> None:
@@ -101,11 +103,11 @@ def measure(wanted: dict[str, Figure], say: Callable[[str], None]) -> list[Row]:
             show([row], say)
 
     with concurrent.futures.ThreadPoolExecutor(len(WAITING)) as pool:
-        beside = [wanted.pop(name) for name in WAITING if name in wanted]
-        waiting = [pool.submit(_listed, each) for each in beside]
+        beside = [wanted.pop(name) for name in waiting if name in wanted]
+        results = [pool.submit(_listed, each) for each in beside]
         for each in wanted.values():
             take(each())
-        for result in waiting:
+        for result in results:
             take(result.result())
     return rows
 
@@ -128,7 +130,10 @@ def main() -> int:
     began = time.monotonic()
     every = figures(peers, scale=chosen.scale, quiet=chosen.quiet_seconds)
     rows = refused + measure(
-        {name: every[name] for name in chosen.only if name in every}, lambda line: print(line, flush=True)
+        {name: every[name] for name in chosen.only if name in every},
+        lambda line: print(line, flush=True),
+        # Of the peers some are busy while they wait.
+        waiting=[name for name in WAITING if name != "g" or not chosen.peers],
     )
     seconds = time.monotonic() - began
     missed = [row.name for row in rows if row.met is False]
