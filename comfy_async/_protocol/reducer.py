@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from ..events import (
     BaseEvent,
@@ -152,7 +152,7 @@ class JobState:
             return []
         if isinstance(event, NodeEvent):
             event._nodes = self.plan.nodes
-        handler = self._HANDLERS.get(type(event))
+        handler = _HANDLERS.get(type(event))
         return [event] if handler is None else handler(self, event)
 
     def finish_without_history(self) -> list[BaseEvent]:
@@ -314,22 +314,22 @@ class JobState:
         event._nodes = self.plan.nodes
         return [event]
 
-    _HANDLERS: ClassVar[Mapping[type, Callable[[JobState, BaseEvent], list[BaseEvent]]]] = {
-        Queued: _queued,
-        Started: _started,
-        NodesCached: _nodes_cached,
-        NodeStarted: _node_started,
-        Progress: _progress,
-        ProgressState: _progress_state,
-        NodeFinished: _executed,
-        Preview: _preview,
-        Completed: _completed,
-        Failed: _end,
-        Cancelled: _end,
-        Lost: _end,
-        ExecutingNone: _over,
-    }
 
+_HANDLERS: Final[Mapping[type, Callable[[JobState, BaseEvent], list[BaseEvent]]]] = {
+    Queued: JobState._queued,
+    Started: JobState._started,
+    NodesCached: JobState._nodes_cached,
+    NodeStarted: JobState._node_started,
+    Progress: JobState._progress,
+    ProgressState: JobState._progress_state,
+    NodeFinished: JobState._executed,
+    Preview: JobState._preview,
+    Completed: JobState._completed,
+    Failed: JobState._end,
+    Cancelled: JobState._end,
+    Lost: JobState._end,
+    ExecutingNone: JobState._over,
+}
 
 _STATUS: Final[Mapping[type, JobStatus]] = {
     Completed: "completed",
