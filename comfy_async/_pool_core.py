@@ -15,7 +15,7 @@ from ._pool_job import Order, PoolJob
 from ._pool_needs import lacks
 from ._pool_places import Places
 from ._prepare import WorkflowLike, as_workflow
-from ._protocol.plan import Plan
+from ._protocol.plan import Plan, Plans
 from ._protocol.reducer import JobState
 from ._protocol.rejection import failure
 from ._stream import abandon
@@ -64,6 +64,7 @@ class PoolCore:
         self._retry_out_of_memory = retry_out_of_memory
         self._places = Places(self._clock, away_seconds=away_seconds, on_wait=self._watch)
         self._health = Health(self._places, self._clock)
+        self._plans = Plans()
         self._guests: list[Member] = []
         self._retired: list[ComfySession] = []
         self._watchers: list[Mailbox] = []
@@ -208,9 +209,9 @@ class PoolCore:
         """Return what the job is going to do, as far as it is known."""
         workflow = job._order.workflow
         known = workflow.format == "api" and not workflow.uploads()
-        return (
-            Plan(workflow.to_api(), targets=job._order.options.get("targets")) if known else job._state.plan
-        )
+        if not known:
+            return job._state.plan
+        return self._plans.of(workflow.to_api(), targets=job._order.options.get("targets"))
 
     async def _prepared(self, order: Order, member: Member) -> Workflow:
         """Return the workflow as this server can take it: converted, its files uploaded there."""
