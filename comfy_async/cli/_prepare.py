@@ -151,9 +151,9 @@ def kept(workflow: Workflow, request: RunRequest) -> tuple[Path, str] | None:
 
 
 def _place(request: RunRequest) -> Path:
-    """Return `projects/<project>/workflows/<name>.json`."""
-    from comfy_async._paths import safe_name
+    """Return `projects/<project>/workflows/<name>.json`, numbered when there is one already."""
+    from comfy_async._paths import fresh_path, safe_name
 
     stem = "workflow" if request.workflow == "-" else Path(request.workflow).stem
     folder = Path("projects", safe_name(request.project), "workflows")
-    return folder / f"{safe_name(stem)}.json"
+    return fresh_path(folder, (f"{safe_name(stem)}.json",))
