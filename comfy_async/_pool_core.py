@@ -228,7 +228,8 @@ class PoolCore:
     def _goes_on(self, job: PoolJob, member: Member, error: ComfyError) -> bool:
         """Say whether another server may be tried after a failure that queued nothing."""
         order = job._order
-        if self._closed or job._cancel_wanted or isinstance(error, SubmitUnknownError):
+        over = job._ended.is_set() or job._cancel_wanted
+        if self._closed or over or isinstance(error, SubmitUnknownError):
             return False
         lacking = lacks(error)
         if lacking is not None:
@@ -299,8 +300,9 @@ class PoolCore:
                 job._give_up(Cancelled(None, {}, job.prompt_id, received_at=self._clock.unix()))
             raise
         except Exception as error:
-            job._move(limbo, JobState(old_id, job._state.plan))
-            self._end_of(job, event, error)
+            if not job._ended.is_set():
+                job._move(limbo, JobState(old_id, job._state.plan))
+                self._end_of(job, event, error)
         finally:
             self._going.pop(job, None)
             job._going = None

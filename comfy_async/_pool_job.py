@@ -176,6 +176,8 @@ class PoolJob(Job):
 
     def _leave(self, reason: str = "") -> None:
         """Be on no server; with a reason, the consumers are told."""
+        if self._ended.is_set():
+            return
         if not self._is_in_limbo:
             state = JobState(self.prompt_id, self._state.plan)
             session = self._session
