@@ -17,6 +17,7 @@ __all__ = ["EventStream", "Mailbox", "is_lossy"]
 # since a client that does not drain its socket stalls the server for everybody (PROTOCOL 0.8).
 _TURN_IN_A_BURST_S: Final = 0.0001
 _TURN_S: Final = 0.002
+_MOST_EXTRA_TURNS: Final = 3
 
 
 def is_lossy(event: BaseEvent) -> bool:
@@ -135,10 +136,16 @@ class Mailbox:
         return event
 
     async def _give_turn(self) -> None:
-        """Let everything else have a turn, and note how much was waiting for it."""
-        sequence = self._sequence
-        await asyncio.sleep(0)
-        turn = _TURN_IN_A_BURST_S if self._sequence != sequence else _TURN_S
+        """Let everything else have a turn, and in a burst more than one after a long turn of its own."""
+        late = time.monotonic() - self._turn_ends
+        turn = _TURN_IN_A_BURST_S
+        for _ in range(1 + min(_MOST_EXTRA_TURNS, int(late / turn))):
+            sequence = self._sequence
+            await asyncio.sleep(0)
+            if self._sequence == sequence:
+                # Nothing pours in.
+                turn = _TURN_S
+                break
         self._turn_ends = time.monotonic() + turn
 
     async def _wait(self) -> None:

@@ -14,7 +14,7 @@ from bench_tools import HERE, Row, compiled, ratio_row, worker
 FRAMES = {
     "progress": 30_000,
     "progress_state 30": 15_000,
-    "progress_state 300": 3_000,
+    "progress_state 300": 4_000,
     "preview 40 kB": 3_000,
 }
 TARGETS = {"progress": 0.7, "progress_state 30": 0.6, "progress_state 300": 0.6, "preview 40 kB": 0.9}
