@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterable, MutableMapping
 from typing import TypeAlias
 
@@ -216,7 +215,7 @@ class Meter:
             return None if pace is None else pace * weight
         if self._plain_seconds:
             # One slow loader says nothing about the others.
-            return statistics.median_low(self._plain_seconds)
+            return sorted(self._plain_seconds)[(len(self._plain_seconds) - 1) // 2]
         return None
 
     def _running_pace(self) -> float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -28,6 +27,8 @@ def nearest(value: object, choices: Iterable[object], *, count: int = 3) -> tupl
 
     Model names are compared without their folders too: the separator differs by system.
     """
+    import difflib  # only failures need it
+
     texts = [str(choice) for choice in choices]
     wanted = str(value)
     leaf = re.split(r"[\\/]", wanted)[-1].lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -74,6 +73,8 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
         Raises:
             OSError: The file cannot be written.
         """
+        import gzip
+
         target = Path(path)
         content = json.dumps(self.raw).encode()
         # Without a time stamp equal catalogs make equal files.
