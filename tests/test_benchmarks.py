@@ -26,7 +26,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 def test_no_frame_is_lost_or_told_twice(rows: list[dict[str, Any]]) -> None:
     """What consumers saw and what gave way are what was sent, for each kind and mailbox."""
     counted = [row["notes"] for row in rows if row["figure"] == "a"]
-    assert len(counted) >= 12
+    assert len(counted) >= 10
     for notes in counted:
         assert notes["seen"] + notes["dropped"] == notes["sent"] > 20
 
