@@ -134,7 +134,7 @@ def figure_g(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
                 verdict, notes = "cannot", {"reason": str(error)[:120]}
             target = "= right" if name == OURS else ""
             yield Row("g", f"{name}: {case}", verdict, target=target, notes=notes)
-            if verdict == "cannot":
+            if "reason" in notes:
                 break
 
 
@@ -156,8 +156,8 @@ def outcome(name: str, python: str, play: Any) -> tuple[str, dict[str, Any]]:
 def judged(found: dict[str, Any], *, wanted: str) -> tuple[str, dict[str, Any]]:
     """Hold an outcome against the truth: a result with a picture, or an error."""
     notes = {"error": found["error"][:90]} if "error" in found else {}
-    if found["outcome"] == "hung":
-        return "hung", notes
+    if found["outcome"] in {"hung", "cannot"}:
+        return found["outcome"], notes
     if wanted == "completed":
         good = found["outcome"] == "completed" and found["images"] > 0
     else:

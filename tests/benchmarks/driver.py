@@ -24,6 +24,10 @@ from urllib.parse import urlsplit
 Graph = dict[str, Any]
 
 
+class CannotSayError(Exception):
+    """A client has no way to say this graph."""
+
+
 class Ours:
     """comfy_async: one session for everything."""
 
@@ -157,6 +161,8 @@ class Script:
         """Return the number of images; only chains of one image can be said this way."""
         from comfy_script.runtime.node import nodes  # type: ignore[import-not-found]
 
+        if "8" in graph:
+            raise CannotSayError("its nodes cannot link to one that does not exist")
         inputs = graph["1"]["inputs"]
         value = nodes["EmptyImage"](inputs["width"], inputs["height"], inputs["batch_size"], inputs["color"])
         if "2" in graph:
@@ -240,6 +246,8 @@ class Driver:
         except BaseException as error:
             if isinstance(error, TimeoutError) and timer.expired():
                 outcome = {"outcome": "hung", "error": f"nothing within {limit:g} s"}
+            elif isinstance(error, CannotSayError):
+                outcome = {"outcome": "cannot", "error": str(error)}
             else:
                 outcome = {"outcome": "raised", "error": f"{type(error).__name__}: {error}"[:300]}
         return {**outcome, "began": began, "at": time.monotonic()}
