@@ -40,7 +40,6 @@ class Reconciler:
     def __init__(self, session: ComfySession) -> None:
         """Prepare; the task runs only while there are jobs."""
         settings = session.settings
-        self.polling = False
         self._session = session
         self._settings = settings
         self._clock = settings.clock
@@ -150,11 +149,8 @@ class Reconciler:
         """Look once, as closely as need be."""
         needy = self._needy()
         if not needy and not self._absent and not self._over:
-            self.polling = False
             await self._watch()
             return
-        if not self._session._link.hearing and not self.polling:
-            self.polling = True
         before = self._picture()
         snapshot = await self._session._api.snapshot()
         self._reachable()
