@@ -1,28 +1,24 @@
-"""What runs the Python of the docs: the README, the guides, the examples of docstrings."""
+"""How the code in the documentation is found and run: README.md and the guides alike."""
 
 from __future__ import annotations
 
-import ast
 import asyncio
-import contextlib
-import doctest
-import inspect
-import io
-import json
-import linecache
+import dataclasses
+import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import comfy_async
 from comfy_async import ComfySession, Workflow
 from comfy_async.testing import FakeComfy
 
 ROOT = Path(__file__).resolve().parent.parent
-FLOW = "examples/workflows/sd15_text2image_api.json"
+GUIDES = ROOT / "examples" / "guides"
+SERVER = "http://127.0.0.1:8188"
 PICTURE = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "ComfyUI"}},
@@ -32,93 +28,78 @@ PNG = bytes.fromhex(
     "0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
 )
 
-
-def python_blocks(text: str) -> list[str]:
-    """Return the ```python blocks of a page of markdown."""
-    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+Kind: TypeAlias = Literal["program", "test", "snippet"]
 
 
-def is_program(block: str) -> bool:
-    """Say whether a block is a whole program, which starts its own loop."""
-    return "asyncio.run(" in block
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """One block of Python in a page."""
+
+    page: str
+    line: int
+    code: str
+
+    @property
+    def kind(self) -> Kind:
+        """A program starts a loop or a `main` of its own, a test is one, all else is a snippet."""
+        if "asyncio.run(" in self.code or "__main__" in self.code:
+            return "program"
+        return "test" if "async def test_" in self.code else "snippet"
+
+    def __str__(self) -> str:
+        """Return where it stands."""
+        return f"{self.page}:{self.line}"
 
 
-def is_test(block: str) -> bool:
-    """Say whether a block holds tests, which users are shown."""
-    return "async def test_" in block
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page, in order."""
+    text = page.read_text("utf-8")
+    return [
+        Block(page.name, text.count("\n", 0, found.start()) + 1, found[1])
+        for found in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    ]
 
 
 def furnish(folder: Path) -> None:
-    """Put into a folder the files that the docs speak of."""
+    """Put into a folder what the pages take for granted: the examples and a picture."""
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "face.png").write_bytes(PNG)
-    (folder / "portrait.json").write_text(json.dumps(PICTURE), "utf-8")
 
 
-@contextlib.asynccontextmanager
-async def stage(folder: Path) -> AsyncIterator[dict[str, Any]]:
-    """Yield the names that a snippet has: `fake`, `comfy`, `flow` and every public name.
-
-    The working directory is the caller's to change; the fake has made one picture already.
-    """
+async def run_program(block: Block, folder: Path) -> str:
+    """Run a whole program in a process of its own, on a server where the page says; return what it prints."""
     furnish(folder)
-    async with FakeComfy() as fake, ComfySession(fake.url) as comfy:
-        await comfy.run(PICTURE)
-        flow = Workflow.load(ROOT / FLOW)
-        public = {name: getattr(comfy_async, name) for name in comfy_async.__all__}
-        yield public | {"asyncio": asyncio, "fake": fake, "comfy": comfy, "flow": flow}
-
-
-async def run_code(code: str, names: dict[str, Any], *, mode: str = "exec", where: str = "<docs>") -> None:
-    """Run a piece of code, which may await at its top level.
-
-    Raises:
-        Exception: Whatever the code raises, with its lines in the traceback.
-    """
-    linecache.cache[where] = (len(code), None, code.splitlines(keepends=True), where)
-    compiled = compile(code, where, mode, flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    outcome = eval(compiled, names)
-    if inspect.iscoroutine(outcome):
-        await outcome
-
-
-async def run_prompts(text: str, names: dict[str, Any], *, where: str = "<docs>") -> None:
-    """Run `>>>` lines, and hold what they print against the lines below them, where there are any.
-
-    Raises:
-        AssertionError: Something else was printed.
-        Exception: Whatever the code raises.
-    """
-    checker = doctest.OutputChecker()
-    for number, example in enumerate(doctest.DocTestParser().get_examples(text)):
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            await run_code(example.source, names, mode="single", where=f"{where[:-1]} {number}>")
-        got = printed.getvalue()
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        if example.want and not checker.check_output(example.want, got, flags):
-            raise AssertionError(f"{where}: {example.source}expected:\n{example.want}printed:\n{got}")
-
-
-async def run_program(block: str, folder: Path) -> str:
-    """Run a whole program in a process of its own, on a fake where it says; return what it printed."""
     async with FakeComfy() as fake:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            block.replace("http://127.0.0.1:8188", fake.url),
-            cwd=folder,
-            stdout=subprocess.PIPE,
+            sys.executable, "-c", block.code.replace(SERVER, fake.url), cwd=folder, stdout=subprocess.PIPE
         )
         output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
+    assert process.returncode == 0
     return output.decode()
 
 
-async def run_tests(block: str) -> None:
+async def run_snippet(code: str, folder: Path) -> None:
+    """Run code inside a coroutine that has `comfy`, `flow`, `fake` and every public name."""
+    furnish(folder)
+    async with FakeComfy() as fake, ComfySession(fake.url) as comfy:
+        await comfy.run(PICTURE)
+        flow = Workflow.load(ROOT / "examples/workflows/sd15_text2image_api.json")
+        names: dict[str, Any] = {name: getattr(comfy_async, name) for name in comfy_async.__all__}
+        names |= {"asyncio": asyncio, "fake": fake}
+        body = textwrap.indent(code, "    ")
+        exec(f"async def snippet(comfy, flow):\n{body}", names)
+        before = Path.cwd()
+        os.chdir(folder)
+        try:
+            await names["snippet"](comfy, flow)
+        finally:
+            os.chdir(before)
+
+
+async def run_test(block: Block) -> None:
     """Run the tests that a block defines."""
     names: dict[str, Any] = {}
-    await run_code(block, names)
-    for name, function in list(names.items()):
+    exec(block.code, names)
+    for name, function in names.items():
         if name.startswith("test_"):
             await function()
