@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
-import os
 import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -78,22 +79,24 @@ async def run_program(block: Block, folder: Path) -> str:
     return output.decode()
 
 
-async def run_snippet(code: str, folder: Path) -> None:
-    """Run code inside a coroutine that has `comfy`, `flow`, `fake` and every public name."""
+@contextlib.asynccontextmanager
+async def stage(folder: Path) -> AsyncIterator[dict[str, Any]]:
+    """Give a piece of code, in a folder, `comfy`, `flow`, `fake` and every public name."""
     furnish(folder)
     async with FakeComfy() as fake, ComfySession(fake.url) as comfy:
         await comfy.run(PICTURE)
         flow = Workflow.load(ROOT / "examples/workflows/sd15_text2image_api.json")
         names: dict[str, Any] = {name: getattr(comfy_async, name) for name in comfy_async.__all__}
-        names |= {"asyncio": asyncio, "fake": fake}
+        with contextlib.chdir(folder):
+            yield names | {"asyncio": asyncio, "fake": fake, "comfy": comfy, "flow": flow}
+
+
+async def run_snippet(code: str, folder: Path) -> None:
+    """Run code on a stage, inside a coroutine."""
+    async with stage(folder) as names:
         body = textwrap.indent(code, "    ")
         exec(f"async def snippet(comfy, flow):\n{body}", names)
-        before = Path.cwd()
-        os.chdir(folder)
-        try:
-            await names["snippet"](comfy, flow)
-        finally:
-            os.chdir(before)
+        await names["snippet"](names["comfy"], names["flow"])
 
 
 async def run_test(block: Block) -> None:
