@@ -157,8 +157,8 @@ __all__ = [
     "WrongLoopError",
 ]
 
-# Where the names live. Nothing of it is loaded before the first name is asked for: pytest finds
-# the plugin of comfy_async.testing in every run of whoever has it installed, and loads this file.
+# Where the names live, the plain ones first. Nothing of it is loaded before a name is asked for: pytest
+# finds the plugin of comfy_async.testing in every run of whoever has it installed, and loads this file.
 _ROOMS = (
     "types",
     "errors",
@@ -176,30 +176,29 @@ _ROOMS = (
 )
 
 
-def _open() -> None:
-    """Load every room, and put the public names on the face, all at once."""
-    for room in _ROOMS:
-        module = importlib.import_module(f".{room}", __name__)
-        for name in module.__all__:
-            if name in __all__:
-                value = globals()[name] = getattr(module, name)
-                if isinstance(value, type):
-                    # Users know the library by its face, not by its rooms.
-                    value.__module__ = __name__
+def _open(room: str) -> None:
+    """Load a room, and put its public names on the face."""
+    module = importlib.import_module(f".{room}", __name__)
+    for name in module.__all__:
+        if name in __all__:
+            value = globals()[name] = getattr(module, name)
+            if isinstance(value, type):
+                # Users know the library by its face, not by its rooms.
+                value.__module__ = __name__
 
 
 if not TYPE_CHECKING:  # a checker would take every misspelled name for an Any
 
     def __getattr__(name: str) -> object:
-        """Load the library when the first of its names is asked for.
+        """Load as many rooms as it takes to find the name: a session does without the pool.
 
         Raises:
             AttributeError: There is no such name.
         """
-        if not name.startswith("__") and __all__[0] not in globals():
-            _open()
-        if name in globals():
-            return globals()[name]
+        for room in _ROOMS if name in __all__ else ():
+            _open(room)
+            if name in globals():
+                return globals()[name]
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:

@@ -31,15 +31,28 @@ def test_importing_the_package_loads_nothing_of_it() -> None:
     assert run(code) == "[]"
 
 
-def test_the_first_name_brings_all() -> None:
-    """Whatever is asked for first, every name is there and belongs to the face."""
+def test_a_name_brings_what_it_needs() -> None:
+    """A session loads neither the pool nor websockets; each name that comes belongs to the face."""
     code = (
-        "import comfy_async\n"
-        "job = comfy_async.Job\n"
-        "missing = set(comfy_async.__all__) - set(vars(comfy_async))\n"
-        "print(sorted(missing), comfy_async.ComfySession.__module__)"
+        "import sys, comfy_async\n"
+        "session = comfy_async.ComfySession\n"
+        "print([m for m in sys.modules if m.startswith(('comfy_async._pool', 'websockets.', 'pydantic.'))])\n"
+        "here = map(vars(comfy_async).get, comfy_async.__all__)\n"
+        "print({value.__module__ for value in here if isinstance(value, type)})\n"
+        "print(session is comfy_async.ComfySession, comfy_async.ComfyPool.__module__)"
     )
-    assert run(code) == "[] comfy_async"
+    assert run(code) == "[]\n{'comfy_async'}\nTrue comfy_async"
+
+
+def test_a_star_brings_all() -> None:
+    """Every public name is there, whatever was asked for first."""
+    code = (
+        "from comfy_async import Job\n"
+        "from comfy_async import *\n"
+        "import comfy_async\n"
+        "print(set(comfy_async.__all__) - set(vars()))"
+    )
+    assert run(code) == "set()"
 
 
 def test_checkers_see_what_is_there() -> None:

@@ -12,7 +12,11 @@ from ..errors import ComfyError, ConnectError, NotComfyUIError, RequestTimeoutEr
 from .address import Address, origin_of
 from .auth import Auth
 
-__all__ = ["CredentialTransport", "connect_error", "translated"]
+__all__ = ["CredentialTransport", "SocketClosedError", "connect_error", "translated"]
+
+
+class SocketClosedError(Exception):
+    """The WebSocket is closed; `str()` says why in a few words. Never leaves the library."""
 
 
 class CredentialTransport(httpx.AsyncBaseTransport):

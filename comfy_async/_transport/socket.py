@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from ..errors import ConnectError, HandshakeError
 from .bulk import BulkConnection
-from .foreign import connect_error
+from .foreign import SocketClosedError, connect_error
 from .http import USER_AGENT
 
-__all__ = ["Socket", "SocketClosedError"]
+__all__ = ["Socket"]
 
 # ComfyUI answers pings, but a server whose Python holds the GIL while a model loads can miss one
 # for a minute (PITFALLS P10). The session's own watch is faster than this and knows more.
@@ -44,10 +44,6 @@ class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 _LOGGER: Final = _QuietLogger(logging.getLogger("comfy_async.socket"), {})
-
-
-class SocketClosedError(Exception):
-    """The socket is closed; `str()` says why in a few words. Never leaves the library."""
 
 
 class _Connect(connect):
