@@ -26,9 +26,9 @@ async def cancel_job(session: ComfySession, job: Job) -> JobStatus:
     """
     clock = session._clock
     deadline = clock.monotonic() + session.settings.cancel_seconds
-    job._cancel_wanted = True
     failure: ComfyError | None = None
     while not job._ended.is_set():
+        job._cancel_wanted = True
         failure = None
         try:
             await session._api.cancel(job.prompt_id)

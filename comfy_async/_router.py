@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ._mailbox import Mailbox
 from ._protocol.decode import ExecutingNone
 from ._protocol.plan import Plans
+from .errors import ResponseError
 from .events import (
     BaseEvent,
     Disconnected,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from ._protocol.meter import Timings
     from ._reconcile import Reconciler
     from ._settings import Clock
+    from .types import JobStatus
 
 __all__ = ["Router"]
 
@@ -98,6 +102,30 @@ class Router:
         self._own_end_at = self._clock.monotonic()
         if self._running is job:
             self._running = None
+
+    @contextlib.contextmanager
+    def _stopping(
+        self, prompt_ids: Iterable[str] | None = None, *, of: Collection[JobStatus] = ("pending",)
+    ) -> Iterator[None]:
+        """While a verb of this session stops jobs (None: all), ours in such a state end as cancelled.
+
+        A pending job that is removed says nothing (PROTOCOL 0.7): without the intent it would be lost.
+        """
+        found = (self._jobs.get(one) for one in (list(self._jobs) if prompt_ids is None else prompt_ids))
+        meant = [job for job in found if job is not None and job.status in of]
+        fresh = [job for job in meant if not job._cancel_wanted]
+        for job in fresh:
+            job._cancel_wanted = True
+        try:
+            yield
+        except ResponseError:
+            # Refused; any other failure may have come after the deed.
+            for job in fresh:
+                job._cancel_wanted = False
+            raise
+        waiting = [job for job in meant if job.status == "pending"]
+        if waiting:
+            self._reconciler.poke(waiting)
 
     # Events come in.
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 from session_tools import (
@@ -21,7 +19,9 @@ from comfy_async import (
     Cancelled,
     ComfySession,
     JobCancelledError,
+    JobLostError,
     NodeStarted,
+    ResponseError,
     Settings,
     TransportError,
 )
@@ -194,4 +194,55 @@ class TestCancel:
             assert (await theirs).texts == ("shown",)
 
 
-Limit = Callable[[float], AbstractAsyncContextManager[Any]]
+VERBS: dict[str, Callable[[ComfySession, str], Awaitable[object]]] = {
+    "jobs.cancel": lambda comfy, prompt_id: comfy.jobs.cancel(prompt_id),
+    "queue.delete": lambda comfy, prompt_id: comfy.queue.delete(prompt_id),
+    "queue.clear": lambda comfy, _: comfy.queue.clear(),
+}
+
+
+class TestOtherVerbs:
+    """What is stopped through this session, by whichever verb, was cancelled and not lost."""
+
+    @pytest.mark.parametrize("verb", VERBS)
+    @pytest.mark.parametrize("version", ["0.3.40", "0.24.0", "0.33.0"])
+    async def test_a_pending_job(self, verb: str, version: str) -> None:
+        """It ends as cancelled, at once; the one that runs is left alone."""
+        async with served(version=version) as (fake, comfy):
+            graph = steps(fake, 2)
+            with fake.gate("Steps"):
+                running = await comfy.submit(graph)
+                waiting = await comfy.submit(seeded(graph, 2))
+                await first(running, NodeStarted)
+                await VERBS[verb](comfy, waiting.prompt_id)
+                with pytest.raises(JobCancelledError) as caught:
+                    await waiting
+                assert "somebody else" not in str(caught.value)
+            assert (await running).texts == ("shown",)
+
+    async def test_a_running_job(self, fake: FakeComfy, comfy: ComfySession) -> None:
+        """An interrupt of our own is not somebody else's."""
+        for verb in (comfy.jobs.cancel, comfy.queue.interrupt):
+            gate = fake.gate("Steps", step=1)
+            job = await comfy.submit(seeded(steps(fake, 3), 1 + len(fake.books.accepted)))
+            await gate.reached()
+            stopping = asyncio.ensure_future(verb(job.prompt_id))
+            await fake.wait_for(lambda books: books.accepted[-1].interrupts == 1)
+            gate.open()
+            await stopping
+            with pytest.raises(JobCancelledError) as caught:
+                await job
+            assert "somebody else" not in str(caught.value)
+
+    async def test_a_refused_clear(self, fake: FakeComfy) -> None:
+        """The server would not: when the job vanishes later, it is lost."""
+        fake.hold()
+        async with fake.session(settings=Settings(poll_min=0.05, look_every=0.1)) as comfy:
+            job = await comfy.submit(picture())
+            fake.faults.fail("POST", "/queue", 403, count=1)
+            with pytest.raises(ResponseError):
+                await comfy.queue.clear()
+            fake.faults.lose_queue()
+            with pytest.raises(JobLostError):
+                await job
+        fake.release()

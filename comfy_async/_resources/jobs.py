@@ -113,6 +113,11 @@ class Jobs(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
+        with self._session._stopping(prompt_ids, of=("pending", "running")):
+            return await self._cancel(prompt_ids)
+
+    async def _cancel(self, prompt_ids: tuple[str, ...]) -> bool:
+        """Cancel by the best route that the server has."""
         server = await self._session._known_server()
         if not server.can("cancel_jobs"):
             for prompt_id in prompt_ids:

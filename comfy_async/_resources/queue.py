@@ -43,19 +43,25 @@ class Queue(Resource):
     async def clear(self) -> None:
         """Take all waiting jobs of everybody out of the queue; what runs goes on.
 
+        This session's own end as cancelled, at the next look; those of others are lost to them.
+
         Raises:
             ComfyError: The server cannot be asked.
         """
-        await self._send("POST", "/queue", json={"clear": True}, retry=True)
+        with self._session._stopping():
+            await self._send("POST", "/queue", json={"clear": True}, retry=True)
 
     async def delete(self, *prompt_ids: str) -> None:
         """Take waiting jobs out of the queue; what runs goes on (Comfy Cloud stops that too).
+
+        This session's own end as cancelled, at the next look; `await job.cancel()` waits for it.
 
         Raises:
             ComfyError: The server cannot be asked.
         """
         if prompt_ids:
-            await self._send("POST", "/queue", json={"delete": list(prompt_ids)}, retry=True)
+            with self._session._stopping(prompt_ids):
+                await self._send("POST", "/queue", json={"delete": list(prompt_ids)}, retry=True)
 
     async def interrupt(self, prompt_id: str | None = None) -> None:
         """Stop the job that runs: whichever it is, or only this one.
@@ -66,6 +72,12 @@ class Queue(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
+        which = None if prompt_id is None else (prompt_id,)
+        with self._session._stopping(which, of=("running",)):
+            await self._interrupt(prompt_id)
+
+    async def _interrupt(self, prompt_id: str | None) -> None:
+        """Interrupt by the best route that the server has."""
         if prompt_id is None:
             await self._send("POST", "/interrupt", json={})
         elif self._is_cloud:
