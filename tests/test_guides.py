@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import re
-import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from doc_drawings import SCENES, drawing, play
 from doc_tools import GUIDES, Block, blocks, run_program, run_snippet, run_test
 
+from comfy_async import Event
 from comfy_async._resources.routes import ROUTES
+from comfy_async.events import BaseEvent, NodeEvent
 
 EARLY = "2024 or before"
 BLOCKS = [block for page in sorted(GUIDES.glob("*.md")) for block in blocks(page)]
@@ -43,6 +48,57 @@ def route_table() -> str:
 def test_the_table_of_routes() -> None:
     """It is the library's own list."""
     assert between("routes.md", "routes") == route_table()
+
+
+@pytest.mark.parametrize("name", SCENES)
+async def test_the_drawings(name: str) -> None:
+    """Each drawing is what a run gives."""
+    assert between("events.md", name) == drawing(await play(SCENES[name]))
+
+
+def fields(kind: type[BaseEvent]) -> dict[str, str]:
+    """Return the public fields of a class of events and their types, as the source has them."""
+    found: dict[str, str] = {}
+    for parent in reversed(kind.__mro__):
+        if not issubclass(parent, BaseEvent):
+            continue
+        for name, member in vars(parent).items():
+            if isinstance(member, property) and member.fget is not None:
+                found[name] = str(member.fget.__annotations__["return"])
+        found |= inspect.get_annotations(parent)
+    return {
+        name: str(kind).removeprefix("ClassVar[").removesuffix("]") if "ClassVar" in str(kind) else str(kind)
+        for name, kind in found.items()
+        if not name.startswith("_")
+    }
+
+
+def rows(page: str) -> dict[str, str]:
+    """Return the rows of a page's tables by what the first column has in code font."""
+    text = (GUIDES / page).read_text("utf-8")
+    found = re.finditer(r"^\| `([^`]+)` \|.*$", text, re.MULTILINE)
+    return {row[1].replace(r"\|", "|"): row[0].replace(r"\|", "|") for row in found}
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+def test_the_table_of_events(kind: type[BaseEvent]) -> None:
+    """Every class has a row with its word on the wire and every field of its own."""
+    row = rows("events.md")[kind.__name__]
+    word = kind.__dict__["type"]
+    assert (f"`{word}`" if isinstance(word, str) else "the server's own word") in row
+    base: Any = NodeEvent if issubclass(kind, NodeEvent) else BaseEvent
+    assert (", node |" in row) == (base is NodeEvent)
+    assert ("; last |" in row) == kind.terminal
+    shared = fields(base)
+    own = {name: annotation for name, annotation in fields(kind).items() if name not in shared}
+    documented = dict(re.findall(r"`(\w+): ([^`]+)`", row))
+    assert documented == own
+
+
+def test_the_shared_fields_of_events() -> None:
+    """The fields of all events, and of all events about a node, have rows of their own."""
+    listed = dict(name.split(": ") for name in rows("events.md") if ": " in name)
+    assert listed == fields(NodeEvent)
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
@@ -76,4 +132,5 @@ def write(page: str, mark: str, content: str) -> None:
 
 if __name__ == "__main__":
     write("routes.md", "routes", route_table())
-    sys.exit()
+    for title, scene in SCENES.items():
+        write("events.md", title, drawing(asyncio.run(play(scene))))
