@@ -16,6 +16,8 @@ from session_tools import library_tasks
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
 
+pytest_plugins = ["cli_tools", "ray_tools"]
+
 HANG_SECONDS = 240.0
 LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
 

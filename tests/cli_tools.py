@@ -1,4 +1,7 @@
-"""The command line under test: in this process for speed, as a child where signals matter."""
+"""The command line under test: in this process for speed, as a child where signals matter.
+
+A plugin of tests/conftest.py: type checkers take one module of a name, and so one conftest.py.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from comfy_async.cli._app import app
 from comfy_async.testing import FakeComfy
 
-SD15 = Path(__file__).parents[2] / "examples" / "workflows" / "sd15_text2image_api.json"
+SD15 = Path(__file__).parents[1] / "examples" / "workflows" / "sd15_text2image_api.json"
 
 
 @dataclasses.dataclass
@@ -78,6 +79,11 @@ class Cli:
 
     async def __call__(self, *args: object, input: str | None = None) -> Done:
         """Run a command to its end in a thread of this process."""
+        # Not above: most tests have no need of typer.
+        from typer.testing import CliRunner
+
+        from comfy_async.cli._app import app
+
         texts = [str(arg) for arg in args]
         invoke = CliRunner().invoke
         done = await asyncio.to_thread(invoke, app, texts, input=input, env=self.env)

@@ -1,4 +1,7 @@
-"""A real Ray cluster on this machine, for all of these tests: started once, ended with them."""
+"""A real Ray cluster on this machine, for all tests in tests/ray: started once, ended with them.
+
+A plugin of tests/conftest.py: type checkers take one module of a name, and so one conftest.py.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ def cluster() -> Iterator[str]:
         warnings.simplefilter("ignore")
         import ray
 
-        context = ray.init(
+        ray.init(
             num_cpus=4,
             include_dashboard=False,
             log_to_driver=False,
@@ -48,7 +51,7 @@ def cluster() -> Iterator[str]:
             object_store_memory=200 * 1024 * 1024,
             _node_ip_address="127.0.0.1",
         )
-        yield context.address_info["address"]
+        yield ray.get_runtime_context().gcs_address
         ray.shutdown()
 
 
