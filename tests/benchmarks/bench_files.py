@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -109,10 +110,26 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-async def measure(size: int, rounds: int) -> dict[str, float]:
-    """Measure both directions in turns, the library and bare httpx."""
-    ratios: dict[str, list[float]] = {"upload": [], "download": []}
-    rates: dict[str, list[float]] = {"upload": [], "download": []}
+async def _ours(comfy: ComfySession, source: Path, target: Path) -> tuple[float, float]:
+    """Return how long the library takes, up and down."""
+    return (
+        await _seconds(lambda: comfy.files.upload(source, name="big.bin", overwrite=True)),
+        await _seconds(lambda: comfy.files.save("big.bin", target)),
+    )
+
+
+async def _bare(url: str, source: Path, target: Path) -> tuple[float, float]:
+    """Return how long httpx alone takes."""
+    async with httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client:
+        return (
+            await _seconds(lambda: _bare_upload(client, source)),
+            await _seconds(lambda: _bare_download(client, target)),
+        )
+
+
+async def measure(size: int, rounds: int) -> dict[str, Any]:
+    """Measure both directions, the library and bare httpx in turns, each first as often as the other."""
+    pairs: list[tuple[tuple[float, float], tuple[float, float]]] = []
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "big.bin"), Path(folder, "out.bin")
         await asyncio.to_thread(_fill, source, size)
@@ -120,23 +137,26 @@ async def measure(size: int, rounds: int) -> dict[str, float]:
             async with ComfySession(url) as comfy:
                 await comfy.files.upload(b"warm", overwrite=True)
                 before = _peak()
-                for _ in range(rounds):
-                    up = await _seconds(lambda: comfy.files.upload(source, name="big.bin", overwrite=True))
-                    down = await _seconds(lambda: comfy.files.save("big.bin", target))
+                await _ours(comfy, source, target)
+                grown = _peak() - before
+                for turn in range(rounds):
+                    if turn % 2:
+                        bare = await _bare(url, source, target)
+                    ours = await _ours(comfy, source, target)
                     assert os.stat(target).st_size == size
-                    grown = _peak() - before
-                    async with httpx.AsyncClient(base_url=url, timeout=None, trust_env=False) as client:
-                        bare_up = await _seconds(lambda: _bare_upload(client, source))
-                        bare_down = await _seconds(lambda: _bare_download(client, target))
-                    ratios["upload"].append(bare_up / up)
-                    ratios["download"].append(bare_down / down)
-                    rates["upload"].append(size / up / 1e6)
-                    rates["download"].append(size / down / 1e6)
+                    if not turn % 2:
+                        bare = await _bare(url, source, target)
+                    pairs.append((ours, bare))
     return {
         "size_mib": size / (1 << 20),
         "memory_grown_mib": round(grown, 1),
-        **{f"{name}_ratio": round(statistics.median(found), 2) for name, found in ratios.items()},
-        **{f"{name}_mb_per_s": round(statistics.median(found)) for name, found in rates.items()},
+        **{
+            name: {
+                "ratios": [bare[way] / ours[way] for ours, bare in pairs],
+                "mb_per_s": round(statistics.median(size / ours[way] / 1e6 for ours, _ in pairs)),
+            }
+            for way, name in enumerate(("upload", "download"))
+        },
     }
 
 
