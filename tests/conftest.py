@@ -22,6 +22,13 @@ HANG_SECONDS = 240.0
 LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what hypothesis remembers with pytest's own cache, wherever the tests are started."""
+    if config.pluginmanager.hasplugin("cacheprovider"):
+        folder = config.cache.mkdir("hypothesis")
+        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(folder))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let a test that hangs fail instead."""
     for item in items:

@@ -2,10 +2,13 @@
 
 python tests/run_all.py            # all of it
 python tests/run_all.py lint types # some of it
+
+The tests must leave no file behind in the checkout but caches.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -24,21 +27,53 @@ STEPS: dict[str, list[list[str]]] = {
 }
 
 
+CACHES = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".coverage"})
+
+
+def say(line: str) -> None:
+    """Print a line in time with what the commands print."""
+    sys.stdout.write(f"--- {line}\n")
+    sys.stdout.flush()
+
+
+def files() -> set[str]:
+    """Return what lies in the checkout and is not git's; nothing where there is no git."""
+    try:
+        command = ["git", "ls-files", "--others", "-z"]
+        listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return set()
+    return {name for name in listed.split("\0") if name and CACHES.isdisjoint(Path(name).parts)}
+
+
+def run(command: list[str]) -> int:
+    """Run one command, and return its code."""
+    begin = time.monotonic()
+    line = " ".join(command)
+    say(line)
+    code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
+    say(f"{line}: failed with {code}" if code else f"{line}: {time.monotonic() - begin:.0f} s")
+    return code
+
+
 def main() -> int:
     """Run the steps that were asked for, stop at the first that fails, and say how long each took."""
-    wanted = sys.argv[1:] or list(STEPS)
-    for step in wanted:
-        for command in STEPS[step]:
-            begin = time.monotonic()
-            line = " ".join(command)
-            sys.stdout.write(f"--- {line}\n")
-            sys.stdout.flush()
-            code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
-            if code != 0:
-                sys.stdout.write(f"--- {line}: failed with {code}\n")
-                return code
-            sys.stdout.write(f"--- {line}: {time.monotonic() - begin:.0f} s\n")
-            sys.stdout.flush()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "steps", nargs="*", metavar="step", help=f"of {', '.join(STEPS)}; all when none is named"
+    )
+    steps = parser.parse_args().steps or list(STEPS)
+    if unknown := [step for step in steps if step not in STEPS]:
+        parser.error(f"there is no step {unknown[0]!r}: {', '.join(STEPS)}")
+    before = files()
+    for command in [command for step in steps for command in STEPS[step]]:
+        if code := run(command):
+            return code
+    if left := sorted(files() - before):
+        say(f"left behind in the checkout: {', '.join(left)}")
+        return 1
     return 0
 
 

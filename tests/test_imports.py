@@ -38,7 +38,7 @@ LAYERS: list[set[str]] = [
         "_submit",
     },
     {"_pool"},
-    {"__init__", "_notebook", "_console", "cli", "testing", "ray"},
+    {"__init__", "__main__", "_notebook", "_console", "cli", "testing", "ray"},
 ]
 """DESIGN 4, from the ground up: a module imports from its own layer and those below.
 
