@@ -54,6 +54,7 @@ class Job:
         self._boxes: list[Mailbox] = []
         self._dropped = 0
         self._first = self._new_box() if keep_frames else None
+        self._unseen: int | None = None if keep_frames else 0
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._result: JobResult | None = None
@@ -106,8 +107,13 @@ class Job:
 
     @property
     def dropped(self) -> int:
-        """How many progress and preview events gave way to newer ones, unread."""
-        return self._dropped + sum(box.dropped for box in self._boxes)
+        """How many progress and preview events nobody got: they gave way to newer ones, or came too early.
+
+        A first consumer sees all others, whenever it comes: what it saw and `dropped` add up to
+        what was sent. Later consumers get what `events()` promises, and count only what they
+        themselves were too slow for.
+        """
+        return self._dropped + self._never_shown() + sum(box.dropped for box in self._boxes)
 
     # What it gives.
 
@@ -154,6 +160,8 @@ class Job:
         if not self._ended.is_set():
             self._session._check_loop()
         box, self._first = self._first, None
+        self._dropped += self._never_shown()
+        self._unseen = None
         return EventStream(box if box is not None else self._replayed_box(), self._drop_box)
 
     async def cancel(self) -> JobStatus:
@@ -235,6 +243,8 @@ class Job:
             self._last_progress = event
         for box in self._boxes:
             box.put(event)
+        if self._unseen is not None and is_lossy(event):
+            self._unseen += 1
         for box in self._session._watchers:
             box.put(event)
 
@@ -265,9 +275,10 @@ class Job:
             self._close_boxes(error)
 
     def _close_boxes(self, error: Exception | None) -> None:
-        """End every stream; frames kept for a first consumer that never came are dropped."""
+        """End every stream; frames kept for a first consumer that never came are let go, and counted."""
         if self._first is not None:
-            self._drop_box(self._first)
+            self._boxes.remove(self._first)
+            self._unseen = self._first.lossy
             self._first = None
         for box in self._boxes:
             box.close(error)
@@ -290,6 +301,13 @@ class Job:
         if self._ended.is_set():
             box.close(self._error if self._state.terminal is None else None)
         return box
+
+    def _never_shown(self) -> int:
+        """Count what came before the first consumer and is not replayed to it."""
+        if self._unseen is None:
+            return 0
+        replayed = sum(map(is_lossy, self._log)) + (self._last_progress is not None)
+        return max(0, self._unseen - replayed)
 
     def _drop_box(self, box: Mailbox) -> None:
         """Forget a consumer, but not what it missed."""

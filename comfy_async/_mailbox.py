@@ -66,6 +66,11 @@ class Mailbox:
         """Return the number of unread events."""
         return len(self._items)
 
+    @property
+    def lossy(self) -> int:
+        """How many events that may give way came and were not read."""
+        return self.dropped + self._lossy
+
     def put(self, event: BaseEvent) -> None:
         """Add an event; never waits."""
         if self._closed:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from ._protocol.meter import Timings
     from ._reconcile import Reconciler
     from ._settings import Clock
-    from .types import JobStatus
 
 __all__ = ["Router"]
 
@@ -105,7 +104,7 @@ class Router:
 
     @contextlib.contextmanager
     def _stopping(
-        self, prompt_ids: Iterable[str] | None = None, *, of: Collection[JobStatus] = ("pending",)
+        self, prompt_ids: Iterable[str] | None = None, *, of: Collection[str] = ("pending",)
     ) -> Iterator[None]:
         """While a verb of this session stops jobs (None: all), ours in such a state end as cancelled.
 

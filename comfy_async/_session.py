@@ -265,7 +265,7 @@ class ComfySession(ServerAccess, SessionCore):
             front: Put it before all others.
             number: Its place by number, lower runs first; beats `front`.
             targets: The output nodes to run, None for all.
-            keep_frames: False keeps no progress for a consumer that has not come yet.
+            keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
 
         Raises:
             PromptRejectedError: The server refused it; `problems` says why.

@@ -212,7 +212,39 @@ async def test_dropped_counts_what_a_lost_consumer_missed(fake: FakeComfy) -> No
         assert job.dropped == missed
         quiet = await comfy.submit(seeded(graph, 2), keep_frames=False)
         await quiet
-        assert quiet.dropped == 0
+        assert quiet.dropped >= missed
+
+
+@pytest.mark.parametrize("keep_frames", [True, False])
+@pytest.mark.parametrize("room", [5, 1000])
+async def test_what_came_before_the_first_consumer_is_seen_or_counted(
+    fake: FakeComfy, keep_frames: bool, room: int
+) -> None:
+    """A job that ends unseen: its replay and `dropped` add up to everything that was sent."""
+    graph = steps(fake, 20, text=[f"line {number}" for number in range(30)])
+    async with fake.session() as comfy:
+        sent = len(await collect(await comfy.submit(graph)))
+    async with fake.session(settings=Settings(mailbox_events=room)) as comfy:
+        job = await comfy.submit(seeded(graph, 2), keep_frames=keep_frames)
+        await job
+        for _ in range(2):
+            assert len(await collect(job)) + job.dropped == sent
+        assert job.dropped > 50
+
+
+async def test_a_late_first_consumer_sees_or_counts_everything(fake: FakeComfy, comfy: ComfySession) -> None:
+    """It comes in the middle of a run that keeps no frames; a second one changes no count."""
+    graph = steps(fake, 20, text=[f"line {number}" for number in range(30)])
+    sent = len(await collect(await comfy.submit(graph)))
+    with fake.gate("Steps", step=10) as gate:
+        job = await comfy.submit(seeded(graph, 2), keep_frames=False)
+        await gate.reached()
+        await eventually(lambda: job.progress.step == 9)
+        stream = job.events()
+        missed = job.dropped
+    assert len([event async for event in stream]) + missed == sent
+    assert await collect(job)
+    assert job.dropped == missed > 30
 
 
 async def test_progress(fake: FakeComfy, comfy: ComfySession) -> None:
