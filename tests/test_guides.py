@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 from doc_drawings import SCENES, drawing, play
-from doc_tools import GUIDES, Block, blocks, run_program, run_snippet, run_test
+from doc_tools import GUIDES, SERVER, Block, blocks, furnish, run_program, run_snippet, run_test
 
 from comfy_async import Event
 from comfy_async._resources.routes import ROUTES
 from comfy_async.events import BaseEvent, NodeEvent
+from comfy_async.testing import FakeComfy
 
 EARLY = "2024 or before"
 BLOCKS = [block for page in sorted(GUIDES.glob("*.md")) for block in blocks(page)]
@@ -99,6 +103,43 @@ def test_the_shared_fields_of_events() -> None:
     """The fields of all events, and of all events about a node, have rows of their own."""
     listed = dict(name.split(": ") for name in rows("events.md") if ": " in name)
     assert listed == fields(NodeEvent)
+
+
+def tasks() -> list[str]:
+    """Return each table of tasks as code: what stands in the last column, every row by itself."""
+    text = (GUIDES / "moving_over.md").read_text("utf-8")
+    tables = re.findall(r"^\| task \| before \| now \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    return ["\n".join(map(task, table.splitlines())) for table in tables]
+
+
+def task(row: str) -> str:
+    """Return one row as code."""
+    _, _, now = (cell.strip() for cell in row.strip("|").split(" | "))
+    lines = re.findall(r"`([^`]+)`", now.replace(f'"{SERVER}"', "comfy.base_url"))
+    body = textwrap.indent("\n".join(["pass", *lines]), "    ")
+    return f"async def row(comfy, flow, job, result):\n{body}\nawait row(comfy, flow, job, result)"
+
+
+@pytest.mark.parametrize("table", tasks(), ids=["script", "simplified", "websocket"])
+async def test_the_tasks(table: str, tmp_path: Path) -> None:
+    """What stands for each task runs, where there is a job that has ended with this result."""
+    await run_snippet(f"job = await comfy.submit(flow)\nresult = await job\n{table}", tmp_path)
+
+
+async def test_the_script_does_not_see_a_failure(tmp_path: Path) -> None:
+    """As the page says: a failed run looks like one without images."""
+    furnish(tmp_path)
+    (script,) = [block for block in PROGRAMS if "urllib" in block.code]
+    async with FakeComfy() as fake:
+        fake.script(
+            "VAEDecode", inputs={"samples": "LATENT"}, outputs=["IMAGE"], error=("RuntimeError", "no")
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script.code.replace(SERVER, fake.url), cwd=tmp_path, stdout=subprocess.PIPE
+        )
+        output, _ = await process.communicate()
+    assert (process.returncode, output) == (0, b"")
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
