@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import anyio
+
 from .._transport.backoff import Backoff
 from ..errors import ConnectError
 
@@ -22,6 +24,11 @@ _log = logging.getLogger("comfy_async")
 _GUARD: Final = Path(__file__).with_name("_guard.py")
 _RESTART_FIRST_S: Final = 1.0
 _RESTART_CAP_S: Final = 30.0
+# What has run for this long starts without a growing pause when it ends.
+_STABLE_S: Final = 60.0
+_LOOK_S: Final = 0.1
+# Where one listens for everybody is nowhere to dial.
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +39,7 @@ class ComfyCommand:
         argv: The command line; `{port}` and `{host}` stand for where it shall listen.
         cwd: The working directory, the worker's own when None.
         env: Added to the worker's environment, in which Ray has set CUDA_VISIBLE_DEVICES.
-        host: Where it listens.
+        host: Where it listens, "0.0.0.0" for everybody; its worker is on the same machine.
         port: The port, 0 for a free one; with several workers on a machine it has to be 0.
         startup_seconds: How long it may take until it answers.
 
@@ -62,7 +69,8 @@ class OwnServer:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://{self._command.host}:{self._port}"
+        host = _EVERYWHERE.get(self._command.host, self._command.host)
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
     @property
     def pid(self) -> int | None:
@@ -73,8 +81,9 @@ class OwnServer:
         """Start it, and watch over it from now on.
 
         Raises:
-            ConnectError: There is no such command.
+            ConnectError: There is no such command, or something else keeps its port.
         """
+        await self._have_port()
         await self._spawn()
         self._watching = asyncio.create_task(self._watch(), name="comfy_async server")
 
@@ -87,6 +96,19 @@ class OwnServer:
             assert self._process.stdin is not None
             self._process.stdin.close()
             await self._process.wait()
+
+    async def _have_port(self) -> None:
+        """Wait until nobody listens on the port; a worker's earlier life may be ending there.
+
+        Raises:
+            ConnectError: It is in use by something that does not end: nobody else's server is taken
+                for the worker's own.
+        """
+        with anyio.move_on_after(self._command.startup_seconds):
+            while not _is_free(self._command.host, self._port):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)
+            return
+        raise ConnectError(f"port {self._port} is in use by another program", server=self.url)
 
     async def _spawn(self) -> None:
         """Start the command behind its guard, whose standard input is our hold on it."""
@@ -107,12 +129,19 @@ class OwnServer:
     async def _watch(self) -> None:
         """Start it again when it ends, with pauses that grow."""
         backoff = Backoff(first=_RESTART_FIRST_S, cap=_RESTART_CAP_S)
+        now = asyncio.get_running_loop().time
         while self._process is not None:
+            began = now()
             code = await self._process.wait()
+            if now() - began > _STABLE_S:
+                backoff.reset()
             pause = backoff.next()
             _log.warning("ComfyUI at %s ended with %s: starting it again in %.1f s", self.url, code, pause)
             await asyncio.sleep(pause)
-            await self._spawn()
+            try:
+                await self._spawn()
+            except ConnectError as error:
+                _log.warning("%s", error)
 
 
 def _filled(part: str, places: Mapping[str, str]) -> str:
@@ -124,7 +153,19 @@ def _filled(part: str, places: Mapping[str, str]) -> str:
 
 def _free_port(host: str) -> int:
     """Return a port that nobody listens on."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _is_free(host: str, port: int) -> bool:
+    """Say whether a server could listen there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        # As servers do it: what is left of closed connections does not matter.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -41,6 +42,8 @@ class ComfyMapper:
         limit: Rows of one batch in ComfyUI at once; None is what the fleet takes.
         errors: "raise" ends the dataset's run with the first failure, "column" notes it.
         error_column: The column of "column"; None in rows that went well.
+        results: A folder that every machine of the cluster sees. There each batch keeps a results
+            file, from which it goes on when Ray Data runs it again because its process died.
 
     Example:
         >>> rows.map_batches(
@@ -63,6 +66,7 @@ class ComfyMapper:
         limit: int | None = None,
         errors: Literal["raise", "column"] = "raise",
         error_column: str = "error",
+        results: str | os.PathLike[str] | None = None,
     ) -> None:
         """Open the fleet in a thread of its own; Ray Data calls from another one.
 
@@ -83,6 +87,7 @@ class ComfyMapper:
         self._limit = limit
         self._errors = errors
         self._error_column = error_column
+        self._results = None if results is None else Path(results)
         self._fleet = servers if isinstance(servers, ComfyFleet) else ComfyFleet(servers)
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal("asyncio"))
@@ -104,10 +109,22 @@ class ComfyMapper:
     async def _run(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Take every row to its end, in order."""
         rows = list(self._rows(batch))
-        async with self._fleet.map(rows, limit=self._limit, ordered=True) as finished:
+        results = None if self._results is None else self._results / f"{self._mark(batch)}.jsonl"
+        async with self._fleet.map(rows, limit=self._limit, ordered=True, results=results) as finished:
             made = [await self._row(job) async for job in finished]
         columns = [*self._outputs, *([self._error_column] if self._errors == "column" else [])]
         return {**batch, **{column: _column([row[column] for row in made]) for column in columns}}
+
+    def _mark(self, batch: Mapping[str, Any]) -> str:
+        """Return what tells one batch from another: a hash of what goes into the workflow."""
+        found = hashlib.sha256()
+        for column in self._inputs:
+            for value in batch[column]:
+                plain = _plain(value)
+                data = plain.tobytes() if hasattr(plain, "tobytes") else plain
+                found.update(data if isinstance(data, bytes) else repr(data).encode())
+                found.update(b"\0")
+        return found.hexdigest()[:32]
 
     def _rows(self, batch: Mapping[str, Any]) -> Iterator[Workflow]:
         """Yield each row's workflow."""

@@ -42,8 +42,9 @@ class ComfyFleet(FleetCore):
 
     Args:
         servers: URLs, one worker each; or a `ComfyCommand`, started by each worker anew.
-        size: How many workers start the command; None is as many as the cluster has room for
-            by `actor["num_gpus"]`, which is 1 unless given.
+        size: How many workers start the command; None is as many as the machines of the cluster
+            have room for by what `actor` takes: `num_gpus`, which is 1 unless given, `num_cpus`,
+            `memory` and `resources`.
         workers: Actors of `ComfyWorker` that exist already, in the place of servers.
         limit: Jobs on one server at once: one runs, the next one waits for it. None is any number.
         files: Where output files are when a job has ended: "server" leaves them there until they
@@ -109,14 +110,23 @@ class ComfyFleet(FleetCore):
 
     # Opening and closing.
 
-    async def __aenter__(self) -> ComfyFleet:
-        """Make the workers, and wait until the first of them answers for its server.
+    async def connect(self) -> ComfyFleet:
+        """Make the workers, wait until the first of them answers for its server; return the fleet.
+
+        Where Ray is not running in this process it is started, or joined as RAY_ADDRESS says.
 
         Raises:
             ConnectError: No server answers, or could be started.
+            SessionClosedError: It was closed.
         """
+        if self._closed:
+            raise self._closed_error()
+        if self._loop is not None:
+            return self
         self._loop = asyncio.get_running_loop()
         if not ray.is_initialized():
+            # A client starts no reports to third parties; who wants them says so.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             await asyncio.to_thread(ray.init, log_to_driver=False)
         try:
             await self._hire_all()
@@ -124,6 +134,10 @@ class ComfyFleet(FleetCore):
             await self.aclose()
             raise
         return self
+
+    async def __aenter__(self) -> ComfyFleet:
+        """Open, as `connect()`."""
+        return await self.connect()
 
     async def __aexit__(
         self,

@@ -19,7 +19,7 @@ from .._prepare import as_workflow
 from .._settings import Clock, Settings
 from .._stream import abandon
 from .._submit import SubmitOptions
-from ..errors import ConnectError, SessionClosedError, WorkflowError
+from ..errors import ComfyError, ConnectError, SessionClosedError, WorkflowError
 from ..types import JobStatus
 from ..workflow import Workflow
 from ._command import ComfyCommand
@@ -50,7 +50,7 @@ class FleetCore:
         self._lanes: list[Lane] = []
         self._flights: dict[Job, Flight] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._change = asyncio.Event()
+        self._waiting: dict[Flight, asyncio.Event] = {}
         self._turn = 0
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -60,7 +60,7 @@ class FleetCore:
     async def _hire_all(self) -> None:
         """Make a lane for each server and worker, and open them."""
         for server in self._servers:
-            count = 1 if isinstance(server, str) else await self._room()
+            count = 1 if isinstance(server, str) else await self._count()
             for _ in range(count):
                 self._add(server)
         for worker in self._given:
@@ -76,13 +76,16 @@ class FleetCore:
                 errors = [lane.error for lane in self._lanes if lane.error is not None]
                 raise errors[0] if errors else ConnectError("no server of the fleet answers")
 
-    async def _room(self) -> int:
+    async def _count(self) -> int:
         """Return how many workers shall start the command."""
         if self._size is not None:
             return self._size
-        there = await asyncio.to_thread(ray.cluster_resources)
-        wanted = float(self._actor.get("num_gpus") or 0) or 1.0
-        return max(1, int(there.get("GPU", 0.0) // wanted))
+        machines = await asyncio.to_thread(ray.nodes)
+        wanted = wanted_of(self._actor)
+        room = sum(room_on(machine["Resources"], wanted) for machine in machines if machine["Alive"])
+        if not room:
+            _log.warning("no machine of the cluster has %s: the worker waits until one joins", wanted)
+        return max(1, room)
 
     def _add(self, server: str | ComfyCommand) -> Lane:
         """Make a worker."""
@@ -96,7 +99,12 @@ class FleetCore:
             await lane.open()
         except Exception as error:
             lane.error = error
-            _log.warning("a worker of the fleet does not join: %s", error)
+            if isinstance(error, ComfyError) and not lane.gone:
+                lane.down(error)
+            else:
+                lane.gone = True
+                _log.warning("a worker of the fleet does not join: %s", error)
+            self._wake()
 
     # What a batch needs.
 
@@ -160,31 +168,59 @@ class FleetCore:
         Raises:
             ComfyError: No lane can, or, unless the flight is patient, none answers.
         """
+        if self._is_seated(flight):
+            return flight.lane
         while not flight.job._cancel_wanted:
-            lanes = [lane for lane in self._lanes if not lane.visiting]
-            able = [lane for lane in lanes if lane not in flight.refused and not lane.lacks & flight.needs]
-            if not able and flight.refused:
-                raise worst_first(flight.refused.values())[-1]
-            # What was once lacking may have been installed: the servers say so themselves.
-            able = able or [lane for lane in lanes if lane not in flight.refused]
             now = self._clock.monotonic()
-            if not flight.patient:
-                reached = [lane for lane in able if lane not in flight.unreached]
-                if not reached:
-                    raise next(iter(flight.unreached.values()))
-                able = [lane for lane in reached if lane.error is None] or reached
-            free = [lane for lane in able if lane.ready and (lane.retry_at <= now or not flight.patient)]
-            free = [lane for lane in free if self._limit is None or len(lane.jobs) < self._limit]
-            if free:
-                lane = min(free, key=lambda each: (each.error is not None, len(each.jobs), each.turn))
-                self._turn += 1
-                lane.turn = self._turn
-                lane.jobs.add(flight.job)
-                flight.lane = lane
-                return lane
-            soonest = min((lane.retry_at for lane in able if lane.retry_at > now), default=now + 60.0)
-            await self._clock.wait(self._change, soonest - now)
+            soonest = min((lane.retry_at for lane in self._lanes if lane.retry_at > now), default=now + 60.0)
+            turn = self._waiting[flight] = asyncio.Event()
+            try:
+                await self._clock.wait(turn, soonest - now)
+            finally:
+                del self._waiting[flight]
+            if not flight.job._cancel_wanted and (flight.lane is not None or self._is_seated(flight)):
+                return flight.lane
         return None
+
+    def _is_seated(self, flight: Flight) -> bool:
+        """Give a workflow its place; False when it has to wait for one.
+
+        Raises:
+            ComfyError: No lane can run it, or, unless the flight is patient, none answers.
+        """
+        now = self._clock.monotonic()
+        able = self._able(flight)
+        free = [lane for lane in able if lane.free and (lane.retry_at <= now or not flight.patient)]
+        if not free:
+            return False
+        lane = min(free, key=lambda each: (each.error is not None, len(each.jobs), each.turn))
+        self._turn += 1
+        lane.turn = self._turn
+        lane.jobs.add(flight.job)
+        flight.lane = lane
+        return True
+
+    def _able(self, flight: Flight) -> list[Lane]:
+        """Return the lanes that a workflow may wait for.
+
+        Raises:
+            ComfyError: There is none.
+        """
+        lanes = [lane for lane in self._lanes if not lane.visiting and not lane.gone]
+        able = [lane for lane in lanes if lane not in flight.refused and not lane.lacks & flight.needs]
+        if not able and flight.refused:
+            raise worst_first(flight.refused.values())[-1]
+        # What was once lacking may have been installed: the servers say so themselves.
+        able = able or [lane for lane in lanes if lane not in flight.refused]
+        if not able:
+            raise next((lane.error for lane in self._lanes if lane.error), ConnectError("no worker is left"))
+        if flight.patient:
+            return able
+        errors = {lane: flight.unreached.get(lane) or (None if lane.ready else lane.error) for lane in able}
+        reached = [lane for lane in able if errors[lane] is None]
+        if not reached:
+            raise next(error for error in errors.values() if error is not None)
+        return [lane for lane in reached if lane.error is None] or reached
 
     async def _lane_of(self, server: str) -> Lane | None:
         """Return the lane to a server by the word of a ref; None when it was a worker's own, long ago."""
@@ -214,10 +250,29 @@ class FleetCore:
                 await job._ended.wait()
         return job.status
 
+    def _call_off(self, flight: Flight) -> None:
+        """Let a workflow that waits for a place notice that it is cancelled."""
+        turn = self._waiting.get(flight)
+        if turn is not None:
+            turn.set()
+
     def _wake(self) -> None:
-        """Something has changed that flights may be waiting for."""
-        change, self._change = self._change, asyncio.Event()
-        change.set()
+        """Something has changed: give free places to those who wait, the first ones first."""
+        for flight, turn in self._waiting.items():
+            if turn.is_set():
+                continue
+            if not any(lane.free for lane in self._lanes) and not self._is_stuck():
+                return
+            try:
+                if self._is_seated(flight) or flight.job._cancel_wanted:
+                    turn.set()
+            except Exception:
+                # Its own task meets the same error, and tells it to whoever submitted.
+                turn.set()
+
+    def _is_stuck(self) -> bool:
+        """Say whether some may wait in vain: workers have gone, or their servers do not start."""
+        return any(lane.gone or (lane.error is not None and not lane.ready) for lane in self._lanes)
 
     def _check_open(self) -> None:
         """Demand that the fleet is open.
@@ -231,6 +286,22 @@ class FleetCore:
     def _closed_error(self) -> SessionClosedError:
         """Return the error for what comes before `async with` or after it."""
         return SessionClosedError("the fleet is not open", hint="Use it inside `async with`.")
+
+
+def wanted_of(actor: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a worker takes of a machine, in Ray's names, by its actor options."""
+    wanted = {
+        "GPU": actor.get("num_gpus"),
+        "CPU": actor.get("num_cpus"),
+        "memory": actor.get("memory"),
+        **(actor.get("resources") or {}),
+    }
+    return {name: float(amount) for name, amount in wanted.items() if amount}
+
+
+def room_on(there: Mapping[str, float], wanted: Mapping[str, float]) -> int:
+    """Return how many workers a machine has room for; one where they take nothing that is counted."""
+    return int(min((there.get(name, 0.0) // amount for name, amount in wanted.items()), default=1.0))
 
 
 def submit_options(

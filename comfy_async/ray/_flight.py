@@ -18,8 +18,15 @@ from .._pool_needs import Need, lacks, needs_of
 from .._protocol.plan import Plan
 from .._submit import SubmitOptions
 from .._transport.backoff import Backoff
-from ..errors import ComfyError, ConnectError, JobCancelledError, JobError, RateLimitError
-from ..events import Cancelled, Failed, Lost, Queued
+from ..errors import (
+    ComfyError,
+    ConnectError,
+    JobCancelledError,
+    JobError,
+    RateLimitError,
+    SubmitUnknownError,
+)
+from ..events import Cancelled, Disconnected, Failed, Lost, Queued, Reconnected
 from ..workflow import Workflow
 from ._lane import Lane, Seat, WorkerDiedError
 from ._told import Accepted, Ended, Message, Refused, RemoteState, Told
@@ -84,6 +91,7 @@ class Flight:
         self.lane: Lane | None = None
         self._id = str(uuid.uuid4())
         self._is_accepted = False
+        self._is_cut_off = False
         self._losses = 0
         plain = workflow is not None and workflow.format == "api" and not workflow.uploads()
         graph = workflow.to_api() if workflow is not None and plain else {}
@@ -202,16 +210,31 @@ class Flight:
                 if end.terminal is not None:
                     return end
             except WorkerDiedError as error:
+                self._tell_connection(Disconnected, "the worker that followed it died")
                 if lane.owned:
-                    # Its ComfyUI went with it.
+                    # Its ComfyUI went with it; another worker may be free before this one is back.
+                    lane.down(error)
                     data = {"reason": "its worker died, and ComfyUI with it"}
                     return Ended(Lost(None, data, self._id, received_at=self._now()), {}, None, ())
-                await lane.revive(error)
+                await self._revived(lane, error)
             except (ConnectError, RateLimitError):
                 if posting is not None:
                     raise
                 await asyncio.sleep(backoff.next())
             messages = None
+
+    async def _revived(self, lane: Lane, error: Exception) -> None:
+        """Wait for the next life of a worker that is not its ComfyUI's owner; its jobs go on.
+
+        Raises:
+            SubmitUnknownError: There is none: nobody can say whether the job is on the server.
+        """
+        try:
+            await lane.revive(error)
+        except ConnectError as failure:
+            raise SubmitUnknownError(
+                f"job {self._id} may run on {lane.url}: {failure}", prompt_id=self._id, server=lane.url
+            ) from failure
 
     async def _heard(self, messages: AsyncIterator[Message]) -> Ended:
         """Take in what the worker tells, to the end.
@@ -246,6 +269,8 @@ class Flight:
         job._set_problems(message.problems)
         job._client_id = message.client_id or job._client_id
         self._is_accepted = True
+        if self._is_cut_off:
+            self._tell_connection(Reconnected, "")
         if self.lane is not None:
             self.lane.back()
         if job._state.queued_at is None:
@@ -316,7 +341,7 @@ class Flight:
     async def cancel(self) -> None:
         """Cancel the job where it is, or keep it from going anywhere."""
         if self.lane is None:
-            self.fleet._wake()
+            self.fleet._call_off(self)
         else:
             await self._cancel_there()
 
@@ -328,6 +353,11 @@ class Flight:
                 await lane.worker.cancel.remote(self._id)
             except Exception as error:
                 _log.info("job %s: the worker could not cancel: %s", self._id, error)
+
+    def _tell_connection(self, cls: type[Disconnected | Reconnected], reason: str) -> None:
+        """Tell the job's consumers whether anybody follows it."""
+        self._is_cut_off = cls is Disconnected
+        self.job._tell_own(cls(None, {"reason": reason}, self.job.prompt_id, received_at=self._now()))
 
     def _now(self) -> float:
         return self.fleet._clock.unix()

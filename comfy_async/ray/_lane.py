@@ -14,8 +14,10 @@ import ray
 from ray import exceptions as ray_errors
 
 from .._pool_needs import Need
+from .._session import ComfySession
 from .._settings import Settings
 from .._transport.backoff import Backoff
+from .._transport.http import HttpClient
 from ..errors import ComfyError, ConnectError, SessionClosedError
 from ..events import BaseEvent
 from ..types import JobStatus
@@ -42,6 +44,10 @@ _UNREAD_MESSAGES: Final = 64
 _AWAY_FIRST_S: Final = 1.0
 _AWAY_CAP_S: Final = 15.0
 _CALLS_AT_ONCE: Final = 1000
+# Without a limit too, calls that cancel or read have to get through.
+_JOBS_AT_ONCE: Final = 900
+_REVIVE_FIRST_S: Final = 0.1
+_REVIVE_CAP_S: Final = 2.0
 
 
 class WorkerDiedError(ComfyError):
@@ -67,9 +73,11 @@ class Lane:
         self.turn = 0
         self.ready = False
         self.visiting = False
+        self.gone = False
         self.retry_at = 0.0
         self.error: Exception | None = None
         self._backoff = Backoff(first=_AWAY_FIRST_S, cap=_AWAY_CAP_S)
+        self._reviving: asyncio.Task[None] | None = None
 
     def _hire(self) -> Any:
         """Make an actor; Ray starts it where there is room, and again when it dies."""
@@ -100,12 +108,21 @@ class Lane:
         Raises:
             ComfyError: It could not start its server.
         """
-        about: About = await self.call("about")
+        self._take(await self.call("about"))
+
+    def _take(self, about: About) -> None:
+        """Take in what a worker says of itself: it may have jobs."""
         self.url, self.client_id, self.owned = about.url, about.client_id, about.owned
         self.ready = True
         if about.error is not None:
             self.away(about.error)
         self.fleet._wake()
+
+    @property
+    def free(self) -> int:
+        """How many more jobs it takes at this moment."""
+        most = self.fleet._limit or _JOBS_AT_ONCE
+        return max(0, most - len(self.jobs)) if self.ready and not self.gone else 0
 
     def away(self, error: Exception, pause: float | None = None) -> None:
         """Its server does not answer: no new jobs for a while, unless nobody else answers either."""
@@ -171,33 +188,56 @@ class Lane:
         async for reference in call.remote(*arguments):
             yield await reference
 
+    def down(self, error: BaseException | None = None) -> asyncio.Task[None]:
+        """Give it no jobs until its next life answers, which all wait for together."""
+        if self._reviving is None or self._reviving.done():
+            self.ready = False
+            self._reviving = self.fleet._spawn(self._revive(error))
+        return self._reviving
+
     async def revive(self, error: BaseException | None = None) -> None:
         """Wait until the worker runs again; one that Ray has given up is replaced.
 
         Raises:
+            ConnectError: It cannot be made any more.
             SessionClosedError: The fleet is closed.
         """
-        _log.warning("the worker for %s died (%s): waiting for its next life", self.url or "?", error)
-        pause = 0.1
-        while True:
-            if self.fleet._closed:
-                raise self.fleet._closed_error()
+        reviving = self.down(error)
+        await asyncio.wait([reviving])
+        if self.fleet._closed or reviving.cancelled():
+            raise self.fleet._closed_error()
+        if self.gone:
+            raise ConnectError(f"the worker for {self.url or '?'} is gone: {self.error}", server=self.url)
+
+    async def _revive(self, error: BaseException | None) -> None:
+        """Ask until the next life answers."""
+        _log.warning("the worker for %s gets no jobs until it answers: %s", self.url or "?", error)
+        backoff = Backoff(first=_REVIVE_FIRST_S, cap=_REVIVE_CAP_S)
+        while not self.gone:
             try:
-                about: About = await self.worker.about.remote()
-                self.client_id, self.url = about.client_id, about.url
-                self.fleet._wake()
-                return
+                self._take(await self.worker.about.remote())
             except ray_errors.ActorDiedError as failure:
-                if self.server is None and self.owned:
-                    raise ConnectError(f"the worker for {self.url} is gone: {failure}") from failure
-                if self.server is None:
-                    self.server = self.url
-                self.worker = self._hire()
-                self.is_mine = True
+                self._replace(failure)
+            except ray_errors.RayTaskError as failure:
+                # Its ComfyUI does not start: in its own time it may.
+                self.error = _cause(failure)
+                self.fleet._wake()
             except _DEATHS:
                 pass
-            await asyncio.sleep(pause)
-            pause = min(2.0, pause * 2)
+            if self.ready:
+                return
+            await asyncio.sleep(backoff.next())
+
+    def _replace(self, failure: ray_errors.ActorDiedError) -> None:
+        """Hire another worker for the one that Ray will not start again, unless that is in vain."""
+        never_lived = failure.actor_init_failed and not self.url
+        if never_lived or (self.server is None and self.owned):
+            self.gone, self.error = True, ConnectError(f"Ray has given it up: {failure}", server=self.url)
+            self.fleet._wake()
+            return
+        self.server = self.server or self.url
+        self.worker = self._hire()
+        self.is_mine = True
 
     async def close(self) -> None:
         """End the worker, if the fleet made it; jobs go on on servers that are not the worker's own."""
@@ -224,6 +264,7 @@ class Seat:
         self._timings = fleet._timings
         self.kept: dict[tuple[str, str, str], Any] = {}
         self.files = self
+        self._partner_api_key: str | None = fleet._session_options.get("partner_api_key")
 
     @property
     def client_id(self) -> str:
@@ -237,6 +278,11 @@ class Seat:
         if lane is None:
             return "ray:"
         return f"ray:{lane.client_id}" if lane.owned else lane.url
+
+    @property
+    def _http(self) -> HttpClient:
+        """What knows the keys, for those who have to hide them; nothing is sent by it."""
+        return ComfySession("http://ray", **self.fleet._session_options)._http
 
     def _check_loop(self) -> None:
         """Jobs of a fleet may be awaited as long as it is open."""
