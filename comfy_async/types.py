@@ -107,7 +107,9 @@ class Problem:
             place += ": "
         nearest = f"; nearest: {', '.join(map(repr, self.nearest))}" if self.nearest else ""
         advice = f". {self.advice}" if self.advice else ""
-        return f"{place}{self.message}{nearest}{advice}"
+        # Some of ComfyUI's own sentences end in a dot, others do not.
+        message = self.message.removesuffix(".") if nearest or advice else self.message
+        return f"{place}{message}{nearest}{advice}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -113,8 +113,12 @@ class Cli:
 
 
 @pytest.fixture
-async def cli(fake: FakeComfy) -> AsyncIterator[Cli]:
-    """The command line, pointed at the fake server by the environment."""
+async def cli(
+    fake: FakeComfy, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Cli]:
+    """The command line, pointed at the fake server by the environment, in a folder of its own."""
+    # Commands write to where they are: prompts that are kept, files that are fetched.
+    monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
     made = Cli(fake)
     yield made
     await made.aclose()

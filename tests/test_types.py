@@ -41,6 +41,10 @@ def test_problem() -> None:
     assert str(problem) == text
     assert str(Problem(message="no outputs")) == "no outputs"
     assert str(Problem(node="3", message="bad")) == "3: bad"
+    assert str(Problem(message="It is gone.", nearest=("it",), advice="Find it.")) == (
+        "It is gone; nearest: 'it'. Find it."
+    )
+    assert str(Problem(message="It is gone.", advice="Find it.")) == "It is gone. Find it."
     assert problem.severity == "error"
 
 

@@ -8,37 +8,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._advice import with_nearest
 from ._connection import Connection, fake_server, opened
-from ._failure import EXIT_FAILED, describe
+from ._failure import EXIT_FAILED, Failure, describe
+from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._variants import Variant, read_rows, read_varied, variants
+from ._watch import unsaved
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, Workflow
 
     from ._report import Report
+    from ._requests import BatchRequest
 
-__all__ = ["BatchRequest", "run_batch"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class BatchRequest:
-    """What `batch` was asked for."""
-
-    workflows: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    vary: tuple[str, ...] = ()
-    rows: Path | None = None
-    seeds: int | None = None
-    seed: int | None = None
-    limit: int = 4
-    out: Path | None = None
-    results: Path | None = None
-    stop: bool = False
-    fake: bool = False
-    step_seconds: float = 0.05
+__all__ = ["run_batch"]
 
 
 async def run_batch(
@@ -53,6 +39,7 @@ async def run_batch(
     """
     from comfy_async import Workflow
 
+    demand_folder(request.out)
     loaded = [Workflow.load(Path(name)) for name in request.workflows]
     fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
     if fake is not None:
@@ -61,9 +48,9 @@ async def run_batch(
     interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
     try:
         async with report.watching(), opened(connection, fake=fake) as comfy:
-            done, failed = await _run_all(
-                comfy, await _variants(comfy, loaded, request), request, report=report
-            )
+            made = await _variants(comfy, loaded, request)
+            later = None if fake is not None else connection
+            done, failed = await _run_all(comfy, made, request, report=report, later=later)
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -83,10 +70,10 @@ async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchR
     for workflow in loaded:
         if workflow.format == "editor":
             workflow = workflow.converted(await comfy.nodes.catalog())
-        made.append(apply_values(workflow, request.settings))
+        made.append(apply_values(workflow, request.settings or ()))
     return variants(
         made,
-        varied=read_varied(request.vary),
+        varied=read_varied(request.vary or ()),
         rows=[] if request.rows is None else read_rows(request.rows),
         seeds=request.seeds,
         first_seed=request.seed,
@@ -94,9 +81,15 @@ async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchR
 
 
 async def _run_all(
-    comfy: ComfySession, made: Sequence[Variant], request: BatchRequest, *, report: Report
+    comfy: ComfySession,
+    made: Sequence[Variant],
+    request: BatchRequest,
+    *,
+    report: Report,
+    later: Connection | None,
 ) -> tuple[int, int]:
-    """Run them, save and tell each as it ends; return how many completed and how many did not."""
+    """Run them, save and tell each as it ends; return how many are done and how many are not."""
+    lost = 0
     places = max(3, len(str(len(made) - 1)))
     batch = comfy.map(
         [workflow for _, workflow in made],
@@ -110,39 +103,71 @@ async def _run_all(
         async for job in finished:
             index = job.index or 0
             folder = None if request.out is None else request.out / f"{index:0{places}d}"
-            await _tell(job, made[index][0], report, folder=folder)
+            item = _Item(job, index, made[index][0], folder)
+            lost += not await item.told(comfy, report, later=later) and job.status == "completed"
         progress = finished.progress
-    return progress.done, progress.failed
+    return progress.done - lost, progress.failed + lost
 
 
-async def _tell(job: Job, values: dict[str, str], report: Report, *, folder: Path | None) -> None:
-    """Save what one job made, and tell it."""
-    from comfy_async import ComfyError
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Item:
+    """A job of the batch that has ended: its place, its values, and the folder for its files."""
 
-    fields: dict[str, Any] = {
-        "event": "item",
-        "index": job.index,
-        "prompt_id": job.prompt_id,
-        "status": job.status,
-        "values": values,
-        "files": [],
-        "error": None,
-    }
-    label = f"{job.index}  {job.status}"
-    try:
-        result = await job
-        if folder is None:
-            paths = [str(file.url or file.filename) for file in result.files]
-        else:
-            # After a resume what was saved before the interruption is there already.
-            paths = _present(folder) or list(map(str, await result.save(folder)))
-    except ComfyError as error:
+    job: Job
+    index: int
+    values: dict[str, str]
+    folder: Path | None
+
+    async def told(self, comfy: ComfySession, report: Report, *, later: Connection | None) -> bool:
+        """Save what it made, and tell it; say whether all of that went well."""
+        from comfy_async import ComfyError
+
+        try:
+            paths = await self._saved()
+        except (ComfyError, OSError) as error:
+            failure = await self._failure(error, comfy, later=later)
+            told = [f"{self.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
+            report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
+            return False
+        report.item(self._fields(files=paths), "\n".join(paths or [f"{self.index}  {self.job.status}"]))
+        return True
+
+    async def _saved(self) -> list[str]:
+        """Return where its files are, on the disk when there is a folder for them.
+
+        Raises:
+            ComfyError: It did not complete, or the server does not give them.
+            OSError: They cannot be written.
+        """
+        result = await self.job
+        if self.folder is None:
+            return [str(file.url or file.filename) for file in result.files]
+        # After a resume what was saved before the interruption is there already.
+        return _present(self.folder) or list(map(str, await result.save(self.folder)))
+
+    async def _failure(self, error: Exception, comfy: ComfySession, *, later: Connection | None) -> Failure:
+        """Return what went wrong with the job, or with saving its files."""
+        from comfy_async import PromptRejectedError
+
+        if self.job.status == "completed" and self.folder is not None:
+            return unsaved(error, self.job, self.folder, later=later)
+        if isinstance(error, PromptRejectedError):
+            await with_nearest(error, comfy)
         failure = describe(error)
         assert failure is not None
-        told = [f"{label}  {failure.message}", *failure_lines(failure)[1:]]
-        report.item({**fields, "error": failure.fields()}, "\n".join(told))
-        return
-    report.item({**fields, "files": paths}, "\n".join([*paths] or [label]))
+        return failure
+
+    def _fields(self, *, files: Sequence[str] = (), error: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the JSON object."""
+        return {
+            "event": "item",
+            "index": self.index,
+            "prompt_id": self.job.prompt_id,
+            "status": self.job.status,
+            "values": self.values,
+            "files": list(files),
+            "error": error,
+        }
 
 
 def _present(folder: Path) -> list[str]:

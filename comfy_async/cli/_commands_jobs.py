@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ._base import Json, app, perform
 from ._connection import Connection, connected
+from ._requests import Out
 
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="An id, a file with what submit printed, or - for stdin.")
@@ -16,7 +16,6 @@ JobArgument = Annotated[
 JobsArgument = Annotated[
     list[str], typer.Argument(metavar="JOB...", help="Ids, files with what submit printed, or -.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")]
 
 
 @app.command("watch")

@@ -124,7 +124,14 @@ def free(
 
 @app.command()
 @connected
-def doctor(as_json: Json = False, *, connection: Connection) -> None:
+def doctor(
+    fake: Annotated[
+        bool, typer.Option("--fake", help="Look at an embedded FakeComfy: does this side work?")
+    ] = False,
+    as_json: Json = False,
+    *,
+    connection: Connection,
+) -> None:
     """Look whether everything works between here and the server, and say what to do where not.
 
     [bold]Examples[/bold]
@@ -132,9 +139,13 @@ def doctor(as_json: Json = False, *, connection: Connection) -> None:
       comfy-async doctor
 
       comfy-async doctor --server https://gpu.example.com/comfy --json
-    """
-    from ._doctor import examine
 
+      comfy-async doctor --fake
+    """
+    from ._doctor import examine, examine_fake
+
+    if fake:
+        perform(lambda report, interrupts: examine_fake(connection, report, interrupts), as_json=as_json)
     perform(lambda report, _: examine(connection, report), as_json=as_json)
 
 

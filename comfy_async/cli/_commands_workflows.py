@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ._base import Json, app, perform
-from ._commands_run import CatalogFile, WorkflowArgument
 from ._connection import Connection, connected
+from ._requests import CatalogFile, WorkflowArgument
 
 
 @app.command()

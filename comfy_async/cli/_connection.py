@@ -104,19 +104,26 @@ class Connection:
 
 
 def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command with a `connection` parameter the options of `Connection` in its place."""
+    """Give a command the options of each dataclass among its parameters in the parameter's place.
+
+    A group of options, such as `Connection`, so stands in one place however many commands have it.
+    """
     hints = get_type_hints(command, include_extras=True)
-    own = [
-        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(command).parameters.items()
-        if name != "connection"
-    ]
-    parameters = own + _shared_parameters()
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in groups:
+            parameters += _options_of(groups[name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
-        taken = {field.name: values.pop(field.name) for field in dataclasses.fields(Connection)}
-        command(**values, connection=Connection(**taken))
+        made = {
+            name: group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+            for name, group in groups.items()
+        }
+        command(**values, **made)
 
     # typer reads both: the signature for the defaults, the annotations for the types.
     wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -124,17 +131,17 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def _shared_parameters() -> list[inspect.Parameter]:
-    """Return the fields of `Connection` as parameters of a command."""
-    hints = get_type_hints(Connection, include_extras=True)
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass as parameters of a command."""
+    hints = get_type_hints(group, include_extras=True)
     return [
         inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
+            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
             annotation=hints[field.name],
         )
-        for field in dataclasses.fields(Connection)
+        for field in dataclasses.fields(group)
     ]
 
 

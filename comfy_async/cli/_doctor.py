@@ -12,16 +12,17 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from ._connection import Connection
+from ._connection import Connection, fake_server
 from ._doctor_job import look_at_job
 from ._failure import EXIT_FAILED, describe
+from ._interrupt import Interrupts
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
 
     from ._report import Report
 
-__all__ = ["Finding", "examine"]
+__all__ = ["Finding", "examine", "examine_fake"]
 
 State: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 
@@ -43,25 +44,44 @@ class Finding:
 
 async def examine(connection: Connection, report: Report) -> int:
     """Look at everything, print each finding as it comes, and return 1 when one is red."""
+    return await _told(_findings(connection), report)
+
+
+async def examine_fake(connection: Connection, report: Report, interrupts: Interrupts) -> int:
+    """Look at an embedded FakeComfy: whether this side works when the other one surely does.
+
+    Raises:
+        MissingExtraError: The extra `testing` is not installed.
+    """
+    fake = fake_server()
+    interrupts.last_words.append(fake.folders.remove)
+    async with fake:
+        there = dataclasses.replace(connection, server=fake.url, cloud=False)
+        return await _told(_findings(there, embedded=True), report)
+
+
+async def _told(findings: AsyncIterator[Finding], report: Report) -> int:
+    """Print each finding as it comes, and return 1 when one is red."""
     bad = False
-    async for finding in _findings(connection):
+    async for finding in findings:
         bad |= finding.state == "failed"
         text = f"{_MARKS[finding.state]}  {finding.name:<10}  {finding.text}"
         if finding.advice:
             text += f"\n{'':>21}{finding.advice}"
-        report.item({"event": "check", **dataclasses.asdict(finding)}, text)
+        fields = {"event": "check", **dataclasses.asdict(finding)}
+        report.item(fields, text, bad=finding.state == "failed")
     told = "something is wrong; see above" if bad else "everything works"
     report.item({"event": "examined", "ok": not bad}, told)
     return EXIT_FAILED if bad else 0
 
 
-async def _findings(connection: Connection) -> AsyncIterator[Finding]:
+async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncIterator[Finding]:
     """Yield the findings in an order in which each rests on those before."""
     from comfy_async import ComfyError
 
     session = connection.session()
     yield _here()
-    yield _address(connection, session)
+    yield _address(connection, session, embedded=embedded)
     yield _proxies(session)
     try:
         try:
@@ -100,9 +120,11 @@ def _here() -> Finding:
     return Finding("here", "ok", text)
 
 
-def _address(connection: Connection, session: ComfySession) -> Finding:
+def _address(connection: Connection, session: ComfySession, *, embedded: bool) -> Finding:
     """Say which server it is, and who named it."""
-    if connection.server is not None:
+    if embedded:
+        who = "--fake, a FakeComfy in this process"
+    elif connection.server is not None:
         who = "--server"
     elif connection.cloud:
         who = "--cloud"

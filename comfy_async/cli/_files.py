@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._connection import Connection, UsageError, opened
+from ._folders import demand_folder
 from ._interrupt import Interrupts
 from ._tables import without_controls
 from ._watch import saved, tell, watch
@@ -65,13 +66,15 @@ async def download_files(
     """
     if type_ not in _TYPES:
         raise UsageError(f"--type takes {', '.join(_TYPES)}, not {type_!r}")
+    demand_folder(out)
     code = 0
     async with opened(connection, transport="poll") as comfy:
         for name in names:
             if _UUID.fullmatch(name):
                 job = await comfy.attach(name)
                 outcome = await watch(job, report, Interrupts(), cancel=False)
-                code = max(code, tell(await saved(outcome, report, out), report))
+                outcome = await saved(outcome, report, out, later=connection)
+                code = max(code, tell(outcome, report))
                 continue
             path = await _fetch(comfy, name, out, subfolder=subfolder, type_=type_)
             place = {"filename": name, "subfolder": subfolder, "type": type_}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure
+from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._refs import plain, read_refs, toward
 from ._watch import saved, tell, watch
@@ -31,6 +32,7 @@ async def watch_job(
         UsageError: That is no job.
         OSError: A file cannot be read or written.
     """
+    demand_folder(out)
     refs = read_refs([word])
     if len(refs) > 1:
         raise UsageError("watch takes one job; wait takes several")
@@ -39,10 +41,12 @@ async def watch_job(
     options = {"client_id": ref["client_id"]} if ref.get("detached") else {}
     interrupts.last_words.append(report.restore)
     try:
-        async with report.watching(), opened(toward(connection, refs), **options) as comfy:
+        connection = toward(connection, refs)
+        async with report.watching(), opened(connection, **options) as comfy:
             job = await comfy.attach(plain(ref))
             report.attached(job)
-            outcome = await saved(await watch(job, report, interrupts, cancel=False), report, out)
+            outcome = await watch(job, report, interrupts, cancel=False)
+            outcome = await saved(outcome, report, out, later=connection)
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -61,15 +65,17 @@ async def wait_jobs(
         UsageError: One is no job.
         OSError: A file cannot be read or written.
     """
+    demand_folder(out)
     refs = read_refs(words)
+    connection = toward(connection, refs)
     code = 0
-    async with opened(toward(connection, refs), transport="poll") as comfy:
+    async with opened(connection, transport="poll") as comfy:
         jobs = [await comfy.attach(plain(ref)) for ref in refs]
         waiting = [asyncio.create_task(watch(job, report, Interrupts(), cancel=False)) for job in jobs]
         try:
             async with asyncio.timeout(seconds):
                 for next_one in asyncio.as_completed(waiting):
-                    outcome = await saved(await next_one, report, out)
+                    outcome = await saved(await next_one, report, out, later=connection)
                     code = max(code, tell(outcome, report))
         except TimeoutError:
             report.failed(_too_long(seconds, jobs))

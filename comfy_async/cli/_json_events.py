@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from comfy_async import Event, Job
+    from comfy_async import Event, Job, JobProgress
 
 __all__ = ["JsonEvents", "queued_fields"]
 
@@ -22,7 +21,7 @@ class JsonEvents:
         self._progress_at = float("-inf")
         self._preview_at = float("-inf")
 
-    def lines(self, event: Event, job: Job) -> Iterator[dict[str, Any]]:
+    def lines(self, event: Event, job: Job, then: JobProgress) -> Iterator[dict[str, Any]]:
         """Yield the objects that an event makes: one or none. Ends are told with their result."""
         import comfy_async as c
 
@@ -32,17 +31,17 @@ class JsonEvents:
             case c.NodesCached(nodes=nodes):
                 yield {**_base("nodes_cached", job), "nodes": list(nodes)}
             case c.NodeStarted():
-                yield _node("node_started", event, job)
-            case c.Progress() | c.ProgressState() if job.progress.node and self._due("_progress_at"):
-                yield {**_base("progress", job), **_progress(job)}
-            case c.Preview() if self._due("_preview_at"):
-                yield {**_node("preview", event, job), "mime": event.mime, "bytes": len(event.image)}
+                yield _node("node_started", event, job, then)
+            case c.Progress() | c.ProgressState() if then.node and self._due("_progress_at", event):
+                yield {**_base("progress", job), **_progress(then)}
+            case c.Preview() if self._due("_preview_at", event):
+                yield {**_node("preview", event, job, then), "mime": event.mime, "bytes": len(event.image)}
             case c.ProgressText():
-                yield {**_node("text", event, job), "text": event.text}
+                yield {**_node("text", event, job, then), "text": event.text}
             case c.NodeFinished():
-                yield {**_node("node_finished", event, job), "output": event.output}
+                yield {**_node("node_finished", event, job, then), "output": event.output}
             case c.NodeBlocked():
-                yield {**_node("node_blocked", event, job), "message": event.exception_message}
+                yield {**_node("node_blocked", event, job, then), "message": event.exception_message}
             case c.Disconnected() | c.Reconnected() | c.PollingStarted():
                 yield {**_base(event.type, job), "reason": event.reason}
             case c.UnknownEvent():
@@ -51,9 +50,9 @@ class JsonEvents:
             case _:
                 pass
 
-    def _due(self, name: str) -> bool:
-        """Say whether the last one of this kind is long enough ago."""
-        now = time.monotonic()
+    def _due(self, name: str, event: Event) -> bool:
+        """Say whether the last one of this kind was long enough before."""
+        now = event.received_at
         if now - getattr(self, name) < _PROGRESS_EVERY_S:
             return False
         setattr(self, name, now)
@@ -79,20 +78,19 @@ def queued_fields(job: Job) -> dict[str, Any]:
     }
 
 
-def _node(name: str, event: Any, job: Job) -> dict[str, Any]:
+def _node(name: str, event: Any, job: Job, then: JobProgress) -> dict[str, Any]:
     """Return the fields of an event about a node."""
     return {
         **_base(name, job),
         "node": event.node,
         "title": event.title,
         "class_type": event.class_type,
-        "fraction": round(job.progress.fraction, 4),
+        "fraction": round(then.fraction, 4),
     }
 
 
-def _progress(job: Job) -> dict[str, Any]:
+def _progress(progress: JobProgress) -> dict[str, Any]:
     """Return how far it is."""
-    progress = job.progress
     return {
         "node": progress.node,
         "title": progress.title,

@@ -5,44 +5,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._connection import UsageError
+from ._connection import Connection, UsageError
+from ._later import submit_command
 from ._values import apply_values, question, seeded
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
 
     from ._interrupt import Interrupts
+    from ._requests import SubmitRequest
 
-__all__ = ["RunRequest", "asked", "changed", "kept", "load", "partner_options", "prepared"]
+__all__ = ["asked", "changed", "kept", "load", "partner_options", "prepared"]
 
-_PREVIEWS = ("auto", "latent2rgb", "taesd", "none", "default")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
-    """What `run` and `submit` were asked for."""
-
-    workflow: str
-    settings: tuple[str, ...] = ()
-    ask: tuple[str, ...] = ()
-    seed: int | None = None
-    randomize: bool = False
-    catalog: Path | None = None
-    project: str = "default"
-    keep: Path | None = None
-    out: Path | None = None
-    show: bool = False
-    fake: bool = False
-    step_seconds: float = 0.05
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+_Request = TypeVar("_Request", bound="SubmitRequest")
 
 
-def load(request: RunRequest) -> Workflow:
+def load(request: SubmitRequest) -> Workflow:
     """Read the workflow, from stdin when it is called `-`.
 
     Raises:
@@ -55,14 +37,12 @@ def load(request: RunRequest) -> Workflow:
     workflow = Workflow.load(sys.stdin.read() if request.workflow == "-" else Path(request.workflow))
     if request.catalog is not None:
         workflow = workflow.converted(NodeCatalog.load(request.catalog))
-    if request.options.get("previews", "none") not in _PREVIEWS:
-        raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
     if request.ask and not (sys.stdin.isatty() and request.workflow != "-"):
         raise UsageError("--ask needs a terminal to ask on; --set takes the value itself")
     return workflow
 
 
-def asked(workflow: Workflow, request: RunRequest, interrupts: Interrupts) -> RunRequest:
+def asked(workflow: Workflow, request: _Request, interrupts: Interrupts) -> _Request:
     """Ask for the values that are wanted, and return the request with them; nothing keeps a value.
 
     Raises:
@@ -76,11 +56,11 @@ def asked(workflow: Workflow, request: RunRequest, interrupts: Interrupts) -> Ru
         answer = interrupts.ask(question(workflow, key))
         if answer:
             answers.append(f"{key}={answer}")
-    return dataclasses.replace(request, settings=(*request.settings, *answers), ask=())
+    return dataclasses.replace(request, settings=[*(request.settings or ()), *answers], ask=None)
 
 
 async def prepared(
-    comfy: ComfySession, workflow: Workflow, request: RunRequest, *, interrupts: Interrupts
+    comfy: ComfySession, workflow: Workflow, request: SubmitRequest, *, interrupts: Interrupts
 ) -> Workflow:
     """Return the workflow in API format with its new values.
 
@@ -104,14 +84,14 @@ async def prepared(
         return changed(workflow, request, catalog=catalog)
 
 
-def changed(workflow: Workflow, request: RunRequest, *, catalog: NodeCatalog | None = None) -> Workflow:
+def changed(workflow: Workflow, request: SubmitRequest, *, catalog: NodeCatalog | None = None) -> Workflow:
     """Return a workflow in API format with its new values.
 
     Raises:
         UnknownInputError: A name is unknown.
         UsageError: A value cannot be read.
     """
-    workflow = apply_values(workflow, request.settings, catalog=catalog)
+    workflow = apply_values(workflow, request.settings or (), catalog=catalog)
     return seeded(workflow, request.seed, randomize=request.randomize)
 
 
@@ -129,7 +109,7 @@ async def partner_options(comfy: ComfySession, workflow: Workflow) -> dict[str, 
     return {"partner_api_key": key} if wanted else {}
 
 
-def kept(workflow: Workflow, request: RunRequest) -> tuple[Path, str] | None:
+def kept(workflow: Workflow, request: SubmitRequest, connection: Connection) -> tuple[Path, str] | None:
     """Write the prepared prompt where it can be submitted from later; return path and command.
 
     None when it cannot be prepared without the server: its file is all there is to keep.
@@ -146,11 +126,11 @@ def kept(workflow: Workflow, request: RunRequest) -> tuple[Path, str] | None:
     # Files go up when the job does: the kept prompt names them again.
     made = made.with_inputs({place: str(value) for place, value in waiting.items()})
     path = made.save(request.keep or _place(request))
-    again = [f"--set {shlex.quote(f'{node}.{name}=@{value}')}" for (node, name), value in waiting.items()]
-    return path, " ".join(["comfy-async submit", shlex.quote(str(path)), *again])
+    again = [f"{node}.{name}=@{value}" for (node, name), value in waiting.items()]
+    return path, submit_command(path, request, connection, settings=again)
 
 
-def _place(request: RunRequest) -> Path:
+def _place(request: SubmitRequest) -> Path:
     """Return `projects/<project>/workflows/<name>.json`, numbered when there is one already."""
     from comfy_async._paths import fresh_path, safe_name
 

@@ -15,7 +15,7 @@ from ._tables import columns, counted, without_controls
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from comfy_async import Event, Job, JobResult, OutputFile
+    from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
 
     from .._batch import Batch
 
@@ -77,17 +77,17 @@ class Report:
         """Tell that a batch is under way; its jobs are told as they end."""
         self.say(f"{batch.progress}")
 
-    def event(self, event: Event, job: Job) -> None:
-        """Tell one event of a job."""
+    def event(self, event: Event, job: Job, then: JobProgress) -> None:
+        """Tell one event of a job, which was so far then."""
         from comfy_async import NodeStarted, Progress
 
         match event:
             case NodeStarted(title=title, node=node):
-                self.say(f"{int(job.progress.fraction * 100):3d} %  {title} [{node}]")
+                self.say(f"{int(then.fraction * 100):3d} %  {title} [{node}]")
                 self._said_at = time.monotonic()
             case Progress() if time.monotonic() - self._said_at >= _LINE_EVERY_S:
                 self._said_at = time.monotonic()
-                self.say(str(job.progress))
+                self.say(str(then))
             case _:
                 self.connection(event)
 
@@ -103,8 +103,8 @@ class Report:
 
     # What there is to list.
 
-    def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False) -> None:
-        """Print one thing: for scripts its fields, for people its text."""
+    def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False, bad: bool = False) -> None:
+        """Print one thing: for scripts its fields, for people its text; bad news for both."""
         self.result(text, colours=colours)
 
     def table(
@@ -177,7 +177,7 @@ class QuietReport(Report):
     def attached(self, job: Job) -> None:
         """Say nothing."""
 
-    def event(self, event: Event, job: Job) -> None:
+    def event(self, event: Event, job: Job, then: JobProgress) -> None:
         """Say nothing."""
 
     def completed(self, job: Job, result: JobResult) -> None:

@@ -4,8 +4,9 @@ Every object has `event`. Of a job, in this order: `queued` (or `attached`), `st
 `nodes_cached`, then `node_started`, `progress` (at most ten a second), `preview` (its size, not its
 bytes), `text`, `node_blocked`, `other`, `node_finished`, `disconnected`, `reconnected` and
 `polling_started` as they happen, then `saved` or `output` for each file, and last `completed`,
-`failed`, `cancelled` or `lost`. What never became a job ends in `error`. Errors are objects with
-`code`, `message` and `hint`; a `code` never changes its meaning.
+`failed`, `cancelled` or `lost`. What never became a job ends in `error`; so do files that could not be
+saved, after `completed`. Errors are objects with `code`, `message` and `hint`; a `code` never changes
+its meaning. What went wrong stands on stderr too, for people.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ._failure import Failure
 from ._json_events import JsonEvents, queued_fields
-from ._report import Report
+from ._report import Report, failure_lines
 
 if TYPE_CHECKING:
-    from comfy_async import Event, Job, JobResult, OutputFile
+    from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
 
     from .._batch import Batch
 
@@ -64,16 +65,18 @@ class JsonReport(Report):
         fields = {"event": "batch_started", "total": progress.total, "done": progress.done}
         self.line(fields)
 
-    def event(self, event: Event, job: Job) -> None:
+    def event(self, event: Event, job: Job, then: JobProgress) -> None:
         """Print the event's object, if it has one."""
         if self._quiet:
             return
-        for line in self._events.lines(event, job):
+        for line in self._events.lines(event, job, then):
             self.line(line)
 
-    def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False) -> None:
-        """Print its fields."""
+    def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False, bad: bool = False) -> None:
+        """Print its fields, and bad news for people too."""
         self.line(fields)
+        if bad:
+            self.say(text)
 
     def table(
         self, items: Iterable[Mapping[str, Any]], rows: Iterable[Sequence[object]], *, empty: str
@@ -95,6 +98,7 @@ class JsonReport(Report):
     def failed(self, failure: Failure) -> None:
         """Print the error."""
         self.line({"event": "error", "error": failure.fields()})
+        super().failed(failure)
 
     def ended(self, job: Job, failure: Failure) -> None:
         """Print how the job ended."""
@@ -106,6 +110,8 @@ class JsonReport(Report):
                 "error": failure.fields(),
             }
         )
+        for text in [failure.message] if job.status == "cancelled" else failure_lines(failure):
+            self.say(text)
 
     def interrupted(self) -> None:
         """Print that it was interrupted before there was a job."""
@@ -117,6 +123,7 @@ class JsonReport(Report):
                 "error": {"code": "cancelled", "message": "interrupted before it was queued", "hint": ""},
             }
         )
+        super().interrupted()
 
     def line(self, fields: Mapping[str, Any]) -> None:
         """Print one object."""

@@ -19,7 +19,7 @@ from ._tables import without_controls
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from comfy_async import Event, Job, JobResult
+    from comfy_async import Event, Job, JobProgress, JobResult
 
     from .._batch import Batch
 
@@ -115,10 +115,10 @@ class LiveReport(Report):
         with self.paused():
             super().result(text, colours=colours)
 
-    def event(self, event: Event, job: Job) -> None:
-        """Draw the progress; lines are for what stays true."""
+    def event(self, event: Event, job: Job, then: JobProgress) -> None:
+        """Draw the progress of now; lines are for what stays true."""
         if self._display is None:
-            super().event(event, job)
+            super().event(event, job, then)
             return
         self._display.update(job)
         self.connection(event)

@@ -5,23 +5,33 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._stream import abandon
-from ._connection import Connection, fake_server, opened
+from ._advice import with_nearest
+from ._connection import Connection, UsageError, fake_server, opened
 from ._failure import describe
+from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
+from ._later import withheld
 from ._pictures import demand_pictures, fetched
-from ._prepare import RunRequest, asked, kept, load, partner_options, prepared
+from ._prepare import asked, kept, load, partner_options, prepared
 from ._watch import Outcome, saved, tell, watch
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, ConnectError, Job, Workflow
 
     from ._report import Report
+    from ._requests import RunRequest, SubmitRequest
 
 __all__ = ["run", "submit"]
+
+_PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
+_NEEDS_CATALOG: Final = (
+    "An editor file is converted with the server's nodes; with --catalog object_info.json "
+    "(from `comfy-async nodes --save`) the prompt is kept for later."
+)
 
 
 async def run(request: RunRequest, connection: Connection, report: Report, *, interrupts: Interrupts) -> int:
@@ -34,8 +44,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     """
     from comfy_async import ConnectError
 
-    if request.show:
-        demand_pictures()
+    _demand(request)
     workflow = load(request)
     fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
     if fake is not None:
@@ -48,7 +57,8 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
         async with report.watching(), opened(connection, fake=fake) as comfy:
             job = await _submitted(comfy, workflow, request, report=report, interrupts=interrupts)
             submitted = True
-            outcome = await _followed(comfy, job, request, report=report, interrupts=interrupts)
+            outcome = await _followed(comfy, job, report=report, interrupts=interrupts)
+            outcome = await _fetched(outcome, request, connection, report=report)
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -57,36 +67,69 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     except ConnectError as error:
         if submitted:
             raise
-        return _keep(error, workflow, request, report=report)
+        return _keep(error, workflow, request, connection=connection, report=report)
     return tell(outcome, report)
 
 
+def _demand(request: RunRequest) -> None:
+    """See to it before the run that what is to come after it can be done.
+
+    Raises:
+        UsageError: An option makes no sense, or nothing can be written where it says.
+        MissingExtraError: Pictures cannot be shown.
+    """
+    if request.previews not in _PREVIEWS:
+        raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
+    if request.show:
+        demand_pictures()
+    demand_folder(request.out)
+
+
 async def _submitted(
-    comfy: ComfySession, workflow: Workflow, request: RunRequest, *, report: Report, interrupts: Interrupts
+    comfy: ComfySession, workflow: Workflow, request: SubmitRequest, *, report: Report, interrupts: Interrupts
 ) -> Job:
     """Prepare the workflow and queue it."""
+    from comfy_async import PromptRejectedError
+
     with report.paused():
         made = await prepared(comfy, workflow, request, interrupts=interrupts)
-    return await comfy.submit(made, **request.options, **await partner_options(comfy, made))
+    options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
+    try:
+        return await comfy.submit(made, **options)
+    except PromptRejectedError as error:
+        await with_nearest(error, comfy)
+        raise
 
 
-async def _followed(
-    comfy: ComfySession, job: Job, request: RunRequest, *, report: Report, interrupts: Interrupts
-) -> Outcome:
-    """Watch the job to its end, and fetch what it made; whatever happens, it does not outlive this."""
+async def _followed(comfy: ComfySession, job: Job, *, report: Report, interrupts: Interrupts) -> Outcome:
+    """Watch the job to its end; whatever happens, it does not outlive this."""
     try:
         report.submitted(job)
-        outcome = await watch(job, report, interrupts)
+        return await watch(job, report, interrupts)
     except BaseException:
         # Nobody sees what it makes any more. (Ctrl-C is dealt with in `watch`.)
         await abandon(comfy, job)
         raise
-    outcome = await saved(outcome, report, request.out)
-    return dataclasses.replace(outcome, pictures=await fetched(outcome)) if request.show else outcome
+
+
+async def _fetched(
+    outcome: Outcome, request: RunRequest, connection: Connection, *, report: Report
+) -> Outcome:
+    """Save what the job made, and fetch its pictures; what fails here takes nothing that there is."""
+    from comfy_async import ComfyError
+
+    later = None if request.fake else connection
+    outcome = await saved(outcome, report, request.out, later=later)
+    if request.show and outcome.unsaved is None:
+        try:
+            return dataclasses.replace(outcome, pictures=await fetched(outcome))
+        except (ComfyError, OSError) as error:
+            report.say(f"the pictures cannot be shown: {error}")
+    return outcome
 
 
 async def submit(
-    request: RunRequest, connection: Connection, report: Report, *, interrupts: Interrupts
+    request: SubmitRequest, connection: Connection, report: Report, *, interrupts: Interrupts
 ) -> int:
     """Queue a workflow, print the job's ref, and return the exit code.
 
@@ -102,26 +145,28 @@ async def submit(
     try:
         # Nobody listens after this: the poller's answer to the POST is all that is needed.
         async with opened(connection, transport="poll") as comfy:
-            made = await prepared(comfy, workflow, request, interrupts=interrupts)
-            options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
-            job = await comfy.submit(made, **options)
+            job = await _submitted(comfy, workflow, request, report=report, interrupts=interrupts)
             # `detached` tells `watch` that nobody listens under this client_id any more.
             report.item({**queued_fields(job), "detached": True}, json.dumps({**job.ref, "detached": True}))
     except ConnectError as error:
-        return _keep(error, workflow, request, report=report)
+        return _keep(error, workflow, request, connection=connection, report=report)
     return 0
 
 
-def _keep(error: ConnectError, workflow: Workflow, request: RunRequest, *, report: Report) -> int:
+def _keep(
+    error: ConnectError, workflow: Workflow, request: SubmitRequest, *, connection: Connection, report: Report
+) -> int:
     """Nobody answers: keep the prepared prompt, and say where and how to go on."""
     failure = describe(error)
     assert failure is not None
-    found = kept(workflow, request)
-    if found is not None:
-        path, command = found
-        failure.details["kept"] = str(path)
-        failure.details["command"] = command
+    found = kept(workflow, request, connection)
+    if found is None:
+        failure = dataclasses.replace(failure, hint=f"{failure.hint}\n{_NEEDS_CATALOG}".strip())
+        report.failed(failure)
+        return failure.exit_code
+    path, command = found
+    failure.details.update(kept=str(path), command=command)
     report.failed(failure)
-    if found is not None:
-        report.say(f"The prompt is kept as {found[0]}; later: {found[1]}")
+    without = withheld(connection)
+    report.say(f"The prompt is kept as {path}; later{f', {without}' if without else ''}: {command}")
     return failure.exit_code

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._connection import Connection
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
+from ._later import wait_command, withheld
+from ._told import Told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from ._report import Report
 
-__all__ = ["Outcome", "saved", "tell", "watch"]
+__all__ = ["Outcome", "saved", "tell", "unsaved", "watch"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Outcome:
         running: Ctrl-C was pressed, and the server has not stopped it.
         reason: Why it has not, "" when it just goes on.
         pictures: What is to be shown in the terminal, by its place among the files.
+        unsaved: Why the files could not be saved, None when they were, or were not to be.
     """
 
     job: Job
@@ -42,13 +46,15 @@ class Outcome:
     running: bool = False
     reason: str = ""
     pictures: Mapping[int, Image] = dataclasses.field(default_factory=dict, repr=False)
+    unsaved: Failure | None = None
 
     @property
     def exit_code(self) -> int:
         """0 when it completed, 130 when it was cancelled, 1 otherwise."""
         if self.running or self.job.status == "cancelled":
             return EXIT_INTERRUPTED
-        whole = self.failure is None and not (self.result is not None and self.result.missing)
+        whole = self.failure is None and self.unsaved is None
+        whole = whole and not (self.result is not None and self.result.missing)
         return 0 if whole else EXIT_FAILED
 
 
@@ -92,9 +98,10 @@ async def _cancelled(job: Job) -> str:
 
 
 async def _show(job: Job, report: Report) -> None:
-    """Tell every event."""
+    """Tell every event, each with how far the job was then."""
+    told = Told(job)
     async for event in job:
-        report.event(event, job)
+        report.event(event, job, told.take(event))
 
 
 async def _ended(job: Job, reason: str) -> Outcome:
@@ -110,19 +117,50 @@ async def _ended(job: Job, reason: str) -> Outcome:
     return Outcome(job, result=result, files=tuple((file, None) for file in result.files))
 
 
-async def saved(outcome: Outcome, report: Report, out: Path | None) -> Outcome:
+async def saved(outcome: Outcome, report: Report, out: Path | None, *, later: Connection | None) -> Outcome:
     """Save every file, if there are any and there is a folder for them.
 
-    Raises:
-        ComfyError: The server does not give them.
-        OSError: They cannot be written.
+    When that fails the run is not lost: the files are named, and how to fetch them is said.
+
+    Args:
+        outcome: How the job ended.
+        report: Where it is told.
+        out: The folder.
+        later: The way to the server that has them, None when it goes with this command.
     """
+    from comfy_async import ComfyError
+
     if out is None or outcome.result is None or not outcome.files:
         return outcome
     report.note("saving")
-    # What may be lost is told in the end; what came is not to be lost with it.
-    paths = await outcome.result.save(out, allow_missing=True)
+    try:
+        # What may be lost is told in the end; what came is not to be lost with it.
+        paths = await outcome.result.save(out, allow_missing=True)
+    except (ComfyError, OSError) as error:
+        return dataclasses.replace(outcome, unsaved=unsaved(error, outcome.job, out, later=later))
     return dataclasses.replace(outcome, files=tuple(zip(outcome.result.files, paths, strict=True)))
+
+
+def unsaved(error: Exception, job: Job, out: Path, *, later: Connection | None) -> Failure:
+    """Return the failure of files that could not be saved, with the command that tries again."""
+    failure = describe(error)
+    assert failure is not None
+    details = {**failure.details, "prompt_id": job.prompt_id}
+    hint = "The job itself completed."
+    if later is not None:
+        details["command"] = wait_command(job.prompt_id, later, out=out)
+        without = withheld(later)
+        hint = (
+            "The job completed and its files are on the server; "
+            f"to save them{f', {without}' if without else ''}: {details['command']}"
+        )
+    return dataclasses.replace(
+        failure,
+        message=f"the files could not be saved: {failure.message}",
+        hint=hint,
+        details=details,
+        exit_code=EXIT_FAILED,
+    )
 
 
 def tell(outcome: Outcome, report: Report) -> int:
@@ -148,4 +186,6 @@ def tell(outcome: Outcome, report: Report) -> int:
         if outcome.result.missing:
             nodes = ", ".join(outcome.result.missing)
             report.say(f"images of {nodes} may be lost: only the socket carries them, and it broke")
+        if outcome.unsaved is not None:
+            report.failed(outcome.unsaved)
     return outcome.exit_code

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,17 @@ from ._failure import EXIT_FAILED, problem_fields
 from ._tables import counted, short_text
 
 if TYPE_CHECKING:
-    from comfy_async import NodeCatalog, Workflow
+    from comfy_async import ComfySession, NodeCatalog, Workflow
 
     from ._report import Report
 
 __all__ = ["catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
 
 _MAX_CHOICES = 4
+_WITHOUT_SERVER = (
+    "Or work without a server, with its nodes in a file: --catalog object_info.json "
+    "(`comfy-async nodes --save object_info.json` writes it while one runs)."
+)
 
 
 async def catalog_of(connection: Connection, path: Path | None) -> NodeCatalog:
@@ -33,8 +39,25 @@ async def catalog_of(connection: Connection, path: Path | None) -> NodeCatalog:
 
     if path is not None:
         return NodeCatalog.load(path)
-    async with opened(connection) as comfy:
+    async with _asked(connection) as comfy:
         return await comfy.nodes.catalog()
+
+
+@asynccontextmanager
+async def _asked(connection: Connection) -> AsyncIterator[ComfySession]:
+    """Connect, and say what does without a server when nobody answers.
+
+    Raises:
+        ComfyError: The server cannot be asked.
+    """
+    from comfy_async import ConnectError
+
+    try:
+        async with opened(connection) as comfy:
+            yield comfy
+    except ConnectError as error:
+        error.hint = f"{error.hint} {_WITHOUT_SERVER}".lstrip()
+        raise
 
 
 async def list_inputs(
@@ -75,13 +98,14 @@ async def check_workflow(
     if catalog is not None:
         found = workflow.check(await catalog_of(connection, catalog))
     else:
-        async with opened(connection) as comfy:
+        async with _asked(connection) as comfy:
             found = await comfy.check(workflow)
     errors = sum(problem.severity == "error" for problem in found)
     warnings = len(found) - errors
     bad = errors or (strict and warnings)
     for problem in found:
-        report.item({"event": "problem", **problem_fields(problem)}, f"{problem.severity}: {problem}")
+        fields = {"event": "problem", **problem_fields(problem)}
+        report.item(fields, f"{problem.severity}: {problem}", bad=problem.severity == "error")
     told = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     report.item(
         {"event": "checked", "ok": not bad, "errors": errors, "warnings": warnings},

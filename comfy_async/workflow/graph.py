@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Workflow"]
 
 _CONVERT = (
-    "This is an editor file: convert it with Workflow.from_ui(editor, catalog), "
-    "or pass it to submit() as it is, which converts it with the server's catalog."
+    "Convert it first: `flow.converted(await comfy.nodes.catalog())`, or with a catalog from a file; "
+    "submit() takes it as it is."
 )
 
 

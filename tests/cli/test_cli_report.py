@@ -171,15 +171,16 @@ def test_json_has_what_custom_nodes_send() -> None:
     """Events of unknown types are passed on as they came; those of no interest are not."""
     from types import SimpleNamespace
 
-    from comfy_async import StatusChanged, UnknownEvent
+    from comfy_async import JobProgress, StatusChanged, UnknownEvent
     from comfy_async.cli._json_events import JsonEvents
 
     job: Any = SimpleNamespace(prompt_id="p")
+    then = JobProgress()
     event = UnknownEvent(None, {"a": 1}, "p", type="my.event")
 
-    told = list(JsonEvents().lines(event, job))
+    told = list(JsonEvents().lines(event, job, then))
     assert told == [{"event": "other", "prompt_id": "p", "type": "my.event", "data": {"a": 1}}]
-    assert list(JsonEvents().lines(StatusChanged(), job)) == []
+    assert list(JsonEvents().lines(StatusChanged(), job, then)) == []
 
 
 async def test_json_progress_is_bounded(cli: Any, sd15: Path, fake: FakeComfy) -> None:

@@ -196,6 +196,14 @@ async def test_nobody_answers(cli: Any, sd15: Path) -> None:
     assert "comfy-async fake-server" in error["hint"]
 
 
+async def test_prompts_of_tests_are_kept_elsewhere(cli: Any, sd15: Path) -> None:
+    """Nothing that a command under test keeps lands in the repository."""
+    await cli("run", sd15, "--server", "http://127.0.0.1:9")
+
+    assert "projects" in os.listdir()
+    assert "pyproject.toml" not in os.listdir()
+
+
 async def test_rejected_prompt(cli: Any, sd15: Path) -> None:
     """Each problem with node, input, value and nearest values, for people and for scripts."""
     plain = await cli("run", sd15, "--set", "3.sampler_name=eulr")
@@ -316,17 +324,16 @@ async def test_version(cli: Any) -> None:
 
 
 def test_completion_knows_the_workflow(sd15: Path) -> None:
-    """`--set 6.<TAB>` offers what the workflow has."""
+    """`--set 6.<TAB>` and `--ask 6.<TAB>` offer what the workflow has."""
     import types
 
-    from comfy_async.cli._commands_run import complete_setting
+    from comfy_async.cli._requests import complete_key, complete_setting
 
-    def complete(workflow: object, incomplete: str) -> list[str]:
-        context: Any = types.SimpleNamespace(params={"workflow": workflow})
-        return complete_setting(context, incomplete)
-
-    assert complete(sd15, "6.") == ["6.text="]
-    assert complete("nowhere.json", "6.") == []
+    context: Any = types.SimpleNamespace(params={"workflow": sd15})
+    nowhere: Any = types.SimpleNamespace(params={"workflow": "nowhere.json"})
+    assert complete_setting(context, "6.") == ["6.text="]
+    assert complete_key(context, "6.") == ["6.text"]
+    assert complete_setting(nowhere, "6.") == complete_key(nowhere, "") == []
 
 
 async def test_server_that_vanishes_while_it_runs(cli: Any, sd15: Path, fake: FakeComfy) -> None:

@@ -209,7 +209,7 @@ async def test_prompt_is_kept_when_nobody_answers(
     assert done.code == 1
     error = done.objects[0]["error"]
     assert error["kept"] == str(kept)
-    assert error["command"] == f"comfy-async submit {kept}"
+    assert error["command"] == f"comfy-async submit {kept} --server {NOBODY}"
     assert Workflow.load(workplace / kept).get("3", "seed") == 9
     assert later.code == 0
     await fake.idle()

@@ -1,0 +1,162 @@
+"""What `run`, `submit` and `batch` can be asked for: each option once, with its help."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+__all__ = ["BatchRequest", "CatalogFile", "Out", "RunRequest", "SubmitRequest", "WorkflowArgument"]
+
+_UNREACHED: Final = "When no server answers"
+_TRYING: Final = "Trying out"
+
+
+def complete_setting(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete `--set` by what the workflow has: the keys that people change."""
+    return [f"{key}=" for key in _keys(ctx) if key.startswith(incomplete)]
+
+
+def complete_key(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete `--ask` in the same way."""
+    return [key for key in _keys(ctx) if key.startswith(incomplete)]
+
+
+def _keys(ctx: typer.Context) -> list[str]:
+    """Return the keys of the workflow on the command line, [] when it has none that can be read."""
+    from comfy_async import ComfyError, Workflow
+
+    try:
+        found = Workflow.load(Path(str(ctx.params.get("workflow")))).inputs(every=True)
+    except (ComfyError, OSError):
+        return []
+    return [item.key for item in found]
+
+
+WorkflowArgument = Annotated[
+    str, typer.Argument(metavar="WORKFLOW", help="API or editor JSON, or a picture that carries one.")
+]
+CatalogFile = Annotated[
+    Path | None,
+    typer.Option("--catalog", metavar="FILE", help="object_info JSON, in place of the server's."),
+]
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NODE.INPUT=VALUE",
+        help="Change a value; @FILE uploads a file.",
+        autocompletion=complete_setting,
+    ),
+]
+_Fake = Annotated[
+    bool,
+    typer.Option("--fake", help="Run on an embedded FakeComfy; nothing diffuses.", rich_help_panel=_TRYING),
+]
+_StepSeconds = Annotated[
+    float, typer.Option("--step-seconds", help="With --fake: a step's time.", rich_help_panel=_TRYING)
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SubmitRequest:
+    """What `submit` was asked for, and `run` too."""
+
+    workflow: WorkflowArgument
+    settings: _Settings = None
+    ask: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ask",
+            metavar="NODE.INPUT",
+            help="Ask for a value on the terminal.",
+            autocompletion=complete_key,
+        ),
+    ] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="Put this number into every seed.")] = None
+    randomize: Annotated[bool, typer.Option("--randomize", help="Draw every seed anew.")] = False
+    front: Annotated[bool, typer.Option("--front", help="Before all others in the queue.")] = False
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Run what can be run when outputs are refused.")
+    ] = False
+    catalog: CatalogFile = None
+    project: Annotated[
+        str,
+        typer.Option(
+            "--project",
+            metavar="NAME",
+            help="Keep the prepared prompt under projects/NAME.",
+            rich_help_panel=_UNREACHED,
+        ),
+    ] = "default"
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            "--keep", metavar="FILE", help="Keep it as a file of this name.", rich_help_panel=_UNREACHED
+        ),
+    ] = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `ComfySession.submit` is told."""
+        return {"front": self.front, "on_partial": "keep" if self.partial else "raise"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunRequest(SubmitRequest):
+    """What `run` was asked for."""
+
+    out: Out = None
+    show: Annotated[
+        bool, typer.Option("--show", help="Draw the pictures in a terminal that can (kitty, sixel).")
+    ] = False
+    previews: Annotated[
+        str, typer.Option("--previews", help="For --json: auto, latent2rgb, taesd, none or default.")
+    ] = "none"
+    fake: _Fake = False
+    step_seconds: _StepSeconds = 0.05
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `ComfySession.submit` is told."""
+        return {**super().options, "previews": self.previews}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchRequest:
+    """What `batch` was asked for."""
+
+    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="One or more workflows.")]
+    settings: _Settings = None
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="NODE.INPUT=VALUES",
+            help='1..8, ["a", "b"], or @FILE with one a line; several are combined.',
+        ),
+    ] = None
+    rows: Annotated[
+        Path | None,
+        typer.Option("--rows", metavar="FILE", help="CSV or JSON lines; a column for each NODE.INPUT."),
+    ] = None
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, metavar="N", help="Each so many times, with other seeds.")
+    ] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="With --seeds: draw the same ones each time.")
+    ] = None
+    limit: Annotated[int, typer.Option("--limit", "-j", min=1, help="Jobs on the server at once.")] = 4
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A folder for each: DIR/000 and so on.")
+    ] = None
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
+    ] = None
+    stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False
+    fake: _Fake = False
+    step_seconds: _StepSeconds = 0.05

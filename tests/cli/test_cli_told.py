@@ -1,0 +1,119 @@
+"""What is told of an event is how things were then; what is told of an error is for people too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from comfy_async import ComfySession
+from comfy_async.cli._told import Told
+from comfy_async.testing import FakeComfy
+
+
+def misspelled(workflow: Path) -> Path:
+    """Write a workflow again with a class that no server has."""
+    path = workflow.with_name("wrong.json")
+    path.write_text(workflow.read_text().replace('"SaveImage"', '"SaveImag"'))
+    return path
+
+
+async def test_late_readers_are_told_of_then(fake: FakeComfy, comfy: ComfySession, sd15: Path) -> None:
+    """Read after its end, a run still begins at nothing, moves forward, and ends at one."""
+    fake.pace.step_seconds = 0.0
+    job = await comfy.submit(sd15)
+    await job
+    told = Told(job)
+    seen = [told.take(event) async for event in job]
+
+    fractions = [progress.fraction for progress in seen]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] == job.progress.fraction == 1.0
+    assert len(set(fractions)) > 5
+    assert seen[0].done == 0
+
+
+async def test_json_fractions_are_those_of_the_event(cli: Any, sd15: Path, fake: FakeComfy) -> None:
+    """The first node starts near nothing and only the end is whole, however late a script reads."""
+    fake.pace.step_seconds = 0.0
+    done = await cli("run", sd15, "--json")
+
+    nodes = [item for item in done.objects if item["event"] in {"node_started", "node_finished"}]
+    fractions = [item["fraction"] for item in nodes]
+    assert fractions[0] == 0.0
+    assert fractions == sorted(fractions)
+    assert all(fraction < 1.0 for fraction in fractions)
+    for item in done.of("progress"):
+        assert item["fraction"] < 1.0
+
+
+async def test_lines_are_those_of_the_event(cli: Any, sd15: Path, fake: FakeComfy) -> None:
+    """Plain output has the percentages of then."""
+    fake.pace.step_seconds = 0.0
+    done = await cli("run", sd15)
+
+    lines = [line for line in done.err.splitlines() if " %  " in line]
+    assert lines[0].lstrip().startswith("0 %")
+    assert not any(line.startswith("100 %") for line in lines)
+
+
+async def test_errors_are_text_on_stderr_and_objects_on_stdout(
+    cli: Any, sd15: Path, fake: FakeComfy, tmp_path: Path
+) -> None:
+    """With --json a person who looks sees why; a script's stdout stays JSON."""
+    fake.script("Boom", error=RuntimeError("it broke"))
+    boom = tmp_path / "boom.json"
+    boom.write_text(json.dumps({"1": {"class_type": "Boom", "inputs": {}}}))
+    wrong = await cli("run", sd15, "--set", "6.txt=a", "--json")
+    refused = await cli("run", sd15, "--set", "3.sampler_name=eulr", "--json")
+    failed = await cli("run", boom, "--json")
+    checked = await cli("check", sd15, "--json")
+    several = await cli("batch", sd15, "--vary", '3.sampler_name=["eulr"]', "--json")
+    doctor = await cli("doctor", "--server", "http://127.0.0.1:9", "--json")
+
+    assert "error: " in wrong.err
+    assert "'txt'" in wrong.err
+    assert "nearest: 'euler'" in refused.err
+    assert "it broke" in failed.err
+    assert checked.err == ""
+    assert "nearest: 'euler'" in several.err
+    assert "FAILED" in doctor.err
+    for done in (wrong, refused, failed, several, doctor):
+        assert all(item["event"] for item in done.objects)
+    assert failed.objects[-1]["error"]["message"] in failed.err
+
+
+async def test_missing_node_names_the_nearest(cli: Any, small: Path) -> None:
+    """A class that the server lacks: the catalog is asked for what was meant."""
+    path = misspelled(small)
+    plain = await cli("run", path)
+    several = await cli("batch", path, "--seeds", 1)
+    queued = await cli("submit", path, "--json")
+
+    assert (plain.code, queued.code, several.code) == (1, 1, 1)
+    (problem,) = queued.objects[0]["error"]["problems"]
+    assert problem["nearest"][0] == "SaveImage"
+    for text in (plain.err, several.out, queued.err):
+        assert "nearest: 'SaveImage'" in text
+        assert ".." not in text
+        assert ".;" not in text
+
+
+async def test_missing_node_without_a_catalog(cli: Any, small: Path, fake: FakeComfy) -> None:
+    """Advice is not worth an error: the refusal stays what it is."""
+    path = misspelled(small)
+    fake.faults.fail("GET", "/object_info", 500)
+    done = await cli("run", path, "--json")
+
+    assert done.objects[0]["error"]["code"] == "prompt_rejected"
+
+
+async def test_doctor_of_this_side(cli: Any) -> None:
+    """--fake looks at an embedded server: what is red then is wrong here."""
+    cli.env["COMFY_LOCAL_URL"] = "http://127.0.0.1:9"
+    done = await cli("doctor", "--fake", "--json")
+
+    assert done.code == 0
+    assert {item["state"] for item in done.of("check")} == {"ok"}
+    assert any("--fake" in item["text"] for item in done.of("check"))
