@@ -91,10 +91,10 @@ class ComfyError(Exception):
 
     Example:
         >>> try:
-        ...     raise ComfyError("the disk is full", hint="Empty it.")
+        ...     await comfy.jobs.get("no-such-job")
         ... except ComfyError as error:
-        ...     print(error)
-        the disk is full. Empty it.
+        ...     print(type(error).__name__, error.retryable, error.server == comfy.base_url)
+        NotFoundError False True
     """
 
     retryable: bool = False
@@ -135,20 +135,47 @@ class ComfyError(Exception):
 
 
 class TransportError(ComfyError):
-    """No answer came: the connection failed, broke or took too long."""
+    """No answer came: the connection failed, broke or took too long.
+
+    Example:
+        >>> rule = fake.faults.fail("POST", "/free", "reset")
+        >>> try:
+        ...     await comfy.system.free()
+        ... except TransportError as error:
+        ...     print(type(error).__name__, error.retryable)
+        TransportError True
+    """
 
     retryable = True
 
 
 class ConnectError(TransportError):
-    """Nobody answers at the address, or TLS could not be set up."""
+    """Nobody answers at the address, or TLS could not be set up.
+
+    Example:
+        >>> try:
+        ...     async with ComfySession("http://127.0.0.1:9"):
+        ...         pass
+        ... except ConnectError as error:
+        ...     print(error)
+        no server answers at http://127.0.0.1:9...
+    """
 
 
 class HandshakeError(TransportError):
     """The server refused the WebSocket.
 
+    A session does not raise it: it polls instead, and `comfy.connection.reason` says why.
+
     Attributes:
         status: The HTTP status of the refusal, or None when there was none.
+
+    Example:
+        >>> rule = fake.faults.refuse_upgrades(403)
+        >>> async with ComfySession("http://127.0.0.1:8188") as comfy:
+        ...     result = await comfy.run(flow)  # by polling
+        ...     print(comfy.connection.reason)
+        http://127.0.0.1:8188 refused the WebSocket with status 403
     """
 
     def __init__(self, message: str = "", *, status: int | None = None, **fields: Any) -> None:
@@ -161,11 +188,30 @@ class RequestTimeoutError(TransportError):
     """A request took longer than it may; not a builtin TimeoutError, which is your own.
 
     A plain `except TimeoutError` around `asyncio.timeout()` therefore never swallows it.
+
+    Example:
+        >>> rule = fake.faults.delay("GET", "/queue", seconds=5)
+        >>> async with ComfySession("http://127.0.0.1:8188", settings=Settings(request_seconds=0.2)) as other:
+        ...     try:
+        ...         await other.queue.snapshot()
+        ...     except RequestTimeoutError as error:
+        ...         print(error.retryable)
+        True
     """
 
 
 class NotComfyUIError(TransportError):
-    """Somebody answers at the address, but it is not a ComfyUI."""
+    """Somebody answers at the address, but it is not a ComfyUI.
+
+    Example:
+        >>> rule = fake.faults.fail("GET", "*", 200, json={"service": "something else"})
+        >>> try:
+        ...     async with ComfySession("http://127.0.0.1:8188"):
+        ...         pass
+        ... except NotComfyUIError as error:
+        ...     print(error)
+        GET /api/system_stats at http://127.0.0.1:8188: this is no ComfyUI (status 200, ...
+    """
 
     retryable = False
 
@@ -180,6 +226,14 @@ class ResponseError(ComfyError):
         code: The server's own word for the error, "" when it has none.
         body: The beginning of the answer's body as text.
         retry_after: Seconds to wait before the next try as the server said, or None.
+
+    Example:
+        >>> rule = fake.faults.fail("GET", "/models", 500)
+        >>> try:
+        ...     await comfy.models.folders()
+        ... except ResponseError as error:
+        ...     print(error.status, error.method, error.path)
+        500 GET /models
     """
 
     def __init__(
@@ -207,15 +261,42 @@ class ResponseError(ComfyError):
 
 
 class AuthError(ResponseError):
-    """The server, or a gateway before it, wants other credentials (401, 403)."""
+    """The server, or a gateway before it, wants other credentials (401, 403).
+
+    Example:
+        >>> fake.auth = Gatekeeper(bearer="s3cret")
+        >>> try:
+        ...     async with ComfySession("http://127.0.0.1:8188", auth="an old token"):
+        ...         pass
+        ... except AuthError as error:
+        ...     print(error.status, error.hint)
+        401 Give the session `api_key=` or `auth=`; if it has one, it is wrong or outdated.
+    """
 
 
 class NotFoundError(ResponseError):
-    """The server has no such thing (404)."""
+    """The server has no such thing (404).
+
+    Example:
+        >>> try:
+        ...     await comfy.files.read("gone.png")
+        ... except NotFoundError as error:
+        ...     print(error.status, error.method, error.path)
+        404 GET /view
+    """
 
 
 class RateLimitError(ResponseError):
-    """Too many requests or jobs (429); `retry_after` says for how long, when the server does."""
+    """Too many requests or jobs (429); `retry_after` says for how long, when the server does.
+
+    Example:
+        >>> rule = fake.faults.refuse_prompts("queue_limit", count=1, retry_after="0.1")
+        >>> try:
+        ...     job = await comfy.submit(flow)
+        ... except RateLimitError as error:
+        ...     await asyncio.sleep(error.retry_after or 10)
+        ...     job = await comfy.submit(flow)
+    """
 
     retryable = True
 
@@ -226,6 +307,14 @@ class UploadTooLargeError(ResponseError):
     Attributes:
         limit: The limit in bytes, or None when unknown.
         size: The upload's size in bytes, or None when unknown.
+
+    Example:
+        >>> async with FakeComfy(max_upload_size=1000) as small, small.session() as comfy:
+        ...     try:
+        ...         await comfy.files.upload(b"x" * 5000, name="scan.png")
+        ...     except UploadTooLargeError as error:
+        ...         print(error.limit, error.size)
+        1000 5000
     """
 
     def __init__(
@@ -238,7 +327,16 @@ class UploadTooLargeError(ResponseError):
 
 
 class InsufficientCreditsError(ResponseError):
-    """The account has no credits or no plan for this (402, and the 429s that mean it)."""
+    """The account has no credits or no plan for this (402, and the 429s that mean it).
+
+    Example:
+        >>> rule = fake.faults.refuse_prompts("insufficient_credits")
+        >>> try:
+        ...     await comfy.submit(flow)
+        ... except InsufficientCreditsError as error:
+        ...     print(error.status, error.code)
+        402 INSUFFICIENT_CREDITS
+    """
 
 
 class PromptRejectedError(ComfyError):
@@ -248,6 +346,14 @@ class PromptRejectedError(ComfyError):
         problems: What is wrong, each with node, input, value and nearest valid values.
         type: The server's word for the whole, for example `prompt_outputs_failed_validation`.
         node_errors: The server's `node_errors` as they came.
+
+    Example:
+        >>> try:
+        ...     job = await comfy.submit(flow.with_inputs({"3.sampler_name": "eulr"}))
+        ... except PromptRejectedError as error:
+        ...     for problem in error.problems:
+        ...         print(problem.title, problem.input, problem.received, problem.nearest)
+        KSampler sampler_name eulr ('euler', 'heun', 'euler_cfg_pp')
     """
 
     def __init__(
@@ -276,6 +382,17 @@ class PartialPromptError(PromptRejectedError):
     """The server took the prompt but dropped some of its outputs; the job was cancelled.
 
     `submit(on_partial="keep")` keeps such a job and leaves `job.node_errors`.
+
+    Example:
+        >>> both = flow.add("SaveImage", {"images": ["8", 0]}, id="20")  # filename_prefix is missing
+        >>> try:
+        ...     job = await comfy.submit(both)
+        ... except PartialPromptError as error:
+        ...     print(error.problems[0])
+        20 (SaveImage), input 'filename_prefix': the input is required and missing
+        >>> job = await comfy.submit(both, on_partial="keep")
+        >>> len(job.node_errors), len((await job).images)
+        (1, 1)
     """
 
 
@@ -283,6 +400,18 @@ class SubmitUnknownError(ComfyError):
     """Whether the prompt arrived could not be found out; it was not sent a second time.
 
     `attach(error.prompt_id)` finds the job should it turn up later.
+
+    Example:
+        >>> settings = Settings(submit_seconds=0.5)
+        >>> async with ComfySession("http://127.0.0.1:8188", settings=settings) as other:
+        ...     rule = fake.faults.fail("*", "*", "reset", after_effect=True)
+        ...     try:
+        ...         job = await other.submit(flow)
+        ...     except SubmitUnknownError as error:
+        ...         rule.cancel()  # the network is back
+        ...         job = await other.attach(error.prompt_id)
+        ...     print((await job).images[0].filename)
+        ComfyUI_00002_.png
     """
 
 
@@ -292,6 +421,14 @@ class UnsupportedError(ComfyError):
     Attributes:
         needs: The ComfyUI version that can, for example "0.5.1", "" when no version does.
         version: The server's version, "" when unknown.
+
+    Example:
+        >>> async with FakeComfy(version="0.3.40") as old, old.session() as comfy:
+        ...     try:
+        ...         await comfy.system.features()
+        ...     except UnsupportedError as error:
+        ...         print(error.needs, error.version)
+        0.3.44 0.3.40
     """
 
     def __init__(self, message: str = "", *, needs: str = "", version: str = "", **fields: Any) -> None:
@@ -306,6 +443,14 @@ class WorkflowError(ComfyError):
 
     Attributes:
         problems: Each finding with its place, may be empty.
+
+    Example:
+        >>> from pathlib import Path
+        >>> try:
+        ...     flow.add("LoadImage", {"image": Path("face.png")}).to_api()
+        ... except WorkflowError as error:
+        ...     print(error)
+        files wait to be uploaded: 11 (LoadImage), input 'image'. submit() uploads them; ...
     """
 
     def __init__(self, message: str = "", *, problems: Sequence[Problem] = (), **fields: Any) -> None:
@@ -327,6 +472,13 @@ class WorkflowFormatError(WorkflowError):
 
     Attributes:
         place: Where the damage is, for example `nodes[3].inputs`, "" when it is the whole.
+
+    Example:
+        >>> try:
+        ...     Workflow.load({"3": {"class_type": "KSampler", "inputs": []}})
+        ... except WorkflowFormatError as error:
+        ...     print(error.place, "|", error)
+        3.inputs | node '3' has inputs of type list
     """
 
     def __init__(self, message: str = "", *, place: str = "", **fields: Any) -> None:
@@ -336,7 +488,15 @@ class WorkflowFormatError(WorkflowError):
 
 
 class ConversionError(WorkflowError):
-    """The editor format cannot be turned into the API format; `problems` says why, node by node."""
+    """The editor format cannot be turned into the API format; `problems` says why, node by node.
+
+    Example:
+        >>> try:
+        ...     Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", NodeCatalog({}))
+        ... except ConversionError as error:
+        ...     print(error.problems[0])
+        8 (VAEDecode): the server has no class 'VAEDecode'
+    """
 
 
 class UnknownInputError(WorkflowError):
@@ -344,6 +504,13 @@ class UnknownInputError(WorkflowError):
 
     Attributes:
         candidates: The names that were meant perhaps, or the nodes that all match.
+
+    Example:
+        >>> try:
+        ...     flow.with_inputs({"KSampler.sede": 42})
+        ... except UnknownInputError as error:
+        ...     print(error.candidates)
+        ('seed', 'scheduler')
     """
 
     def __init__(self, message: str = "", *, candidates: Sequence[str] = (), **fields: Any) -> None:
@@ -353,7 +520,19 @@ class UnknownInputError(WorkflowError):
 
 
 class JobError(ComfyError):
-    """The job did not complete."""
+    """The job did not complete.
+
+    Example:
+        >>> fake.script("Broken", error=ValueError("no such font"))
+        >>> variants = [flow, {"1": {"class_type": "Broken", "inputs": {}}}]
+        >>> async with comfy.map(variants) as finished:
+        ...     async for job in finished:
+        ...         try:
+        ...             paths = await (await job).save("out")
+        ...         except JobError as error:
+        ...             print(job.index, job.status, error)
+        1 failed ...no such font...
+    """
 
 
 class JobFailedError(JobError):
@@ -366,6 +545,14 @@ class JobFailedError(JobError):
         exception_type: The server-side exception's name, for example `RuntimeError`.
         exception_message: The server-side exception's text.
         traceback: The server's traceback, one string with line ends.
+
+    Example:
+        >>> fake.script("DrawText", error=ValueError("no such font"))
+        >>> try:
+        ...     await comfy.run({"1": {"class_type": "DrawText", "inputs": {}}})
+        ... except JobFailedError as error:
+        ...     print(error.node, error.class_type, error.exception_type, error.exception_message)
+        1 DrawText ValueError no such font
     """
 
     def __init__(
@@ -391,7 +578,17 @@ class JobFailedError(JobError):
 
 
 class OutOfMemoryError(JobFailedError):
-    """The server ran out of memory (CUDA, HIP, MPS or the host's)."""
+    """The server ran out of memory (CUDA, HIP, MPS or the host's).
+
+    Example:
+        >>> fake.script("Upscale16K", error="oom")
+        >>> try:
+        ...     await comfy.run({"1": {"class_type": "Upscale16K", "inputs": {}}})
+        ... except OutOfMemoryError as error:
+        ...     await comfy.system.free(unload_models=True)
+        ...     print(error.class_type, "needs less, or another try")
+        Upscale16K needs less, or another try
+    """
 
 
 class PartnerNodeError(JobFailedError):
@@ -399,6 +596,15 @@ class PartnerNodeError(JobFailedError):
 
     Attributes:
         reason: "login", "credits", "rate_limit", "account" or "api".
+
+    Example:
+        >>> refusal = ("Exception", "Unauthorized: Please login first to use this node.")
+        >>> fake.script("FluxProUltra", error=refusal)
+        >>> try:
+        ...     await comfy.run({"1": {"class_type": "FluxProUltra", "inputs": {}}})
+        ... except PartnerNodeError as error:
+        ...     print(error.reason, error.hint)
+        login Give `partner_api_key=` a valid key.
     """
 
     def __init__(self, message: str = "", *, reason: str = "api", **fields: Any) -> None:
@@ -408,18 +614,59 @@ class PartnerNodeError(JobFailedError):
 
 
 class JobCancelledError(JobError):
-    """The job was cancelled or interrupted, by you or by somebody else."""
+    """The job was cancelled or interrupted, by you or by somebody else.
+
+    Example:
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> await comfy.queue.clear()  # somebody empties the queue
+        >>> try:
+        ...     result = await job
+        ... except JobCancelledError as error:
+        ...     print(error.prompt_id == job.prompt_id)
+        True
+    """
 
 
 class JobLostError(JobError):
-    """The server does not know the job any more, and it never ended: a restart, mostly."""
+    """The server does not know the job any more, and it never ended: a restart, mostly.
+
+    Example:
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> await fake.faults.restart(history=False)
+        >>> try:
+        ...     result = await job
+        ... except JobLostError:
+        ...     job = await comfy.submit(flow)  # it is safe: the first one will never run
+    """
 
     retryable = True
 
 
 class SessionClosedError(ComfyError):
-    """The session was closed; what its jobs do on the server goes on."""
+    """The session was closed; what its jobs do on the server goes on.
+
+    Example:
+        >>> async with ComfySession("http://127.0.0.1:8188") as other:
+        ...     result = await other.run(flow)
+        >>> try:
+        ...     await result.images[0].read()  # inside the block it would have worked
+        ... except SessionClosedError as error:
+        ...     print(error)
+        the session with http://127.0.0.1:8188 was closed
+    """
 
 
 class WrongLoopError(ComfyError):
-    """The session belongs to another event loop."""
+    """The session belongs to another event loop.
+
+    Example:
+        >>> def in_a_thread():
+        ...     asyncio.run(comfy.run(flow))  # a loop of its own wants a session of its own
+        >>> try:
+        ...     await asyncio.to_thread(in_a_thread)
+        ... except WrongLoopError as error:
+        ...     print(error)
+        this session belongs to another event loop. Make one session in each loop...
+    """

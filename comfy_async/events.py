@@ -187,7 +187,12 @@ class NodeEvent(BaseEvent):
 
 
 class Queued(BaseEvent):
-    """The server accepted the prompt (the answer of POST /prompt)."""
+    """The server accepted the prompt (the answer of POST /prompt).
+
+    Example:
+        >>> [event.number async for event in job if isinstance(event, Queued)]
+        [1]
+    """
 
     __slots__ = ()
     type = "queued"
@@ -205,7 +210,15 @@ class Queued(BaseEvent):
 
 
 class Started(BaseEvent):
-    """The server began to run the job (`execution_start`)."""
+    """The server began to run the job (`execution_start`).
+
+    Example:
+        >>> from datetime import datetime
+        >>> async for event in job:
+        ...     if isinstance(event, Started) and event.timestamp:
+        ...         print(datetime.fromtimestamp(event.timestamp / 1000))
+        20...
+    """
 
     __slots__ = ()
     type = "execution_start"
@@ -218,7 +231,14 @@ class Started(BaseEvent):
 
 
 class NodesCached(BaseEvent):
-    """These nodes need not run: the server kept their results (`execution_cached`)."""
+    """These nodes need not run: the server kept their results (`execution_cached`).
+
+    Example:
+        >>> result = await comfy.run(flow)
+        >>> job = await comfy.submit(flow.with_inputs({"9.filename_prefix": "again"}))
+        >>> [event.nodes async for event in job if isinstance(event, NodesCached)]
+        [('3', '4', '5', '6', '7', '8', '10')]
+    """
 
     __slots__ = ()
     type = "execution_cached"
@@ -234,14 +254,28 @@ class NodesCached(BaseEvent):
 
 
 class NodeStarted(NodeEvent):
-    """A node begins to run (`executing`)."""
+    """A node begins to run (`executing`).
+
+    Example:
+        >>> [event.title async for event in job if isinstance(event, NodeStarted)]
+        ['Load VAE', 'Empty Latent Image', ...'KSampler', 'VAE Decode', 'Save Image']
+    """
 
     __slots__ = ()
     type = "executing"
 
 
 class Progress(NodeEvent):
-    """The running node made a step (`progress`)."""
+    """The running node made a step (`progress`).
+
+    Example:
+        >>> async for event in job:
+        ...     if isinstance(event, Progress):
+        ...         print(f"{event.title} {event.value:g}/{event.max:g}")
+        KSampler 1/20
+        ...
+        KSampler 20/20
+    """
 
     __slots__ = ("_node_bytes",)
     type = "progress"
@@ -285,7 +319,15 @@ class Progress(NodeEvent):
 
 
 class ProgressState(BaseEvent):
-    """The state of every node that runs or has run (`progress_state`)."""
+    """The state of every node that runs or has run (`progress_state`).
+
+    Example:
+        >>> async for event in job:
+        ...     if isinstance(event, ProgressState):
+        ...         print({node: state["state"] for node, state in event.nodes.items()})
+        {'10': 'running'}
+        ...
+    """
 
     __slots__ = ()
     type = "progress_state"
@@ -302,7 +344,16 @@ class ProgressState(BaseEvent):
 
 
 class Preview(NodeEvent):
-    """A picture of work in progress, or an image of SaveImageWebsocket (binary types 1 and 4)."""
+    """A picture of work in progress, or an image of SaveImageWebsocket (binary types 1 and 4).
+
+    Example:
+        >>> from pathlib import Path
+        >>> job = await comfy.submit(flow, previews="latent2rgb")
+        >>> async for event in job:
+        ...     if isinstance(event, Preview):
+        ...         print(event.title, event.mime, Path("preview.jpg").write_bytes(event.image))
+        KSampler image/jpeg ...
+    """
 
     __slots__ = ("_offset", "delivered")
     type = "preview"
@@ -357,7 +408,14 @@ class Preview(NodeEvent):
 
 
 class ProgressText(NodeEvent):
-    """A line of text from the running node: status and price of partner nodes (binary type 3)."""
+    """A line of text from the running node: status and price of partner nodes (binary type 3).
+
+    Example:
+        >>> fake.script("VideoService", text="Price: 12 credits", is_output=True)
+        >>> job = await comfy.submit({"1": {"class_type": "VideoService", "inputs": {}}})
+        >>> [event.text async for event in job if isinstance(event, ProgressText)]
+        ['Price: 12 credits']
+    """
 
     __slots__ = ()
     type = "progress_text"
@@ -383,6 +441,12 @@ class NodeFinished(NodeEvent):
 
     `raw` is the `executed` frame, and None when the end was seen in `progress_state` or in
     the next node's start: those nodes show nothing.
+
+    Example:
+        >>> async for event in job:
+        ...     if isinstance(event, NodeFinished) and event.output:
+        ...         print(event.title, event.output["images"][0]["filename"])
+        Save Image ComfyUI_00002_.png
     """
 
     __slots__ = ()
@@ -400,7 +464,14 @@ class NodeFinished(NodeEvent):
 
 
 class Completed(BaseEvent):
-    """The job is done (`execution_success`, or found in the history)."""
+    """The job is done (`execution_success`, or found in the history).
+
+    Example:
+        >>> async for event in job:
+        ...     if isinstance(event, Completed):
+        ...         print(job.progress.fraction)
+        1.0
+    """
 
     __slots__ = ()
     type = "execution_success"
@@ -443,7 +514,16 @@ class _NodeFailure(NodeEvent):
 
 
 class Failed(_NodeFailure):
-    """A node raised, and the job ended (`execution_error`)."""
+    """A node raised, and the job ended (`execution_error`).
+
+    Example:
+        >>> fake.script("DrawText", error=ValueError("no such font"))
+        >>> job = await comfy.submit({"1": {"class_type": "DrawText", "inputs": {}}})
+        >>> async for event in job:
+        ...     if isinstance(event, Failed):
+        ...         print(event.node, event.class_type, event.exception_type, event.exception_message)
+        1 DrawText ValueError no such font
+    """
 
     __slots__ = ()
     type = "execution_error"
@@ -451,14 +531,32 @@ class Failed(_NodeFailure):
 
 
 class NodeBlocked(_NodeFailure):
-    """A node refused to go on, and the job goes on without its branch (ExecutionBlocked)."""
+    """A node refused to go on, and the job goes on without its branch (ExecutionBlocked).
+
+    Example:
+        >>> fake.script("OnlyFaces", outputs=["IMAGE"], error="blocked")
+        >>> graph = {"1": {"class_type": "OnlyFaces", "inputs": {}},
+        ...     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+        >>> job = await comfy.submit(graph)
+        >>> [type(event).__name__ async for event in job if isinstance(event, (NodeBlocked, Completed))]
+        ['NodeBlocked', 'Completed']
+    """
 
     __slots__ = ()
     type = "execution_error"
 
 
 class Cancelled(NodeEvent):
-    """The job was interrupted while it ran, or removed while it waited."""
+    """The job was interrupted while it ran, or removed while it waited.
+
+    Example:
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> await job.cancel()
+        'cancelled'
+        >>> [event.node async for event in job if isinstance(event, Cancelled)]
+        [None]
+    """
 
     __slots__ = ()
     type = "execution_interrupted"
@@ -471,7 +569,15 @@ class Cancelled(NodeEvent):
 
 
 class Lost(BaseEvent):
-    """The server does not know the job any more, and it never ended; found by polling."""
+    """The server does not know the job any more, and it never ended; found by polling.
+
+    Example:
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> await fake.faults.restart(history=False)
+        >>> [event async for event in job][-1]
+        <Lost ...>
+    """
 
     __slots__ = ()
     type = "lost"
@@ -479,7 +585,15 @@ class Lost(BaseEvent):
 
 
 class StatusChanged(BaseEvent):
-    """The server's queue changed (`status`)."""
+    """The server's queue changed (`status`).
+
+    Example:
+        >>> events = comfy.events()
+        >>> job = await comfy.submit(flow)
+        >>> async for event in events:
+        ...     if isinstance(event, StatusChanged) and event.queue_remaining == 0:
+        ...         break  # the server is idle
+    """
 
     __slots__ = ()
     type = "status"
@@ -498,7 +612,18 @@ class StatusChanged(BaseEvent):
 
 
 class LogEntries(BaseEvent):
-    """Lines of the server's log (`logs`, after a subscription)."""
+    """Lines of the server's log (`logs`, after a subscription).
+
+    Example:
+        >>> await comfy.system.subscribe_logs()
+        >>> events = comfy.events()
+        >>> job = await comfy.submit(flow)
+        >>> async for event in events:
+        ...     if isinstance(event, LogEntries):
+        ...         print(event.entries[0]["m"])
+        ...         break
+        [INFO] got prompt
+    """
 
     __slots__ = ()
     type = "logs"
@@ -512,7 +637,18 @@ class LogEntries(BaseEvent):
 
 
 class FeatureFlags(BaseEvent):
-    """What the server says it can do (`feature_flags`)."""
+    """What the server says it can do (`feature_flags`).
+
+    Example:
+        >>> async with ComfySession("http://127.0.0.1:8188") as comfy:
+        ...     events = comfy.events()
+        ...     job = await comfy.submit(flow)
+        ...     async for event in events:
+        ...         if isinstance(event, FeatureFlags):
+        ...             print(event.flags["max_upload_size"])
+        ...             break
+        104857600
+    """
 
     __slots__ = ()
     type = "feature_flags"
@@ -538,28 +674,68 @@ class _ConnectionEvent(BaseEvent):
 
 
 class Disconnected(_ConnectionEvent):
-    """The socket is gone or deaf; polling and redialling go on by themselves."""
+    """The socket is gone or deaf; polling and redialling go on by themselves.
+
+    Example:
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> fake.faults.drop_sockets("reset")
+        1
+        >>> fake.release()
+        >>> [event.type async for event in job if isinstance(event, (Disconnected, Completed))]
+        ['disconnected', 'execution_success']
+    """
 
     __slots__ = ()
     type = "disconnected"
 
 
 class Reconnected(_ConnectionEvent):
-    """The socket hears again."""
+    """The socket hears again.
+
+    Example:
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> fake.faults.drop_sockets()
+        1
+        >>> async for event in job:
+        ...     if isinstance(event, Reconnected):
+        ...         fake.release()
+        >>> job.status
+        'completed'
+    """
 
     __slots__ = ()
     type = "reconnected"
 
 
 class PollingStarted(_ConnectionEvent):
-    """The news comes by polling from now on, until `Reconnected`."""
+    """The news comes by polling from now on, until `Reconnected`.
+
+    Example:
+        >>> async with ComfySession("http://127.0.0.1:8188", transport="poll") as comfy:
+        ...     job = await comfy.submit(flow)
+        ...     [event.reason async for event in job if isinstance(event, PollingStarted)]
+        ['no socket']
+    """
 
     __slots__ = ()
     type = "polling_started"
 
 
 class UnknownEvent(BaseEvent):
-    """A message of a type that this version does not know: custom nodes send their own."""
+    """A message of a type that this version does not know: custom nodes send their own.
+
+    Example:
+        >>> fake.script("Judge", messages=[("my_pack.score", {"score": 0.9})], is_output=True)
+        >>> events = comfy.events()
+        >>> job = await comfy.submit({"1": {"class_type": "Judge", "inputs": {}}})
+        >>> async for event in events:
+        ...     if isinstance(event, UnknownEvent) and event.type == "my_pack.score":
+        ...         print(event.data["score"])
+        ...         break
+        0.9
+    """
 
     __slots__ = ("type",)
     lossy = True
@@ -587,7 +763,17 @@ class UnknownEvent(BaseEvent):
 
 
 class MalformedFrame(BaseEvent):
-    """A frame that could not be read; it ends nothing. Only `comfy.events()` shows it."""
+    """A frame that could not be read; it ends nothing. Only `comfy.events()` shows it.
+
+    Example:
+        >>> events = comfy.events()
+        >>> fake.faults.send_raw(None, bytes(2))
+        >>> async for event in events:
+        ...     if isinstance(event, MalformedFrame):
+        ...         print(event)
+        ...         break
+        <MalformedFrame 'a binary frame of less than four bytes' 2 bytes>
+    """
 
     __slots__ = ()
     type = "malformed"
@@ -626,7 +812,23 @@ Event: TypeAlias = (
     | UnknownEvent
     | MalformedFrame
 )
-"""Every event there is; `match` and type checkers see the union as closed."""
+"""Every event there is; `match` and type checkers see the union as closed.
+
+Example:
+    >>> def line(event: Event) -> str:
+    ...     match event:
+    ...         case Progress(node=node, value=value, max=steps):
+    ...             return f"{node}: {value:g} of {steps:g}"
+    ...         case _:
+    ...             return event.type
+    >>> async for event in job:
+    ...     print(line(event))
+    queued
+    ...
+    3: 20 of 20
+    ...
+    execution_success
+"""
 
 
 def _text_or_none(value: object) -> str | None:
