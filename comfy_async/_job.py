@@ -34,9 +34,12 @@ class Job:
         index: The place in a `map`, else None.
 
     Example:
-        >>> job = await comfy.submit(workflow)
+        >>> job = await comfy.submit(flow)
         >>> async for event in job:
         ...     print(job.progress)
+        7 %, ...
+        ...
+        100 %
         >>> result = await job
     """
 
@@ -132,6 +135,13 @@ class Job:
             JobCancelledError: It was cancelled or interrupted.
             JobLostError: The server does not know it any more.
             SessionClosedError: The session was closed before the end.
+
+        Example:
+            >>> try:
+            ...     async with asyncio.timeout(60):
+            ...         result = await job
+            ... except TimeoutError:
+            ...     print("it goes on:", job.progress)
         """
         if not self._ended.is_set():
             self._session._check_loop()
@@ -156,6 +166,11 @@ class Job:
 
         Raises:
             WrongLoopError: The session belongs to another event loop.
+
+        Example:
+            >>> seen = [event.type async for event in job.events()]  # from the beginning, each time
+            >>> seen[0], seen[-1]
+            ('queued', 'execution_success')
         """
         if not self._ended.is_set():
             self._session._check_loop()
@@ -175,6 +190,12 @@ class Job:
             TransportError: The server cannot be reached.
             AuthError: The server does not let you.
             SessionClosedError: The session was closed before the end.
+
+        Example:
+            >>> fake.hold()  # keeps it in the queue
+            >>> job = await comfy.submit(flow)
+            >>> await job.cancel()
+            'cancelled'
         """
         return self.status if self.done else await self._session._cancel(self)
 
@@ -342,7 +363,6 @@ class Job:
     def _make_result(self) -> JobResult:
         """Collect what the job made."""
         state = self._state
-        start = state.started_at
         return JobResult(
             self.prompt_id,
             outputs=state.outputs,
@@ -351,7 +371,7 @@ class Job:
             images=state.images,
             cached_nodes=state.cached or (),
             node_seconds=state.meter.node_seconds,
-            duration=max(0.0, state.ended_at - start) if start and state.ended_at else 0.0,
+            duration=state.duration,
             missing=state.missing,
         )
 

@@ -69,8 +69,8 @@ class OutputFile:
 
     Example:
         >>> for file in result.files:
-        ...     print(file.kind, file.filename, len(await file.read()))
-        image ComfyUI_00001_.png 421337
+        ...     print(file.kind, file.filename, file.url, len(await file.read()))
+        image ComfyUI_00002_.png http...
     """
 
     __slots__ = ("_data", "_reader", "filename", "info", "key", "kind", "node", "subfolder", "title", "type")
@@ -121,6 +121,11 @@ class OutputFile:
 
         Raises:
             ComfyError: As `read`.
+
+        Example:
+            >>> with open("copy.png", "wb") as file:
+            ...     async for chunk in result.files[0].stream():
+            ...         file.write(chunk)
         """
         if self._data is not None:
             yield self._data.image
@@ -158,6 +163,11 @@ class OutputFile:
         Raises:
             ImportError: Pillow is not installed.
             ComfyError: As `read`.
+
+        Example:
+            >>> picture = await result.images[0].image()
+            >>> picture.size
+            (512, 512)
         """
         try:
             from PIL import Image
@@ -199,14 +209,17 @@ class JobResult:
         outputs: What each node showed, by node id, as ComfyUI's history has it.
         files: Every file of every node, temporary ones too.
         cached_nodes: The ids of the nodes that the server did not run again.
-        node_seconds: How long each node ran, as far as its start and end were seen.
-        duration: Seconds from the start to the end of the run.
+        node_seconds: How long each node ran, as far as its start and end were seen: the history
+            does not keep it, so a job that was attached to after its end has none.
+        duration: Seconds from the start to the end of the run, 0.0 when nobody knows.
         missing: Nodes whose images only the socket carries and that may have been lost.
 
     Example:
-        >>> result = await comfy.run(workflow)
+        >>> result = await comfy.run(flow)
         >>> await result.save("out")
-        [PosixPath('out/ComfyUI_00001_.png')]
+        [PosixPath('out/ComfyUI_00002_.png')]
+        >>> result.images[0].node, result.outputs["9"]["images"][0]["type"]
+        ('9', 'output')
     """
 
     def __init__(
@@ -291,6 +304,12 @@ class JobResult:
             SessionClosedError: The session is closed, and the bytes are on the server.
             TransportError: The connection broke.
             OSError: The disk would not take it.
+
+        Example:
+            >>> await result.save("pictures")
+            [PosixPath('pictures/ComfyUI_00002_.png')]
+            >>> await result.save("pictures")
+            [PosixPath('pictures/ComfyUI_00002_ (1).png')]
         """
         if not allow_missing:
             self._demand_whole()

@@ -77,6 +77,20 @@ async def test_finished_jobs_answer_at_once(server: FakeComfy) -> None:
             await (await two.attach(failed.prompt_id))
 
 
+async def test_the_history_knows_how_long_it_took(server: FakeComfy) -> None:
+    """A job that is attached to after its end has the duration of its run, by the server's clock."""
+    server.pace.step_seconds = 0.02
+    async with fast(server) as one:
+        job = await one.submit(GRAPH)
+        whole = (await job).duration
+        await server.idle()
+    assert whole > 0.2
+    async with ComfySession(server.url, settings=Settings(clock=FastClock(10))) as two:
+        late = await (await two.attach(job.ref)).result()
+    assert 0.2 <= late.duration < 10 * whole
+    assert late.node_seconds == {}
+
+
 async def test_an_unknown_job_is_lost(server: FakeComfy) -> None:
     """A restart looks just the same as an id that never was."""
     async with fast(server) as comfy:

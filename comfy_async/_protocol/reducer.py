@@ -7,6 +7,7 @@ That is why a job ends exactly once and nothing is told twice: the state knows w
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -51,6 +52,7 @@ class JobState:
         "_intact",
         "_is_over",
         "_pending_end",
+        "_start",
         "_unsure",
         "cached",
         "ended_at",
@@ -86,6 +88,7 @@ class JobState:
         self.images: dict[str, list[Preview]] = {}
         self.terminal: BaseEvent | None = None
         self.gap = False
+        self._start: Started | None = None
         self._unsure = False
         self._intact: set[str] = set()
         self._is_over = False
@@ -115,6 +118,18 @@ class JobState:
             return ()
         whole = self._intact & self.meter.finished
         return tuple(sorted(self.plan.socket_outputs - whole))
+
+    @property
+    def duration(self) -> float:
+        """Seconds that the run took, by the server's clock where we did not hear both ends; 0.0 if unknown."""
+        start, end = self._start, self.terminal
+        if start is None or end is None or self.started_at is None or self.ended_at is None:
+            return 0.0
+        if start.raw is None or end.raw is None:
+            begun, over = _stamp(start), _stamp(end)
+            if begun is not None and over is not None:
+                return max(0.0, (over - begun) / 1000)
+        return max(0.0, self.ended_at - self.started_at)
 
     def progress(self, now: float) -> JobProgress:
         """Return how far the job is; `now` is Unix seconds."""
@@ -173,6 +188,10 @@ class JobState:
         return [event]
 
     def _started(self, event: BaseEvent) -> list[BaseEvent]:
+        assert isinstance(event, Started)
+        if self._start is None or _stamp(self._start) is None:
+            # What was only inferred knows no time; the history, which comes later, does.
+            self._start = event
         if self.started_at is not None:
             return []
         told: list[BaseEvent] = []
@@ -313,6 +332,12 @@ class JobState:
         event = NodeFinished(None, {"node": node}, self.prompt_id, received_at=now)
         event._nodes = self.plan.nodes
         return [event]
+
+
+def _stamp(event: BaseEvent) -> float | None:
+    """Return the server's time of an event in milliseconds, None when it did not say."""
+    stamp = event.data.get("timestamp")
+    return stamp if isinstance(stamp, (int, float)) and math.isfinite(stamp) else None
 
 
 _HANDLERS: Final[Mapping[type, Callable[[JobState, BaseEvent], list[BaseEvent]]]] = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import wire_frames as wire
 from wire_frames import (
     GRAPH,
@@ -80,6 +83,24 @@ class TestGap:
         assert told[-1].raw is None
         assert state.outputs == {"3": IMAGES}
         assert not state.wants_history
+
+    @pytest.mark.parametrize("stamps", [(1000, 8500), (None, 8500), (1000, "soon"), (1000, float("nan"))])
+    def test_the_length_of_a_run_that_was_not_heard(self, stamps: tuple[Any, Any]) -> None:
+        """By the server's clock where it tells both ends; what was inferred before tells none."""
+        state = new_state(GRAPH)
+        state.mark_gap()
+        state.apply(ev.Started(None, {}, wire.PROMPT_ID, received_at=70.0))
+        assert state.duration == 0.0
+        for kind, stamp in zip((ev.Started, ev.Completed), stamps, strict=True):
+            state.apply(kind(None, {"timestamp": stamp}, wire.PROMPT_ID, received_at=72.0))
+        assert state.duration == (7.5 if stamps == (1000, 8500) else 2.0)
+
+    def test_the_length_of_a_run_that_was_heard(self) -> None:
+        """By our own clock, which is finer; a server's clock that was set meanwhile changes nothing."""
+        state = new_state(GRAPH)
+        feed(state, START, at=5.0)
+        feed(state, SUCCESS, at=5.0625)
+        assert state.duration == 0.0625
 
     def test_the_history_never_comes(self) -> None:
         """The end that was heard is then taken as it was heard."""
