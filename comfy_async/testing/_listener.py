@@ -72,41 +72,48 @@ class Listener:
         if self._runner is None or self._runner.server is None:
             raise RuntimeError("this FakeComfy does not run")
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._runner.server, self._host, self.port, ssl=self._ssl_context, reuse_address=True
+        # Nothing is bound before the last await: whoever is cancelled in it leaves no half-open port.
+        server = await loop.create_server(
+            self._runner.server,
+            self._host,
+            self.port,
+            ssl=self._ssl_context,
+            reuse_address=True,
+            start_serving=False,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = server
+        self.port = server.sockets[0].getsockname()[1]
         self._spawn(self._core.hub.publish(), "publish")
         self._spawn(self._worker.work(), "work")
+        await server.start_serving()
 
     async def go_down(self, *, history: bool) -> None:
-        """Close the port and break every connection; what was queued is lost."""
+        """Close the port and break every connection; what was queued is lost.
+
+        All of it before anything is awaited: a caller that is cancelled leaves no server that
+        is half dead, with a prompt that is said to run and that nobody runs.
+
+        Raises:
+            Exception: What ended a background task before: a mistake in this package.
+        """
         if self._server is not None:
             self._server.close()
             self._server = None
-        await self._cancel_tasks()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
         self._worker.free()
         self._core.die(history=history)
         if self._runner is not None and self._runner.server is not None:
             for connection in list(self._runner.server.connections):
                 if connection.transport is not None:
                     connection.transport.abort()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a background task."""
         task = asyncio.get_running_loop().create_task(work, name=f"fake-comfy-{name}")
         self._tasks.append(task)
-
-    async def _cancel_tasks(self) -> None:
-        """End the background tasks.
-
-        Raises:
-            Exception: What ended one of them before: a mistake in this package.
-        """
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result

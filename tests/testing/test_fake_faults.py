@@ -76,7 +76,8 @@ async def test_deafened(later: float | None) -> None:
 async def test_late_cleanup_deafens_a_client_that_closed_its_old_socket_first() -> None:
     """The handler of the old socket ends after the new one was opened, and removes it."""
     async with bare() as client:
-        client.fake.faults.late_cleanup(0.02)
+        # Longer than a busy machine takes to open the second socket.
+        client.fake.faults.late_cleanup(0.3)
         async with client.socket():
             pass
         await client.fake.wait_for(lambda books: books.sockets_now == 0)
@@ -267,6 +268,24 @@ async def test_a_restart_loses_what_was_queued(history: bool) -> None:
         assert [client.fake.books.ends(prompt_id) for prompt_id in (running, pending)] == [["lost"], ["lost"]]
         await client.run(text_graph())
         assert client.fake.books.accepted[-1].executed == ["1", "2"]
+
+
+@pytest.mark.parametrize("turns", range(1, 8))
+async def test_a_restart_that_is_cut_off_leaves_nothing_half_dead(turns: int) -> None:
+    """Cancelled wherever it stands, it has lost the running prompt or left it alone, and can come up."""
+    async with bare() as client:
+        with client.fake.gate("KSampler", step=1) as gate:
+            running = await client.submit(sampler_graph())
+            await gate.reached()
+            restarting = asyncio.create_task(client.fake.faults.restart())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            restarting.cancel()
+            await asyncio.wait([restarting])
+            await client.fake.faults.heal()
+        assert client.fake.books.ends(running) == ["lost"]
+        assert await client.get("/queue") == {"queue_running": [], "queue_pending": []}
+        await client.run(text_graph())
 
 
 async def test_while_the_server_is_down_nobody_answers() -> None:
