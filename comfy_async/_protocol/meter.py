@@ -45,7 +45,9 @@ class _Running:
         value, _ = self.steps()
         if self.latest is None or self.first_at is None or value <= self.first_value:
             return None
-        return (self.latest.received_at - self.first_at) / (value - self.first_value)
+        # Frames that came together were read at one moment, which measures nothing.
+        elapsed = self.latest.received_at - self.first_at
+        return elapsed / (value - self.first_value) if elapsed > 0.0 else None
 
 
 class Meter:
@@ -181,17 +183,24 @@ class Meter:
         self._timings[kind] = each if known is None else known + _LEARNING_RATE * (each - known)
 
     def _eta(self, now: float) -> float | None:
-        """Return the seconds to go, None while nothing was measured."""
+        """Return the seconds to go, None while less than half of the work can be foretold."""
         if self.started_at is None:
             return None
-        parts = [self._left(node, running, now) for node, running in self._running.items()]
+        parts = {node: self._left(node, running, now) for node, running in self._running.items()}
         waiting = self._plan.weights.keys() - self.finished - self._running.keys()
-        parts += [self._estimate(node) for node in waiting]
-        if not self._plain_seconds and self._step_seconds is None and all(p is None for p in parts):
+        parts.update((node, self._estimate(node)) for node in waiting)
+        self._guess(parts, now)
+        if self._running and all(parts[node] is None for node in self._running):
             return None
-        if self._running and all(p is None for p in parts[: len(self._running)]):
+        known = sum(self._weight(node) for node, part in parts.items() if part is not None)
+        unknown = sum(self._weight(node) for node, part in parts.items() if part is None)
+        if unknown > known:
             return None
-        return sum(part for part in parts if part is not None)
+        return sum(part for part in parts.values() if part is not None)
+
+    def _weight(self, node: str) -> float:
+        """Return a node's weight, 1 for what the workflow does not have: it was made while it ran."""
+        return self._plan.weights.get(node, 1.0)
 
     def _left(self, node: str, running: _Running, now: float) -> float | None:
         """Return the seconds that a running node still needs."""
@@ -213,10 +222,24 @@ class Meter:
         if weight > 1.0:
             pace = self._step_seconds or self._running_pace()
             return None if pace is None else pace * weight
-        if self._plain_seconds:
-            # One slow loader says nothing about the others.
-            return sorted(self._plain_seconds)[(len(self._plain_seconds) - 1) // 2]
         return None
+
+    def _guess(self, parts: dict[str, float | None], now: float) -> None:
+        """Fill in what plain nodes of unknown classes may take, once as many others were measured.
+
+        One quick node says nothing about the slow one behind it, and a node that has run for
+        longer than the guess has proved it wrong.
+        """
+        plain = [node for node, part in parts.items() if part is None and self._weight(node) == 1.0]
+        if not self._plain_seconds or len(self._plain_seconds) < len(plain):
+            return
+        # One slow loader says nothing about the others.
+        usual = sorted(self._plain_seconds)[(len(self._plain_seconds) - 1) // 2]
+        for node in plain:
+            running = self._running.get(node)
+            left = usual if running is None else usual - (now - running.since)
+            if running is None or left > 0.0:
+                parts[node] = left
 
     def _running_pace(self) -> float | None:
         """Return the pace of any node at work."""

@@ -121,7 +121,7 @@ class JobState:
 
     @property
     def duration(self) -> float:
-        """Seconds that the run took, by the server's clock where we did not hear both ends; 0.0 if unknown."""
+        """Seconds of the run, by the server's clock where we did not hear both ends; 0.0 if unknown."""
         start, end = self._start, self.terminal
         if start is None or end is None or self.started_at is None or self.ended_at is None:
             return 0.0

@@ -187,6 +187,39 @@ def test_plain_nodes_teach_of_others() -> None:
     assert state.progress(25.0).eta == pytest.approx(15.0)
 
 
+def test_a_quick_node_teaches_nothing_of_a_sampler() -> None:
+    """After an empty latent image the sampler is as unknown as before, and so is the time to go."""
+    state = new_state(LOADER_SAMPLER)
+    frames = list(timeline([("5", 0, 0.001), ("4", 0, 0.002)]))[:-1]
+    assert [progress.eta for _, progress in seen(state, iter(frames))] == [None] * len(frames)
+
+
+def test_one_quick_node_teaches_nothing_of_many() -> None:
+    """Without any steps, what most nodes take is known once most nodes have run."""
+    state = new_state(graph(n1="A", n2=("B", {}, "1"), n3=("C", {}, "2"), n4=("D", {}, "3")))
+    frames = list(timeline([("1", 0, 0.001)]))[:-1]
+    assert seen(state, iter(frames))[-1][1].eta is None
+
+
+def test_a_node_that_outlasts_its_guess_is_unknown() -> None:
+    """It is no longer 0 s to go: nobody can tell."""
+    state = new_state(graph(n1="A", n2=("B", {}, "1"), n3=("C", {}, "2")))
+    seen(state, iter([*timeline([("1", 0, 0.1), ("2", 0, 0.1)])][:-1]))
+    wire.told(state, [wire.decode(started("3"), 0.2)])
+    assert state.progress(0.25).eta == pytest.approx(0.05)
+    assert state.progress(9.0).eta is None
+
+
+def test_steps_that_came_together_have_no_pace() -> None:
+    """Two frames that were read at one moment do not make a run of no time."""
+    state = new_state(graph(n3=("KSampler", {"steps": 20})))
+    for at, raw in ((0.0, START), (0.0, started("3")), (1.0, step("3", 1, 20)), (1.0, step("3", 2, 20))):
+        wire.told(state, [wire.decode(raw, at)])
+    assert state.progress(1.0).eta is None
+    wire.told(state, [wire.decode(step("3", 3, 20), 2.0)])
+    assert state.progress(2.0).eta == pytest.approx(8.5)
+
+
 def test_earlier_jobs_teach() -> None:
     """The second job of a session knows the pace of its classes from its first moment."""
     timings: dict[str, float] = {}
