@@ -13,6 +13,7 @@ from ._router import Router
 from ._stream import abandon
 from ._submit import SubmitOptions
 from .errors import SessionClosedError, WrongLoopError
+from .types import Connection
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -44,6 +45,25 @@ class SessionCore(Router):
     def base_url(self) -> str:
         """The server's address without credentials and without a trailing slash."""
         return self._api.address
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server is and can do, as far as it is known."""
+        return self._api.server
+
+    @property
+    def connection(self) -> Connection:
+        """How the session hears from the server at this moment."""
+        link = self._link
+        heard = link.last_heard
+        return Connection(
+            state="stalled" if link.hearing and self._reconciler.hearing.stalled else link.state,
+            polling=bool(self._jobs) and self._is_polling(),
+            reconnects=link.reconnects,
+            last_heard=None if heard is None else self._clock.monotonic() - heard,
+            reason=link.reason,
+            malformed=link.malformed,
+        )
 
     @property
     def _as_session(self) -> ComfySession:

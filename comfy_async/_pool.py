@@ -66,7 +66,8 @@ class ComfyPool(PoolServers):
         options: What `ComfySession` takes, for every server.
 
     Example:
-        >>> async with ComfyPool(["http://a:8188", "http://b:8188"]) as pool:
+        >>> variants = [flow.randomized(seed) for seed in range(4)]
+        >>> async with ComfyPool(["http://10.0.0.7:8188", "http://10.0.0.8:8188"]) as pool:
         ...     async with pool.map(variants) as finished:
         ...         async for job in finished:
         ...             await (await job).save(f"out/{job.index:03d}")
@@ -243,7 +244,7 @@ class ComfyPool(PoolServers):
         Takes what `submit` takes.
 
         Example:
-            >>> async with pool.stream(workflow) as job:
+            >>> async with ComfyPool(["http://10.0.0.7:8188"]) as pool, pool.stream(flow) as job:
             ...     async for event in job:
             ...         print(job.progress)
         """
@@ -299,6 +300,11 @@ class ComfyPool(PoolServers):
             ConnectError: The id was not found, and a server that may have it does not answer.
             ComfyError: The server cannot be asked.
             ValueError: That is no id and no ref, or the pool has no server.
+
+        Example:
+            >>> async with ComfyPool(["http://10.0.0.7:8188", "http://10.0.0.8:8188"]) as pool:
+            ...     ref = (await pool.submit(flow)).ref
+            ...     result = await (await pool.attach(ref))
         """
         self._check_loop()
         if isinstance(id_or_ref, Mapping) and id_or_ref.get("server"):

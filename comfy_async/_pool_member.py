@@ -51,8 +51,11 @@ class PoolServer:
         lacks: Node classes and values that it refused, as `Class` or `Class.input=value`.
 
     Example:
-        >>> for server in pool.servers:
-        ...     print(server.url, server.state, server.jobs, server.reason)
+        >>> async with ComfyPool({"http://10.0.0.7:8188": 1, "http://10.0.0.8:8188": 2}) as pool:
+        ...     for server in pool.servers:
+        ...         print(server.state, server.jobs, server.queue, server.weight)
+        healthy 0 0 1.0
+        healthy 0 0 2.0
     """
 
     url: str

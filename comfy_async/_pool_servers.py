@@ -69,6 +69,13 @@ class PoolServers(PoolCore):
 
         Raises:
             ValueError: It is not in the pool.
+
+        Example:
+            >>> async with ComfyPool(["http://10.0.0.7:8188"]) as pool:
+            ...     pool.add("http://10.0.0.8:8188", weight=2)
+            ...     await pool.drain("http://10.0.0.7:8188")
+            ...     print([server.weight for server in pool.servers])
+            [2]
         """
         self._check_loop()
         base = Address.parse(url).base

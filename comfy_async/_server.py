@@ -44,6 +44,8 @@ class ServerInfo:
     Example:
         >>> ServerInfo("0.33.0").can("cancel_jobs")
         True
+        >>> comfy.server.version, comfy.server.cloud
+        ('0.33.0', False)
     """
 
     version: str = ""
@@ -52,7 +54,11 @@ class ServerInfo:
     devices: tuple[Mapping[str, Any], ...] = dataclasses.field(default=(), repr=False)
 
     def can(self, capability: str) -> bool:
-        """Say whether the server has one of `CAPABILITIES`."""
+        """Say whether the server has a capability: "jobs", "cancel_jobs", "assets", ... (`CAPABILITIES`).
+
+        Raises:
+            KeyError: There is no such capability.
+        """
         if self.cloud:
             return capability in _CLOUD
         return _numbers(self.version) >= _numbers(CAPABILITIES[capability])
@@ -62,6 +68,15 @@ class ServerInfo:
 
         Raises:
             UnsupportedError: It does not; names the version that does.
+            KeyError: There is no such capability.
+
+        Example:
+            >>> comfy.server.require("jobs", "list jobs")
+            >>> try:
+            ...     ServerInfo("0.3.40").require("jobs", "list jobs")
+            ... except UnsupportedError as error:
+            ...     print(error)
+            ComfyUI 0.3.40 cannot list jobs. It takes ComfyUI 0.5.1 or later.
         """
         if not self.can(capability):
             where = "Comfy Cloud" if self.cloud else f"ComfyUI {self.version or 'of unknown version'}"

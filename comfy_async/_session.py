@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import ssl
 import uuid
@@ -25,18 +24,15 @@ from ._prepare import WorkflowLike, as_workflow
 from ._reconcile import Reconciler
 from ._resources.access import ServerAccess
 from ._result import JobResult
-from ._server import ServerInfo
 from ._settings import Settings
 from ._stream import JobStream
 from ._submit import Submission
 from ._transport.address import CLOUD_URL, Address, cloud_api_key, default_base_url
 from ._transport.auth import Auth, AuthLike, make_auth
 from ._transport.http import HttpClient, HttpOptions
-from .types import Connection, Problem
+from .types import Problem
 
 __all__ = ["ComfySession"]
-
-_log = logging.getLogger("comfy_async")
 
 
 class ComfySession(ServerAccess, SessionCore):
@@ -83,7 +79,11 @@ class ComfySession(ServerAccess, SessionCore):
         connect: Literal["eager", "lazy"] = "eager",
         settings: Settings | None = None,
     ) -> None:
-        """Prepare a session; nothing is sent before `connect()` or the first call."""
+        """Prepare a session; nothing is sent before `connect()` or the first call.
+
+        Raises:
+            ValueError: The URL, a key or a header cannot be read or sent.
+        """
         address = Address.parse(base_url or default_base_url())
         who = address.auth + make_auth(auth)
         if api_key is None and address.is_cloud and who.is_empty:
@@ -124,7 +124,7 @@ class ComfySession(ServerAccess, SessionCore):
         )
         super().__init__()
         self._reconciler = Reconciler(self)
-        self._probing: asyncio.Task[ServerInfo] | None = None
+        self._probing = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
@@ -155,7 +155,9 @@ class ComfySession(ServerAccess, SessionCore):
             ConnectError: Nobody answers; says how to start a server.
             NotComfyUIError: Somebody else answers.
             AuthError: The credentials are wrong.
+            ComfyError: The server answers with another error.
             SessionClosedError: It was closed.
+            WrongLoopError: It belongs to another event loop.
         """
         self._check_loop()
         if self._eager:
@@ -198,27 +200,6 @@ class ComfySession(ServerAccess, SessionCore):
             self._closing = asyncio.create_task(self._shut(), name="comfy_async closing")
         with anyio.CancelScope(shield=True):
             await asyncio.shield(self._closing)
-
-    # What it is.
-
-    @property
-    def server(self) -> ServerInfo:
-        """What the server is and can do, as far as it is known."""
-        return self._api.server
-
-    @property
-    def connection(self) -> Connection:
-        """How the session hears from the server at this moment."""
-        link = self._link
-        heard = link.last_heard
-        return Connection(
-            state="stalled" if link.hearing and self._reconciler.hearing.stalled else link.state,
-            polling=bool(self._jobs) and self._is_polling(),
-            reconnects=link.reconnects,
-            last_heard=None if heard is None else self._clock.monotonic() - heard,
-            reason=link.reason,
-            malformed=link.malformed,
-        )
 
     # Running workflows.
 
@@ -275,6 +256,9 @@ class ComfySession(ServerAccess, SessionCore):
             ConnectError: Nobody answers; nothing was sent.
             ComfyError: The server refused or failed otherwise.
             SessionClosedError: The session is closed.
+
+        Example:
+            >>> job = await comfy.submit(flow.with_inputs({"6.text": "a fox"}), front=True, targets=["9"])
         """
         self._check_loop()
         await self._known_server()
@@ -297,7 +281,7 @@ class ComfySession(ServerAccess, SessionCore):
         Takes what `submit` takes.
 
         Example:
-            >>> async with comfy.stream(workflow) as job:
+            >>> async with comfy.stream(flow) as job:
             ...     async for event in job:
             ...         print(job.progress)
         """
@@ -324,15 +308,17 @@ class ComfySession(ServerAccess, SessionCore):
             on_error: "continue" leaves each failure to whoever awaits that job; "stop"
                 cancels the others and raises it here.
             results: A file of JSON lines. An interrupted batch that is started again with the
-                same workflows and file runs nothing twice: what had finished comes from the
-                file, what still runs is attached to.
+                same workflows and file runs nothing twice: what had finished comes from it, what
+                still runs is attached to.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
             ValueError: `limit` or `on_error` make no sense.
+            SessionClosedError: The session is closed.
+            WrongLoopError: The session belongs to another event loop.
 
         Example:
-            >>> async with comfy.map(variants, limit=8) as finished:
+            >>> async with comfy.map([flow, flow.randomized()], results="results.jsonl") as finished:
             ...     async for job in finished:
             ...         await (await job).save(f"out/{job.index:03d}")
         """
@@ -357,6 +343,9 @@ class ComfySession(ServerAccess, SessionCore):
         Raises:
             ComfyError: The server cannot be asked.
             ValueError: That is no id and no ref.
+
+        Example:
+            >>> result = await (await comfy.attach(job.ref))  # or its id, or a ref that came as JSON
         """
         self._check_loop()
         await self._known_server()
@@ -367,6 +356,14 @@ class ComfySession(ServerAccess, SessionCore):
 
         Raises:
             SessionClosedError: The session is closed.
+            WrongLoopError: The session belongs to another event loop.
+
+        Example:
+            >>> events = comfy.events()
+            >>> job = await comfy.submit(flow)
+            >>> async for event in events:
+            ...     if isinstance(event, StatusChanged) and event.queue_remaining == 0:
+            ...         break  # the server is idle
         """
         self._check_loop()
         box = Mailbox(max_events=self.settings.mailbox_events, max_bytes=self.settings.mailbox_bytes)
@@ -381,6 +378,11 @@ class ComfySession(ServerAccess, SessionCore):
         Raises:
             WorkflowError: It is no workflow, or cannot be converted.
             ComfyError: The server cannot be asked.
+
+        Example:
+            >>> for problem in await comfy.check(flow.with_inputs({"3.sampler_name": "eulr"})):
+            ...     print(problem)
+            3 (KSampler), input 'sampler_name': 'eulr' is none of the 44 choices; nearest: 'euler'
         """
         self._check_loop()
         server = await self._known_server()

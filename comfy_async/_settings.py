@@ -67,7 +67,7 @@ class Settings:
         http_transport: What sends HTTP requests instead of the network; for tests.
 
     Example:
-        >>> ComfySession(settings=Settings(request_seconds=120, away_seconds=600))
+        >>> ComfySession("http://127.0.0.1:8188", settings=Settings(away_seconds=600))
         <ComfySession http://127.0.0.1:8188 new>
     """
 

@@ -18,10 +18,10 @@ class Auth:
     host that an answer names. Make one with the class methods; `+` joins two.
 
     Example:
-        >>> Auth.bearer("s3cret")
-        <Auth headers: Authorization>
         >>> Auth.basic("anna", "s3cret") + Auth.query("t0ken")
         <Auth headers: Authorization; query: token>
+        >>> async with ComfySession("http://127.0.0.1:8188", auth=Auth.bearer("s3cret")) as comfy:
+        ...     result = await comfy.run("portrait.json")
     """
 
     __slots__ = ("_fresh", "_headers", "_query", "_renewer")
@@ -65,6 +65,11 @@ class Auth:
         """Ask `await renew()` for credentials: before the first request and after each 401.
 
         It returns an `Auth`, a mapping of headers, or a bearer token.
+
+        Example:
+            >>> async def renew():
+            ...     return "a token that your identity provider has just made"
+            >>> session = ComfySession("http://127.0.0.1:8188", auth=Auth.renewing(renew))
         """
         return cls(renewer=renew)
 
