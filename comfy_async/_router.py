@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ class Router:
     _link: Link
     _reconciler: Reconciler
     _transport: str
+    _closed: bool
     client_id: str
 
     def __init__(self) -> None:
@@ -57,6 +59,12 @@ class Router:
         self._running: Job | None = None
         self._orphans: deque[BaseEvent] = deque(maxlen=_ORPHANS)
         self._own_end_at = 0.0
+
+    def __del__(self) -> None:
+        """Say that nobody closed what had been opened, as asyncio's transports do; no I/O is done here."""
+        if not getattr(self, "_closed", True) and (self._api.probed or self._link.state != "idle"):
+            text = f"unclosed session with {self._api.address}: use `async with` or `await session.aclose()`"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     # Jobs come and go.
 

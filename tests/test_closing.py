@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import gc
+import warnings
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -20,7 +23,9 @@ from session_tools import (
 )
 
 from comfy_async import (
+    ComfyPool,
     ComfySession,
+    ConnectError,
     SessionClosedError,
     Started,
     WrongLoopError,
@@ -258,3 +263,68 @@ def _later(function: Callable[[], Any]) -> Callable[[], Awaitable[Any]]:
         return function()
 
     return call
+
+
+@contextmanager
+def unclosed() -> Iterator[list[str]]:
+    """Collect what sessions say when they are dropped; asyncio speaks of its own sockets, too."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield said
+        gc.collect()
+    assert all(warning.category is ResourceWarning for warning in caught)
+    said += [text for text in (str(warning.message) for warning in caught) if "session" in text]
+
+
+class TestDropping:
+    """A session that nobody closes says so, once it had something to close."""
+
+    async def test_after_http(self, fake: FakeComfy) -> None:
+        """A request left a connection open."""
+        session = ComfySession(fake.url)
+        await session.system.stats()
+        with unclosed() as said:
+            del session
+        assert said == [f"unclosed session with {fake.url}: use `async with` or `await session.aclose()`"]
+
+    def test_with_a_socket(self) -> None:
+        """The loop ends and takes the socket along."""
+
+        async def main() -> None:
+            async with FakeComfy() as fake:
+                session = ComfySession(fake.url)
+                await session.submit(picture())
+                await fake.idle()
+
+        with unclosed() as said:
+            asyncio.run(main())
+        assert len(said) == 1
+
+    async def test_a_pool(self, fake: FakeComfy) -> None:
+        """Its sessions say so, each with its server."""
+        pool = ComfyPool([fake.url])
+        await pool.connect()
+        with unclosed() as said:
+            del pool
+        assert [fake.url in text for text in said] == [True]
+
+    async def test_never_connected(self) -> None:
+        """Nothing was opened: nothing is to be closed, and nothing is said."""
+        with unclosed() as said:
+            for session in (ComfySession(), ComfyPool(["http://127.0.0.1:1"])):
+                assert repr(session)
+            with pytest.raises(ConnectError):
+                await ComfySession("http://127.0.0.1:1").connect()
+            with pytest.raises(ValueError, match="ftp"):
+                ComfySession("ftp://nowhere")
+            del session
+        assert not said
+
+    async def test_closed(self, fake: FakeComfy) -> None:
+        """Closed is closed."""
+        with unclosed() as said:
+            async with ComfySession(fake.url) as session:
+                await session.system.stats()
+            del session
+        assert not said
