@@ -37,9 +37,6 @@ class Job:
         >>> job = await comfy.submit(flow)
         >>> async for event in job:
         ...     print(job.progress)
-        7 %, ...
-        ...
-        100 %
         >>> result = await job
     """
 
@@ -63,6 +60,7 @@ class Job:
         self._result: JobResult | None = None
         self._queue_position: int | None = None
         self._cancel_wanted = False
+        self._cancel_tried: tuple[float, float] | None = None
         self._news_at = session._clock.unix()
         self._warned = False
         self._cut_off = False
@@ -127,14 +125,14 @@ class Job:
     async def result(self) -> JobResult:
         """Wait for the end and return the result; the same value every time.
 
-        A time limit is the standard library's, and stops the waiting, never the job:
-        `async with asyncio.timeout(60): await job`.
+        A time limit is the standard library's, and stops the waiting, never the job.
 
         Raises:
             JobFailedError: A node raised; `OutOfMemoryError` and `PartnerNodeError` are kinds of it.
             JobCancelledError: It was cancelled or interrupted.
             JobLostError: The server does not know it any more.
             SessionClosedError: The session was closed before the end.
+            WrongLoopError: The session belongs to another event loop.
 
         Example:
             >>> try:
@@ -168,9 +166,7 @@ class Job:
             WrongLoopError: The session belongs to another event loop.
 
         Example:
-            >>> seen = [event.type async for event in job.events()]  # from the beginning, each time
-            >>> seen[0], seen[-1]
-            ('queued', 'execution_success')
+            >>> types = [event.type async for event in job.events()]  # each time from the beginning
         """
         if not self._ended.is_set():
             self._session._check_loop()
@@ -206,9 +202,10 @@ class Job:
         previews: bool = True,
         every: float = 0.2,
     ) -> None:
-        """Show the job live in a notebook, then what it made; takes the extra `notebook`.
+        """Show the job live, then what it made; in a notebook with its pictures (extra `notebook`).
 
-        A failure is shown, not raised: `await job` raises it.
+        In a terminal it is a bar (extra `cli`), without one plain lines. A failure is shown, not
+        raised: `await job` raises it.
 
         Args:
             on_interrupt: What becomes of the job when the cell is interrupted: "cancel" stops it
@@ -217,7 +214,6 @@ class Job:
             every: Seconds between two frames.
 
         Raises:
-            ImportError: IPython is not installed.
             SessionClosedError: The session was closed before the end.
         """
         from ._notebook import show_job

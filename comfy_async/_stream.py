@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
+from ._cancel import patience
 from ._job import Job
 from .errors import ComfyError
 
@@ -62,7 +63,7 @@ async def abandon(session: ComfySession, job: Job) -> None:
     if job.done or session._closed:
         return
     problem: object = "it took too long"
-    with anyio.move_on_after(session.settings.cancel_seconds, shield=True):
+    with anyio.move_on_after(patience(session, job), shield=True):
         try:
             await session._cancel(job)
         except ComfyError as error:

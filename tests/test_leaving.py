@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from session_tools import (
     HeldAnswers,
+    JumpClock,
     collect,
     eventually,
     first,
@@ -25,6 +26,7 @@ from comfy_async import (
     NodeStarted,
     PromptRejectedError,
     Settings,
+    TransportError,
 )
 from comfy_async.testing import FakeComfy
 
@@ -143,6 +145,22 @@ class TestStream:
         with fake.gate("Steps"), pytest.raises(ValueError, match="mine"):
             await work()
         assert [record for record in caplog.records if "may still run" in record.getMessage()]
+
+    async def test_a_cancel_that_was_given_up(self, fake: FakeComfy) -> None:
+        """The server is gone, and `cancel()` waited for it in vain: leaving the block waits no second time."""
+        graph = steps(fake, 1)
+        clock = JumpClock()
+        async with fake.session(settings=Settings(cancel_seconds=600, clock=clock)) as comfy:
+            with fake.gate("Steps"):
+                async with comfy.stream(graph) as job:
+                    await first(job, NodeStarted)
+                    await fake.faults.go_down()
+                    cancelling = asyncio.create_task(job.cancel())
+                    await eventually(lambda: job._cancel_wanted)
+                    clock.jump(600)
+                    with pytest.raises(TransportError):
+                        await cancelling
+                assert not job.done
 
     async def test_a_refused_prompt(self, comfy: ComfySession) -> None:
         """Entering raises, and there is nothing to leave."""
