@@ -26,7 +26,7 @@ def is_lossy(event: BaseEvent) -> bool:
 
 
 class Mailbox:
-    """Keeps every lifecycle event, and a bounded number of unread progress and preview events.
+    """Keeps every lifecycle event, and a bounded number of unread others: steps, previews, log lines.
 
     Beyond the bound an event gives way to a newer one of its kind and node, unless a lifecycle
     event came between them. What gave way was never parsed, and is counted.
@@ -187,6 +187,11 @@ class EventStream:
         """Read from `box`; `drop` is called once when nobody reads any more."""
         self._box = box
         self._drop: Callable[[Mailbox], None] | None = drop
+
+    @property
+    def dropped(self) -> int:
+        """How many events this reader was too slow for: newer ones of their kind took their places."""
+        return self._box.dropped
 
     def __aiter__(self) -> EventStream:
         """Return itself."""

@@ -354,6 +354,10 @@ class ComfySession(ServerAccess, SessionCore):
     def events(self) -> EventStream:
         """Return every event of the session from now on: of all jobs, and those of no job.
 
+        Custom nodes' own messages come here alone unless they name their `prompt_id`. Who reads
+        too slowly loses no lifecycle event; of the rest (steps, previews, log lines, unknown
+        messages) what finds no room is counted in the iterator's `dropped`.
+
         Raises:
             SessionClosedError: The session is closed.
             WrongLoopError: The session belongs to another event loop.

@@ -627,7 +627,7 @@ class LogEntries(BaseEvent):
 
     __slots__ = ()
     type = "logs"
-    lossy = False
+    lossy = True
 
     @property
     def entries(self) -> tuple[Mapping[str, Any], ...]:
@@ -725,6 +725,9 @@ class PollingStarted(_ConnectionEvent):
 
 class UnknownEvent(BaseEvent):
     """A message of a type that this version does not know: custom nodes send their own.
+
+    One that names its `prompt_id` comes to the job, too. Most custom nodes name none, and theirs
+    come to `comfy.events()` alone: nothing says to which of several jobs they belong.
 
     Example:
         >>> fake.script("Judge", messages=[("my_pack.score", {"score": 0.9})], is_output=True)

@@ -147,7 +147,7 @@ class TestStream:
         assert [record for record in caplog.records if "may still run" in record.getMessage()]
 
     async def test_a_cancel_that_was_given_up(self, fake: FakeComfy) -> None:
-        """The server is gone, and `cancel()` waited for it in vain: leaving the block waits no second time."""
+        """The server is gone, `cancel()` waited for it in vain: leaving the block waits no second time."""
         graph = steps(fake, 1)
         clock = JumpClock()
         async with fake.session(settings=Settings(cancel_seconds=600, clock=clock)) as comfy:

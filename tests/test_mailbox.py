@@ -161,6 +161,19 @@ async def test_bytes_are_freed_by_reading() -> None:
     assert len(mailbox) == 2
 
 
+async def test_log_lines_have_a_bound() -> None:
+    """A reader that stalls while the server logs and works: everything that is no milestone is bounded."""
+    mailbox = box(max_events=100)
+    line = wire.decode(wire.text("logs", entries=[{"t": "now", "m": "got prompt"}]))
+    for number in range(5_000):
+        mailbox.put(line)
+        mailbox.put(step("3", number))
+    mailbox.put(milestone())
+    stream = EventStream(mailbox, lambda _: None)
+    assert len(mailbox) <= 103
+    assert len(mailbox) + stream.dropped == 10_001
+
+
 async def test_a_consumer_that_never_starts_costs_bounded_memory() -> None:
     """A hundred thousand steps and previews that nobody reads."""
     mailbox = box(max_events=1000, max_bytes=1 << 20)

@@ -18,8 +18,8 @@ class System(Resource):
 
     Example:
         >>> stats = await comfy.system.stats()
-        >>> print(stats.devices[0].name, stats.devices[0].vram_free)
-        cuda:0 NVIDIA GeForce RTX 4090 21474836480
+        >>> print(stats.system.comfyui_version, stats.devices[0].name, stats.devices[0].vram_free)
+        0.33.0 cpu 21474836480
     """
 
     async def stats(self) -> SystemStats:
@@ -143,9 +143,17 @@ class System(Resource):
     async def follow_logs(self) -> AsyncIterator[LogEntries]:
         """Yield the lines of the server's log as they come, across broken connections.
 
+        A loop that stalls for long misses lines: `Settings.mailbox_events` frames wait for it.
+
         Raises:
             UnsupportedError: The server does not send its log, or the session has no socket.
             ComfyError: The server cannot be asked.
+
+        Example:
+            >>> job = await comfy.submit(flow)
+            >>> async for lines in comfy.system.follow_logs():
+            ...     print(lines.entries[0]["m"])
+            ...     break
         """
         events = self._session.events()
         try:
