@@ -163,6 +163,15 @@ class Connection:
         last_heard: Seconds since the last frame, None before the first.
         reason: Why it does not hear, "" while it does.
         malformed: How many frames could not be read; `events()` shows each.
+
+    Example:
+        >>> print(comfy.connection.state, comfy.connection.reconnects)
+        hearing 0
+        >>> fake.faults.drop_sockets("reset")
+        1
+        >>> result = await comfy.run(flow)
+        >>> print(comfy.connection.state, comfy.connection.reconnects)
+        hearing 1
     """
 
     state: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -62,9 +63,10 @@ def blocks(page: Path) -> list[Block]:
 
 
 def furnish(folder: Path) -> None:
-    """Put into a folder what the pages take for granted: the examples and a picture."""
+    """Put into a folder what the pages take for granted: the examples, a picture, a workflow."""
     (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "face.png").write_bytes(PNG)
+    (folder / "portrait.json").write_text(json.dumps(PICTURE), "utf-8")
 
 
 async def run_program(block: Block, folder: Path) -> str:

@@ -41,9 +41,10 @@ class JobState:
     """What is known about one job.
 
     Example:
-        >>> state = JobState("9e721e8c-948f-48d8-a684-409836d205e3", Plan(graph))
-        >>> for event in state.apply(decode_text(frame, now)):
-        ...     print(event)
+        >>> from comfy_async._protocol.plan import Plan
+        >>> state = JobState("9e721e8c-948f-48d8-a684-409836d205e3", Plan(flow.to_api()))
+        >>> state.apply(Started(prompt_id=state.prompt_id))
+        [<Queued 9e721e8c>, <Started 9e721e8c>]
     """
 
     __slots__ = (

@@ -79,12 +79,11 @@ class Transfer(Coroutine[Any, Any, _T], Generic[_T]):
     """A transfer that can be awaited like any coroutine, or iterated for its progress first.
 
     Example:
-        >>> path = await comfy.files.save("film.mp4", "film.mp4")
-        >>> transfer = comfy.files.upload("film.mp4")
+        >>> transfer = comfy.files.save("ComfyUI_00001_.png", "first.png")
         >>> async for progress in transfer:
         ...     print(progress)
-        film.mp4: 62 %, 12.4 of 20.0 MB
-        >>> film = await transfer
+        ComfyUI_00001_.png: ...
+        >>> path = await transfer
     """
 
     def __init__(self, work: Callable[[Meter], Coroutine[Any, Any, _T]], *, name: str) -> None:

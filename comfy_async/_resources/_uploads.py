@@ -43,8 +43,8 @@ class UploadedFile:
         server: The base URL of the server that has it.
 
     Example:
-        >>> face = await comfy.files.upload("face.jpg")
-        >>> workflow = workflow.with_inputs({"Load Image.image": face})
+        >>> face = await comfy.files.upload("face.png")
+        >>> flow = flow.add("LoadImage", {"image": face}, title="Face")
     """
 
     name: str

@@ -33,9 +33,10 @@ class Assets(Resource):
     method raises `UnsupportedError`.
 
     Example:
-        >>> face = await comfy.assets.upload("face.jpg", tags=["input"])
+        >>> face = await comfy.assets.upload("face.png", tags=["input"])
         >>> async for page in comfy.assets.page(tags_all=["input"]):
         ...     print([asset.name for asset in page])
+        ['face-...png']
     """
 
     async def page(
@@ -127,6 +128,12 @@ class Assets(Resource):
         Raises:
             NotFoundError: The server has no such content.
             ComfyError: As `page`.
+
+        Example:
+            >>> face = await comfy.assets.upload("face.png", tags=["input"])
+            >>> copy = await comfy.assets.from_hash(face.hash, name="copy.png", tags=["input"])
+            >>> copy.id == face.id, copy.hash == face.hash
+            (False, True)
         """
         body = {"hash": hash, "name": name, "tags": list(tags)}
         answer = await self._send("POST", "/api/assets/from-hash", json=body, root=True)

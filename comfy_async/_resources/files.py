@@ -35,8 +35,9 @@ class Files:
     first for their progress. At most `Settings.transfers` run at once.
 
     Example:
-        >>> face = await comfy.files.upload("face.jpg")
-        >>> async for progress in comfy.files.save("film.mp4", "film.mp4"):
+        >>> face = await comfy.files.upload("face.png")  # once, however often it is asked for
+        >>> flow = flow.add("LoadImage", {"image": face})
+        >>> async for progress in comfy.files.save("ComfyUI_00001_.png", "copies/first.png"):
         ...     print(progress)
     """
 
@@ -112,6 +113,10 @@ class Files:
             OSError: As `upload`.
             TypeError: As `upload`.
             ValueError: As `upload`.
+
+        Example:
+            >>> face = await comfy.files.upload("face.png")
+            >>> masked = await comfy.files.upload_mask("face.png", face)
         """
         fields = {"type": type, "subfolder": subfolder, "original_ref": json.dumps(_reference(original))}
         if overwrite:
@@ -192,6 +197,11 @@ class Files:
         Raises:
             NotFoundError: The server has no such file.
             ComfyError: It refuses or cannot be reached.
+
+        Example:
+            >>> small = await comfy.files.read("ComfyUI_00001_.png", preview="webp;80")
+            >>> small[:4]
+            b'RIFF'
         """
         backoff = Backoff(first=0.2, cap=5.0)
         while True:
@@ -218,6 +228,11 @@ class Files:
         Raises:
             NotFoundError: The server has no such file.
             ComfyError: It refuses, cannot be reached, or the connection broke on the way.
+
+        Example:
+            >>> size = 0
+            >>> async for chunk in comfy.files.open("ComfyUI_00001_.png"):
+            ...     size += len(chunk)
         """
         self._session._check_loop()
         await self._session._known_server()

@@ -21,8 +21,8 @@ class History(Resource):
 
     Example:
         >>> async for page in comfy.history.page(size=50):
-        ...     for job in page:
-        ...         print(job.prompt_id, job.status)
+        ...     for record in page:
+        ...         print(record.prompt_id, record.status, len(record.outputs))
     """
 
     async def get(self, prompt_id: str) -> HistoryRecord:

@@ -25,9 +25,9 @@ class Jobs(Resource):
     On servers before 0.5.1 the answers are put together from queue and history.
 
     Example:
-        >>> async for page in comfy.jobs.page(status=["failed"]):
-        ...     for job in page:
-        ...         print(job.id, job.execution_error)
+        >>> async for page in comfy.jobs.page(status=["failed", "completed"]):
+        ...     for record in page:
+        ...         print(record.id, record.status, record.outputs_count)
     """
 
     async def get(self, prompt_id: str) -> JobRecord:

@@ -18,10 +18,11 @@ class Models(Resource):
     """`comfy.models`: the model files that the server can load.
 
     Example:
-        >>> await comfy.models.list("loras")
-        ('anime/lines.safetensors', 'detail.safetensors')
-        >>> await comfy.models.resolve("loras", "anime\\\\lines.safetensors")
-        'anime/lines.safetensors'
+        >>> await comfy.models.list("checkpoints")
+        ('v1-5-pruned-emaonly-fp16.safetensors',)
+        >>> for model in await comfy.models.details("checkpoints"):
+        ...     print(model.name, model.size)
+        v1-5-pruned-emaonly-fp16.safetensors ...
     """
 
     async def folders(self) -> tuple[str, ...]:

@@ -29,6 +29,9 @@ class Nodes(Resource):
         >>> sampler = await comfy.nodes.info("KSampler")
         >>> sampler.input("sampler_name").choices
         ('euler', ...)
+        >>> catalog = await comfy.nodes.catalog()
+        >>> [node.name for node in catalog.search("invert")]
+        ['ImageInvert']
     """
 
     def __init__(self, session: ComfySession) -> None:
@@ -71,6 +74,9 @@ class Nodes(Resource):
         Raises:
             ComfyError: The server cannot be asked.
             OSError: The cache cannot be written.
+
+        Example:
+            >>> catalog = await comfy.nodes.catalog(cache="catalogs")  # the next session reads it from there
         """
         self._session._check_loop()
         server = await self._session._known_server()

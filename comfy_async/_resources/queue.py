@@ -13,8 +13,11 @@ class Queue(Resource):
     """`comfy.queue`: what waits and what runs on the server, for everybody who uses it.
 
     Example:
-        >>> for job in (await comfy.queue.snapshot()).pending:
-        ...     print(job.prompt_id, job.number)
+        >>> fake.hold()
+        >>> job = await comfy.submit(flow)
+        >>> for waiting in (await comfy.queue.snapshot()).pending:
+        ...     print(waiting.prompt_id == job.prompt_id, len(waiting.prompt), waiting.targets)
+        True 8 ('9',)
     """
 
     async def snapshot(self) -> QueueState:

@@ -16,6 +16,7 @@ class SettingsStore(UserResource):
     """`comfy.settings_store`: the settings of the editor, as the server keeps them.
 
     Example:
+        >>> await comfy.settings_store.set("Comfy.ColorPalette", "dark")
         >>> await comfy.settings_store.get("Comfy.ColorPalette")
         'dark'
     """

@@ -38,13 +38,21 @@ class UserData(UserResource):
     """`comfy.userdata`: the files that the editor keeps for its user, workflows above all.
 
     Example:
-        >>> for file in await comfy.userdata.list("workflows"):
-        ...     print(file.path, file.size)
-        >>> workflow = Workflow.load(await comfy.userdata.get("workflows/portrait.json"))
+        >>> file = await comfy.userdata.put("workflows/portrait.json", flow.to_api())
+        >>> [file.path for file in await comfy.userdata.list("workflows")]
+        ['portrait.json']
+        >>> Workflow.load(await comfy.userdata.get("workflows/portrait.json"))
+        <Workflow 8 nodes, api>
     """
 
     def as_user(self, user_id: str) -> UserData:
-        """Return the same for another user, by the id that `users()` tells."""
+        """Return the same for another user, by the id that `users()` tells.
+
+        Example:
+            >>> async with FakeComfy(multi_user=True) as shared, shared.session() as comfy:
+            ...     anna = comfy.userdata.as_user(await comfy.userdata.add_user("Anna"))
+            ...     file = await anna.put("workflows/portrait.json", flow.to_api())
+        """
         made: UserData = super().as_user(user_id)
         return made
 

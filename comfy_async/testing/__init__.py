@@ -5,7 +5,7 @@ It needs aiohttp and Pillow: `pip install 'comfy-async[testing]'`.
 Example:
     >>> from comfy_async.testing import FakeComfy
     >>> async with FakeComfy() as fake, fake.session() as comfy:
-    ...     result = await comfy.run(workflow)
+    ...     result = await comfy.run("portrait.json")
 """
 
 from __future__ import annotations

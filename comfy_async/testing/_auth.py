@@ -38,7 +38,9 @@ class Gatekeeper:
         status: What those get that are not let in: 401 or 403.
 
     Example:
-        >>> FakeComfy(auth=Gatekeeper(bearer="secret"))
+        >>> async with FakeComfy(auth=Gatekeeper(bearer="s3cret")) as fake:
+        ...     async with fake.session(auth=Auth.bearer("s3cret")) as comfy:
+        ...         result = await comfy.run(flow)
     """
 
     bearer: str | None = None

@@ -13,7 +13,17 @@ __all__ = ["Books", "RunEnd", "RunRecord", "Upload"]
 
 RunEnd: TypeAlias = Literal["success", "error", "interrupted", "deleted", "lost"]
 """How one queued run ended. `deleted` was taken out of the queue before it started,
-`lost` went down with the server (or its queue), running or not."""
+`lost` went down with the server (or its queue), running or not.
+
+Example:
+    >>> fake.hold()
+    >>> job = await comfy.submit(flow)
+    >>> await job.cancel()
+    'cancelled'
+    >>> end: RunEnd = fake.books.ends(job.prompt_id)[0]
+    >>> end
+    'deleted'
+"""
 
 _LOG_LENGTH = 20_000
 
@@ -41,6 +51,12 @@ class RunRecord:
         started_at: When the worker took it.
         finished_at: When its last event was sent, before the history was written.
         ended_at: When the history was written, or it was deleted or lost.
+
+    Example:
+        >>> result = await comfy.run(flow)
+        >>> record = fake.books.of(result.prompt_id)[0]
+        >>> record.started, record.end, record.executed[-1], record.client_id == comfy.client_id
+        (True, 'success', '9', True)
     """
 
     prompt_id: str
@@ -63,7 +79,13 @@ class RunRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Upload:
-    """One file that was uploaded: what it is called on the server, and its size in bytes."""
+    """One file that was uploaded: what it is called on the server, and its size in bytes.
+
+    Example:
+        >>> face = await comfy.files.upload("face.png", name="anna.png")
+        >>> fake.books.uploads
+        [Upload(name='anna.png', subfolder='', type='input', size=69, written=True)]
+    """
 
     name: str
     subfolder: str
@@ -86,10 +108,12 @@ class Books:
         sockets_now: WebSockets that are open now.
 
     Example:
-        >>> async with FakeComfy() as fake:
-        ...     await submit_something(fake.url)
-        ...     await fake.wait_for(lambda books: books.ended == 1)
-        ...     assert fake.books.starts(prompt_id) == 1
+        >>> job = await comfy.submit(flow)
+        >>> await fake.wait_for(lambda books: books.ends(job.prompt_id))
+        >>> fake.books.starts(job.prompt_id), fake.books.ends(job.prompt_id)
+        (1, ['success'])
+        >>> fake.books.count("POST", "/prompt")
+        2
     """
 
     def __init__(self) -> None:

@@ -44,8 +44,9 @@ class Chaos:
 
     Example:
         >>> async with fake.faults.chaos(seed=7, rate=20) as chaos:
-        ...     await run_many_jobs()
-        >>> print(chaos.log)
+        ...     result = await comfy.run(flow)  # comes through, whatever happens
+        >>> for seconds, kind, details in chaos.log:
+        ...     print(f"{seconds:.2f} {kind}")
     """
 
     def __init__(self, faults: Faults, *, seed: int, rate: float, kinds: Iterable[ChaosKind] | None) -> None:

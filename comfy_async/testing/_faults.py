@@ -39,9 +39,11 @@ class Faults:
     given. Rules for requests hold until their count is used up, or `cancel()` or `clear()`.
 
     Example:
-        >>> fake.faults.drop_sockets("reset")
-        >>> fake.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
-        >>> await fake.faults.restart(history=False, down_for=0.5)
+        >>> rule = fake.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
+        >>> job = await comfy.submit(flow)  # the answer was lost, the prompt was not
+        >>> result = await job
+        >>> fake.books.starts(job.prompt_id)
+        1
     """
 
     def __init__(
@@ -74,6 +76,11 @@ class Faults:
             ends_after: Seconds after which the server notices a half-open connection. Its
                 handler then removes whatever stands under the client id, which may well be
                 the client's next socket.
+
+        Example:
+            >>> result = await comfy.run(flow)
+            >>> fake.faults.drop_sockets("close", code=1009)
+            1
         """
         found = self._connections(client_id)
         for connection in found:
@@ -234,6 +241,11 @@ class Faults:
                 answer is lost.
             json: The body of a status.
             headers: More headers, such as Retry-After.
+
+        Example:
+            >>> rule = fake.faults.fail("GET", "/history/*", 503, count=2)
+            >>> rule = fake.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
+            >>> result = await comfy.run(flow)  # all the same
         """
         rule = Rule(
             method,
@@ -289,6 +301,10 @@ class Faults:
         Args:
             history: Keep the history; a real server forgets it.
             down_for: Seconds without a server; None comes back at once.
+
+        Example:
+            >>> await fake.faults.restart(history=True, down_for=0.1)
+            >>> result = await comfy.run(flow)
         """
         await self.go_down(history=history)
         if down_for:

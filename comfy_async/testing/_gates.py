@@ -38,9 +38,11 @@ class Gate:
 
     Example:
         >>> with fake.gate("KSampler", step=3) as gate:
-        ...     job = await comfy.submit(workflow)
-        ...     await gate.reached()
-        ...     await job.cancel()
+        ...     job = await comfy.submit(flow)
+        ...     prompt_id = await gate.reached()
+        ...     print(job.status, await comfy.queue.remaining())
+        running 1
+        >>> result = await job
     """
 
     def __init__(self, gates: Gates, place: _Place) -> None:

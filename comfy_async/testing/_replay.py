@@ -35,10 +35,12 @@ class Replay:
         pace: 0.0 sends frames at once, 1.0 with the pauses that they were recorded with.
 
     Example:
-        >>> async with Replay("tests/data/text_to_image.jsonl") as replay, replay.session() as comfy:
-        ...     job = await comfy.submit(workflow)
-        ...     async for event in job:
-        ...         print(event)
+        >>> async with Recorder(fake.url, "run.jsonl") as recorder, recorder.session() as comfy:
+        ...     result = await comfy.run(flow)
+        >>> async with Replay("run.jsonl") as replay, replay.session() as comfy:
+        ...     job = await comfy.submit(replay.prompts[0])
+        ...     print([event.type async for event in job][-1])
+        execution_success
     """
 
     def __init__(self, path: str | os.PathLike[str], *, pace: float = 0.0) -> None:

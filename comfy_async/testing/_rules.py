@@ -33,6 +33,17 @@ class Rule:
         failure: What it gets instead of its answer, None for the answer.
         after_effect: The server does the work, and only the answer is lost.
         hits: How many requests it has met.
+
+    Example:
+        >>> rule = fake.faults.fail("GET", "/models", 503)
+        >>> try:
+        ...     await comfy.models.folders()
+        ... except ResponseError as error:
+        ...     print(error.status, rule.hits > 0)
+        503 True
+        >>> rule.cancel()
+        >>> await comfy.models.folders()
+        ('checkpoints', ...
     """
 
     method: str

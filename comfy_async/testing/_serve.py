@@ -29,6 +29,14 @@ async def serve(
     Raises:
         OSError: The port is taken.
         CancelledError: It was stopped.
+
+    Example:
+        >>> listening = asyncio.Event()
+        >>> serving = asyncio.create_task(serve(port=0, ready=lambda fake: listening.set()))
+        >>> await listening.wait()
+        True
+        >>> serving.cancel()
+        True
     """
     async with FakeComfy(host=host, port=port, **options) as fake:
         if ready is not None:

@@ -46,10 +46,12 @@ class FakeComfy:
         core: The parts of the server, for tests of this package itself.
 
     Example:
-        >>> async with FakeComfy(step_seconds=0.01) as fake:
-        ...     async with fake.session() as comfy:
-        ...         result = await comfy.run(workflow)
-        ...     assert fake.books.ends(prompt_id) == ["success"]
+        >>> async with FakeComfy(step_seconds=0.01) as fake, fake.session() as comfy:
+        ...     job = await comfy.submit(flow)
+        ...     print((await job).images[0].filename)
+        ...     print(fake.books.ends(job.prompt_id))
+        ComfyUI_00001_.png
+        ['success']
     """
 
     def __init__(
@@ -211,6 +213,11 @@ class FakeComfy:
 
         Raises:
             Exception: Whatever the predicate raises.
+
+        Example:
+            >>> job = await comfy.submit(flow)
+            >>> async with asyncio.timeout(10):
+            ...     await fake.wait_for(lambda books: books.ended == 2)
         """
         await self.books.until(predicate)
 
@@ -235,7 +242,16 @@ class FakeComfy:
         await self.books.until(lambda _books: self.core.queue.remaining == 0)
 
     def hold(self) -> None:
-        """Start no more prompts, so that they stay pending; what runs goes on."""
+        """Start no more prompts, so that they stay pending; what runs goes on.
+
+        Example:
+            >>> fake.hold()
+            >>> jobs = [await comfy.submit(flow.randomized(seed)) for seed in range(3)]
+            >>> await comfy.queue.remaining()
+            3
+            >>> fake.release()
+            >>> await fake.idle()
+        """
         self.core.queue.hold()
 
     def release(self) -> None:
@@ -258,6 +274,13 @@ class FakeComfy:
             step: Before which step of the node; before the node's work when None.
             prompt_id: Only in that run.
             node: Only at the node with that id.
+
+        Example:
+            >>> with fake.gate("VAEDecode") as gate:
+            ...     job = await comfy.submit(flow)
+            ...     prompt_id = await gate.reached()  # the sampler is done, nothing is decoded yet
+            ...     print(job.status, fake.books.of(prompt_id)[0].executed[-1])
+            running 3
         """
         return self.core.gates.close(class_type, step=step, prompt_id=prompt_id, node=node)
 
@@ -304,6 +327,14 @@ class FakeComfy:
             error: How it fails: an exception, `("RuntimeError", "message")`, "oom" for the
                 out-of-memory error of torch, or "blocked" for outputs that block what follows.
             error_at: After which step it fails; after the last when None.
+
+        Example:
+            >>> def shout(given):
+            ...     return {"text": [given["text"].upper()]}
+            >>> fake.script("Shout", inputs={"text": "STRING"}, output=shout)
+            >>> result = await comfy.run({"1": {"class_type": "Shout", "inputs": {"text": "hello"}}})
+            >>> result.texts
+            ('HELLO',)
         """
         spec, function = scripted(
             class_type,

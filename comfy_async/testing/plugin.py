@@ -4,9 +4,12 @@ It is found by entry point wherever comfy_async is installed. It does nothing un
 for one of its fixtures, and until then nothing of the library is imported.
 
 Example:
+    >>> import pytest
     >>> @pytest.mark.comfy_faults("fail", "POST", "/prompt", 503, count=1)
     ... async def test_my_app(comfy_server, comfy_session):
-    ...     await my_app.draw(comfy_session, "a fox")
+    ...     graph = {"1": {"class_type": "PrimitiveString", "inputs": {"value": "a fox"}},
+    ...         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}}}
+    ...     result = await comfy_session.run(graph)
     ...     assert len(comfy_server.books.runs) == 1
 """
 

@@ -3,9 +3,9 @@
 Example:
     >>> async with Recorder("http://127.0.0.1:8188", "portrait.jsonl") as recorder:
     ...     async with recorder.session() as comfy:
-    ...         await comfy.run("portrait.json")
+    ...         result = await comfy.run("portrait.json")
     >>> async with Replay("portrait.jsonl") as replay, replay.session() as comfy:
-    ...     result = await comfy.run("portrait.json")       # no ComfyUI needed any more
+    ...     again = await comfy.run("portrait.json")  # without a server
 """
 
 from __future__ import annotations
@@ -47,6 +47,13 @@ class Recorder:
         server: The address of the server.
         path: The file to write, in the format that `Replay` reads; it is replaced.
         files: Write the bytes of outputs (`/view`) too.
+
+    Example:
+        >>> async with Recorder("http://127.0.0.1:8188", "portrait.jsonl") as recorder:
+        ...     async with recorder.session() as comfy:
+        ...         result = await comfy.run("portrait.json")
+        >>> async with Replay("portrait.jsonl") as replay, replay.session() as comfy:
+        ...     again = await comfy.run("portrait.json")  # without a server
     """
 
     def __init__(self, server: str, path: str | os.PathLike[str], *, files: bool = True) -> None:

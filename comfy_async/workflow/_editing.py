@@ -54,6 +54,10 @@ class Editing:
         Raises:
             UnknownInputError: No node or input has that name, or the value cannot be sent.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.set("KSampler", "steps", 8).get("3", "steps")
+            8
         """
         changes = {node: name} if value is _NOTHING else {(node, name): value}
         return self.with_inputs(changes, add=add, catalog=catalog)
@@ -68,6 +72,11 @@ class Editing:
         Raises:
             UnknownInputError: One of the nodes is not there, or several have the name.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> between = flow.add("ImageInvert", {"image": ["8", 0]}, id="20").replace("8", "20")
+            >>> between.get("20", "image"), between.get("9", "images")
+            (['8', 0], ['20', 0])
         """
         from ._edits import replaced
 
@@ -84,6 +93,11 @@ class Editing:
             WorkflowError: The catalog does not know its class, or none was given and the
                 names do not tell.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> between = flow.add("ImageInvert", {"image": ["8", 0]}, id="20").replace("8", "20")
+            >>> between.bypass("20", await comfy.nodes.catalog()).get("9", "images")
+            ['8', 0]
         """
         from ._bypass import bypassed
 
@@ -95,6 +109,10 @@ class Editing:
         Raises:
             UnknownInputError: The node is not there, or several have the name.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.add("PreviewImage", {"images": ["8", 0]}, id="20").mute("20")
+            <Workflow 8 nodes, api>
         """
         return self.remove(node)
 
@@ -104,6 +122,10 @@ class Editing:
         Raises:
             UnknownInputError: One of the nodes is not there, or several have the name.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.remove("9", "8")
+            <Workflow 6 nodes, api>
         """
         from ._edits import removed
 
@@ -131,6 +153,11 @@ class Editing:
             UnknownInputError: The id is taken, the class or an input is unknown, or a
                 value cannot be sent.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> inverted = flow.add("ImageInvert", {"image": ["8", 0]}, id="20")
+            >>> inverted.with_inputs({"9.images": ["20", 0]}).get("9", "images")
+            ['20', 0]
         """
         from ._edits import added
 
@@ -147,6 +174,10 @@ class Editing:
 
         Raises:
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.randomized(7).get("3", "seed") == flow.randomized(7).get("3", "seed")
+            True
         """
         from ._edits import randomized
 
@@ -161,6 +192,11 @@ class Editing:
 
         Raises:
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> for entry in flow.inputs()[1:2]:
+            ...     print(entry.key, entry.title, entry.value, sep=" | ")
+            7.text | CLIP Text Encode (Prompt) | text, watermark
         """
         from ._inputs import list_inputs
 
@@ -173,6 +209,12 @@ class Editing:
 
         Raises:
             WorkflowFormatError: The editor file is damaged.
+
+        Example:
+            >>> catalog = await comfy.nodes.catalog()  # or NodeCatalog.load("object_info.json")
+            >>> for problem in flow.with_inputs({"3.steps": 0}).check(catalog):
+            ...     print(problem)
+            3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
         """
         from ._lists import ProblemList
         from .check import check

@@ -24,11 +24,11 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
     same with typed inputs and outputs. Treat the entries as frozen.
 
     Example:
-        >>> catalog = NodeCatalog({"EmptyImage": {"output": ["IMAGE"], "input": {
-        ...     "required": {"width": ["INT", {"default": 512, "min": 1}]}}}})
-        >>> catalog.input("EmptyImage", "width").min
-        1
-        >>> "KSampler" in catalog
+        >>> catalog = await comfy.nodes.catalog()
+        >>> sampler = catalog.input("KSampler", "steps")
+        >>> print(sampler.type, sampler.min, sampler.max)
+        INT 1 10000
+        >>> "NoSuchNode" in catalog
         False
     """
 
@@ -59,6 +59,12 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
         Raises:
             WorkflowFormatError: It is no object_info, or damaged; the place is named.
             OSError: The file cannot be read.
+
+        Example:
+            >>> (await comfy.nodes.catalog()).save("object_info.json.gz")
+            PosixPath('object_info.json.gz')
+            >>> flow.check(NodeCatalog.load("object_info.json.gz"))  # without a server
+            []
         """
         content, name = read_source(source, what="node catalog")
         if isinstance(content, bytes):
@@ -104,6 +110,11 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
             class_type: The class.
             values: The values of a node. With them dynamic inputs are unfolded, as the
                 server does before it validates: `format.codec` and the like appear.
+
+        Example:
+            >>> catalog = await comfy.nodes.catalog()
+            >>> [spec.name for spec in catalog.inputs("CLIPTextEncode")]
+            ['text', 'clip']
         """
         if class_type not in self._data:
             return ()
@@ -129,6 +140,10 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
         """Find classes by words in name, display name, aliases, category or description.
 
         All words must occur; names that begin with the text come first.
+
+        Example:
+            >>> catalog = await comfy.nodes.catalog()
+            >>> [found.name for found in catalog.search("latent")]
         """
         words = text.casefold().split()
         ranked = [(rank, node.name, node) for node in map(self.node, self) if (rank := _rank(node, words))]

@@ -35,11 +35,12 @@ class Workflow(Editing):
     """A graph of nodes to run; every change returns a new workflow and shares what stays the same.
 
     Example:
-        >>> flow = Workflow.load({"3": {"class_type": "KSampler", "inputs": {"seed": 1}}})
-        >>> flow.with_inputs({"3.seed": 42}).to_api()["3"]["inputs"]
-        {'seed': 42}
+        >>> flow = Workflow.load("examples/workflows/sd15_text2image_api.json")
         >>> flow
-        <Workflow 1 node, api>
+        <Workflow 8 nodes, api>
+        >>> other = flow.with_inputs({"3.seed": 42, "KSampler.steps": 8})
+        >>> other.get("3", "seed"), flow.get("3", "seed")
+        (42, 1234)
     """
 
     __slots__ = ("_editor", "_infos", "_nodes")
@@ -71,6 +72,12 @@ class Workflow(Editing):
         Raises:
             WorkflowFormatError: It is no workflow, or damaged; `place` says where.
             OSError: The file cannot be read.
+
+        Example:
+            >>> Workflow.load("examples/workflows/sd15_text2image_api.json")
+            <Workflow 8 nodes, api>
+            >>> Workflow.load(await (await comfy.run(flow)).images[0].read())  # a picture that carries it
+            <Workflow 8 nodes, api>
         """
         return cls._of(*open_source(source))
 
@@ -82,6 +89,11 @@ class Workflow(Editing):
             ConversionError: A node cannot be converted; every one is listed.
             WorkflowFormatError: It is no editor file, or damaged.
             OSError: The file cannot be read.
+
+        Example:
+            >>> catalog = await comfy.nodes.catalog()
+            >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", catalog)
+            <Workflow 8 nodes, api>
         """
         from .convert import convert_editor
 
@@ -98,6 +110,12 @@ class Workflow(Editing):
 
         Raises:
             WorkflowFormatError: `start` is an editor file.
+
+        Example:
+            >>> graph = Workflow.build(await comfy.nodes.catalog())
+            >>> picture = graph.EmptyImage(width=64, height=64, color=0xFF8800)
+            >>> saved = graph.SaveImage(images=picture, filename_prefix="orange")
+            >>> result = await comfy.run(graph.workflow())
         """
         from .build import GraphBuilder
 
@@ -159,6 +177,10 @@ class Workflow(Editing):
 
         Raises:
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> [node.id for node in flow.find("CLIP Text Encode (Prompt)")]
+            ['6', '7']
         """
         found = dict.fromkeys(key for keys in matches(self._graph(), str(name)) for key in keys)
         return [self.nodes[key] for key in found]
@@ -204,6 +226,11 @@ class Workflow(Editing):
         Raises:
             ConversionError: A node cannot be converted; every one is listed.
             WorkflowFormatError: The editor file is damaged.
+
+        Example:
+            >>> editor = Workflow.load("examples/workflows/sd15_text2image_ui.json")
+            >>> editor.format, editor.converted(await comfy.nodes.catalog()).format
+            ('editor', 'api')
         """
         if self._nodes is not None or self._editor is None:
             return self
@@ -214,6 +241,11 @@ class Workflow(Editing):
 
         Raises:
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> from pathlib import Path
+            >>> flow.add("LoadImage", {"image": Path("face.png")}, id="20").uploads()
+            {('20', 'image'): PosixPath('face.png')}
         """
         graph = self._graph()
         return {(key, name): node.inputs[name] for key, node in graph.items() for name in node.pending}
@@ -251,6 +283,11 @@ class Workflow(Editing):
             UnknownInputError: No node or input has that name, two different nodes have,
                 or a value cannot be sent; nothing was changed.
             WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> other = flow.with_inputs({"6.text": "a fox", "KSampler.steps": 8, ("5", "width"): 768})
+            >>> other.get("6", "text"), other.get("3", "steps"), other.get("5", "width")
+            ('a fox', 8, 768)
         """
         graph = dict(self._graph())
 
