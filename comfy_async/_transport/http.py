@@ -85,6 +85,9 @@ class HttpClient:
         self.options = options or HttpOptions()
         self.ssl_context = _ssl_context(verify)
         self.proxy = proxy or (address.environment_proxy() if trust_env else None)
+        # httpcore 1.0.9 loses a connection for good when a request is cancelled, by a limit of time
+        # perhaps, while it queues in its pool (encode/httpcore 1093); so they queue here.
+        self._lines = asyncio.Semaphore(self.options.max_connections)
         self._renewing = asyncio.Lock()
         self.renewals = 0
         self._client = self._make_client(transport)
@@ -241,7 +244,7 @@ class HttpClient:
         """Send one request, follow redirects at home, and read the body up to the limit."""
         server = self.address.base
         with translated(request.method, path, server, seconds):
-            async with asyncio.timeout(None if math.isinf(seconds) else seconds):
+            async with asyncio.timeout(None if math.isinf(seconds) else seconds), self._lines:
                 response = await self._send(request)
                 try:
                     body = await self._read(response, path)
@@ -318,16 +321,17 @@ class HttpClient:
             params=params,
             headers=headers,
         )
-        response = await self._opened(request, path)
-        try:
-            if response.status_code >= 400 and response.status_code not in expect:
-                with translated("GET", path, self.address.base):
-                    async with asyncio.timeout(self.options.request_seconds):
-                        body = await self._read(response, path)
-                raise error_of(_answer(response, "GET", path, self.address.base, body))
-            yield Stream(response, _answer(response, "GET", path, self.address.base, b""))
-        finally:
-            await response.aclose()
+        async with self._lines:
+            response = await self._opened(request, path)
+            try:
+                if response.status_code >= 400 and response.status_code not in expect:
+                    with translated("GET", path, self.address.base):
+                        async with asyncio.timeout(self.options.request_seconds):
+                            body = await self._read(response, path)
+                    raise error_of(_answer(response, "GET", path, self.address.base, body))
+                yield Stream(response, _answer(response, "GET", path, self.address.base, b""))
+            finally:
+                await response.aclose()
 
     async def _opened(self, request: httpx.Request, path: str) -> httpx.Response:
         """Return an answer to be streamed; refused credentials are renewed once."""

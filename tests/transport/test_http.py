@@ -441,3 +441,38 @@ async def test_cookies_are_kept_for_the_socket() -> None:
         assert http.cookies == "session=abc"
         await http.aclose()
     assert server.requests[1].headers["cookie"] == "session=abc"
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_requests_that_are_cut_off_while_they_queue_cost_no_connection(turns: int) -> None:
+    """Whether they waited for a connection or had just been given one: the next request finds a free one."""
+    async with raw_server(await say(reply(b"{}"))) as server:
+        http = client(server.url, max_connections=1, request_seconds=5.0)
+        tasks = [asyncio.create_task(http.request("GET", f"/{number}")) for number in range(4)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        assert (await http.request("GET", "/x")).json() == {}
+        await http.aclose()
+
+
+async def test_a_server_that_hung_is_heard_again_however_many_requests_ran_out_of_time() -> None:
+    """More than there are connections, all at the same moment."""
+    hanging = asyncio.Event()
+
+    async def answer(request: RawRequest, writer: asyncio.StreamWriter) -> None:
+        await hanging.wait()
+        writer.write(reply(b"{}"))
+
+    async with raw_server(answer) as server:
+        http = client(server.url, max_connections=4, request_seconds=0.2)
+        for _ in range(3):
+            found = await asyncio.gather(
+                *(http.request("GET", "/x") for _ in range(20)), return_exceptions=True
+            )
+            assert {type(error) for error in found} == {RequestTimeoutError}
+        hanging.set()
+        assert (await http.request("GET", "/x", seconds=5.0)).json() == {}
+        await http.aclose()
