@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from doc_tools import ROOT, Block, blocks, run_program, run_snippet, run_test
+
+from comfy_async import PromptRejectedError, Workflow, errors
+from comfy_async.testing import FakeComfy
 
 README = (ROOT / "README.md").read_text("utf-8")
 BLOCKS = blocks(ROOT / "README.md")
@@ -38,3 +42,19 @@ async def test_snippets_run(block: Block, tmp_path: Path) -> None:
 async def test_tests_pass(block: Block) -> None:
     """The test that users are shown passes."""
     await run_test(block)
+
+
+def test_the_tree_of_errors() -> None:
+    """It has every error."""
+    tree = README.partition("```text\nComfyError")[2].partition("\n\n")[0]
+    assert {"ComfyError", *re.findall(r"\w+Error", tree)} == set(errors.__all__)
+
+
+async def test_the_error_that_is_shown() -> None:
+    """A refused prompt reads as the README shows it."""
+    flow = Workflow.load(ROOT / "examples/workflows/sd15_text2image_api.json")
+    async with FakeComfy() as fake, fake.session() as comfy:
+        with pytest.raises(PromptRejectedError) as caught:
+            await comfy.run(flow.with_inputs({"3.sampler_name": "eulr"}))
+        text = f"PromptRejectedError: {caught.value}".replace(fake.url, "http://127.0.0.1:8188")
+    assert text in README

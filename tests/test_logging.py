@@ -1,0 +1,167 @@
+"""What the log says at each level, held against the README's table and against runs that go wrong."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+from doc_tools import PICTURE, ROOT
+
+from comfy_async import ComfyPool, ComfySession, Reconnected, Settings
+from comfy_async.testing import FakeComfy
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+# What the README says of each level, and the messages that are meant, as `file: message`.
+SAID = {
+    ("ERROR", "something unforeseen"): r".*",
+    ("WARNING", "a refused WebSocket"): r"_link: %s; polling instead",
+    ("WARNING", "a stalled server"): r"_hearing: .*the server is stalled",
+    ("WARNING", "a `client_id` in use twice"): r"_hearing: %s$",
+    ("WARNING", "credentials that cannot be renewed"): r"_link: the WebSocket: %s",
+    ("WARNING", "a job without news for ten minutes"): r"_reconcile: job %s is %s, and nothing was heard",
+    ("WARNING", "a job that may still run or run twice"): r".*may (still run|run twice)",
+    ("WARNING", "of a fleet, what becomes of its workers"): r"(_fleet|_fleet_core|_flight|_lane|_command): ",
+    ("INFO", "it dials a deaf socket again"): r"_hearing: the socket is deaf",
+    ("INFO", "sends an unanswered prompt again"): r"_submit: prompt %s did not arrive",
+    ("INFO", "lets a batch wait"): r"_items: workflow %s of the batch waits",
+    ("INFO", "what the library does about it by itself"): r"_flight: ",
+    ("DEBUG", "which server of a pool gets a job"): r"_pool\w*: pool: ",
+}
+
+
+def logged() -> Iterator[tuple[str, str]]:
+    """Yield the level and the message of every call of the logger in the source."""
+    for path in sorted((ROOT / "comfy_async").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(ast.Name("_log"), method), args=[ast.Constant(str(message)), *_]
+                ):
+                    level = {"exception": "ERROR"}.get(method, method.upper())
+                    yield level, f"{path.stem}: {message}"
+
+
+def test_the_levels_of_the_log() -> None:
+    """Every message is told of in the row of its level, and every row tells of a message."""
+    table = dict(re.findall(r"^\| `([A-Z]+)` \| (.*) \|$", README, re.MULTILINE))
+    found = list(logged())
+    assert len(found) > 20
+    assert {level for level, _ in found} == set(table)
+    for (level, words), pattern in SAID.items():
+        assert words in table[level]
+        assert any(level == used and re.match(pattern, message) for used, message in found), words
+    for level, message in found:
+        patterns = [pattern for (of, _), pattern in SAID.items() if of == level]
+        assert any(re.match(pattern, message) for pattern in patterns), (level, message)
+
+
+class Heard(logging.Handler):
+    """Keeps what is logged, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        """Hear every level."""
+        super().__init__(logging.DEBUG)
+        self.lines: list[tuple[str, str]] = []
+        self.first = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line."""
+        self.lines.append((record.levelname, record.getMessage()))
+        self.first.set()
+
+
+@pytest.fixture
+async def heard() -> AsyncIterator[Heard]:
+    """What the library logs during the test."""
+    handler, logger = Heard(), logging.getLogger("comfy_async")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+class OddTransport(httpx.AsyncHTTPTransport):
+    """The network, but one route raises what no network raises."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send, or raise.
+
+        Raises:
+            ZeroDivisionError: It is the poller's question.
+        """
+        if request.url.path.endswith("/jobs"):
+            raise ZeroDivisionError
+        return await super().handle_async_request(request)
+
+
+async def held_run(fake: FakeComfy, settings: Settings, trouble: str, heard: Heard) -> None:
+    """Run a prompt that has some trouble, and hold it until something was logged or its socket is back."""
+    if trouble == "refused":
+        fake.faults.refuse_upgrades(403)
+    elif trouble == "unanswered":
+        fake.faults.fail("POST", "/prompt", "reset", count=1)
+    async with fake.session(settings=settings) as comfy:
+        with fake.gate("SaveImage") as gate:
+            job = await comfy.submit(PICTURE)
+            await gate.reached()
+            if trouble == "dropped":
+                fake.faults.drop_sockets("reset")
+                async for event in job:
+                    if isinstance(event, Reconnected):
+                        break
+            else:
+                if trouble == "deaf":
+                    fake.faults.deafen()
+                    # The queue changes, and the socket does not hear of it.
+                    await comfy.submit(PICTURE)
+                async with asyncio.timeout(60):
+                    await heard.first.wait()
+        await job
+
+
+@pytest.mark.parametrize(
+    ("trouble", "level", "words"),
+    [
+        ("refused", "WARNING", "refused the WebSocket with status 403"),
+        ("quiet", "WARNING", "nothing was heard of it"),
+        ("deaf", "INFO", "the socket is deaf"),
+        ("unanswered", "INFO", "sending it again"),
+        ("odd", "ERROR", "unforeseen"),
+        ("dropped", "", ""),
+    ],
+)
+async def test_a_run_in_trouble(trouble: str, level: str, words: str, fake: FakeComfy, heard: Heard) -> None:
+    """Each trouble is logged at the level that the README names; a socket that drops is not."""
+    settings = {
+        "quiet": Settings(quiet_seconds=0.01, look_every=0.05),
+        "odd": Settings(http_transport=OddTransport(), look_every=0.05),
+    }.get(trouble, Settings(look_every=0.2))
+    await held_run(fake, settings, trouble, heard)
+    assert {told for told, _ in heard.lines} == ({level} if level else set())
+    assert all(words in message for _, message in heard.lines)
+
+
+async def test_a_batch_that_waits(fake: FakeComfy, comfy: ComfySession, heard: Heard) -> None:
+    """A server that takes no more prompts for now is waited for, at INFO."""
+    fake.faults.refuse_prompts("queue_limit", count=1, retry_after="0")
+    async with comfy.map([PICTURE]) as finished:
+        async for job in finished:
+            await job
+    assert [level for level, _ in heard.lines] == ["INFO"]
+    assert heard.lines[0][1].startswith("workflow 0 of the batch waits")
+
+
+async def test_a_pool_at_work(fake: FakeComfy, heard: Heard) -> None:
+    """A pool says which server gets a job, at DEBUG."""
+    async with ComfyPool([fake.url]) as pool:
+        await pool.run(PICTURE)
+    assert {level for level, _ in heard.lines} == {"DEBUG"}
+    assert any(fake.url in message for _, message in heard.lines)
