@@ -105,7 +105,7 @@ def test_the_example_of_the_plugin(tmp_path: Path) -> None:
     """The test that users of the fixtures are shown passes."""
     lines = [line[4:] for line in example(plugin.__doc__ or "").splitlines()]
     (tmp_path / "test_my_app.py").write_text("\n".join(lines), "utf-8")
-    command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", tmp_path]
+    command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", str(tmp_path)]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 passed" in run.stdout, run.stdout
 

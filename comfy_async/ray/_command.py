@@ -44,7 +44,8 @@ class ComfyCommand:
         startup_seconds: How long it may take until it answers.
 
     Example:
-        >>> ComfyCommand(argv=["python", "main.py", "--port", "{port}"], cwd="/opt/ComfyUI")
+        >>> command = ComfyCommand(argv=["python", "main.py", "--port", "{port}"], cwd="/opt/ComfyUI")
+        >>> fleet = ComfyFleet(command, size=4, actor={"num_gpus": 0.5})  # two on each GPU
     """
 
     argv: Sequence[str]

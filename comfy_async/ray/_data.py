@@ -46,11 +46,17 @@ class ComfyMapper:
             file, from which it goes on when Ray Data runs it again because its process died.
 
     Example:
-        >>> rows.map_batches(
+        >>> import ray.data
+        >>> rows = ray.data.from_items([{"prompt": "a fox"}, {"prompt": "a hare"}])
+        >>> made = rows.map_batches(
         ...     ComfyMapper,
-        ...     fn_constructor_args=(fleet, "portrait_api.json"),
+        ...     fn_constructor_args=("http://10.0.0.7:8188", flow),
         ...     fn_constructor_kwargs={"inputs": {"prompt": "6.text"}, "outputs": {"image": "9"}},
-        ...     batch_size=16, compute=ray.data.ActorPoolStrategy(size=2))
+        ...     batch_size=16, num_cpus=0.5, compute=ray.data.ActorPoolStrategy(size=1))
+        >>> for row in await asyncio.to_thread(made.take_all):
+        ...     print(row["prompt"], len(row["image"]) > 1000)
+        a fox True
+        a hare True
     """
 
     def __init__(

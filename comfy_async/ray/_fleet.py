@@ -55,6 +55,7 @@ class ComfyFleet(FleetCore):
         session: Options of each worker's `ComfySession`: `api_key`, `headers`, `settings`.
 
     Example:
+        >>> variants = [flow.randomized(seed) for seed in range(4)]
         >>> async with ComfyFleet(["http://10.0.0.7:8188", "http://10.0.0.8:8188"]) as fleet:
         ...     async with fleet.map(variants, results="run.jsonl") as finished:
         ...         async for job in finished:

@@ -44,8 +44,11 @@ class ComfyWorker:
         session: Further options of `ComfySession`, such as `api_key` or `settings`.
 
     Example:
-        >>> Worker = ray.remote(ComfyWorker).options(num_gpus=1, max_restarts=-1, max_concurrency=1000)
-        >>> fleet = ComfyFleet(workers=[Worker.remote("http://10.0.0.7:8188") for _ in range(2)])
+        >>> import ray
+        >>> Worker = ray.remote(ComfyWorker).options(max_restarts=-1, max_concurrency=1000)  # num_gpus=1
+        >>> workers = [Worker.remote(url) for url in ("http://10.0.0.7:8188", "http://10.0.0.8:8188")]
+        >>> async with ComfyFleet(workers=workers) as fleet:
+        ...     result = await fleet.run(flow)
     """
 
     def __init__(
