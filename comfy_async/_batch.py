@@ -80,9 +80,11 @@ class Batch:
     """The jobs of a `map`, as they end; leaving the block cancels what is still open.
 
     Example:
-        >>> async with comfy.map(variants, limit=8) as finished:
+        >>> variants = [flow.randomized(seed) for seed in range(4)]
+        >>> async with comfy.map(variants, limit=2) as finished:
         ...     async for job in finished:
-        ...         print(job.index, job.status, finished.progress)
+        ...         print(job.index, job.status, "|", finished.progress)
+        0 completed | 1/4 (...
     """
 
     def __init__(
@@ -207,7 +209,7 @@ class Batch:
         return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
 
     async def show(self, *, every: float = 0.3) -> list[Job]:
-        """Show a grid that fills, in a notebook; takes the extra `notebook`.
+        """Show a grid that fills, in a notebook (extra `notebook`); in a terminal bars and lines.
 
         It reads the batch to its end, in the place of the loop over it, and returns the jobs in
         the order of the workflows. Failures are shown among them.
@@ -216,8 +218,13 @@ class Batch:
             every: Seconds between two frames.
 
         Raises:
-            ImportError: IPython is not installed.
             JobError: A job did not complete, with `on_error="stop"`.
+
+        Example:
+            >>> async with comfy.map([flow.randomized(seed) for seed in range(3)]) as batch:
+            ...     jobs = await batch.show()
+            >>> [job.status for job in jobs]
+            ['completed', 'completed', 'completed']
         """
         from ._notebook import show_batch
 

@@ -37,6 +37,7 @@ class Display:
     its own: a snapshot of progress is read where it is made.
 
     Example:
+        >>> from rich.console import Console
         >>> with Display(Console(stderr=True)) as display:
         ...     async for event in job:
         ...         display.update(job)
@@ -99,6 +100,10 @@ class Display:
         """Show a state that is not the job's: connecting, uploading, cancelling."""
         self._note = text
         self.draw(force=True)
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """Print a line that stays, above the live ones."""
+        self._console.print(Text(text, style=style), soft_wrap=True)
 
     def draw(self, *, force: bool = False) -> None:
         """Draw, unless it was just done."""

@@ -1,4 +1,4 @@
-"""A job in a notebook: one display that lives while the job runs, then shows what it made."""
+"""A job that is shown: one display that lives while the job runs, then shows what it made."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
+from ._console_show import TerminalShow, print_result
 from ._notebook_batch import show_batch
 from ._notebook_cards import job_parts, result_card, result_parts
 from ._notebook_html import box, card, data_uri, line
 from ._notebook_media import shelf
-from ._notebook_screen import Screen
+from ._notebook_screen import Screen, in_notebook
 from ._notebook_secrets import Veil
 from ._stream import abandon
 from .events import Disconnected, NodeStarted, PollingStarted, Preview, ProgressText, Reconnected
@@ -33,6 +34,8 @@ async def show_job(
 ) -> None:
     """Show a job until it has ended, then what it made, or what went wrong.
 
+    In a terminal that is a bar, or plain lines, and the names of the files in the end.
+
     Args:
         job: The job.
         on_interrupt: What becomes of the job when the cell is interrupted: "cancel" stops it on
@@ -41,13 +44,12 @@ async def show_job(
         every: Seconds between two frames.
 
     Raises:
-        ImportError: IPython is not installed.
         SessionClosedError: The session was closed before the end.
         CancelledError: The cell was interrupted.
     """
     if on_interrupt not in ("cancel", "leave"):
         raise ValueError(f'on_interrupt is "cancel" or "leave", not {on_interrupt!r}')
-    show = _JobShow(job, Screen(), previews=previews)
+    show = _JobShow(job, Screen(), previews=previews) if in_notebook() else TerminalShow(job)
     try:
         await _while_drawing(show.follow(), show.draw, every=every)
         await show.finish()
@@ -55,18 +57,17 @@ async def show_job(
         if on_interrupt == "cancel":
             await abandon(job._session, job)
         else:
-            show.note = "The cell was interrupted; the job goes on. Show it again, or await it."
+            show.note = "Interrupted; the job goes on. Show it again, or await it."
         raise
     finally:
-        show.draw()
+        show.close()
 
 
 async def show_result(result: JobResult) -> None:
-    """Show what a job made, with the files themselves; they stay in the result's own repr.
-
-    Raises:
-        ImportError: IPython is not installed.
-    """
+    """Show what a job made, with the files themselves; they stay in the result's own repr."""
+    if not in_notebook():
+        print_result(result)
+        return
     screen = Screen()
     result._shown = await shelf(result.files)
     screen.draw(result_card(result), repr(result))
@@ -130,6 +131,10 @@ class _JobShow:
         if self.note:
             parts.append(box("", self.note, note=True))
         self._screen.draw(card(*parts, *self._made), self._words())
+
+    def close(self) -> None:
+        """Draw it for the last time."""
+        self.draw()
 
     def _words(self) -> str:
         """Return a line for front ends without HTML."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from ._console_show import show_batch_lines
 from ._notebook_html import bar, card, chip, figure, headline, text
 from ._notebook_media import embedded
-from ._notebook_screen import Screen
+from ._notebook_screen import Screen, in_notebook
 from ._notebook_secrets import Veil
 from .types import _duration
 
@@ -34,9 +35,10 @@ async def show_batch(batch: Batch, *, every: float = _SECONDS_BETWEEN_FRAMES) ->
         every: Seconds between two frames.
 
     Raises:
-        ImportError: IPython is not installed.
         JobError: A job did not complete, with `on_error="stop"`.
     """
+    if not in_notebook():
+        return await show_batch_lines(batch, every=every)
     grid = _Grid(batch, Screen())
     ticker = asyncio.create_task(grid.tick(every), name="comfy_async notebook grid")
     try:

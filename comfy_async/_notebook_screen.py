@@ -1,31 +1,28 @@
-"""One output of a notebook cell that is drawn anew; plain lines where there is no notebook."""
+"""One output of a notebook cell that is drawn anew."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any
 
-__all__ = ["Screen"]
+__all__ = ["Screen", "in_notebook"]
+
+
+def in_notebook() -> bool:
+    """Say whether this runs in a kernel, whose front end shows HTML; an IPython terminal does not."""
+    # Whoever has not loaded IPython by now is not run by it.
+    if sys.modules.get("IPython") is None:
+        return False
+    from IPython.core.getipython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
 
 
 class Screen:
-    """Draws HTML in one place, by IPython's display with update: any front end knows that.
-
-    In a plain IPython terminal, or a script, it writes a line when the words change.
-    """
+    """Draws HTML in one place, by IPython's display with update: any front end knows that."""
 
     def __init__(self) -> None:
-        """Find out where the output goes.
-
-        Raises:
-            ImportError: IPython is not installed.
-        """
-        try:
-            from IPython.core.getipython import get_ipython
-        except ImportError as error:
-            raise ImportError("IPython is missing: pip install 'comfy-async[notebook]'") from error
-        shell = get_ipython()
-        self._is_notebook = getattr(shell, "kernel", None) is not None
+        """Draw nothing yet."""
         self._handle: Any = None
         self._drawn = ""
 
@@ -36,11 +33,7 @@ class Screen:
             html: For front ends that show HTML.
             words: For those that do not, one line.
         """
-        if not self._is_notebook:
-            if words != self._drawn:
-                self._drawn = words
-                sys.stdout.write(f"{words}\n")
-        elif html != self._drawn:
+        if html != self._drawn:
             self._drawn = html
             self._send({"text/html": html, "text/plain": words})
 

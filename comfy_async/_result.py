@@ -69,8 +69,8 @@ class OutputFile:
 
     Example:
         >>> for file in result.files:
-        ...     print(file.kind, file.filename, file.url, len(await file.read()))
-        image ComfyUI_00002_.png http...
+        ...     print(file.kind, file.filename, (await file.image()).size, len(await file.read()))
+        image ComfyUI_00002_.png (512, 512) ...
     """
 
     __slots__ = ("_data", "_reader", "filename", "info", "key", "kind", "node", "subfolder", "title", "type")
@@ -121,11 +121,6 @@ class OutputFile:
 
         Raises:
             ComfyError: As `read`.
-
-        Example:
-            >>> with open("copy.png", "wb") as file:
-            ...     async for chunk in result.files[0].stream():
-            ...         file.write(chunk)
         """
         if self._data is not None:
             yield self._data.image
@@ -163,11 +158,6 @@ class OutputFile:
         Raises:
             ImportError: Pillow is not installed.
             ComfyError: As `read`.
-
-        Example:
-            >>> picture = await result.images[0].image()
-            >>> picture.size
-            (512, 512)
         """
         try:
             from PIL import Image
@@ -321,11 +311,7 @@ class JobResult:
             return await together([file._save_as(target) for file, target in pairs])
 
     async def show(self) -> None:
-        """Show the files themselves in a notebook; takes the extra `notebook`.
-
-        Raises:
-            ImportError: IPython is not installed.
-        """
+        """Show the files themselves in a notebook (extra `notebook`), and their names elsewhere."""
         from ._notebook import show_result
 
         await show_result(self)

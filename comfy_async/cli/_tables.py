@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
+
+from .._console_lines import without_controls
 
 __all__ = ["age_text", "columns", "counted", "short_text", "size_text", "when_text", "without_controls"]
 
 _MAX_VALUE = 60
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
 
 
 def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -27,15 +24,6 @@ def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
     ]
     for row in texts:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
-
-
-def without_controls(text: str, *, colours: bool = False) -> str:
-    """Return a server's text without what would move the cursor or change the terminal."""
-
-    def kept(match: re.Match[str]) -> str:
-        return match[0] if colours and _COLOUR.fullmatch(match[0]) else ""
-
-    return _CONTROL.sub(kept, text)
 
 
 def short_text(value: object) -> str:

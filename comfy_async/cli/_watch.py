@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .._console_told import Told
 from ._connection import Connection
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._later import wait_command, withheld
-from ._told import Told
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_async import ComfySession
-from comfy_async.cli._told import Told
+from comfy_async._console_told import Told
 from comfy_async.testing import FakeComfy
 
 
