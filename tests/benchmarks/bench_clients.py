@@ -15,8 +15,9 @@ from bench_tools import HERE, Row, Worker, percentile, worker
 LATE = '{"history_delay": 0.5}'
 OURS = "comfy_async"
 LIMIT_S = 20.0
-JOBS = {OURS: 1000, "comfy-cli": 20}
-JOBS_OF_OTHERS = 200
+JOBS = {"comfy_api_simplified": 200, "comfy-script": 200, "comfy-cli": 20}
+"""Fewer for those that would take minutes; the others run a thousand."""
+JOBS_OF_ALL = 1000
 PER_JOB = ("wall_ms_per_job", "cpu_ms_per_job")
 
 Peers = dict[str, str]
@@ -101,7 +102,7 @@ def figure_d(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
     """
     ours = {}
     for name, python in peers.items():
-        jobs = max(2, int(JOBS.get(name, JOBS_OF_OTHERS) * scale))
+        jobs = max(2, int(JOBS.get(name, JOBS_OF_ALL) * scale))
         rows = attempt("d", name, many, python, jobs, 3 if name == OURS and scale >= 1 else 1)
         yield from rows
         figures = {key: rows[0].notes[key] for key in PER_JOB if key in rows[0].notes}
@@ -111,7 +112,7 @@ def figure_d(peers: Peers, scale: float = 1.0) -> Iterator[Row]:
             yield Row("d", f"{name} / {OURS}, {key}", value / ours[key], "x")
     with worker("bench_server.py") as server, worker("client_jobs.py", server.first) as client:
         server.ask(do="hold")
-        found = client.ask(do="memory", jobs=max(20, int(JOBS[OURS] * scale)))
+        found = client.ask(do="memory", jobs=max(20, int(JOBS_OF_ALL * scale)))
     yield Row("d", "memory of an open job", found["bytes"], "bytes", "<= 10000", notes=found["notes"])
 
 

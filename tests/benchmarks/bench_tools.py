@@ -93,6 +93,8 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # What other clients print of their progress is no row of the table.
+            stderr=None if python == sys.executable else subprocess.DEVNULL,
             cwd=HERE,
             env=compiled() if python == sys.executable else None,
         )
