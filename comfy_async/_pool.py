@@ -118,6 +118,7 @@ class ComfyPool(PoolServers):
             ConnectError: None of them answers.
             ComfyError: The only one answers with an error.
             SessionClosedError: It was closed.
+            WrongLoopError: It belongs to another event loop.
         """
         self._check_loop()
         members = self._places.members
@@ -187,6 +188,7 @@ class ComfyPool(PoolServers):
             JobError: It failed, was cancelled, or lost on every attempt.
             PromptRejectedError: Every server that was asked refused it.
             ComfyError: As `submit`.
+            OSError: As `submit`.
         """
         async with self.stream(workflow, **{"previews": "none", **options, "keep_frames": False}) as job:
             return await job
@@ -216,6 +218,7 @@ class ComfyPool(PoolServers):
             PromptRejectedError: No server takes it; `problems` are those of the one that came nearest.
             PartialPromptError: Every server would run only a part of it.
             WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
+            OSError: Its file, or one to be uploaded, cannot be read.
             SubmitUnknownError: Whether it arrived cannot be found out (servers before 0.3.44).
             ConnectError: No server that could run it answers; nothing was sent.
             ComfyError: The servers refused or failed otherwise.
@@ -278,6 +281,8 @@ class ComfyPool(PoolServers):
 
         Raises:
             ValueError: `limit` or `on_error` make no sense.
+            SessionClosedError: The pool is closed.
+            WrongLoopError: It belongs to another event loop.
         """
         self._check_loop()
         return Batch(
@@ -329,6 +334,7 @@ class ComfyPool(PoolServers):
 
         Raises:
             WorkflowError: It is no workflow, or no server can convert it.
+            OSError: Its file cannot be read.
             ComfyError: No server can be asked.
         """
         self._check_loop()

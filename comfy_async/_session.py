@@ -212,6 +212,7 @@ class ComfySession(ServerAccess, SessionCore):
             JobError: It failed, was cancelled, or lost.
             PromptRejectedError: The server refused it.
             ComfyError: As `submit`.
+            OSError: As `submit`.
         """
         async with JobStream(self, workflow, {"previews": "none", **options, "keep_frames": False}) as job:
             return await job
@@ -252,6 +253,7 @@ class ComfySession(ServerAccess, SessionCore):
             PromptRejectedError: The server refused it; `problems` says why.
             PartialPromptError: It refused some outputs.
             WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
+            OSError: Its file, or one to be uploaded, cannot be read.
             SubmitUnknownError: Whether it arrived could not be found out.
             ConnectError: Nobody answers; nothing was sent.
             ComfyError: The server refused or failed otherwise.
@@ -278,10 +280,8 @@ class ComfySession(ServerAccess, SessionCore):
     def stream(self, workflow: WorkflowLike, **options: Any) -> JobStream:
         """Return `async with` a job that is cancelled on the server when the block is left early.
 
-        Takes what `submit` takes.
-
         Example:
-            >>> async with comfy.stream(flow) as job:
+            >>> async with comfy.stream(flow) as job:  # takes what submit takes
             ...     async for event in job:
             ...         print(job.progress)
         """
@@ -307,9 +307,8 @@ class ComfySession(ServerAccess, SessionCore):
             ordered: Hand the jobs out in the order of the workflows, not of their ends.
             on_error: "continue" leaves each failure to whoever awaits that job; "stop"
                 cancels the others and raises it here.
-            results: A file of JSON lines. An interrupted batch that is started again with the
-                same workflows and file runs nothing twice: what had finished comes from it, what
-                still runs is attached to.
+            results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
+                what had finished comes from the file, what still runs is attached to.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
@@ -381,11 +380,11 @@ class ComfySession(ServerAccess, SessionCore):
 
         Raises:
             WorkflowError: It is no workflow, or cannot be converted.
+            OSError: Its file cannot be read.
             ComfyError: The server cannot be asked.
 
         Example:
-            >>> for problem in await comfy.check(flow.with_inputs({"3.sampler_name": "eulr"})):
-            ...     print(problem)
+            >>> print((await comfy.check(flow.with_inputs({"3.sampler_name": "eulr"})))[0])
             3 (KSampler), input 'sampler_name': 'eulr' is none of the 44 choices; nearest: 'euler'
         """
         self._check_loop()

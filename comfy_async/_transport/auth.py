@@ -41,12 +41,20 @@ class Auth:
 
     @classmethod
     def api_key(cls, key: str) -> Auth:
-        """Send `X-API-Key`, as Comfy Cloud wants it (docs.comfy.org, cloud API reference)."""
+        """Send `X-API-Key`, as Comfy Cloud wants it (docs.comfy.org, cloud API reference).
+
+        Raises:
+            ValueError: It is empty, or has characters that cannot be sent.
+        """
         return cls({"X-API-Key": _clean(key)})
 
     @classmethod
     def bearer(cls, token: str) -> Auth:
-        """Send `Authorization: Bearer`."""
+        """Send `Authorization: Bearer`.
+
+        Raises:
+            ValueError: It is empty, or has characters that cannot be sent.
+        """
         return cls({"Authorization": f"Bearer {_clean(token)}"})
 
     @classmethod
@@ -57,7 +65,11 @@ class Auth:
 
     @classmethod
     def query(cls, token: str, *, name: str = "token") -> Auth:
-        """Send a token in the query of every request, as ComfyUI-Login wants it."""
+        """Send a token in the query of every request, as ComfyUI-Login wants it.
+
+        Raises:
+            ValueError: It is empty, or has characters that cannot be sent.
+        """
         return cls(query={name: _clean(token)})
 
     @classmethod
