@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 import pytest
 from doc_drawings import SCENES, drawing, play
-from doc_tools import GUIDES, SERVER, Block, blocks, furnish, run_program, run_snippet, run_test
+from doc_tools import GUIDES, ROOT, SERVER, Block, blocks, furnish, run_program, run_snippet, run_test
 
 from comfy_async import Event
 from comfy_async._resources.routes import ROUTES
@@ -24,7 +24,8 @@ from comfy_async.events import BaseEvent, NodeEvent
 from comfy_async.testing import FakeComfy
 
 EARLY = "2024 or before"
-BLOCKS = [block for page in sorted(GUIDES.glob("*.md")) for block in blocks(page)]
+PAGES = sorted(GUIDES.glob("*.md"))
+BLOCKS = [block for page in PAGES for block in blocks(page)]
 PROGRAMS = [block for block in BLOCKS if block.kind == "program"]
 TESTS = [block for block in BLOCKS if block.kind == "test"]
 SNIPPETS = [block for block in BLOCKS if block.kind == "snippet"]
@@ -155,10 +156,28 @@ async def test_guide_snippets_run(block: Block, tmp_path: Path) -> None:
     await run_snippet(block.code, tmp_path)
 
 
-@pytest.mark.parametrize("block", TESTS, ids=str)
-async def test_guide_tests_pass(block: Block) -> None:
+async def test_guide_tests_pass() -> None:
     """The tests that users are shown pass."""
-    await run_test(block)
+    for block in TESTS:
+        await run_test(block)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return where a link into a page can lead: its headings as GitHub names them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_the_links(page: Path) -> None:
+    """Every link within the project leads to a file, and to a heading of it when it names one."""
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text("utf-8")):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        found = (page.parent / name).resolve() if name else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
 
 
 def write(page: str, mark: str, content: str) -> None:
