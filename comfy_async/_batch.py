@@ -79,6 +79,9 @@ class BatchProgress:
 class Batch:
     """The jobs of a `map`, as they end; leaving the block cancels what is still open.
 
+    Entering raises OSError or ValueError when the results file cannot be used. Iterating raises what
+    the iterable of workflows raised, and with `on_error="stop"` the first failure.
+
     Example:
         >>> variants = [flow.randomized(seed) for seed in range(4)]
         >>> async with comfy.map(variants, limit=2) as finished:
