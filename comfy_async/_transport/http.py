@@ -85,8 +85,8 @@ class HttpClient:
         self.options = options or HttpOptions()
         self.ssl_context = _ssl_context(verify)
         self.proxy = proxy or (address.environment_proxy() if trust_env else None)
-        # httpcore 1.0.9 loses a connection for good when a request is cancelled, by a limit of time
-        # perhaps, while it queues in its pool (encode/httpcore 1093); so they queue here.
+        # httpcore 1.0.9 loses a place in its pool for good when a request is cancelled, by a limit of
+        # time perhaps, before it is sent (encode/httpcore 1093): the limit is kept here, not there.
         self._lines = asyncio.Semaphore(self.options.max_connections)
         self._renewing = asyncio.Lock()
         self.renewals = 0
@@ -99,8 +99,8 @@ class HttpClient:
             trust_env=False,
             proxy=self.proxy,
             limits=httpx.Limits(
-                max_connections=self.options.max_connections,
-                max_keepalive_connections=self.options.max_connections,
+                max_connections=None,
+                max_keepalive_connections=None,
                 keepalive_expiry=30.0,
             ),
         )
