@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from typing import TYPE_CHECKING
 
-from . import FakeComfy, serve
+if TYPE_CHECKING:
+    from . import FakeComfy
 
 
 def main() -> None:
-    """Read the options, serve, and say where."""
+    """Read the options, serve, and say where.
+
+    Raises:
+        SystemExit: The options are wrong, or the extra is missing: in one line.
+    """
+    try:
+        from . import serve
+    except ImportError as error:
+        sys.exit(str(error))
     parser = argparse.ArgumentParser(prog="python -m comfy_async.testing", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8188)
