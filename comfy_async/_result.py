@@ -198,6 +198,7 @@ class JobResult:
         prompt_id: The job.
         outputs: What each node showed, by node id, as ComfyUI's history has it.
         files: Every file of every node, temporary ones too.
+        values: What nodes showed that is no file, by node id and key.
         cached_nodes: The ids of the nodes that the server did not run again.
         node_seconds: How long each node ran, as far as its start and end were seen: the history
             does not keep it, so a job that was attached to after its end has none.

@@ -72,6 +72,12 @@ def test_each_name_has_an_example(name: str) -> None:
     assert example(doc)
 
 
+def test_no_two_examples_are_alike() -> None:
+    """Each shows something of its own."""
+    shown = [example(doc) for doc in NAMES.values()]
+    assert [text for text in set(shown) if shown.count(text) > 1] == []
+
+
 @pytest.mark.parametrize("name", [*comfy_async.__all__, *RESOURCES])
 def test_each_method_is_documented(name: str) -> None:
     """A sentence of its own for every public method and property."""
