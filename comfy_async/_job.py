@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from ._job_end import final_error
 from ._mailbox import EventStream, Mailbox, is_lossy
 from ._protocol.reducer import JobState
-from ._protocol.rejection import failure
 from ._result import JobResult
-from .errors import ComfyError, JobCancelledError, JobError, JobLostError
-from .events import BaseEvent, Failed, Progress
+from .events import BaseEvent, Progress
 from .types import TERMINAL_STATUSES, JobProgress, JobStatus, Problem
 
 if TYPE_CHECKING:
@@ -59,6 +58,7 @@ class Job:
         self._error: Exception | None = None
         self._result: JobResult | None = None
         self._queue_position: int | None = None
+        self._place_wanted = False
         self._cancel_wanted = False
         self._cancel_tried: tuple[float, float] | None = None
         self._news_at = session._clock.unix()
@@ -92,9 +92,15 @@ class Job:
 
     @property
     def queue_position(self) -> int | None:
-        """How many jobs come first: 0 when it runs or is the next; None when unknown or over."""
+        """How many jobs come first: 0 when it runs or is the next; None when unknown or over.
+
+        As of the latest look at the queue. The first reading has one made, since the socket says
+        nothing about places: read it again a moment later. Nobody asks, nothing is sent.
+        """
         if self.done:
             return None
+        if self.status == "pending" and self._queue_position is None and not self._place_wanted:
+            self._ask_for_place()
         return 0 if self.status == "running" else self._queue_position
 
     @property
@@ -229,8 +235,17 @@ class Job:
         self._client_id = session.client_id
         self._last_progress = None
         self._queue_position = None
+        self._place_wanted = False
         self._cut_off = False
         self.node_errors = ()
+
+    def _ask_for_place(self) -> None:
+        """Have the queue looked at, once for all jobs that are read now; in no other thread."""
+        # A job that its pool has not placed yet is in no queue, and has no session to ask.
+        reconciler = getattr(self._session, "_reconciler", None)
+        if reconciler is not None and self._session._loop is running_loop():
+            self._place_wanted = True
+            reconciler.poke([self])
 
     def _take(self, event: BaseEvent) -> None:
         """Take in one fact; never waits and never raises for what a server sends."""
@@ -274,7 +289,7 @@ class Job:
 
     def _finish(self) -> None:
         """The end was told: wake everybody and let go of what nobody reads."""
-        self._error = self._final_error()
+        self._error = final_error(self)
         self._close_boxes(None)
         self._session._job_ended(self)
 
@@ -332,30 +347,6 @@ class Job:
             self._boxes.remove(box)
             self._dropped += box.dropped
 
-    def _final_error(self) -> JobError | None:
-        """Return the error that the end stands for, None when it is a success."""
-        server = self._session.base_url
-        end = self._state.terminal
-        prompt_id = self.prompt_id
-        match self.status:
-            case "failed":
-                assert isinstance(end, Failed)
-                return failure(end, prompt_id=prompt_id, server=server)
-            case "cancelled":
-                who = "" if self._cancel_wanted else " by somebody else"
-                return JobCancelledError(
-                    f"job {prompt_id} was cancelled{who}", prompt_id=prompt_id, server=server
-                )
-            case "lost":
-                reason = str(end.data.get("reason") or "it is in neither queue nor history") if end else ""
-                return JobLostError(
-                    f"{server} does not know job {prompt_id} any more: {reason}",
-                    hint="The server was restarted, or its queue or history cleared: submit it again.",
-                    prompt_id=prompt_id,
-                    server=server,
-                )
-        return None
-
     def _make_result(self) -> JobResult:
         """Collect what the job made."""
         state = self._state
@@ -387,12 +378,9 @@ class Job:
         return f"<Job {self.prompt_id} {self.status}{where}>"
 
 
-def job_outcome(job: Job) -> Mapping[str, Any]:
-    """Return the end of a job as a small JSON value, for results files and the command line."""
-    error = job._error
-    return {
-        "prompt_id": job.prompt_id,
-        "status": job.status,
-        "error": None if error is None else {"type": type(error).__name__, "message": str(error)},
-        "retryable": isinstance(error, ComfyError) and error.retryable,
-    }
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, None when there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -194,14 +194,18 @@ class Reconciler:
                 continue
             self._absent.pop(job.prompt_id, None)
             job._queue_position = positions[job.prompt_id]
-            if entry.running and job in wanted:
+            if entry.running and job in wanted and self._is_blind(job):
                 job._take(Started(None, {}, job.prompt_id, received_at=now))
         for start in range(0, len(gone), _HISTORIES_AT_ONCE):
             batch = gone[start : start + _HISTORIES_AT_ONCE]
-            await asyncio.gather(*(self._find_end(job, hurry=job in wanted) for job in batch))
+            await asyncio.gather(*(self._find_end(job) for job in batch))
         await self._count_absences()
 
-    async def _find_end(self, job: Job, *, hurry: bool) -> None:
+    def _is_blind(self, job: Job) -> bool:
+        """True for a job of which the socket may have told nothing; that of others may be under way."""
+        return job._state.gap or self.hearing.stalled
+
+    async def _find_end(self, job: Job) -> None:
         """Ask the history about a job that left the queue."""
         now = self._clock.monotonic()
         try:
@@ -220,7 +224,7 @@ class Reconciler:
             return
         self._absent.pop(job.prompt_id, None)
         first_seen = self._over.setdefault(job.prompt_id, now)
-        if hurry or job._state.gap or now - first_seen >= _GRACE_S:
+        if self._is_blind(job) or job._state.wants_history or now - first_seen >= _GRACE_S:
             self._end_by(job, entry)
 
     def _unreadable(self, job: Job, now: float, error: UnreadableError) -> None:
@@ -232,8 +236,9 @@ class Reconciler:
 
     def _end_by(self, job: Job, entry: HistoryEntry) -> None:
         """Let the history tell the rest of a job's life."""
-        if not job._state.gap:
+        if not job._state.gap and not job._state.wants_history:
             # The history speaks first although the socket is said to hear: it has missed something.
+            # (A server without execution_success, before 2024-07, ends by the mere end marker.)
             job._state.mark_gap()
             if job._client_id == self._session.client_id:
                 self.hearing.missed_an_end()

@@ -6,9 +6,19 @@ import json
 from typing import Any
 
 import pytest
-from session_tools import eventually, first, picture, seeded, served, steps
+from session_tools import collect, eventually, first, picture, seeded, served, steps
 
-from comfy_async import ComfyError, ComfySession, NodeStarted, NotComfyUIError, Reconnected, Settings, Started
+from comfy_async import (
+    ComfyError,
+    ComfySession,
+    Disconnected,
+    NodeStarted,
+    NotComfyUIError,
+    Reconnected,
+    Settings,
+    Started,
+    Workflow,
+)
 from comfy_async._api import RunApi
 from comfy_async._transport.address import Address
 from comfy_async._transport.auth import Auth
@@ -64,6 +74,41 @@ async def test_a_job_that_starts_unheard(fake: FakeComfy) -> None:
             await first(job, Started)
             await eventually(lambda: comfy.connection.reconnects == 1)
         assert (await job).texts == ("shown",)
+
+
+async def test_a_look_that_overtakes_the_socket(fake: FakeComfy, comfy: ComfySession) -> None:
+    """HTTP knows of the end a moment before the socket tells it: that is no deafness."""
+    graph = steps(fake, 3)
+    with fake.gate("Steps", step=1):
+        job = await comfy.submit(graph)
+        await first(job, NodeStarted)
+        fake.faults.stall()
+    await fake.ended(job.prompt_id)
+    comfy._reconciler.poke([job])
+    await fake.wait_for(lambda books: books.requests[("GET", "/history/{prompt_id}")] >= 1)
+    fake.faults.unstall()
+    assert (await job).texts == ("shown",)
+    assert not [event for event in await collect(job) if isinstance(event, Disconnected)]
+    assert comfy.connection.reconnects == 0
+
+
+async def test_a_server_that_ends_by_the_mere_end_marker() -> None:
+    """Before 2024-07 there was no execution_success: the history says how it ended, and nobody is blamed."""
+    async with served(mode="old", without=["execution_success"]) as (fake, comfy):
+        graph = {
+            **picture(),
+            "3": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}},
+        }
+        for color in range(4):
+            job = await comfy.submit(Workflow.load(graph).with_inputs({"1.color": color}))
+            result = await job
+            assert len(result.images) == 2
+            assert result.missing == ()
+            assert result.duration > 0
+            names = [type(event).__name__ for event in await collect(job)]
+            assert "Disconnected" not in names
+        assert comfy.connection.state == "hearing"
+        assert fake.books.sockets_opened == 1
 
 
 async def test_jobs_of_others_raise_no_alarm(fake: FakeComfy) -> None:

@@ -313,12 +313,27 @@ async def test_queue_position(fake: FakeComfy, comfy: ComfySession) -> None:
         waiting = [await comfy.submit(seeded(graph, seed)) for seed in (2, 3)]
         await first(running, Started)
         assert running.queue_position == 0
-        comfy._reconciler.poke(waiting)
         await eventually(lambda: waiting[-1].queue_position is not None)
         assert [job.queue_position for job in waiting] == [1, 2]
     for job in (running, *waiting):
         await job
         assert job.queue_position is None
+
+
+async def test_a_place_that_is_read_costs_one_look(fake: FakeComfy) -> None:
+    """One request for all who read theirs, however often; none when nobody does."""
+    fake.hold()
+    async with fake.session(settings=Settings(look_every=300)) as comfy:
+        jobs = [await comfy.submit(picture(color)) for color in range(3)]
+        await eventually(lambda: comfy._reconciler._timer is None)
+        looks = fake.books.requests[("GET", "/api/jobs")]
+        await turns()
+        assert fake.books.requests[("GET", "/api/jobs")] == looks
+        assert [job.queue_position for job in jobs] == [None] * 3
+        await eventually(lambda: [job.queue_position for job in jobs] == [0, 1, 2])
+        assert fake.books.requests[("GET", "/api/jobs")] == looks + 1
+        assert await asyncio.to_thread(lambda: jobs[2].queue_position) == 2
+    fake.release()
 
 
 async def test_ref_and_repr(comfy: ComfySession) -> None:
@@ -381,22 +396,6 @@ async def test_the_result_is_ready_at_the_success(fake: FakeComfy, comfy: ComfyS
         assert [file.filename for file in result.images] == ["pic_00001_.png"]
     await fake.ended(job.prompt_id)
     assert fake.books.requests[("GET", "/history/{prompt_id}")] == 0
-
-
-async def test_names_of_outcomes(fake: FakeComfy, comfy: ComfySession) -> None:
-    """The end as a small JSON value."""
-    from comfy_async._job import job_outcome
-
-    fake.script("Bad", inputs={"x": "INT"}, error=("ValueError", "no good"))
-    good = await comfy.submit(picture())
-    bad = await comfy.submit({"1": {"class_type": "Bad", "inputs": {"x": 1}}})
-    await good
-    with pytest.raises(JobFailedError):
-        await bad
-    assert job_outcome(good)["status"] == "completed"
-    assert job_outcome(good)["error"] is None
-    assert job_outcome(bad)["error"]["type"] == "JobFailedError"
-    assert not job_outcome(bad)["retryable"]
 
 
 async def test_interrupted_by_somebody_else(fake: FakeComfy, comfy: ComfySession) -> None:
