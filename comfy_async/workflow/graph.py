@@ -82,8 +82,10 @@ class Workflow(Editing):
         return cls._of(*open_source(source))
 
     @classmethod
-    def from_ui(cls, editor_json: Source, catalog: NodeCatalog) -> Workflow:
+    def from_ui(cls, editor_json: Source | Workflow, catalog: NodeCatalog) -> Workflow:
         """Convert an editor file as ComfyUI's own frontend does, and keep it as `editor`.
+
+        Takes what `load` takes, and a workflow that was loaded from one.
 
         Raises:
             ConversionError: A node cannot be converted; every one is listed.
@@ -97,6 +99,8 @@ class Workflow(Editing):
         """
         from .convert import convert_editor
 
+        if isinstance(editor_json, Workflow):
+            editor_json = editor_json.editor or editor_json.to_api()
         editor = open_editor(editor_json)
         return cls._of(parse_nodes(convert_editor(editor, catalog)), editor)
 

@@ -295,7 +295,7 @@ def test_editor_files_are_converted_first() -> None:
     """No edit works on an editor file; the error says what does."""
     flow = Workflow.load(ROOT / "examples/workflows/sd15_text2image_ui.json")
     for act in (flow.randomized, flow.inputs, lambda: flow.remove("3"), lambda: flow.add("A")):
-        with pytest.raises(WorkflowFormatError, match="from_ui"):
+        with pytest.raises(WorkflowFormatError, match=r"flow\.converted\(await comfy\.nodes\.catalog\(\)\)"):
             act()
 
 

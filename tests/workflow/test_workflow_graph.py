@@ -135,7 +135,9 @@ def test_an_editor_file_is_recognised_and_says_what_to_do(sd15: Workflow) -> Non
     assert repr(flow) == "<Workflow 8 nodes, editor>"
     assert flow.editor == json.loads(SD15_UI.read_text())
     for act in (flow.to_api, flow.encode, flow.uploads, lambda: flow.nodes, lambda: flow.find("3")):
-        with pytest.raises(WorkflowFormatError, match=r"Workflow\.from_ui\(editor, catalog\).*submit\(\)"):
+        with pytest.raises(
+            WorkflowFormatError, match=r"flow\.converted\(await comfy\.nodes\.catalog\(\)\).*submit\(\)"
+        ):
             act()
     with pytest.raises(WorkflowFormatError, match="API format"):
         Workflow(editor=sd15.to_api())
@@ -428,11 +430,13 @@ def test_an_editor_file_converts_with_a_catalog(sd15: Workflow, catalog: NodeCat
     assert flow.to_api() == sd15.to_api()
     assert flow.editor == json.loads(SD15_UI.read_text())
     unconverted = Workflow.load(SD15_UI)
-    assert unconverted.converted(catalog) == flow
+    assert unconverted.converted(catalog) == Workflow.from_ui(unconverted, catalog) == flow
+    assert Workflow.from_ui(flow.set("3", "seed", 1), catalog) == flow
     assert unconverted.to_api(catalog) == sd15.to_api()
     assert sd15.converted(catalog) is sd15
-    with pytest.raises(WorkflowFormatError, match="API format"):
-        Workflow.from_ui(SD15, catalog)
+    for source in (SD15, sd15):
+        with pytest.raises(WorkflowFormatError, match="API format"):
+            Workflow.from_ui(source, catalog)
 
 
 @pytest.mark.parametrize("source", ["[]", b"3", b'"text"', b"null", b"1.5", b"true"])
