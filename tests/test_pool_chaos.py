@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import functools
 import random
 import sys
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from pool_tools import graph, teach
+from pool_tools import fakes, graph, pool_of, teach
+from pool_watchdog import watched, who_waits
 
 from comfy_async import ComfyError, ComfyPool, Job, JobError, Settings
-from comfy_async.testing import FakeComfy, FastClock, RunRecord
+from comfy_async.testing import Chaos, FakeComfy, FastClock, RunRecord
 
 JOBS = 40
+# How long the jobs may take once the faults are over, and how long a whole round.
+CALM_SECONDS = 40.0
+ROUND_SECONDS = 120.0
 
 
 async def one_job(pool: ComfyPool, number: int, rng: random.Random) -> tuple[int, Job | None, str]:
@@ -66,41 +71,71 @@ async def judge(number: int, job: Job | None, status: str, records: list[RunReco
     return problems
 
 
-async def pool_round(seed: int, *, jobs: int = JOBS, rate: float = 6.0) -> tuple[list[str], dict[str, int]]:
+async def pool_round(
+    seed: int, *, jobs: int = JOBS, rate: float = 6.0, limit: int = 4, step_seconds: float = 0.002
+) -> tuple[list[str], dict[str, int]]:
     """Run jobs on three servers under one seed's faults; return the problems and what became of the jobs."""
     rng = random.Random(seed)
     settings = Settings(clock=FastClock(8), request_seconds=3.0, connect_seconds=2.0, submit_seconds=60.0)
     problems: list[str] = []
+    raging: list[Chaos] = []
     async with AsyncExitStack() as stack:
-        servers = [teach(await stack.enter_async_context(FakeComfy(step_seconds=0.002))) for _ in range(3)]
-        urls = [fake.url for fake in servers]
-        async with ComfyPool(urls, settings=settings, away_seconds=None, limit=4, attempts=20) as pool:
+        servers = [
+            teach(await stack.enter_async_context(FakeComfy(step_seconds=step_seconds))) for _ in range(3)
+        ]
+        pool = ComfyPool(
+            [fake.url for fake in servers], settings=settings, away_seconds=None, limit=limit, attempts=20
+        )
+        report = functools.partial(who_waits, pool, servers, raging)
+        await stack.enter_async_context(watched(ROUND_SECONDS, report))
+        async with pool:
             async with AsyncExitStack() as storms:
                 for n, fake in enumerate(servers):
-                    await storms.enter_async_context(fake.faults.chaos(seed * 10 + n, rate=rate))
+                    chaos = fake.faults.chaos(seed * 10 + n, rate=rate)
+                    raging.append(await storms.enter_async_context(chaos))
                 work = [
-                    asyncio.create_task(one_job(pool, n, random.Random(seed * 1000 + n))) for n in range(jobs)
+                    asyncio.create_task(one_job(pool, n, random.Random(seed * 1000 + n)), name=f"job {n}")
+                    for n in range(jobs)
                 ]
                 await asyncio.wait(work, timeout=rng.uniform(2.0, 6.0))
-            _, pending = await asyncio.wait(work, timeout=40.0)
-            problems += [f"hangs: {task!r} {pool.servers}" for task in pending]
+            _, pending = await asyncio.wait(work, timeout=CALM_SECONDS)
+            if pending:
+                problems.append(f"{len(pending)} jobs hang\n{report()}")
             for task in pending:
                 task.cancel()
             results: list[Any] = await asyncio.gather(*work, return_exceptions=True)
-            rows = collections.defaultdict(list)
-            for fake in servers:
-                for record in fake.books.accepted:
-                    rows[record.extra_data.get("number")].append(record)
-            for result in results:
-                if isinstance(result, BaseException):
-                    problems.append(repr(result))
-                    continue
-                number, job, status = result
-                problems += await judge(number, job, status, rows[number])
+            problems += await judge_all(results, servers)
+            problems += left_behind(pool)
     left = [task for task in asyncio.all_tasks() if task.get_name().startswith("comfy_async")]
     problems += [f"left over: {task!r}" for task in left]
     statuses = collections.Counter(r[2] for r in results if isinstance(r, tuple))
     return problems, dict(statuses)
+
+
+async def judge_all(results: list[Any], servers: list[FakeComfy]) -> list[str]:
+    """Hold every job against the books of all servers."""
+    problems: list[str] = []
+    rows = collections.defaultdict(list)
+    for fake in servers:
+        for record in fake.books.accepted:
+            rows[record.extra_data.get("number")].append(record)
+    for result in results:
+        if isinstance(result, BaseException):
+            problems.append(repr(result))
+            continue
+        number, job, status = result
+        problems += await judge(number, job, status, rows[number])
+    return problems
+
+
+def left_behind(pool: ComfyPool) -> list[str]:
+    """Return what nobody will ever free, after every job has ended: places, and jobs that are followed."""
+    members = pool._places.members
+    found = [f"{member.url} keeps places for {member._jobs}" for member in members if member._jobs]
+    found += [f"{member.url} follows {m}" for member in members if (m := member.session._jobs)]
+    if pool._going or pool._places.is_waited_for:
+        found.append(f"somebody waits still: {pool._going} {pool._places._groups}")
+    return found
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
@@ -110,6 +145,30 @@ async def test_every_job_ends_once_and_truly(seed: int) -> None:
     assert problems == []
     assert sum(statuses.values()) == JOBS
     assert statuses.get("completed", 0) > 0
+
+
+async def test_a_hang_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    """Who waits, where in the code, on which server, and what that server knows."""
+    async with fakes(1) as servers, pool_of(servers, limit=1) as pool:
+        servers[0].hold()
+        job = await pool.submit(graph(1))
+        reports: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def report() -> str:
+            reports.set_result(who_waits(pool, servers))
+            return reports.result()
+
+        async with watched(0.0, report):
+            waiting = asyncio.create_task(pool.submit(graph(2)), name="the one that waits")
+            found = await reports
+        assert found in capsys.readouterr().err
+        assert f"has a place: {job!r}" in found
+        assert f"truth {servers[0].url}: life 0, running [], pending ['{job.prompt_id}']" in found
+        assert "name='the one that waits'" in found
+        assert "Places.take" in found
+        assert "waits for a place" in found
+        servers[0].release()
+        await (await waiting)
 
 
 if __name__ == "__main__":
