@@ -162,6 +162,17 @@ async def test_guide_tests_pass() -> None:
         await run_test(block)
 
 
+def test_the_comparison_in_the_readme() -> None:
+    """It has rows of the guide's table, and names every column."""
+    whole = between("others.md", "others").splitlines()
+    text = (ROOT / "README.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.count("|") == whole[0].count("|")]
+    assert len(rows) > 9
+    assert rows == [line for line in whole if line in rows]
+    for column in whole[0].strip("| ").split(" | ")[1:]:
+        assert re.search(rf"\b{column}\s+(comfy|pycomfy)", text), column
+
+
 def anchors(page: Path) -> set[str]:
     """Return where a link into a page can lead: its headings as GitHub names them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
