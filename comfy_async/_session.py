@@ -44,7 +44,9 @@ class ComfySession(ServerAccess, SessionCore):
         client_id: Under which the server sends events; made anew unless given. No two live
             sessions may share one: they silence each other.
         api_key: Sent as `X-API-Key` (Comfy Cloud, gateways).
-        partner_api_key: The key for partner nodes, sent with every prompt.
+        partner_api_key: The key for partner nodes. It goes along with every prompt, since only the
+            server knows which nodes are partners': give it to no server that you do not trust with
+            it, or to single jobs instead. The server keeps it out of queue, history and files.
         headers: Further headers, to this server only.
         auth: An `Auth`, a (user, password) pair or a bearer token.
         verify: False, a CA file, or an SSLContext (client certificates), for both protocols.
@@ -243,7 +245,7 @@ class ComfySession(ServerAccess, SessionCore):
             on_partial: "keep" runs what can be run when some outputs are refused.
             previews: For this job; None means the session's.
             extra_data: Further `extra_data` of POST /prompt.
-            partner_api_key: The key for partner nodes of this job.
+            partner_api_key: The key for partner nodes of this job; beats the session's.
             front: Put it before all others.
             number: Its place by number, lower runs first; beats `front`.
             targets: The output nodes to run, None for all.
