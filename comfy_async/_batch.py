@@ -87,7 +87,7 @@ class Batch:
         >>> async with comfy.map(variants, limit=2) as finished:
         ...     async for job in finished:
         ...         print(job.index, job.status, "|", finished.progress)
-        0 completed | 1/4 (...
+        0 completed | ...
     """
 
     def __init__(

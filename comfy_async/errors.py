@@ -190,8 +190,8 @@ class RequestTimeoutError(TransportError):
     A plain `except TimeoutError` around `asyncio.timeout()` therefore never swallows it.
 
     Example:
-        >>> rule = fake.faults.delay("GET", "/queue", seconds=5)
-        >>> async with ComfySession("http://127.0.0.1:8188", settings=Settings(request_seconds=0.2)) as other:
+        >>> rule = fake.faults.delay("GET", "/queue", seconds=60)
+        >>> async with ComfySession("http://127.0.0.1:8188", settings=Settings(request_seconds=1.5)) as other:
         ...     try:
         ...         await other.queue.snapshot()
         ...     except RequestTimeoutError as error:
@@ -619,7 +619,7 @@ class JobCancelledError(JobError):
     Example:
         >>> fake.hold()
         >>> job = await comfy.submit(flow)
-        >>> await comfy.queue.clear()  # somebody empties the queue
+        >>> await comfy.queue.delete(job.prompt_id)
         >>> try:
         ...     result = await job
         ... except JobCancelledError as error:

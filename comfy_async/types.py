@@ -167,9 +167,12 @@ class Connection:
     Example:
         >>> print(comfy.connection.state, comfy.connection.reconnects)
         hearing 0
+        >>> events = comfy.events()
         >>> fake.faults.drop_sockets("reset")
         1
-        >>> result = await comfy.run(flow)
+        >>> async for event in events:
+        ...     if isinstance(event, Reconnected):
+        ...         break
         >>> print(comfy.connection.state, comfy.connection.reconnects)
         hearing 1
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import builtins
 import contextlib
 import doctest
@@ -24,6 +25,7 @@ ADDRESSES = ("http://127.0.0.1:8188", "http://10.0.0.7:8188", "http://10.0.0.8:8
 """Where servers are in examples; each stands for a fake."""
 
 _SECTION = re.compile(r"^Example:\n((?: {4}.*\n|\n)+)", re.MULTILINE)
+_LIMIT_S = 120.0
 _FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -103,6 +105,7 @@ async def run_example(text: str, names: dict[str, Any], *, where: str) -> None:
 
     Raises:
         AssertionError: It prints something else than it says.
+        TimeoutError: It hangs.
         Exception: Whatever the example raises.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -118,7 +121,8 @@ async def run_example(text: str, names: dict[str, Any], *, where: str) -> None:
             names["job"] = await names["comfy"].submit(names["flow"])
         if "result" in wanted:
             names["result"] = await names["job"]
-        await run_prompts(text, names, where=where)
+        async with asyncio.timeout(_LIMIT_S):
+            await run_prompts(text, names, where=where)
 
 
 def _taken(text: str) -> set[str]:

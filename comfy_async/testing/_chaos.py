@@ -43,7 +43,7 @@ class Chaos:
         log: What was done, as `(seconds since the start, kind, details)`.
 
     Example:
-        >>> async with fake.faults.chaos(seed=7, rate=20) as chaos:
+        >>> async with fake.faults.chaos(seed=7, rate=20, kinds=["drop", "fail_submit"]) as chaos:
         ...     result = await comfy.run(flow)  # comes through, whatever happens
         >>> for seconds, kind, details in chaos.log:
         ...     print(f"{seconds:.2f} {kind}")

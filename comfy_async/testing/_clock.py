@@ -17,9 +17,9 @@ class FastClock(Clock):
     operating system take does not.
 
     Example:
-        >>> settings = Settings(clock=FastClock(100))
+        >>> settings = Settings(clock=FastClock(10))
         >>> async with FakeComfy() as fake, fake.session(settings=settings, transport="poll") as comfy:
-        ...     result = await comfy.run(flow)  # its pauses are a hundredth as long
+        ...     result = await comfy.run(flow)  # its pauses are a tenth as long
     """
 
     def __init__(self, factor: float) -> None:

@@ -40,8 +40,7 @@ class Gate:
         >>> with fake.gate("KSampler", step=3) as gate:
         ...     job = await comfy.submit(flow)
         ...     prompt_id = await gate.reached()
-        ...     print(job.status, await comfy.queue.remaining())
-        running 1
+        ...     closed = fake.faults.drop_sockets("reset")  # in the middle of the sampler
         >>> result = await job
     """
 

@@ -279,8 +279,8 @@ class FakeComfy:
             >>> with fake.gate("VAEDecode") as gate:
             ...     job = await comfy.submit(flow)
             ...     prompt_id = await gate.reached()  # the sampler is done, nothing is decoded yet
-            ...     print(job.status, fake.books.of(prompt_id)[0].executed[-1])
-            running 3
+            ...     print(fake.books.of(prompt_id)[0].executed[-1])
+            3
         """
         return self.core.gates.close(class_type, step=step, prompt_id=prompt_id, node=node)
 
