@@ -16,6 +16,7 @@ from ._connection import Connection, fake_server
 from ._doctor_job import look_at_job
 from ._failure import EXIT_FAILED, describe
 from ._interrupt import Interrupts
+from ._tables import counted, folded, has_colours, screen_width
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
@@ -30,6 +31,8 @@ _PINGS: Final = 5
 _SLOW_S: Final = 0.5
 _HEARING_S: Final = 8.0
 _MARKS: Final = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
+_COLOURS: Final = {"ok": "32", "warning": "33", "failed": "1;31", "skipped": "2"}
+_INDENT: Final = 21
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +43,20 @@ class Finding:
     state: State
     text: str
     advice: str = ""
+
+    def lines(self, *, width: int | None = None, colours: bool = False) -> str:
+        """Return it as text: the state, the name, what was found, and below it what to do.
+
+        Args:
+            width: The columns of the terminal, None for lines of any length.
+            colours: Show the state by its colour too.
+        """
+        head = f"{_MARKS[self.state]}  {self.name:<10}  "
+        told = [*folded(self.text, width, indent=_INDENT), *folded(self.advice, width, indent=_INDENT)]
+        rest = f"\n{' ' * _INDENT}".join(told)
+        if colours:
+            head = f"\x1b[{_COLOURS[self.state]}m{_MARKS[self.state]}\x1b[0m{head[len(_MARKS[self.state]) :]}"
+        return f"{head}{rest}"
 
 
 async def examine(connection: Connection, report: Report) -> int:
@@ -65,11 +82,9 @@ async def _told(findings: AsyncIterator[Finding], report: Report) -> int:
     bad = False
     async for finding in findings:
         bad |= finding.state == "failed"
-        text = f"{_MARKS[finding.state]}  {finding.name:<10}  {finding.text}"
-        if finding.advice:
-            text += f"\n{'':>21}{finding.advice}"
+        text = finding.lines(width=screen_width(), colours=has_colours())
         fields = {"event": "check", **dataclasses.asdict(finding)}
-        report.item(fields, text, bad=finding.state == "failed")
+        report.item(fields, text, colours=True, bad=finding.state == "failed")
     told = "something is wrong; see above" if bad else "everything works"
     report.item({"event": "examined", "ok": not bad}, told)
     return EXIT_FAILED if bad else 0
@@ -207,7 +222,7 @@ async def _latency(session: ComfySession) -> Finding:
         remaining = await session.queue.remaining()
         taken.append(time.perf_counter() - began)
     median = statistics.median(taken)
-    text = f"{median * 1000:.1f} ms to the server and back, {remaining} jobs in its queue"
+    text = f"{median * 1000:.1f} ms to the server and back, {counted(remaining, 'job')} in its queue"
     if median < _SLOW_S:
         return Finding("latency", "ok", text)
     return Finding("latency", "warning", text, "The network is slow, or the server is busy loading a model.")

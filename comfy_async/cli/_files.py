@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ._connection import Connection, UsageError, opened
 from ._folders import demand_folder
 from ._interrupt import Interrupts
-from ._tables import without_controls
+from ._tables import has_colours, without_controls
 from ._watch import saved, tell, watch
 
 if TYPE_CHECKING:
@@ -132,6 +130,5 @@ async def show_logs(
 
 def _log_line(report: Report, when: str, text: str) -> None:
     """Print one entry."""
-    colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     fields = {"event": "log", "time": when, "text": without_controls(text)}
-    report.item(fields, text.rstrip("\r\n"), colours=colours)
+    report.item(fields, text.rstrip("\r\n"), colours=has_colours())

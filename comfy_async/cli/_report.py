@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._failure import Failure
-from ._tables import columns, counted, without_controls
+from ._tables import columns, counted, screen_width, without_controls
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -111,7 +111,7 @@ class Report:
         self, items: Iterable[Mapping[str, Any]], rows: Iterable[Sequence[object]], *, empty: str
     ) -> None:
         """Print many things: for scripts their fields, for people aligned columns."""
-        lines = list(columns(rows))
+        lines = list(columns(rows, width=screen_width()))
         for line in lines:
             self.result(line)
         if not lines:

@@ -28,11 +28,14 @@ def _keys(ctx: typer.Context) -> list[str]:
     """Return the keys of the workflow on the command line, [] when it has none that can be read."""
     from comfy_async import ComfyError, Workflow
 
-    try:
-        found = Workflow.load(Path(str(ctx.params.get("workflow")))).inputs(every=True)
-    except (ComfyError, OSError):
-        return []
-    return [item.key for item in found]
+    # An option that lacks its value so far leaves the words before it unread.
+    given = [ctx.params.get("workflow"), *(ctx.params.get("workflows") or ()), *ctx.args]
+    for path in (Path(str(word)) for word in given if word):
+        try:
+            return [item.key for item in Workflow.load(path).inputs(every=True)]
+        except (ComfyError, OSError):
+            continue
+    return []
 
 
 WorkflowArgument = Annotated[

@@ -4,26 +4,86 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
+import shutil
+import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from .._console_lines import without_controls
 
-__all__ = ["age_text", "columns", "counted", "short_text", "size_text", "when_text", "without_controls"]
+__all__ = [
+    "age_text",
+    "columns",
+    "counted",
+    "folded",
+    "has_colours",
+    "screen_width",
+    "short_text",
+    "size_text",
+    "when_text",
+    "without_controls",
+]
 
 _MAX_VALUE = 60
+_MIN_COLUMN = 20
+_GAP = "  "
 
 
-def columns(rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """Yield rows as lines with aligned columns."""
+def columns(rows: Iterable[Sequence[object]], *, width: int | None = None) -> Iterator[str]:
+    """Yield rows as lines with aligned columns, the widest ones cut until they fit a terminal."""
     texts = [[str(cell) for cell in row] for row in rows]
     if not texts:
         return
     widths = [
         max(len(row[place]) for row in texts if place < len(row)) for place in range(max(map(len, texts)))
     ]
+    if width is not None:
+        widths = _fitted(widths, width)
     for row in texts:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        cells = (_cut(cell, most).ljust(most) for cell, most in zip(row, widths, strict=False))
+        yield _GAP.join(cells).rstrip()
+
+
+def _fitted(widths: list[int], width: int) -> list[int]:
+    """Return widths of columns that fit beside each other, as long as each keeps something to read."""
+    widths = list(widths)
+    too_much = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    while too_much > 0:
+        place = widths.index(max(widths))
+        others = [found for other, found in enumerate(widths) if other != place]
+        target = max(_MIN_COLUMN, max(others, default=0), widths[place] - too_much)
+        if target == widths[place]:
+            target = widths[place] - 1
+        if target < _MIN_COLUMN:
+            break
+        too_much -= widths[place] - target
+        widths[place] = target
+    return widths
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def screen_width() -> int | None:
+    """Return the columns of the terminal that stdout is, None when it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def has_colours() -> bool:
+    """Say whether stdout is a terminal that shows colours, and whose user wants them (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") in {"dumb", "unknown"}
+    return sys.stdout.isatty() and not plain
+
+
+def folded(text: str, width: int | None, *, indent: int) -> list[str]:
+    """Return a text as lines that fit beside an indent, broken between words; unbroken without a width."""
+    if width is None or width <= indent + _MIN_COLUMN:
+        return [text] if text else []
+    return textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
 
 
 def short_text(value: object) -> str:

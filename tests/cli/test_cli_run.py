@@ -329,11 +329,36 @@ def test_completion_knows_the_workflow(sd15: Path) -> None:
 
     from comfy_async.cli._requests import complete_key, complete_setting
 
-    context: Any = types.SimpleNamespace(params={"workflow": sd15})
-    nowhere: Any = types.SimpleNamespace(params={"workflow": "nowhere.json"})
+    context: Any = types.SimpleNamespace(params={"workflow": sd15}, args=[])
+    nowhere: Any = types.SimpleNamespace(params={"workflow": "nowhere.json"}, args=[])
     assert complete_setting(context, "6.") == ["6.text="]
     assert complete_key(context, "6.") == ["6.text"]
     assert complete_setting(nowhere, "6.") == complete_key(nowhere, "") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("doc", ["doctor"]),
+        ("run {sd15} --set 6.", ["6.text="]),
+        ("run {sd15} --seed 3 --ask 6.", ["6.text"]),
+        ("batch {sd15} --set 5.w", ["5.width="]),
+        ("run nowhere.json --set 6.", []),
+    ],
+)
+async def test_shells_are_offered_what_fits(cli: Any, sd15: Path, words: str, offered: list[str]) -> None:
+    """What a shell asks at the tab key is answered with words of the workflow."""
+    line = f"comfy-async {words.format(sd15=sd15)}"
+    cli.env |= {
+        "_COMFY_ASYNC_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split()) - 1),
+    }
+    done = await (await cli.start()).done()
+
+    assert done.code == 0
+    assert done.out.split() == offered
+    assert done.err == ""
 
 
 async def test_server_that_vanishes_while_it_runs(cli: Any, sd15: Path, fake: FakeComfy) -> None:

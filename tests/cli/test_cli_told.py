@@ -8,6 +8,8 @@ from typing import Any
 
 from comfy_async import ComfySession
 from comfy_async._console_told import Told
+from comfy_async.cli._doctor import Finding
+from comfy_async.cli._tables import columns
 from comfy_async.testing import FakeComfy
 
 
@@ -117,3 +119,26 @@ async def test_doctor_of_this_side(cli: Any) -> None:
     assert done.code == 0
     assert {item["state"] for item in done.of("check")} == {"ok"}
     assert any("--fake" in item["text"] for item in done.of("check"))
+
+
+def test_doctor_in_a_terminal_has_colours_and_fits() -> None:
+    """Green and red say it too; long findings go on below their beginning."""
+    finding = Finding("reached", "failed", "no server answers at all", "Start one, or name another")
+
+    assert finding.lines() == (
+        "FAILED   reached     no server answers at all\n                     Start one, or name another"
+    )
+    shown = finding.lines(width=42, colours=True).splitlines()
+    assert shown[0].startswith("\x1b[1;31mFAILED \x1b[0m  reached     no server")
+    assert shown[1:] == [" " * 21 + text for text in ("all", "Start one, or name", "another")]
+
+
+def test_tables_fit_a_terminal() -> None:
+    """The widest cells are cut, the others stay whole; in a pipe nothing is."""
+    rows = [("6.text", "a" * 80, "CLIP Text Encode"), ("3.seed", "1", "KSampler")]
+
+    assert max(map(len, columns(rows, width=60))) == 60
+    assert [line.split()[0] for line in columns(rows, width=60)] == ["6.text", "3.seed"]
+    assert next(columns(rows, width=60)).endswith("…  CLIP Text Encode")
+    assert "a" * 80 in next(columns(rows))
+    assert len(next(columns(rows, width=10))) > 10
