@@ -42,6 +42,7 @@ class ComfyCommand:
         host: Where it listens, "0.0.0.0" for everybody; its worker is on the same machine.
         port: The port, 0 for a free one; with several workers on a machine it has to be 0.
         startup_seconds: How long it may take until it answers.
+        stop_seconds: How long it may take to end when it is told to, before it is made to.
 
     Example:
         >>> command = ComfyCommand(argv=["python", "main.py", "--port", "{port}"], cwd="/opt/ComfyUI")
@@ -54,6 +55,7 @@ class ComfyCommand:
     host: str = "127.0.0.1"
     port: int = 0
     startup_seconds: float = 300.0
+    stop_seconds: float = 5.0
 
 
 class OwnServer:
@@ -118,7 +120,7 @@ class OwnServer:
         argv = [_filled(str(part), places) for part in command.argv]
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", str(_GUARD), *argv),
+                *(sys.executable, "-I", str(_GUARD), str(command.stop_seconds), *argv),
                 cwd=command.cwd,
                 env={**os.environ, **command.env},
                 stdin=asyncio.subprocess.PIPE,

@@ -15,26 +15,30 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
-_GRACE_S = 5.0
 _LOOK_S = 0.02
 # prctl(2)
 _PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
-    """Run the command in a group of its own until it ends, or the owner does."""
+    """Run the command in a group of its own until it ends, or the owner does.
+
+    The first argument is how long it may take to end, in seconds; the command follows.
+    """
+    end = partial(_end, grace=float(sys.argv[1]))
     child = subprocess.Popen(
-        sys.argv[1:],
+        sys.argv[2:],
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
-    signal.signal(signal.SIGTERM, lambda *_: _beside(_end, child.pid))
-    _beside(_watch, child.pid)
+    signal.signal(signal.SIGTERM, lambda *_: _beside(end, child.pid))
+    _beside(lambda group: _watch(group, end), child.pid)
     code = child.wait()
     # A script that started ComfyUI may have ended without it.
-    _end(child.pid)
+    end(child.pid)
     return code
 
 
@@ -48,18 +52,18 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _watch(group: int) -> None:
+def _watch(group: int, end: Callable[[int], None]) -> None:
     """Wait for the end of the pipe."""
     while os.read(0, 4096):
         pass
-    _end(group)
+    end(group)
 
 
-def _end(group: int) -> None:
+def _end(group: int, *, grace: float) -> None:
     """Ask all processes of the group to end; end those for good that take too long."""
     try:
         os.killpg(group, signal.SIGTERM)
-        limit = time.monotonic() + _GRACE_S
+        limit = time.monotonic() + grace
         while time.monotonic() < limit:
             os.killpg(group, 0)
             time.sleep(_LOOK_S)

@@ -46,6 +46,7 @@ _AWAY_CAP_S: Final = 15.0
 _CALLS_AT_ONCE: Final = 1000
 # Without a limit too, calls that cancel or read have to get through.
 _JOBS_AT_ONCE: Final = 900
+_STOP_S: Final = 10.0
 _REVIVE_FIRST_S: Final = 0.1
 _REVIVE_CAP_S: Final = 2.0
 
@@ -243,11 +244,12 @@ class Lane:
         """End the worker, if the fleet made it; jobs go on on servers that are not the worker's own."""
         if not self.is_mine:
             return
-        with anyio.move_on_after(10.0):
-            try:
-                await self.worker.stop.remote()
-            except ray_errors.RayError:
-                pass
+        if self.ready:
+            with anyio.move_on_after(_STOP_S):
+                try:
+                    await self.worker.stop.remote()
+                except ray_errors.RayError:
+                    pass
         ray.kill(self.worker, no_restart=True)
 
 
