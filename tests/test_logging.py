@@ -143,7 +143,8 @@ async def test_a_run_in_trouble(trouble: str, level: str, words: str, fake: Fake
     settings = {
         "quiet": Settings(quiet_seconds=0.01, look_every=0.05),
         "odd": Settings(http_transport=OddTransport(), look_every=0.05),
-    }.get(trouble, Settings(look_every=0.2))
+        "deaf": Settings(look_every=0.2),
+    }.get(trouble, Settings())
     await held_run(fake, settings, trouble, heard)
     assert {told for told, _ in heard.lines} == ({level} if level else set())
     assert all(words in message for _, message in heard.lines)
