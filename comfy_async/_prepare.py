@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .errors import PromptRejectedError
+from .errors import PromptRejectedError, WorkflowError
 from .workflow import Workflow
+from .workflow._loose import deadly_links, loose_links
 
 if TYPE_CHECKING:
     from ._session import ComfySession
@@ -42,7 +43,24 @@ async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool)
         made = await session.files.upload_inputs(made)
     if check:
         await _demand_sound(session, made)
+    elif loose_links(made):
+        await _demand_harmless(session, made)
     return made
+
+
+async def _demand_harmless(session: ComfySession, workflow: Workflow) -> None:
+    """Keep a link from the server that would end its worker thread, so that nobody's prompts run any more.
+
+    Only the catalog tells such a link from one that the server refuses or overlooks, and it is
+    asked for only now that there is a link that leads nowhere.
+    """
+    found = deadly_links(workflow, await session.nodes.catalog())
+    if found:
+        raise WorkflowError(
+            "the server would take this workflow and then run nothing any more; nothing was sent",
+            problems=found,
+            server=session.base_url,
+        )
 
 
 async def _demand_sound(session: ComfySession, workflow: Workflow) -> None:

@@ -31,6 +31,7 @@ from .errors import (
 from .events import Queued
 from .types import Problem
 from .workflow import Workflow
+from .workflow._loose import loose_links, named
 
 if TYPE_CHECKING:
     from ._session import ComfySession
@@ -237,7 +238,7 @@ class Submission:
 
     async def _partial(self, node_errors: Any) -> None:
         """Some outputs will not run: keep the job, or cancel it and say so."""
-        found = problems(None, node_errors, self.job._state.nodes)
+        found = self._complaints(None, node_errors)
         self.job._set_problems(found)
         if self._options.on_partial == "keep":
             return
@@ -259,7 +260,7 @@ class Submission:
         if error is None and "message" in body:
             # Comfy Cloud's other error shape: {code, message} (PROTOCOL 1.6).
             error = {"type": body.get("code"), "message": body["message"]}
-        found = problems(error, body.get("node_errors"), self.job._state.nodes)
+        found = self._complaints(error, body.get("node_errors"))
         kind = str(error.get("type") or "") if isinstance(error, Mapping) else ""
         node_errors = body.get("node_errors")
         return PromptRejectedError(
@@ -270,6 +271,10 @@ class Submission:
             prompt_id=self.job.prompt_id,
             server=self._session.base_url,
         )
+
+    def _complaints(self, error: Any, node_errors: Any) -> list[Problem]:
+        """Read what the server said, and name the links that its words leave out."""
+        return named(problems(error, node_errors, self.job._state.nodes), loose_links(self._workflow))
 
     async def _with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""

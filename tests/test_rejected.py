@@ -15,6 +15,7 @@ from comfy_async import (
     Queued,
     ResponseError,
     Settings,
+    WorkflowError,
 )
 from comfy_async.testing import FakeComfy
 
@@ -203,3 +204,63 @@ class TestChecked:
         """A sound workflow runs."""
         assert (await comfy.run(picture(), check=True)).images
         assert [p for p in await comfy.check(picture()) if p.severity == "error"] == []
+
+
+def through_an_inversion() -> dict[str, Any]:
+    """Return a graph whose picture goes through a node in the middle."""
+    graph = picture()
+    graph["3"] = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
+    graph["2"]["inputs"]["images"] = ["3", 0]
+    return graph
+
+
+class TestLinksToNowhere:
+    """A link to a node that is not there: named when it is refused, kept back when it is deadly."""
+
+    @pytest.mark.parametrize("place", ["2.images", "3.image"])
+    async def test_refused(self, comfy: ComfySession, place: str) -> None:
+        """The server names a KeyError, or the wrong input; the error says which one it is."""
+        graph = through_an_inversion()
+        node, name = place.split(".")
+        graph[node]["inputs"][name] = ["99", 0]
+        with pytest.raises(PromptRejectedError) as caught:
+            await comfy.submit(graph)
+        (problem,) = caught.value.problems
+        assert (problem.node, problem.input) == (node, name)
+        assert problem.message == "it is linked to node '99', which is not there"
+
+    async def test_refused_in_part(self, comfy: ComfySession) -> None:
+        """The same for an output that would not run."""
+        graph = two_outputs()
+        graph["3"]["inputs"]["images"] = ["no such", 0]
+        job = await comfy.submit(graph, on_partial="keep")
+        (problem,) = job.node_errors
+        assert str(problem).endswith("input 'images': it is linked to node 'no such', which is not there")
+        await job
+
+    @pytest.mark.parametrize("check", [False, True])
+    async def test_deadly(self, fake: FakeComfy, comfy: ComfySession, check: bool) -> None:
+        """In an input that the class does not declare it ends a server's worker: nothing is sent."""
+        graph = through_an_inversion()
+        graph["3"]["inputs"]["extra"] = ["99", 0]
+        with pytest.raises(PromptRejectedError if check else WorkflowError) as caught:
+            await comfy.submit(graph, check=check)
+        (problem,) = caught.value.problems
+        assert (problem.node, problem.input, problem.class_type) == ("3", "extra", "ImageInvert")
+        assert "'99', which is not there" in str(caught.value)
+        assert fake.books.requests[("POST", "/prompt")] == 0
+        assert len((await comfy.run(picture())).images) == 1
+
+    async def test_harmless(self, fake: FakeComfy, comfy: ComfySession) -> None:
+        """No output needs it: the server overlooks it and runs the rest, and so it may."""
+        graph = picture()
+        graph["4"] = {"class_type": "ImageInvert", "inputs": {"image": ["99", 0], "extra": ["98", 0]}}
+        for color in range(2):
+            graph["1"]["inputs"]["color"] = color
+            assert len((await comfy.run(graph)).images) == 1
+        assert fake.books.requests[("GET", "/object_info")] == 1
+
+    async def test_a_sound_workflow_costs_nothing(self, fake: FakeComfy, comfy: ComfySession) -> None:
+        """The catalog is asked for only when a link leads nowhere."""
+        await comfy.run(through_an_inversion())
+        assert fake.books.requests[("GET", "/object_info")] == 0

@@ -6,7 +6,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["ExecutionPlan", "is_link", "signatures"]
+__all__ = ["ExecutionPlan", "MissingNodeError", "is_link", "signatures"]
+
+
+class MissingNodeError(Exception):
+    """A link that the validation does not look at leads to no node: a real worker dies of it."""
 
 
 def is_link(value: Any) -> bool:
@@ -77,13 +81,19 @@ class ExecutionPlan:
         return len(self._waits_for)
 
     def require(self, output: str) -> None:
-        """Add an output node and everything that it needs and the cache does not hold."""
+        """Add an output node and everything that it needs and the cache does not hold.
+
+        Raises:
+            MissingNodeError: Something that is needed is not there.
+        """
         stack = [output]
         links = []
         while stack:
             node_id = stack.pop()
             if node_id in self._waits_for:
                 continue
+            if node_id not in self._prompt:
+                raise MissingNodeError(f"Node {node_id} not found")
             self._waits_for[node_id] = set()
             self._feeds[node_id] = {}
             for value in self._prompt[node_id]["inputs"].values():

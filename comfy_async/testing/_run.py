@@ -11,7 +11,7 @@ from typing import Any
 from ._books import RunEnd
 from ._context import Blocked, Interrupted, NodeContext, NodeError, Outcome
 from ._core import Core
-from ._graph import ExecutionPlan, is_link, signatures
+from ._graph import ExecutionPlan, MissingNodeError, is_link, signatures
 from ._messages import text_frame
 from ._progress import Place, ProgressBoard
 from ._queue import QueueItem
@@ -68,7 +68,11 @@ class Run:
             del cache[key]
 
     async def execute(self) -> bool:
-        """Run it and return whether it succeeded."""
+        """Run it and return whether it succeeded.
+
+        Raises:
+            MissingNodeError: An input that its class does not declare is linked to no node.
+        """
         prompt_id = self._item.prompt_id
         self._tell("execution_start", {"prompt_id": prompt_id})
         cached = [node_id for node_id in self._prompt if self._is_cached(node_id)]
@@ -79,6 +83,8 @@ class Run:
         except Interrupted:
             self._interrupted()
             return False
+        except MissingNodeError:
+            raise
         except Exception as error:
             self._failed(error)
             return False

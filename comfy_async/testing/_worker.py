@@ -8,6 +8,7 @@ import time
 from ._books import RunEnd
 from ._core import Core
 from ._gates import HISTORY
+from ._graph import MissingNodeError
 from ._messages import text_frame
 from ._queue import QueueItem
 from ._run import CacheEntry, Run
@@ -29,14 +30,20 @@ class Worker:
         self._freeing = True
 
     async def work(self) -> None:
-        """Run what is queued, for ever."""
+        """Run what is queued, for ever, or until a prompt is its end as it is a real worker thread's."""
         while True:
             item = await self._core.queue.take()
             self._core.books.start(item.record)
             # The interrupt flag is cleared below, when the run begins: an interrupt that was
             # accepted before that is lost, as it can be on a real server.
             await asyncio.sleep(0)
-            await self._one(item)
+            try:
+                await self._one(item)
+            except MissingNodeError as error:
+                # Seen on 0.33.0 (execution.py, the first add_node): the prompt stays the running
+                # one, and the server takes others and runs none until it is started anew.
+                self._core.log(f"Exception in thread Thread-1 (prompt_worker): {error}")
+                return
 
     async def _one(self, item: QueueItem) -> None:
         """Run a prompt, write the history, and only then send the end marker."""

@@ -45,6 +45,11 @@ class Node:
         """The node as compact JSON: made once, however many variants share the node."""
         return _ENCODER.encode(self.plain())
 
+    @cached_property
+    def sources(self) -> frozenset[str]:
+        """The ids that its links lead to: gathered once, however many variants share the node."""
+        return frozenset(source for _, source, _ in self.links())
+
     def info(self, node: str) -> NodeInfo:
         """Return what people call the node."""
         return NodeInfo(node, self.title, self.class_type)

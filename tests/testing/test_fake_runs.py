@@ -29,6 +29,27 @@ async def test_an_unchanged_graph_is_taken_from_the_cache() -> None:
     assert entry["outputs"]["2"]["images"][0]["filename"] == "small_00001_.png"
 
 
+async def test_a_link_that_a_real_worker_dies_of() -> None:
+    """Seen on 0.33.0: an undeclared input linked to no node is taken, and nothing runs until a restart."""
+    async with bare() as client:
+        graph = image_graph()
+        graph["2"]["inputs"]["extra"] = ["99", 0]
+        answer = await client.http.post("/prompt", json={"prompt": graph, "prompt_id": str(uuid.uuid4())})
+        deadly = answer.json()
+        assert deadly["node_errors"] == {}
+        answer = await client.http.post("/prompt", json={"prompt": text_graph()})
+        await client.fake.wait_for(lambda books: books.accepted[0].started_at)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        queue = (await client.http.get("/queue")).json()
+        assert [row[1] for row in queue["queue_running"]] == [deadly["prompt_id"]]
+        assert [row[1] for row in queue["queue_pending"]] == [answer.json()["prompt_id"]]
+        assert (await client.http.get("/history")).json() == {}
+        await client.fake.faults.restart()
+        await client.run(text_graph())
+        assert client.fake.books.ends(deadly["prompt_id"]) == ["lost"]
+
+
 async def test_a_changed_node_runs_again_with_what_depends_on_it() -> None:
     """Only what a change reaches is executed; the rest is cached."""
     async with bare() as client:

@@ -1,0 +1,64 @@
+"""Links to nodes that are not in the graph: what the server says to them, and when it dies of one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from ..types import Problem
+from ._nodes import Node
+
+if TYPE_CHECKING:
+    from .catalog import NodeCatalog
+    from .graph import Workflow
+
+__all__ = ["deadly_links", "loose_links", "named"]
+
+Loose = list[tuple[str, str, str]]
+"""Node, input, and the id that it is linked to in vain."""
+
+
+def loose_links(workflow: Workflow) -> Loose:
+    """Return the links of an API graph that lead nowhere; the usual answer, none, costs next to nothing."""
+    graph: Mapping[str, Node] = workflow._graph()
+    return [
+        (key, name, source)
+        for key, node in graph.items()
+        if not node.sources <= graph.keys()
+        for name, source, _ in node.links()
+        if source not in graph
+    ]
+
+
+def deadly_links(workflow: Workflow, catalog: NodeCatalog) -> list[Problem]:
+    """Return those that a server takes and then dies of: in inputs that the class does not declare.
+
+    Of the others the server itself speaks when an output needs them, and when none does they
+    do no harm.
+    """
+    from ._check_graph import DEADLY, GraphCheck
+    from .check import problems_of
+
+    graph = workflow._graph()
+    run = GraphCheck(graph, catalog)
+    run.run()
+    return problems_of(graph, [place for place in run.places if place[2].type == DEADLY])
+
+
+def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
+    """Say what the server's bare KeyError means: which input of the node leads nowhere."""
+    if not loose:
+        return list(found)
+    from ._check_graph import OUTER
+    from ._check_values import EXCEPTION
+
+    done = []
+    for problem in found:
+        mine = [(name, source) for node, name, source in loose if node == problem.node]
+        if mine and problem.type in {EXCEPTION, OUTER}:
+            meant = [link for link in mine if repr(link[1]) in problem.message] or mine
+            told = f"it is linked to node {meant[0][1]!r}, which is not there"
+            problem = dataclasses.replace(problem, input=meant[0][0], message=told)
+        done.append(problem)
+    return done
