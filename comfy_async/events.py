@@ -189,6 +189,8 @@ class NodeEvent(BaseEvent):
 class Queued(BaseEvent):
     """The server accepted the prompt (the answer of POST /prompt).
 
+    `number` is its place: lower runs first, and `front=True` gives it a minus sign (server.py).
+
     Example:
         >>> [event.number async for event in job if isinstance(event, Queued)]
         [1]
@@ -212,6 +214,8 @@ class Queued(BaseEvent):
 class Started(BaseEvent):
     """The server began to run the job (`execution_start`).
 
+    `timestamp` is the server's clock (execution.py), `received_at` is ours.
+
     Example:
         >>> from datetime import datetime
         >>> async for event in job:
@@ -232,6 +236,9 @@ class Started(BaseEvent):
 
 class NodesCached(BaseEvent):
     """These nodes need not run: the server kept their results (`execution_cached`).
+
+    Every run sends it, with no nodes when nothing is cached. A run that is cached as a whole starts
+    no node at all, and sends its outputs again (execution.py).
 
     Example:
         >>> result = await comfy.run(flow)
@@ -256,6 +263,9 @@ class NodesCached(BaseEvent):
 class NodeStarted(NodeEvent):
     """A node begins to run (`executing`).
 
+    A node that another one makes while it runs has an id such as `12.0.0.1`, one of a flattened
+    subgraph `12:3`; `display_node` is the one that people see (execution.py).
+
     Example:
         >>> [event.title async for event in job if isinstance(event, NodeStarted)]
         ['Load VAE', 'Empty Latent Image', ...'KSampler', 'VAE Decode', 'Save Image']
@@ -267,6 +277,8 @@ class NodeStarted(NodeEvent):
 
 class Progress(NodeEvent):
     """The running node made a step (`progress`).
+
+    Each node counts anew; both numbers may be fractions (main.py, `hijack_progress`).
 
     Example:
         >>> async for event in job:
@@ -321,6 +333,8 @@ class Progress(NodeEvent):
 class ProgressState(BaseEvent):
     """The state of every node that runs or has run (`progress_state`).
 
+    Since ComfyUI 0.3.44 (comfy_execution/progress.py); nodes that still wait are left out.
+
     Example:
         >>> async for event in job:
         ...     if isinstance(event, ProgressState):
@@ -345,6 +359,9 @@ class ProgressState(BaseEvent):
 
 class Preview(NodeEvent):
     """A picture of work in progress, or an image of SaveImageWebsocket (binary types 1 and 4).
+
+    None comes unless `previews` asks for it. Type 4, since ComfyUI 0.3.44, names its job and node;
+    type 1 names neither, and counts for what runs (protocol.py, server.py).
 
     Example:
         >>> from pathlib import Path
@@ -410,6 +427,8 @@ class Preview(NodeEvent):
 class ProgressText(NodeEvent):
     """A line of text from the running node: status and price of partner nodes (binary type 3).
 
+    Only nodes that have something to say send it (server.py, `send_progress_text`).
+
     Example:
         >>> fake.script("VideoService", text="Price: 12 credits", is_output=True)
         >>> job = await comfy.submit({"1": {"class_type": "VideoService", "inputs": {}}})
@@ -466,6 +485,8 @@ class NodeFinished(NodeEvent):
 class Completed(BaseEvent):
     """The job is done (`execution_success`, or found in the history).
 
+    The server writes its history a moment later (main.py); `await job` waits for it where it needs it.
+
     Example:
         >>> async for event in job:
         ...     if isinstance(event, Completed):
@@ -516,6 +537,9 @@ class _NodeFailure(NodeEvent):
 class Failed(_NodeFailure):
     """A node raised, and the job ended (`execution_error`).
 
+    `exception_type`, `exception_message` and `traceback` are the server's own; the inputs that it
+    sends along are in `data` and in no repr, since they may hold keys.
+
     Example:
         >>> fake.script("DrawText", error=ValueError("no such font"))
         >>> job = await comfy.submit({"1": {"class_type": "DrawText", "inputs": {}}})
@@ -533,6 +557,9 @@ class Failed(_NodeFailure):
 class NodeBlocked(_NodeFailure):
     """A node refused to go on, and the job goes on without its branch (ExecutionBlocked).
 
+    On the wire an `execution_error` of the type ExecutionBlocked, which is no end, and which the
+    history does not keep (execution.py).
+
     Example:
         >>> fake.script("OnlyFaces", outputs=["IMAGE"], error="blocked")
         >>> graph = {"1": {"class_type": "OnlyFaces", "inputs": {}},
@@ -548,6 +575,9 @@ class NodeBlocked(_NodeFailure):
 
 class Cancelled(NodeEvent):
     """The job was interrupted while it ran, or removed while it waited.
+
+    The server says nothing of a job that was removed from the queue: polling finds it, and `raw` is
+    None then.
 
     Example:
         >>> fake.hold()
@@ -587,6 +617,9 @@ class Lost(BaseEvent):
 class StatusChanged(BaseEvent):
     """The server's queue changed (`status`).
 
+    It goes to every client whenever the queue changes (server.py, `queue_updated`), so it also
+    proves that the socket hears.
+
     Example:
         >>> events = comfy.events()
         >>> job = await comfy.submit(flow)
@@ -614,6 +647,8 @@ class StatusChanged(BaseEvent):
 class LogEntries(BaseEvent):
     """Lines of the server's log (`logs`, after a subscription).
 
+    `await comfy.system.subscribe_logs()` asks for them (PATCH /internal/logs/subscribe).
+
     Example:
         >>> await comfy.system.subscribe_logs()
         >>> events = comfy.events()
@@ -638,6 +673,9 @@ class LogEntries(BaseEvent):
 
 class FeatureFlags(BaseEvent):
     """What the server says it can do (`feature_flags`).
+
+    The answer to our own, which the session sends first on every connection, since ComfyUI 0.3.44
+    (server.py; comfy_api/feature_flags.py).
 
     Example:
         >>> async with ComfySession("http://127.0.0.1:8188") as comfy:

@@ -10,7 +10,7 @@ import contextlib
 import importlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,14 @@ def page() -> str:
     """Return names.md."""
     parts = [_HEAD]
     for title, names in groups(PACKAGE).items():
-        parts += [f"## {title}", *(_entry(name, NAMES[f"comfy_async.{name}"]) for name in names)]
-    parts += ["## The rest of the server", *_resource_entries()]
+        parts += [f"## {title}", _index(names)]
+        parts += [_entry(name, NAMES[f"comfy_async.{name}"]) for name in names]
+    parts += ["## The rest of the server", _index([f"comfy.{name}" for name in RESOURCES])]
+    parts += _resource_entries()
     for face, title in (("comfy_async.testing", "Test your own code"), ("comfy_async.ray", "A fleet on Ray")):
-        parts += [f"## {title}: `{face}`"]
-        parts += [_entry(name, doc) for name, doc in docs(FACES[face]).items()]
+        found = docs(FACES[face])
+        parts += [f"## {title}: `{face}`", _index(found)]
+        parts += [_entry(name, doc) for name, doc in found.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -138,6 +141,11 @@ workflow of `examples/workflows/sd15_text2image_api.json`, `job` one that was su
 of it. `fake` makes things happen on purpose, which happen by themselves with a real server. `await` at the
 top level works in notebooks and in `python -m asyncio`. `help(ComfySession)` tells all that a class can do:
 the methods, their arguments and what each of them raises."""
+
+
+def _index(names: Iterable[str]) -> str:
+    """Return links to the entries of some names."""
+    return ",\n".join(f"[{name}](#{name.lower().replace('.', '')})" for name in names)
 
 
 def _resource_entries() -> Iterator[str]:
