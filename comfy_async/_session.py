@@ -44,9 +44,8 @@ class ComfySession(ServerAccess, SessionCore):
         client_id: Under which the server sends events; made anew unless given. No two live
             sessions may share one: they silence each other.
         api_key: Sent as `X-API-Key` (Comfy Cloud, gateways).
-        partner_api_key: The key for partner nodes. It goes along with every prompt, since only the
-            server knows which nodes are partners': give it to no server that you do not trust with
-            it, or to single jobs instead. The server keeps it out of queue, history and files.
+        partner_api_key: The key for partner nodes. It goes along with every prompt, whatever its
+            nodes: where a server is not to have it, give it to single jobs instead.
         headers: Further headers, to this server only.
         auth: An `Auth`, a (user, password) pair or a bearer token.
         verify: False, a CA file, or an SSLContext (client certificates), for both protocols.
@@ -355,9 +354,8 @@ class ComfySession(ServerAccess, SessionCore):
     def events(self) -> EventStream:
         """Return every event of the session from now on: of all jobs, and those of no job.
 
-        Custom nodes' own messages come here alone unless they name their `prompt_id`. Who reads
-        too slowly loses no lifecycle event; of the rest (steps, previews, log lines, unknown
-        messages) what finds no room is counted in the iterator's `dropped`.
+        Custom nodes' messages without a `prompt_id` come here alone. A slow reader loses no
+        lifecycle event; what else finds no room is counted in the iterator's `dropped`.
 
         Raises:
             SessionClosedError: The session is closed.
