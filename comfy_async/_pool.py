@@ -159,8 +159,8 @@ class ComfyPool(PoolServers):
             self._closed = True
             self._places.close(self._closed_error(None))
             for job, task in list(self._going.items()):
-                task.cancel()
-                job._abandon(self._closed_error(job.prompt_id))
+                if task.cancel():
+                    job._abandon(self._closed_error(job.prompt_id))
             self._closing = asyncio.create_task(
                 self._shut(cancel_jobs=cancel_jobs), name="comfy_async pool closing"
             )
@@ -171,11 +171,15 @@ class ComfyPool(PoolServers):
         """End the tasks and the sessions."""
         going = list(self._going.values())
         await self._health.aclose()
-        await asyncio.gather(*(session.aclose(cancel_jobs=cancel_jobs) for session in self._sessions()))
+        closing = [session.aclose(cancel_jobs=cancel_jobs) for session in self._sessions()]
+        failures = await asyncio.gather(*closing, return_exceptions=True)
         if going:
             await asyncio.wait(going)
         for box in self._watchers:
             box.close()
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     # Running workflows.
 

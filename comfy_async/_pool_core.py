@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast
@@ -237,7 +238,7 @@ class PoolCore:
             member.last_error = error
             order.refused[member] = error
             return True
-        at_fault = isinstance(error, (TransportError, AuthError, RateLimitError)) or (
+        at_fault = isinstance(error, (TransportError, AuthError, RateLimitError, SessionClosedError)) or (
             isinstance(error, ResponseError) and error.status >= 500
         )
         if at_fault:
@@ -261,6 +262,7 @@ class PoolCore:
         self._vacate(job)
         going = asyncio.create_task(self._again(job, event), name="comfy_async pool failover")
         job._going = self._going[job] = going
+        going.add_done_callback(functools.partial(self._went, job))
         return True
 
     def _reason_to_go_on(self, job: PoolJob, member: Member, event: BaseEvent) -> str | None:
@@ -303,8 +305,11 @@ class PoolCore:
             if not job._ended.is_set():
                 job._move(limbo, JobState(old_id, job._state.plan))
                 self._end_of(job, event, error)
-        finally:
-            self._going.pop(job, None)
+
+    def _went(self, job: PoolJob, going: asyncio.Task[None]) -> None:
+        """Forget who brought a job to a server; it may have been lost there at once, and go on already."""
+        if job._going is going:
+            del self._going[job]
             job._going = None
 
     def _end_of(self, job: PoolJob, event: BaseEvent, error: Exception) -> None:
@@ -337,7 +342,7 @@ class PoolCore:
     def _watch(self) -> None:
         """Look after the servers that do not answer, while jobs wait."""
         if not self._closed and self._places.is_waited_for:
-            if any(not m.usable and not m.draining for m in self._places.members):
+            if any(not m.usable for m in self._places.members):
                 self._health.watch()
 
     async def _cancel(self, job: Job) -> JobStatus:

@@ -35,6 +35,7 @@ class Health:
         self._nurse: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._looks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def refresh(self) -> None:
         """Ask for the queues that nobody knows, for a moment; a single server need not be asked.
@@ -64,7 +65,8 @@ class Health:
         self._start([member])
 
     async def aclose(self) -> None:
-        """End the tasks."""
+        """End the tasks; no other is started."""
+        self._closed = True
         tasks = [*self._looks, *([self._nurse] if self._nurse is not None else [])]
         for task in tasks:
             task.cancel()
@@ -76,7 +78,7 @@ class Health:
         while self._places.is_waited_for:
             sick = [m for m in self._places.members if not m.draining and not m.usable]
             if not sick:
-                return
+                break
             self._wake.clear()
             for task in self._start(m for m in sick if m.is_due):
                 task.add_done_callback(lambda _task: self._wake.set())
@@ -85,6 +87,9 @@ class Health:
             await self._clock.wait(self._wake, min(max(pause, _PAUSE_LEAST_S), _JUDGE_S))
             self._places.dispatch()
             self._places.judge_all()
+        # Who was heard again, or has left, before anybody looked: nobody else says so to those who wait.
+        self._places.dispatch()
+        self._places.judge_all()
 
     async def _ask(self, members: Iterable[Member], *, wait_for_all: bool = False) -> None:
         """Ask several at once; who takes too long is not waited for unless nobody else is there."""
@@ -110,7 +115,7 @@ class Health:
     def _start(self, members: Iterable[Member]) -> list[asyncio.Task[None]]:
         """Begin to ask, each server once at a time; who is slow already is not waited for again."""
         tasks = []
-        for member in members:
+        for member in () if self._closed else members:
             if member.looking is None or member.looking.done():
                 member.looking = asyncio.create_task(self._look(member), name="comfy_async pool look")
                 self._looks.add(member.looking)

@@ -87,7 +87,7 @@ class Member:
         self.weight = weight
         self.limit = limit
         self.state: PoolState = "healthy"
-        self.draining = False
+        self.leaving = False
         self.reason = ""
         self.last_error: ComfyError | None = None
         self.retry_at = 0.0
@@ -113,6 +113,11 @@ class Member:
     def url(self) -> str:
         """Its base URL."""
         return self.session.base_url
+
+    @property
+    def draining(self) -> bool:
+        """True when it gets no more jobs: it is on its way out, or its session was closed by its owner."""
+        return self.leaving or self.session._closed
 
     # How busy it is.
 

@@ -82,7 +82,7 @@ class PoolServers(PoolCore):
         member = next((m for m in self._places.members if m.url == base), None)
         if member is None:
             raise ValueError(f"{base} is not in the pool")
-        member.draining = True
+        member.leaving = True
         _log.debug("pool: %s is drained", member.url)
         self._places.judge_all()
         while not member.idle.is_set() or member.session._jobs:
@@ -114,7 +114,7 @@ class PoolServers(PoolCore):
             if member.url == base:
                 return member
         guest = Member(self._session(url, {}), weight=1.0, limit=None)
-        guest.draining = True
+        guest.leaving = True
         self._guests.append(guest)
         return guest
 
