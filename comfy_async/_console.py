@@ -114,8 +114,10 @@ class Display:
                 self._live.refresh()
 
     def restore(self) -> None:
-        """Show the cursor; for the way out in a hurry."""
+        """Show the cursor, below what is drawn; for the way out in a hurry."""
         self._console.show_cursor(True)
+        if self._live is not None:
+            self._console.file.write("\n")
 
     def _begin(self) -> None:
         """Draw from here on: a Live that was stopped would draw over what was printed since."""

@@ -20,10 +20,21 @@ __all__ = ["EXIT_PIPE", "Json", "Work", "app", "perform"]
 EXIT_PIPE: Final = 141
 """What a shell says of a process that SIGPIPE ended."""
 
+# The help's renderer makes a line of each paragraph.
+_EXAMPLES: Final = """[bold]Examples[/bold] (each command's --help has more)
+
+comfy-async run WORKFLOW.json --fake --out out            [dim]a first try, without any server[/dim]
+
+comfy-async doctor                                        [dim]is a ComfyUI there, and well?[/dim]
+
+comfy-async inputs WORKFLOW.json                          [dim]what can be set[/dim]
+
+comfy-async run WORKFLOW.json --set 6.text="a red fox" --out out"""
+
 app = typer.Typer(
     name="comfy-async",
     help="Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed.",
-    epilog="A first try without any server:  comfy-async run WORKFLOW.json --fake --out out",
+    epilog=_EXAMPLES,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

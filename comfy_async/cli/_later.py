@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._connection import Connection
     from ._requests import SubmitRequest
 
-__all__ = ["server_words", "submit_command", "wait_command", "withheld"]
+__all__ = ["cancel_command", "server_words", "submit_command", "wait_command", "withheld"]
 
 
 def submit_command(
@@ -35,6 +35,11 @@ def submit_command(
 def wait_command(prompt_id: str, connection: Connection, *, out: Path | str = "DIR") -> str:
     """Return the command that fetches what a job made."""
     return shlex.join(["comfy-async", "wait", prompt_id, "--out", str(out), *server_words(connection)])
+
+
+def cancel_command(prompt_id: str, connection: Connection) -> str:
+    """Return the command that stops a job."""
+    return shlex.join(["comfy-async", "cancel", prompt_id, *server_words(connection)])
 
 
 def server_words(connection: Connection) -> list[str]:

@@ -148,6 +148,11 @@ class Report:
         """Tell that it was interrupted before there was a job."""
         self.say("interrupted; nothing was left running")
 
+    def left(self, job: Job, command: str) -> None:
+        """Tell of a job that was left in a hurry; nothing is drawn any more, whatever drew before."""
+        if not job.done:
+            Report.say(self, f"job {job.prompt_id} may still run; to stop it: {command}")
+
     def say(self, text: str) -> None:
         """Print a line for people."""
         sys.stderr.write(f"{without_controls(text)}\n")

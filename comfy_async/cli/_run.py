@@ -14,7 +14,7 @@ from ._failure import describe
 from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
-from ._later import withheld
+from ._later import cancel_command, withheld
 from ._pictures import demand_pictures, fetched
 from ._prepare import asked, kept, load, partner_options, prepared
 from ._watch import Outcome, saved, tell, watch
@@ -57,6 +57,10 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
         async with report.watching(), opened(connection, fake=fake) as comfy:
             job = await _submitted(comfy, workflow, request, report=report, interrupts=interrupts)
             submitted = True
+            if fake is None:
+                command = cancel_command(job.prompt_id, connection)
+                # Said last of all: these are called in reverse.
+                interrupts.last_words.insert(0, lambda: report.left(job, command))
             outcome = await _followed(comfy, job, report=report, interrupts=interrupts)
             outcome = await _fetched(outcome, request, connection, report=report)
     except asyncio.CancelledError:

@@ -77,5 +77,6 @@ async def test_help_teaches_by_example(cli: Any) -> None:
     commands = [item.name or getattr(item.callback, "__name__", "") for item in app.registered_commands]
 
     assert "run" in commands
+    assert "comfy-async run WORKFLOW.json --fake" in (await cli("--help")).out
     for name in commands:
         assert f"comfy-async {name}" in (await cli(name, "--help")).out

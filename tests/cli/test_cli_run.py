@@ -265,6 +265,7 @@ async def test_second_interrupt_ends_at_once(cli: Any, sd15: Path, fake: FakeCom
 
         assert done.code == 130
         assert "Ctrl-C again" in done.err
+        assert f"comfy-async cancel {prompt_id}" in done.err
         assert fake.books.ends(prompt_id) == []
 
 

@@ -196,6 +196,9 @@ async def test_ctrl_c_twice_gives_the_terminal_back(terminal: Any, sd15: Path, f
 
         assert await shown.exit_code() == 130
         assert shown.drawn.rindex(SHOW_CURSOR) > shown.drawn.rindex(HIDE_CURSOR)
+        # What comes next, a shell's prompt, begins on a line of its own.
+        assert shown.drawn.endswith(b"\n")
+        assert last_line(shown.drawn).startswith("job ")
 
 
 def test_display_without_a_job() -> None:
