@@ -36,6 +36,9 @@ class _Place:
 class Gate:
     """A place in a run that is closed until `open()` is called, and open for ever after.
 
+    An interrupt does not get through: the run stays here until `open()`, and notices it then,
+    as a real node notices it between two steps only.
+
     Example:
         >>> with fake.gate("KSampler", step=3) as gate:
         ...     job = await comfy.submit(flow)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,21 @@ async def image_scale(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
 
 
 async def image_invert(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
-    """Invert colours."""
+    """Invert colours, as numbers of 32 bits from 0 to 1 give them: a grey of 128 becomes 126."""
     images: Images = inputs["image"]
-    return Outcome((await _each(context, images, ImageChops.invert),))
+    return Outcome((await _each(context, images, _inverted),))
+
+
+def _inverted(image: Image.Image) -> Image.Image:
+    """Return the negative that a real server saves, which cuts the fraction off (seen on 0.33.0)."""
+    table = [int(_single(255 * _single(1 - _single(value / 255)))) for value in range(256)]
+    return image.point(table * len(image.getbands()))
+
+
+def _single(value: float) -> float:
+    """Round to single precision."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    return rounded
 
 
 async def image_batch(context: NodeContext, inputs: dict[str, Any]) -> Outcome:

@@ -50,6 +50,17 @@ async def test_a_link_that_a_real_worker_dies_of() -> None:
         assert client.fake.books.ends(deadly["prompt_id"]) == ["lost"]
 
 
+async def test_an_inverted_picture(tmp_path: Path) -> None:
+    """Grey levels as a real 0.33.0 saves them: where single precision falls short, one below 255 - v."""
+    async with bare(output_dir=tmp_path) as client:
+        graph = image_graph(0x80FF41)
+        graph["3"] = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
+        graph["2"]["inputs"]["images"] = ["3", 0]
+        await client.run(graph)
+    with Image.open(tmp_path / "small_00001_.png") as picture:
+        assert picture.getpixel((0, 0)) == (126, 0, 189)
+
+
 async def test_a_changed_node_runs_again_with_what_depends_on_it() -> None:
     """Only what a change reaches is executed; the rest is cached."""
     async with bare() as client:
