@@ -108,6 +108,12 @@ class Models(Resource):
         Raises:
             NotFoundError: There is no such model; names the nearest.
             ComfyError: The server cannot be asked.
+
+        Example:
+            >>> async with FakeComfy(models={"loras": ["anime/lines.safetensors"]}) as fake:
+            ...     async with fake.session() as comfy:
+            ...         await comfy.models.resolve("loras", "anime\\\\lines.safetensors")
+            'anime/lines.safetensors'
         """
         names = await self.list(folder)
         if name in names:
