@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import pickle
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from PIL import Image
 from session_tools import picture, steps
 
 from comfy_async import JobFailedError
-from comfy_async.ray import ComfyFleet, ComfyMapper
+from comfy_async.ray import ComfyMapper
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -36,10 +39,9 @@ async def mapped(mapper: ComfyMapper, batch: dict[str, Any]) -> dict[str, Any]:
         await asyncio.to_thread(mapper.close)
 
 
-async def test_a_dataset_over_a_fleet(fakes: Any) -> None:
+async def test_a_dataset_over_a_fleet(team: Any) -> None:
     """Every row runs once, on one of the fleet's servers, and keeps its other columns."""
-    servers = await fakes(2)
-    async with ComfyFleet([fake.url for fake in servers]) as fleet:
+    async with team(2) as (fleet, *servers):
 
         def consume() -> list[dict[str, Any]]:
             rows = ray.data.from_items(
@@ -67,13 +69,12 @@ async def test_a_dataset_over_a_fleet(fakes: Any) -> None:
     assert all(fake.books.runs for fake in servers)
 
 
-async def test_what_comes_back(fakes: Any, tmp_path: Path) -> None:
+async def test_what_comes_back(team: Any, tmp_path: Path) -> None:
     """Arrays, paths, addresses and texts; lists of everything on demand."""
-    (fake,) = await fakes(1)
     graph = picture(255)
     graph["3"] = {"class_type": "PrimitiveString", "inputs": {"value": "hello"}}
     graph["4"] = {"class_type": "PreviewAny", "inputs": {"source": ["3", 0]}}
-    async with ComfyFleet(fake.url) as fleet:
+    async with team() as (fleet, fake):
 
         async def ask(**options: Any) -> dict[str, Any]:
             mapper = await asyncio.to_thread(
@@ -93,29 +94,105 @@ async def test_what_comes_back(fakes: Any, tmp_path: Path) -> None:
         assert list(arrays["said"]) == ["one", "two"]
         assert list(arrays["nothing"]) == [None, None]
         paths = await ask(returns="paths", folder=tmp_path / "made")
-        assert [Image.open(path).size for path in paths["image"]] == [(16, 16)] * 2
+        for path in paths["image"]:
+            with Image.open(path) as image:
+                assert image.size == (16, 16)
         assert len(set(paths["image"])) == 2
         urls = await ask(returns="urls", every=True)
         assert all(url.startswith(fake.url) for (url,) in urls["image"])
         assert list(urls["nothing"]) == [[], []]
 
 
-async def test_errors_as_a_column_or_raised(fakes: Any) -> None:
-    """One bad row does not spoil the batch unless it shall."""
-    (fake,) = await fakes(1)
-    graph = steps(fake, 1)
-    fake.script(
-        "Steps", inputs={"steps": "INT", "seed": "INT"}, outputs=["VALUE"], error=("ValueError", "bad")
-    )
-    cells = {"seed": numpy.array([1, 2])}
-    options: dict[str, Any] = {"inputs": {"seed": "1.seed"}, "outputs": {"text": "2"}}
-    noted = await asyncio.to_thread(lambda: ComfyMapper(fake.url, graph, errors="column", **options))
-    column = await mapped(noted, cells)
-    assert all("bad" in error for error in column["error"])
-    assert list(column["text"]) == [None, None]
-    raising = await asyncio.to_thread(lambda: ComfyMapper(fake.url, graph, **options))
-    with pytest.raises(JobFailedError):
-        await mapped(raising, cells)
+async def test_errors_as_a_column_or_raised(team: Any) -> None:
+    """One bad row does not spoil the batch unless it shall; what is raised ends the dataset's run."""
+    options: dict[str, Any] = {"inputs": {"width": "1.width"}, "outputs": {"image": "2"}}
+    async with team() as (fleet, fake):
+
+        def consume(errors: str) -> list[dict[str, Any]]:
+            rows = ray.data.from_items([{"width": 16}, {"width": -5}, {"width": 32}])
+            made = rows.map_batches(
+                ComfyMapper,
+                fn_constructor_args=(fleet, picture(1)),
+                fn_constructor_kwargs={**options, "errors": errors, "error_column": "why"},
+                batch_size=3,
+                compute=ray.data.ActorPoolStrategy(size=1),
+                num_cpus=0.5,
+            )
+            return list(made.take_all())
+
+        rows = await asyncio.to_thread(consume, "column")
+        assert [row["width"] for row in rows if row["why"] is None] == [16, 32]
+        (bad,) = (row for row in rows if row["why"] is not None)
+        assert "width" in bad["why"]
+        assert bad["image"] is None
+        with pytest.raises(Exception, match="PromptRejectedError"):
+            await asyncio.to_thread(consume, "raise")
+
+
+async def test_an_error_keeps_its_class(team: Any) -> None:
+    """Who calls the mapper itself gets the library's own error."""
+    async with team() as (fleet, fake):
+        graph = steps(fake, 1, error=("ValueError", "bad"))
+        options: dict[str, Any] = {"inputs": {"seed": "1.seed"}, "outputs": {"text": "2"}}
+        twin = pickle.loads(pickle.dumps(fleet))
+        raising = await asyncio.to_thread(lambda: ComfyMapper(twin, graph, **options))
+        with pytest.raises(JobFailedError, match="bad"):
+            await mapped(raising, {"seed": numpy.array([1, 2])})
+
+
+async def test_a_limit_for_each_mapper(team: Any) -> None:
+    """No more rows of a batch are in ComfyUI than it says, though the fleet would take them."""
+    async with team(limit=None) as (fleet, fake):
+        fake.hold()
+        twin = pickle.loads(pickle.dumps(fleet))
+        mapper = await asyncio.to_thread(lambda: ComfyMapper(twin, picture(), limit=2, **COLOR))  # type: ignore[arg-type]
+        mapping = asyncio.create_task(mapped(mapper, {"color": numpy.arange(5)}))
+        await fake.wait_for(lambda books: len(books.accepted) == 2)
+        most = 0
+        fake.release()
+        while not mapping.done():
+            most = max(most, sum(record.end is None for record in fake.books.accepted))
+            await asyncio.sleep(0)
+        assert len((await mapping)["image"]) == 5
+        assert most <= 2
+
+
+async def test_a_batch_is_run_again(team: Any, tmp_path: Path) -> None:
+    """Its mapper was killed in the middle: rows that ended or run are taken over by results file."""
+
+    # In here, so that Ray carries it to processes that cannot import this file.
+    class Doomed(ComfyMapper):
+        def __init__(self, pid: str, *args: Any, **options: Any) -> None:
+            Path(pid).write_text(str(os.getpid()))
+            super().__init__(*args, **options)
+
+    async with team(limit=2) as (fleet, fake):
+        graph = steps(fake, 3)
+        gate = fake.gate("Steps", step=2)
+
+        def consume() -> list[dict[str, Any]]:
+            made = ray.data.from_items([{"seed": number} for number in range(6)]).map_batches(
+                Doomed,
+                fn_constructor_args=(str(tmp_path / "pid"), fleet, graph),
+                fn_constructor_kwargs={
+                    "inputs": {"seed": "1.seed"},
+                    "outputs": {"text": "2"},
+                    "results": tmp_path / "results",
+                },
+                batch_size=6,
+                compute=ray.data.ActorPoolStrategy(size=1),
+                num_cpus=0.5,
+            )
+            return list(made.take_all())
+
+        consuming = asyncio.create_task(asyncio.to_thread(consume))
+        reached = asyncio.create_task(gate.reached())
+        await asyncio.wait([consuming, reached], return_when=asyncio.FIRST_COMPLETED)
+        assert reached.done(), await consuming
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        gate.open()
+        assert [row["text"] for row in await consuming] == ["shown"] * 6
+    assert [record.end for record in fake.books.accepted] == ["success"] * 6
 
 
 def test_arguments() -> None:

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 from session_tools import eventually, lives, picture, seeded, steps
 
-from comfy_async import Completed, JobLostError, Progress, Workflow
+from comfy_async import Completed, JobLostError, Progress, Reconnected, Workflow
 from comfy_async.ray import ComfyFleet
-from comfy_async.testing import FakeComfy
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -59,12 +58,11 @@ async def test_a_worker_is_killed_while_its_job_samples(fakes: Any) -> None:
     assert [record.end for record in fake.books.accepted] == ["success"]
 
 
-async def test_a_worker_is_killed_and_the_job_ends_meanwhile(fakes: Any) -> None:
+async def test_a_worker_is_killed_and_the_job_ends_meanwhile(team: Any) -> None:
     """Its end is read from the history."""
-    (fake,) = await fakes(1)
-    graph = steps(fake, 6)
-    gate = fake.gate("Steps", step=2)
-    async with ComfyFleet(fake.url, files="bytes") as fleet:
+    async with team(files="bytes") as (fleet, fake):
+        graph = steps(fake, 6)
+        gate = fake.gate("Steps", step=2)
         job = await fleet.submit(graph)
         await gate.reached()
         await kill_worker(fleet)
@@ -75,11 +73,10 @@ async def test_a_worker_is_killed_and_the_job_ends_meanwhile(fakes: Any) -> None
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-async def test_a_worker_is_killed_while_it_posts(fakes: Any, arrived: bool) -> None:
+async def test_a_worker_is_killed_while_it_posts(team: Any, arrived: bool) -> None:
     """The driver knows the id: the job is found if it arrived, and posted again if it did not."""
-    (fake,) = await fakes(1)
-    rule = fake.faults.fail("POST", "/prompt", "hang", count=1, after_effect=arrived)
-    async with ComfyFleet(fake.url) as fleet:
+    async with team() as (fleet, fake):
+        rule = fake.faults.fail("POST", "/prompt", "hang", count=1, after_effect=arrived)
         waiting = asyncio.create_task(fleet.submit(picture(1)))
         await hits(rule, 1)
         await kill_worker(fleet)
@@ -87,10 +84,9 @@ async def test_a_worker_is_killed_while_it_posts(fakes: Any, arrived: bool) -> N
     assert [record.end for record in fake.books.accepted] == ["success"]
 
 
-async def test_workers_are_killed_all_through_a_map(fakes: Any) -> None:
+async def test_workers_are_killed_all_through_a_map(team: Any) -> None:
     """Each workflow has one end, and no server ran one twice."""
-    servers = await fakes(2)
-    async with ComfyFleet([fake.url for fake in servers], limit=3) as fleet:
+    async with team(2, limit=3) as (fleet, *servers):
         ends: list[int | None] = []
         async with fleet.map([picture(color) for color in range(30)]) as finished:
             async for job in finished:
@@ -103,12 +99,11 @@ async def test_workers_are_killed_all_through_a_map(fakes: Any) -> None:
     assert ran == ["success"] * 30
 
 
-async def test_cancel_reaches_a_job_whose_worker_died(fakes: Any) -> None:
+async def test_cancel_reaches_a_job_whose_worker_died(team: Any) -> None:
     """The next life of the worker cancels it."""
-    (fake,) = await fakes(1)
-    graph = steps(fake, 6)
-    gate = fake.gate("Steps", step=2)
-    async with ComfyFleet(fake.url) as fleet:
+    async with team() as (fleet, fake):
+        graph = steps(fake, 6)
+        gate = fake.gate("Steps", step=2)
         job = await fleet.submit(graph)
         await gate.reached()
         await kill_worker(fleet)
@@ -119,11 +114,10 @@ async def test_cancel_reaches_a_job_whose_worker_died(fakes: Any) -> None:
     assert [record.end for record in fake.books.accepted] == ["interrupted"]
 
 
-async def test_a_server_that_restarts_has_lost_its_jobs(fakes: Any) -> None:
+async def test_a_server_that_restarts_has_lost_its_jobs(team: Any) -> None:
     """They run again, here or elsewhere; what had ended does not."""
-    (fake,) = await fakes(1)
-    graph = steps(fake, 3)
-    async with ComfyFleet(fake.url, limit=None) as fleet:
+    async with team(limit=None) as (fleet, fake):
+        graph = steps(fake, 3)
         await fleet.run(seeded(graph, 1))
         gate = fake.gate("Steps", step=2)
         job = await fleet.submit(seeded(graph, 2))
@@ -135,11 +129,62 @@ async def test_a_server_that_restarts_has_lost_its_jobs(fakes: Any) -> None:
     assert [record.end for record in fake.books.accepted] == ["success", "lost", "success"]
 
 
-async def test_a_workflow_that_takes_its_server_down_is_given_up(fakes: Any) -> None:
+async def test_a_server_restarts_during_a_map(team: Any) -> None:
+    """What it had lost runs again, on either server; every workflow has one end."""
+    async with team(2, limit=3) as (fleet, one, other):
+        for fake in (one, other):
+            graph = steps(fake, 3)
+        gate = one.gate("Steps", step=2)
+        ends: list[int] = []
+        async with fleet.map([seeded(graph, seed) for seed in range(20)]) as finished:
+            await gate.reached()
+            await one.wait_for(lambda books: len(books.accepted) == 3)
+            await one.faults.restart()
+            gate.open()
+            async for job in finished:
+                assert (await job).texts == ("shown",)
+                ends.append(job.index)
+    assert sorted(ends) == list(range(20))
+    count = collections.Counter(record.end for fake in (one, other) for record in fake.books.accepted)
+    assert count == {"success": 20, "lost": 3}
+
+
+async def test_the_events_of_a_worker_that_dies(team: Any) -> None:
+    """The consumers are told that nobody follows the job, and when somebody does again."""
+    async with team() as (fleet, fake):
+        graph = steps(fake, 4)
+        gate = fake.gate("Steps", step=2)
+        job = await fleet.submit(graph)
+        await gate.reached()
+        await kill_worker(fleet)
+        told: list[str] = []
+        async for event in job:
+            told.append(type(event).__name__)
+            if isinstance(event, Reconnected):
+                gate.open()
+    assert told.index("Disconnected") < told.index("Reconnected") < told.index("Completed")
+
+
+async def test_many_jobs_wait_for_one_next_life(team: Any) -> None:
+    """However many a dead worker had: one question after it, and no worker is hired twice."""
+    async with team(limit=30) as (fleet, fake):
+        fake.hold()
+        jobs = await asyncio.gather(*(fleet.submit(picture(color)) for color in range(30)))
+        before = fleet.workers
+        await kill_worker(fleet)
+        await eventually(lambda: not fleet._lanes[0].ready)
+        assert sum("_revive" in repr(task.get_coro()) for task in asyncio.all_tasks()) == 1
+        fake.release()
+        for job in jobs:
+            assert (await job).images
+        assert fleet.workers == before
+    assert [record.end for record in fake.books.accepted] == ["success"] * 30
+
+
+async def test_a_workflow_that_takes_its_server_down_is_given_up(team: Any) -> None:
     """After the fourth loss the job is lost."""
-    (fake,) = await fakes(1)
-    graph = steps(fake, 3)
-    async with ComfyFleet(fake.url) as fleet:
+    async with team() as (fleet, fake):
+        graph = steps(fake, 3)
         fake.gate("Steps", step=2)
 
         async def crash() -> None:
@@ -155,31 +200,30 @@ async def test_a_workflow_that_takes_its_server_down_is_given_up(fakes: Any) -> 
     assert [record.end for record in fake.books.accepted] == ["lost"] * 4
 
 
-async def test_a_driver_dies_and_is_started_again(cluster: str, fakes: Any, tmp_path: Path) -> None:
+async def test_a_driver_dies_and_is_started_again(cluster: str, team: Any, tmp_path: Path) -> None:
     """With the same results file: what ended is not asked for, what runs is attached to, the rest runs."""
-    servers = await fakes(2)
-    graphs: list[Any] = []
-    for fake in servers:
-        graph = steps(fake, 3)
-        graphs = [seeded(graph, seed).to_api() for seed in range(12)]
-    held = [fake.gate("Steps", step=2) for fake in servers]
-    results = tmp_path / "run.jsonl"
-    order = {"urls": [fake.url for fake in servers], "graphs": graphs, "results": str(results)}
-    driver = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(DRIVER), cluster, json.dumps(order)),
-        stdout=subprocess.PIPE,
-        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
-    )
-    assert driver.stdout is not None
-    for gate in held:
-        await gate.reached()
-    driver.kill()
-    await driver.wait()
-    for fake in servers:
-        await fake.wait_for(lambda books: books.sockets_now == 0)
-    for gate in held:
-        gate.open()
-    async with ComfyFleet([fake.url for fake in servers]) as fleet:
+    async with team(2) as (fleet, *servers):
+        graphs: list[Any] = []
+        for fake in servers:
+            graph = steps(fake, 3)
+            graphs = [seeded(graph, seed).to_api() for seed in range(12)]
+        held = [fake.gate("Steps", step=2) for fake in servers]
+        results = tmp_path / "run.jsonl"
+        order = {"urls": [fake.url for fake in servers], "graphs": graphs, "results": str(results)}
+        driver = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(DRIVER), cluster, json.dumps(order)),
+            stdout=subprocess.PIPE,
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        )
+        assert driver.stdout is not None
+        for gate in held:
+            await gate.reached()
+        driver.kill()
+        await driver.wait()
+        for fake in servers:
+            await fake.wait_for(lambda books: books.sockets_now == 0)
+        for gate in held:
+            gate.open()
         async with fleet.map(list(map(Workflow.load, graphs)), results=results) as finished:
             ends = {job.index: (await job).texts async for job in finished}
         assert ends == dict.fromkeys(range(12), ("shown",))
@@ -225,15 +269,14 @@ async def test_a_worker_that_ray_gave_up_is_replaced(fakes: Any) -> None:
     assert [record.end for record in fake.books.accepted] == ["success"]
 
 
-async def test_an_old_server_that_chooses_the_ids(cluster: str) -> None:
+async def test_an_old_server_that_chooses_the_ids(team: Any) -> None:
     """A job whose answer nobody has heard is found by its mark."""
-    async with FakeComfy(mode="old") as fake:
+    async with team(server={"mode": "old"}) as (fleet, fake):
         rule = fake.faults.fail("POST", "/prompt", "hang", count=1, after_effect=True)
-        async with ComfyFleet(fake.url) as fleet:
-            waiting = asyncio.create_task(fleet.submit(picture(1)))
-            await hits(rule, 1)
-            await kill_worker(fleet)
-            job = await waiting
-            assert (await job).images
-            assert job.prompt_id == fake.books.accepted[0].prompt_id
+        waiting = asyncio.create_task(fleet.submit(picture(1)))
+        await hits(rule, 1)
+        await kill_worker(fleet)
+        job = await waiting
+        assert (await job).images
+        assert job.prompt_id == fake.books.accepted[0].prompt_id
     assert [record.end for record in fake.books.accepted] == ["success"]
