@@ -53,12 +53,13 @@ class Reconciler:
         self._over: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closely = False
+        self._must_look = False
         self._watching_status = False
         self._frames_before = 0
 
     def start(self) -> None:
-        """Begin to look unless that is under way."""
-        if self._task is None or self._task.done():
+        """Begin to look unless that is under way, or nobody is left to be told."""
+        if not self._session._closed and (self._task is None or self._task.done()):
             self._pause = self._settings.poll_min
             self._task = asyncio.create_task(self._run(), name="comfy_async poller")
 
@@ -75,20 +76,25 @@ class Reconciler:
         that has not heard of it is deaf; and when the queue shrank without an end of ours:
         one of our jobs may have been deleted, which says nothing.
         """
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_GRACE_S, self._on_timer)
+        self._must_look = True
+        self._set_timer()
 
     def expect_status(self) -> None:
         """A prompt is about to be queued: the socket must hear of it."""
         self._frames_before = self._session._link.frames
         self._watching_status = True
-        self.soon()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Look at what is suspected when a moment has passed."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_GRACE_S, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        heard = self._watching_status and self._session._link.frames != self._frames_before
-        self._watching_status = False
-        if not heard:
+        unheard = self._watching_status and self._session._link.frames == self._frames_before
+        wanted, self._must_look, self._watching_status = self._must_look or unheard, False, False
+        if wanted:
             self._closely = True
             self._wake.set()
 

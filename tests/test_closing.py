@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from session_tools import (
+    HeldAnswers,
     collect,
     eventually,
     first,
@@ -27,6 +28,7 @@ from comfy_async import (
     ComfySession,
     ConnectError,
     SessionClosedError,
+    Settings,
     Started,
     WrongLoopError,
 )
@@ -328,3 +330,17 @@ class TestDropping:
                 await session.system.stats()
             del session
         assert not said
+
+
+async def test_an_answer_that_comes_while_the_session_closes_starts_nothing() -> None:
+    """An old server names the job only then: nobody begins to poll for it."""
+    async with FakeComfy(mode="old") as fake:
+        held = HeldAnswers("POST", "/prompt")
+        comfy = fake.session(settings=Settings(http_transport=held))
+        submitting = asyncio.create_task(comfy.submit(picture()))
+        await held.held.wait()
+        held.release.set()
+        await comfy.aclose()
+        with pytest.raises(SessionClosedError):
+            await (await submitting)
+        assert not library_tasks()
