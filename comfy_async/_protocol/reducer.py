@@ -253,7 +253,7 @@ class JobState:
         for node, state in event.nodes.items():
             if not isinstance(state, Mapping):
                 continue
-            if self._unsure and state.get("state") in {"running", "finished"}:
+            if self._unsure and state.get("state") in ("running", "finished"):
                 told += self._imply_node_started(node, event.received_at)
             if state.get("state") == "finished":
                 tail += self._finish_node(node, event.received_at)

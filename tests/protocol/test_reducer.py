@@ -286,3 +286,6 @@ def test_shapes_that_nobody_expects() -> None:
     assert state.outputs == {}
     str(state.progress(1.0))
     assert feed(state, SUCCESS)[-1] == "Completed"
+    unsure = new_state(GRAPH)
+    unsure.mark_gap()
+    assert feed(unsure, of_job("progress_state", nodes={"1": {"state": ["finished"]}, "2": {"state": {}}}))
