@@ -112,7 +112,9 @@ class _Grid:
         """Make the tile of a job that has ended."""
         name = f"#{index}"
         if job._error is not None:
-            said = Veil.of(job._session)(job._error.args[0] if job._error.args else job.status)
+            # Of a refused workflow the first finding says more than that it was refused.
+            problems = getattr(job._error, "problems", ()) or job._error.args or (job.status,)
+            said = Veil.of(job._session)(problems[0])
             tile = f'<div class="ca-tile ca-bad">{chip(job.status)}<div>{text(said, limit=160)}</div></div>'
             self._tiles[index] = figure(tile, name)
             return
@@ -148,5 +150,5 @@ def _counts(progress: BatchProgress) -> str:
     of = "" if progress.total is None else f" of {progress.total}"
     words = [f"{progress.done + progress.failed}{of}"]
     words += [f"{progress.failed} failed"] if progress.failed else []
-    words += [f"{progress.running} running"] if progress.running else []
+    words += [f"{progress.running} on the server"] if progress.running else []
     return ", ".join(words)

@@ -85,10 +85,9 @@ def error_box(error: Exception, *, veil: Veil) -> str:
         advice = "" if "error.traceback" in advice else advice
         return box(place, veil(said), advice=advice, more=veil(error.traceback))
     problems = getattr(error, "problems", ())
-    listed = "\n".join(f"· {veil(problem)}" for problem in problems)
     title = "" if isinstance(error, JobCancelledError) else type(error).__name__
-    made = box(title, message, advice=advice, note=isinstance(error, JobCancelledError))
-    return f"{made}<pre>{text(listed)}</pre>" if listed else made
+    note = isinstance(error, JobCancelledError)
+    return box(title, message, items=map(veil, problems), advice=advice, note=note)
 
 
 def error_card(error: ComfyError) -> str:
@@ -122,6 +121,8 @@ def session_card(session: ComfySession) -> str:
     """Return where a session leads, and how it hears."""
     connection, server = session.connection, session.server
     state = "closed" if session._closed else connection.state
+    # The socket is dialled for the first job; until then "idle" would sound as if something were missing.
+    known = "ready" if state == "idle" and server.version else state
     rows = [["Server", text(server.version and f"ComfyUI {server.version}")]] if server.version else []
     rows += [["Device", text(device.get("name", "?"))] for device in server.devices]
     jobs = list(session._jobs.values())
@@ -131,7 +132,7 @@ def session_card(session: ComfySession) -> str:
         rows.append(["News", text(f"by polling: {connection.reason or 'no socket'}")])
     if connection.reconnects:
         rows.append(["Reconnects", text(connection.reconnects)])
-    return card(headline(chip(state), session.base_url), table(("", ""), rows))
+    return card(headline(chip(known), session.base_url), table(("", ""), rows))
 
 
 def workflow_card(workflow: Workflow) -> str:

@@ -36,7 +36,7 @@ border:1px solid rgba(128,128,128,.28);border-radius:8px;padding:10px 14px;margi
 .comfy-async .ca-chip{border-radius:999px;padding:0 9px;font-weight:600;font-size:12px;
 color:#fff;background:#64748b;align-self:flex-start}
 .comfy-async .ca-running{background:#2563eb}
-.comfy-async .ca-completed,.comfy-async .ca-hearing{background:#15803d}
+.comfy-async .ca-completed,.comfy-async .ca-hearing,.comfy-async .ca-ready{background:#15803d}
 .comfy-async .ca-failed,.comfy-async .ca-error{background:#b91c1c}
 .comfy-async .ca-cancelled,.comfy-async .ca-lost,.comfy-async .ca-warning{background:#b45309}
 .comfy-async .ca-bar{height:6px;border-radius:3px;background:rgba(128,128,128,.22);margin:8px 0 6px;
@@ -61,7 +61,7 @@ border-radius:6px}
 background:rgba(128,128,128,.12);display:flex;flex-direction:column;justify-content:flex-end;overflow:hidden;overflow-wrap:anywhere;font-size:12px}
 .comfy-async .ca-tile.ca-bad{background:rgba(185,28,28,.10);border:1px solid rgba(185,28,28,.4)}
 .comfy-async figcaption{font-size:12px;opacity:.7;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.comfy-async .ca-wrap{overflow:auto;max-height:460px}
+.comfy-async .ca-wrap{overflow:auto;max-height:640px}
 .comfy-async table{border-collapse:collapse;margin:6px 0 0!important;font-size:12.5px;width:100%;
 table-layout:auto!important;border:0!important}
 .comfy-async tr{background:none!important}
@@ -71,7 +71,9 @@ overflow-wrap:anywhere;white-space:normal!important;max-width:none!important}
 .comfy-async tr>:first-child{white-space:nowrap!important;padding-right:20px!important;width:1%}
 .comfy-async code{font:12px ui-monospace,Menlo,Consolas,monospace;background:rgba(128,128,128,.16)!important;
 color:inherit!important;border-radius:4px;padding:1px 4px}
+.comfy-async tbody tr:last-child td{border-bottom:0!important}
 .comfy-async th{font-weight:600;opacity:.62}
+.comfy-async .ca-box ul{margin:4px 0 2px;padding-left:18px}
 .comfy-async details>summary{cursor:pointer;opacity:.7;margin-top:4px}
 </style>"""
 
@@ -123,10 +125,20 @@ def line(strong: str, rest: str = "") -> str:
     return f'<div class="ca-line">{f"<b>{text(strong)}</b>" if strong else ""}{small}</div>'
 
 
-def box(title: str, message: str, *, advice: str = "", more: str = "", note: bool = False) -> str:
-    """Return a box for what went wrong: where, what, the way out, and something to unfold."""
+def box(
+    title: str,
+    message: str,
+    *,
+    items: Iterable[str] = (),
+    advice: str = "",
+    more: str = "",
+    note: bool = False,
+) -> str:
+    """Return a box for what went wrong: where, what, each finding, the way out, and something to unfold."""
     parts = [f"<b>{text(title)}</b>"] if title else []
     parts += [f"<div>{prose(message)}</div>"] if message else []
+    listed = "".join(f"<li>{prose(item)}</li>" for item in items)
+    parts += [f"<ul>{listed}</ul>"] if listed else []
     parts += [f'<div class="ca-dim">{prose(advice)}</div>'] if advice else []
     if more:
         parts.append(f"<details><summary>the server's traceback</summary><pre>{text(more)}</pre></details>")

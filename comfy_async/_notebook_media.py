@@ -64,8 +64,8 @@ def linked(file: OutputFile, *, label: str | None = None) -> str:
     if file.kind in ("video", "audio"):
         return figure(_player(file.kind, file.url), words)
     if file.kind == "image":
-        # A picture that the browser cannot reach leaves its name as the alternative text.
-        return figure(_img(file.url, words), words)
+        # Its name stands below it; the alternative text is for browsers that cannot reach the server.
+        return figure(_img(file.url, "The page cannot reach the server: await result.show()"), words)
     return f'<div class="ca-line"><a href="{text(file.url)}">{text(words)}</a></div>'
 
 

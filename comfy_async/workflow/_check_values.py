@@ -117,4 +117,9 @@ def _not_in_list(spec: InputSpec, value: Any) -> Finding | None:
         return Finding(
             "value_not_in_list", f"{wrong[0]!r} is none of the choices: the server has none", value
         )
-    return Finding("value_not_in_list", f"{wrong[0]!r} is none of the {len(choices)} choices", value, close)
+    told = (
+        f"is none of the {len(choices)} choices"
+        if len(choices) > 1
+        else "is not the one choice that there is"
+    )
+    return Finding("value_not_in_list", f"{wrong[0]!r} {told}", value, close)

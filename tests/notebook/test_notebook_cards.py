@@ -10,10 +10,21 @@ import pytest
 from PIL import Image
 from session_tools import picture, steps
 
-from comfy_async import Auth, ComfySession, JobFailedError, NodeCatalog, PartialPromptError, Problem, Workflow
+from comfy_async import (
+    Auth,
+    ComfySession,
+    JobFailedError,
+    NodeCatalog,
+    PartialPromptError,
+    Problem,
+    PromptRejectedError,
+    Workflow,
+)
+from comfy_async._notebook_batch import _Grid
 from comfy_async._notebook_cards import job_card, problems_card, result_card, session_card, workflow_card
 from comfy_async._notebook_html import bar, prose, text
 from comfy_async._notebook_media import embedded, linked, shelf
+from comfy_async._notebook_screen import Screen
 from comfy_async._notebook_secrets import Veil, is_secret_name
 from comfy_async._result import OutputFile
 from comfy_async.testing import FakeComfy
@@ -204,6 +215,24 @@ async def test_a_session(fake: FakeComfy) -> None:
         assert "s3cret" not in html
         await job.cancel()
     assert "closed" in session_card(comfy)
+
+
+async def test_a_refused_workflow_lists_its_findings(comfy: ComfySession) -> None:
+    """The card of the error has each finding; the tile of a batch says the first one."""
+    wrong = picture()
+    wrong["1"]["inputs"]["width"] = -1
+    with pytest.raises(PromptRejectedError) as caught:
+        await comfy.run(wrong)
+    html = caught.value._repr_html_()
+    assert "<li>" in html
+    assert "width" in html
+    async with comfy.map([wrong]) as batch:
+        grid = _Grid(batch, Screen())
+        grid._screen.draw = lambda html, words: None  # type: ignore[method-assign]
+        async for job in batch:
+            grid.take(job)
+        await grid.filled()
+    assert "width" in grid._tiles[0]
 
 
 def test_lists_are_tables_and_still_lists() -> None:
