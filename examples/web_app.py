@@ -21,12 +21,14 @@ from comfy_async import ComfyError, ComfySession, Job, JobError, NodeStarted, Pr
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Draw</title>
 <style>
+html{scrollbar-gutter:stable}
 body{font:16px/1.5 system-ui,sans-serif;max-width:560px;margin:48px auto;padding:0 16px;color:#1e293b}
 form{display:flex;gap:8px}input{flex:1;font:inherit;padding:8px 12px;border:1px solid #cbd5e1;border-radius:8px}
 button{font:inherit;padding:8px 16px;border:0;border-radius:8px;background:#2563eb;color:#fff}
 progress{width:100%;height:10px;margin:18px 0 4px;accent-color:#2563eb}
 img{width:100%;border-radius:12px;background:#f1f5f9;aspect-ratio:1;object-fit:cover;margin-top:12px}
 #words{color:#64748b;min-height:1.5em}
+.failed #words{color:#b91c1c}.failed progress{accent-color:#b91c1c}.failed img{opacity:.35}
 </style>
 <h1>Draw something</h1>
 <form><input name="prompt" value="a lighthouse at dawn"><button>Draw</button></form>
@@ -36,11 +38,12 @@ const [form, bar, words, img] = ["form", "progress", "#words", "img"].map(s => d
 let source;
 function draw(prompt) {
   source?.close();                       // leaving a job cancels it on the server
+  document.body.className = ""; document.title = "Draw";
   source = new EventSource("/draw?prompt=" + encodeURIComponent(prompt));
   source.addEventListener("progress", e => { const p = JSON.parse(e.data); bar.value = p.fraction; words.textContent = p.text; });
   source.addEventListener("preview", e => { img.hidden = false; img.src = e.data; });
   source.addEventListener("done", e => { source.close(); bar.value = 1; words.textContent = "done"; img.hidden = false; img.src = e.data; document.title = "done"; });
-  source.addEventListener("failed", e => { source.close(); words.textContent = e.data; document.title = "failed"; });
+  source.addEventListener("failed", e => { source.close(); words.textContent = e.data; document.body.className = document.title = "failed"; });
 }
 form.addEventListener("submit", e => { e.preventDefault(); draw(form.prompt.value); });
 const asked = new URLSearchParams(location.search).get("prompt");
