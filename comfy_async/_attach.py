@@ -35,11 +35,16 @@ async def attach(session: ComfySession, id_or_ref: str | Mapping[str, str]) -> J
         entry = (await session._api.snapshot(whole=True)).entries.get(prompt_id)
         if entry is not None:
             graph, extra = entry.prompt or {}, entry.extra_data or {}
-    job = Job(session, JobState(prompt_id, Plan(graph), timings=session._timings))
-    job._client_id = client_id or str(extra.get("client_id") or "")
-    job._seen = entry is not None
-    if history is None and job._client_id == session.client_id:
+    submitter = client_id or str(extra.get("client_id") or "")
+    if history is None and submitter == session.client_id:
         await session._hear()
+    session._check_loop()
+    if prompt_id in session._jobs:
+        # Somebody else attached meanwhile: two handles under one id, and one would never end.
+        return session._jobs[prompt_id]
+    job = Job(session, JobState(prompt_id, Plan(graph), timings=session._timings))
+    job._client_id = submitter
+    job._seen = entry is not None
     job._state.status = "pending"
     job._state.mark_gap()
     session._register(job)

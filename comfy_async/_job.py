@@ -344,7 +344,8 @@ class Job:
     def _drop_box(self, box: Mailbox) -> None:
         """Forget a consumer, but not what it missed."""
         if box in self._boxes:
-            self._boxes.remove(box)
+            # A new list: the garbage collector may come by in the middle of a loop over the old one.
+            self._boxes = [other for other in self._boxes if other is not box]
             self._dropped += box.dropped
 
     def _make_result(self) -> JobResult:

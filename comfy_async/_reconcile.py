@@ -70,17 +70,15 @@ class Reconciler:
         self._wake.set()
 
     def soon(self) -> None:
-        """Look closely in a second.
+        """Look closely in a second: the queue shrank without an end of ours.
 
-        After a prompt was queued, since the queue's growth is broadcast at once, and a socket
-        that has not heard of it is deaf; and when the queue shrank without an end of ours:
-        one of our jobs may have been deleted, which says nothing.
+        One of our jobs may have been deleted, which says nothing.
         """
         self._must_look = True
         self._set_timer()
 
     def expect_status(self) -> None:
-        """A prompt is about to be queued: the socket must hear of it."""
+        """A prompt was queued: the socket must hear of it within a second, or it is deaf."""
         self._frames_before = self._session._link.frames
         self._watching_status = True
         self._set_timer()
@@ -93,7 +91,8 @@ class Reconciler:
     def _on_timer(self) -> None:
         self._timer = None
         unheard = self._watching_status and self._session._link.frames == self._frames_before
-        wanted, self._must_look, self._watching_status = self._must_look or unheard, False, False
+        wanted = self._must_look or unheard
+        self._must_look = self._watching_status = False
         if wanted:
             self._closely = True
             self._wake.set()

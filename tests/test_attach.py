@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from session_tools import HeldAnswers
 
-from comfy_async import ComfySession, JobFailedError, JobLostError, NodeFinished, Progress, Settings
+from comfy_async import (
+    ComfySession,
+    JobFailedError,
+    JobLostError,
+    NodeFinished,
+    Progress,
+    SessionClosedError,
+    Settings,
+    TransportError,
+)
 from comfy_async.testing import FakeComfy, FastClock
 
 GRAPH: dict[str, Any] = {
@@ -58,6 +69,37 @@ async def test_the_same_client_id_gets_the_events(server: FakeComfy) -> None:
         assert any(isinstance(event, Progress) and event.title == "Many steps" for event in events)
         assert [event.node for event in events if isinstance(event, NodeFinished)] == ["1", "2"]
         assert (await again).texts == ("shown",)
+
+
+async def test_attached_by_two_at_once(server: FakeComfy) -> None:
+    """Both get the one handle: with two of them under one id, one would never end."""
+    gate = server.gate("Steps", step=3)
+    async with fast(server) as one, fast(server) as two:
+        job = await one.submit(GRAPH)
+        await gate.reached()
+        first, second = await asyncio.gather(two.attach(job.prompt_id), two.attach(job.ref))
+        assert first is second
+        gate.open()
+        assert (await first).texts == ("shown",)
+
+
+async def test_a_session_that_closes_while_it_attaches(server: FakeComfy) -> None:
+    """No job is left behind that nobody would ever end."""
+    gate = server.gate("Steps", step=3)
+    transport = HeldAnswers("GET", "/queue")
+    async with fast(server) as one:
+        job = await one.submit(GRAPH)
+        await gate.reached()
+        two = ComfySession(server.url, settings=Settings(http_transport=transport))
+        attaching = asyncio.create_task(two.attach(job.prompt_id))
+        await transport.held.wait()
+        closing = asyncio.create_task(two.aclose())
+        transport.release.set()
+        await closing
+        with pytest.raises((SessionClosedError, TransportError)):
+            await attaching
+        gate.open()
+        await job
 
 
 async def test_finished_jobs_answer_at_once(server: FakeComfy) -> None:

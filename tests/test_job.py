@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Callable
 
 import pytest
 from session_tools import collect, eventually, first, lives, picture, seeded, steps, turns
@@ -23,6 +24,8 @@ from comfy_async import (
     Settings,
     Started,
 )
+from comfy_async._mailbox import Mailbox
+from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
 
 PICTURE = [
@@ -180,6 +183,36 @@ async def test_a_consumer_left_in_the_middle_does_not_stop_others(
         goes.cancel()
         await asyncio.wait([goes])
     assert lives(await stays) == PICTURE
+
+
+async def test_a_consumer_that_vanishes_in_the_middle_of_an_event(fake: FakeComfy) -> None:
+    """The garbage collector may come by at any moment: nobody else misses that event."""
+
+    class Vanishing(Mailbox):
+        """A mailbox whose reader is collected while it takes an event in."""
+
+        leave: Callable[[Mailbox], None]
+
+        def put(self, event: BaseEvent) -> None:
+            """Go."""
+            self.leave(self)
+
+    async with fake.session() as comfy:
+        everybody = comfy.events()
+        fake.hold()
+        job = await comfy.submit(picture())
+        for boxes, leave in ((job._boxes, job._drop_box), (comfy._watchers, comfy._drop_watcher)):
+            gone = Vanishing(max_events=1, max_bytes=1)
+            gone.leave = leave
+            boxes.insert(0, gone)
+        fake.release()
+        assert lives(await collect(job)) == PICTURE
+        seen: list[BaseEvent] = []
+        async for event in everybody:
+            seen.append(event)
+            if isinstance(event, Completed):
+                break
+        assert lives(seen) == PICTURE
 
 
 async def test_a_slow_consumer(fake: FakeComfy) -> None:

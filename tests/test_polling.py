@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from session_tools import eventually, picture
 
 from comfy_async import (
     Cancelled,
@@ -191,6 +192,21 @@ async def test_a_pending_job_that_somebody_deletes(server: FakeComfy) -> None:
             await ours
         assert isinstance([event async for event in ours][-1], Cancelled)
         server.release()
+
+
+async def test_a_deletion_right_after_a_submission(fake: FakeComfy) -> None:
+    """The look that a shrunken queue calls for is not taken back by the news of the prompt just queued."""
+    fake.hold()
+    async with fake.session(settings=Settings(look_every=300)) as comfy, fake.session() as other:
+        job = await comfy.submit(picture())
+        await eventually(lambda: comfy._reconciler._timer is None)
+        await other.submit(picture(1))
+        comfy._reconciler.expect_status()
+        comfy._link.frames += 1
+        await other.queue.delete(job.prompt_id)
+        with pytest.raises(JobLostError):
+            await job
+    fake.release()
 
 
 async def test_a_hostile_history_is_named_and_harms_one_job_only(server: FakeComfy) -> None:
