@@ -62,7 +62,9 @@ class Router:
 
     def __del__(self) -> None:
         """Say that nobody closed what had been opened, as asyncio's transports do; no I/O is done here."""
-        if not getattr(self, "_closed", True) and (self._api.probed or self._link.state != "idle"):
+        link = getattr(self, "_link", None)
+        # Without a link its making has failed.
+        if link is not None and not self._closed and (self._api.probed or link.state != "idle"):
             text = f"unclosed session with {self._api.address}: use `async with` or `await session.aclose()`"
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
