@@ -255,6 +255,8 @@ class Flight:
                 case Refused(error):
                     raise error
                 case Ended():
+                    for event in message.events:
+                        self.job._take(event)
                     return message
         raise WorkerDiedError("the worker stopped telling")
 

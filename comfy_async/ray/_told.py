@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from .._protocol.reducer import JobState
@@ -50,12 +50,16 @@ class Told:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ended:
-    """The last event with all that it stands for; None when the session ended before the job."""
+    """The last event with all that it stands for; None when the session ended before the job.
+
+    What was told just before comes along: each message between processes costs a millisecond.
+    """
 
     terminal: BaseEvent | None
     outputs: Mapping[str, Mapping[str, Any]]
     cached: tuple[str, ...] | None
     missing: tuple[str, ...]
+    events: Sequence[BaseEvent] = ()
 
 
 Message: TypeAlias = Accepted | Refused | Told | Ended

@@ -24,7 +24,7 @@ __all__ = ["ComfyWorker"]
 
 # By this key of extra_data a job is found again on servers that choose the ids themselves (_submit.py).
 _MARK: Final = "comfy_async_id"
-# Steps that follow each other closely travel together.
+# Events that follow each other closely travel together.
 _LINGER_S: Final = 0.02
 _LOOK_S: Final = 0.25
 _CHUNK: Final = 1 << 20
@@ -273,28 +273,30 @@ async def _follow(job: Job) -> AsyncIterator[Message]:
     """Yield a job's events in handfuls, then its end."""
     stream = job.events()
     box = stream._box
+    events: list[BaseEvent] = []
     try:
         async for event in stream:
-            events: list[BaseEvent] = [event]
-            if event.lossy and not job._ended.is_set():
+            events = [event]
+            if not job._ended.is_set():
                 with anyio.move_on_after(_LINGER_S):
                     await job._ended.wait()
             while len(box):
                 events.append(await anext(stream))
             if events[-1].terminal:
                 events.pop()
-            if events:
+            else:
                 yield Told(events)
+                events = []
     except SessionClosedError:
         pass
-    yield _end_of(job)
+    yield _end_of(job, events)
 
 
-def _end_of(job: Job) -> Ended:
-    """Return how a job ended."""
+def _end_of(job: Job, events: list[BaseEvent]) -> Ended:
+    """Return how a job ended, with the events that were not yet told."""
     state = job._state
     end = state.terminal
     if end is not None:
         # Without its frame: the driver need not ask any history whether something was missed.
         end = type(end)(None, end.data, end.prompt_id, received_at=end.received_at)
-    return Ended(end, state.outputs, state.cached, state.missing)
+    return Ended(end, state.outputs, state.cached, state.missing, events)

@@ -47,7 +47,7 @@ async def test_a_jobs_life(fake: FakeComfy, worker: ComfyWorker) -> None:
     messages = await told(worker.post(MINE, Workflow.load(picture(1)), OPTIONS))
     assert isinstance(messages[0], Accepted)
     assert messages[0].prompt_id == MINE
-    assert all(isinstance(message, Told) for message in messages[1:-1])
+    assert not messages[1:-1]
     end = messages[-1]
     assert isinstance(end, Ended)
     assert end.terminal is not None
