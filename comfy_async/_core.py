@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from ._cancel import cancel_job
 from ._items import run_item
+from ._lifetime import Lifetime
 from ._prepare import WorkflowLike, prepare
 from ._router import Router
 from ._stream import abandon
 from ._submit import SubmitOptions
-from .errors import SessionClosedError, WrongLoopError
+from .errors import SessionClosedError
 from .types import Connection
 
 if TYPE_CHECKING:
@@ -30,21 +31,25 @@ __all__ = ["Previews", "SessionCore"]
 Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
 
 
-class SessionCore(Router):
+class SessionCore(Router, Lifetime):
     """The private part of `ComfySession`."""
 
+    _kind = "session"
     settings: Settings
     _http: HttpClient
     _previews: Previews
     _partner_api_key: str | None
     _probing: asyncio.Task[ServerInfo] | None
-    _loop: asyncio.AbstractEventLoop | None
-    _closed: bool
 
     @property
     def base_url(self) -> str:
         """The server's address without credentials and without a trailing slash."""
         return self._api.address
+
+    @property
+    def _address(self) -> str:
+        """The server that errors name."""
+        return self.base_url
 
     @property
     def server(self) -> ServerInfo:
@@ -141,6 +146,13 @@ class SessionCore(Router):
         if self._transport == "auto":
             await self._link.settled(self.settings.hearing_seconds)
 
+    def _send_home(self) -> None:
+        """Wake whoever waits for a job or an event; the jobs go on."""
+        for job in list(self._jobs.values()):
+            job._abandon(self._closed_error(job.prompt_id))
+        self._jobs.clear()
+        self._close_watchers()
+
     async def _shut(self) -> None:
         """End the tasks, the socket and the HTTP client, in bounded time."""
         await self._reconciler.aclose()
@@ -149,25 +161,6 @@ class SessionCore(Router):
             self._probing.cancel()
             await asyncio.wait([self._probing])
         await self._http.aclose()
-
-    def _check_loop(self) -> None:
-        """Bind the session to the running loop at its first use.
-
-        Raises:
-            WrongLoopError: It was used in another loop.
-            SessionClosedError: It is closed.
-        """
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise self._closed_error(None)
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongLoopError(
-                "this session belongs to another event loop",
-                hint="Make one session in each loop (each thread, each asyncio.run).",
-                server=self.base_url,
-            )
 
     def _closed_error(self, prompt_id: str | None) -> SessionClosedError:
         """Return the error for what comes after `aclose()`."""

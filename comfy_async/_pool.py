@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Any, Literal, cast
-
-import anyio
+from typing import Any, Literal, Self, cast
 
 from ._batch import Batch, Workflows
 from ._core import Previews
@@ -102,14 +100,13 @@ class ComfyPool(PoolServers):
         self._limit = limit
         self._eager = connect == "eager"
         self._session_options = options
-        self._closing: asyncio.Task[None] | None = None
         for server in servers:
             weight = float(servers[cast(str, server)]) if isinstance(servers, Mapping) else 1.0
             self.add(server, weight=weight)
 
     # Opening and closing.
 
-    async def connect(self) -> ComfyPool:
+    async def connect(self) -> Self:
         """Make sure that at least one server answers, unless the pool is lazy; return the pool.
 
         Servers that do not answer get no jobs until they do; `servers` says why.
@@ -132,54 +129,14 @@ class ComfyPool(PoolServers):
                 raise ConnectError(f"no server of the pool can be reached: {lines}")
         return self
 
-    async def __aenter__(self) -> ComfyPool:
-        """Connect, as `connect()`."""
-        try:
-            return await self.connect()
-        except BaseException:
-            await self.aclose()
-            raise
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close, as `aclose()`."""
-        await self.aclose()
-
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
         """Close every session; twice is fine. Open jobs go on on their servers unless told otherwise.
 
         Args:
             cancel_jobs: Cancel the open jobs first.
         """
-        if self._closing is None:
-            self._closed = True
-            self._places.close(self._closed_error(None))
-            for job, task in list(self._going.items()):
-                if task.cancel():
-                    job._abandon(self._closed_error(job.prompt_id))
-            self._closing = asyncio.create_task(
-                self._shut(cancel_jobs=cancel_jobs), name="comfy_async pool closing"
-            )
-        with anyio.CancelScope(shield=True):
-            await asyncio.shield(self._closing)
-
-    async def _shut(self, *, cancel_jobs: bool) -> None:
-        """End the tasks and the sessions."""
-        going = list(self._going.values())
-        await self._health.aclose()
-        closing = [session.aclose(cancel_jobs=cancel_jobs) for session in self._sessions()]
-        failures = await asyncio.gather(*closing, return_exceptions=True)
-        if going:
-            await asyncio.wait(going)
-        for box in self._watchers:
-            box.close()
-        for failure in failures:
-            if failure is not None:
-                raise failure
+        shut = functools.partial(self._shut, cancel_jobs=cancel_jobs)
+        await self._close_once(shut, name="comfy_async pool closing")
 
     # Running workflows.
 

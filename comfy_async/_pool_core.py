@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import anyio
 
+from ._lifetime import Lifetime
 from ._pool_files import own_files, with_files_read
 from ._pool_health import Health
 from ._pool_job import Order, PoolJob
@@ -31,7 +32,6 @@ from .errors import (
     SessionClosedError,
     SubmitUnknownError,
     TransportError,
-    WrongLoopError,
 )
 from .events import BaseEvent, Cancelled, Failed, Lost, Reconnected
 
@@ -52,8 +52,10 @@ _log = logging.getLogger("comfy_async")
 _FAILURES_EACH: Final = 3
 
 
-class PoolCore:
+class PoolCore(Lifetime):
     """The private part of `ComfyPool`."""
+
+    _kind = "pool"
 
     def __init__(
         self, settings: Settings, *, attempts: int, away_seconds: float | None, retry_out_of_memory: bool
@@ -70,8 +72,6 @@ class PoolCore:
         self._retired: list[ComfySession] = []
         self._watchers: list[Mailbox] = []
         self._going: dict[PoolJob, asyncio.Task[None]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
 
     # Taking jobs.
 
@@ -355,23 +355,26 @@ class PoolCore:
 
     # Being a pool.
 
-    def _check_loop(self) -> None:
-        """Bind the pool to the running loop at its first use.
+    def _send_home(self) -> None:
+        """Wake whoever waits for a place, and for a job that is on no server."""
+        self._places.close(self._closed_error(None))
+        for job, task in list(self._going.items()):
+            if task.cancel():
+                job._abandon(self._closed_error(job.prompt_id))
 
-        Raises:
-            WrongLoopError: It was used in another loop.
-            SessionClosedError: It is closed.
-        """
-        loop = asyncio.get_running_loop()
-        if self._closed:
-            raise self._closed_error(None)
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongLoopError(
-                "this pool belongs to another event loop",
-                hint="Make one pool in each loop (each thread, each asyncio.run).",
-            )
+    async def _shut(self, *, cancel_jobs: bool) -> None:
+        """End the tasks and the sessions."""
+        going = list(self._going.values())
+        await self._health.aclose()
+        closing = [session.aclose(cancel_jobs=cancel_jobs) for session in self._sessions()]
+        failures = await asyncio.gather(*closing, return_exceptions=True)
+        if going:
+            await asyncio.wait(going)
+        for box in self._watchers:
+            box.close()
+        for error in failures:
+            if error is not None:
+                raise error
 
     def _closed_error(self, prompt_id: str | None) -> SessionClosedError:
         """Return the error for what comes after `aclose()`."""

@@ -7,10 +7,7 @@ import os
 import ssl
 import uuid
 from collections.abc import Iterable, Mapping
-from types import TracebackType
-from typing import Any, Literal
-
-import anyio
+from typing import Any, Literal, Self
 
 from ._api import RunApi
 from ._api_cloud import CloudApi
@@ -126,9 +123,6 @@ class ComfySession(ServerAccess, SessionCore):
         super().__init__()
         self._reconciler = Reconciler(self)
         self._probing = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
-        self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     def cloud(
@@ -149,7 +143,7 @@ class ComfySession(ServerAccess, SessionCore):
 
     # Opening and closing.
 
-    async def connect(self) -> ComfySession:
+    async def connect(self) -> Self:
         """Make sure that a ComfyUI answers, unless the session is lazy; return the session.
 
         Raises:
@@ -165,23 +159,6 @@ class ComfySession(ServerAccess, SessionCore):
             await self._known_server()
         return self
 
-    async def __aenter__(self) -> ComfySession:
-        """Connect, as `connect()`."""
-        try:
-            return await self.connect()
-        except BaseException:
-            await self.aclose()
-            raise
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close, as `aclose()`."""
-        await self.aclose()
-
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
         """Close the session; twice is fine. Open jobs go on on the server unless told otherwise.
 
@@ -191,16 +168,7 @@ class ComfySession(ServerAccess, SessionCore):
         if cancel_jobs and not self._closed:
             jobs = list(self._jobs.values())
             await asyncio.gather(*(self._cancel(job) for job in jobs), return_exceptions=True)
-        if self._closing is None:
-            self._closed = True
-            # Whoever waits is woken before anything is awaited that may be cancelled.
-            for job in list(self._jobs.values()):
-                job._abandon(self._closed_error(job.prompt_id))
-            self._jobs.clear()
-            self._close_watchers()
-            self._closing = asyncio.create_task(self._shut(), name="comfy_async closing")
-        with anyio.CancelScope(shield=True):
-            await asyncio.shield(self._closing)
+        await self._close_once(self._shut, name="comfy_async closing")
 
     # Running workflows.
 

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
         "_core",
         "_hearing",
         "_items",
+        "_lifetime",
         "_link",
         "_prepare",
         "_reconcile",
