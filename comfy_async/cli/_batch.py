@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._advice import with_nearest
-from ._connection import Connection, fake_server, opened
+from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, Failure, describe
+from ._fake import embedded
 from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._prepare import partner_options
@@ -41,11 +42,7 @@ async def run_batch(
 
     demand_folder(request.out)
     loaded = [Workflow.load(Path(name)) for name in request.workflows]
-    fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
-    if fake is not None:
-        interrupts.last_words.append(fake.folders.remove)
-    interrupts.last_words.append(report.restore)
-    interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
+    fake = embedded(request, report, interrupts)
     try:
         async with report.watching(), opened(connection, fake=fake) as comfy:
             made = await _variants(comfy, loaded, request)

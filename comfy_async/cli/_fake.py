@@ -1,16 +1,35 @@
-"""`comfy-async fake-server`: a FakeComfy until Ctrl-C."""
+"""A FakeComfy in this process: for `fake-server` until Ctrl-C, for `--fake` as long as the command lives."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._connection import fake_server
 from ._interrupt import Interrupts
 from ._report import Report
 
-__all__ = ["serve"]
+if TYPE_CHECKING:
+    from comfy_async.testing import FakeComfy
+
+    from ._requests import BatchRequest, RunRequest
+
+__all__ = ["embedded", "serve"]
+
+
+def embedded(request: RunRequest | BatchRequest, report: Report, interrupts: Interrupts) -> FakeComfy | None:
+    """Return the server that was asked for by --fake, if it was, and see to the way out of the run.
+
+    Raises:
+        MissingExtraError: The extra `testing` is not installed.
+    """
+    fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
+    if fake is not None:
+        interrupts.last_words.append(fake.folders.remove)
+    interrupts.last_words.append(report.restore)
+    interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
+    return fake
 
 
 async def serve(options: Mapping[str, Any], report: Report, interrupts: Interrupts) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .._stream import abandon
 from ._advice import with_nearest
-from ._connection import Connection, UsageError, fake_server, opened
+from ._connection import Connection, UsageError, opened
 from ._failure import describe
+from ._fake import embedded
 from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
@@ -46,11 +48,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
 
     _demand(request)
     workflow = load(request)
-    fake = fake_server(step_seconds=request.step_seconds) if request.fake else None
-    if fake is not None:
-        interrupts.last_words.append(fake.folders.remove)
-    interrupts.last_words.append(report.restore)
-    interrupts.on_ask = lambda: report.note("cancelling; Ctrl-C again leaves at once")
+    fake = embedded(request, report, interrupts)
     submitted = False
     try:
         request = asked(workflow, request, interrupts)
@@ -58,9 +56,8 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
             job = await _submitted(comfy, workflow, request, report=report, interrupts=interrupts)
             submitted = True
             if fake is None:
-                command = cancel_command(job.prompt_id, connection)
                 # Said last of all: these are called in reverse.
-                interrupts.last_words.insert(0, lambda: report.left(job, command))
+                interrupts.last_words.insert(0, partial(_left, job, connection, report))
             outcome = await _followed(comfy, job, report=report, interrupts=interrupts)
             outcome = await _fetched(outcome, request, connection, report=report)
     except asyncio.CancelledError:
@@ -73,6 +70,11 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
             raise
         return _keep(error, workflow, request, connection=connection, report=report)
     return tell(outcome, report)
+
+
+def _left(job: Job, connection: Connection, report: Report) -> None:
+    """Say on the way out in a hurry how to stop what may still run."""
+    report.left(job, cancel_command(job.prompt_id, connection))
 
 
 def _demand(request: RunRequest) -> None:
