@@ -27,6 +27,7 @@ from comfy_async import (
     PromptRejectedError,
     Settings,
     Started,
+    WorkflowError,
 )
 
 
@@ -223,6 +224,21 @@ async def test_rejected(live: ComfySession) -> None:
     assert caught.value.problems
 
 
+async def test_links_to_nowhere(live: ComfySession) -> None:
+    """One that no output needs does no harm; one that a server would die of is not sent."""
+    graph = picture(value=0x80FF41)
+    graph["4"] = {"class_type": "ImageInvert", "inputs": {"image": ["77", 0], "extra": ["78", 0]}}
+    graph["3"] = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
+    graph["2"]["inputs"]["images"] = ["3", 0]
+    (image,) = (await live.run(graph)).images
+    assert opened(await image.read()).convert("RGB").getpixel((0, 0)) == (126, 0, 189)
+    graph["3"]["inputs"]["extra"] = ["79", 0]
+    with pytest.raises(WorkflowError) as caught:
+        await live.run(graph)
+    assert [(problem.node, problem.input) for problem in caught.value.problems] == [("3", "extra")]
+    assert (await live.run(picture())).images
+
+
 async def test_failed(live: ComfySession) -> None:
     """A node that raises: where, what, and the server's traceback."""
     name = f"comfy_async_broken_{uuid.uuid4().hex[:8]}.png"
@@ -268,6 +284,16 @@ async def test_cancelled_while_pending(live: ComfySession) -> None:
     await first(running, Started)
     assert await waiting.cancel() == "cancelled"
     assert not [event for event in await collect(waiting) if isinstance(event, Started)]
+    assert (await running).images
+
+
+async def test_deleted_while_pending(live: ComfySession) -> None:
+    """The queue's own verb ends it as cancelled, too."""
+    running = await live.submit(long_chain(30))
+    waiting = await live.submit(picture())
+    await live.queue.delete(waiting.prompt_id)
+    with pytest.raises(JobCancelledError):
+        await waiting
     assert (await running).images
 
 
@@ -352,7 +378,9 @@ async def test_attach(live: ComfySession, live_url: str) -> None:
         result = await mirror
         assert mirror.prompt_id == job.prompt_id
         again = await (await other.attach(job.prompt_id))
-    assert result.outputs == again.outputs == (await job).outputs
+    whole = await job
+    assert result.outputs == again.outputs == whole.outputs
+    assert again.duration == pytest.approx(whole.duration, rel=0.2, abs=0.1)
 
 
 async def test_saved_to_a_folder(live: ComfySession, tmp_path: Any) -> None:
