@@ -33,6 +33,8 @@ def node_line(fraction: float, title: str, node: str | None) -> str:
 
 def ending_lines(job: Job) -> list[str]:
     """Return how a job ended: what it made, or what went wrong and what to do."""
+    if job.status == "cancelled":
+        return [str(job._error)]
     if job._error is not None:
         return [f"{job.status}: {job._error}"]
     if job._result is not None:

@@ -207,6 +207,7 @@ def failure_lines(failure: Failure) -> list[str]:
     candidates = failure.details.get("candidates")
     if candidates and not any(str(name) in failure.message for name in candidates):
         lines.append(f"  did you mean: {', '.join(map(str, candidates))}")
-    if failure.hint:
-        lines.append(failure.hint)
+    lines += failure.hint.splitlines()
+    if "command" in failure.details:
+        lines.append(f"  {failure.details['command']}")
     return lines

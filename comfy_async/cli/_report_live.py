@@ -14,7 +14,7 @@ from rich.text import Text
 from .._console import Display
 from ._failure import Failure
 from ._report import Report, failure_lines, summary
-from ._tables import folded, without_controls
+from ._tables import fitted, without_controls
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -142,15 +142,13 @@ class LiveReport(Report):
         first, *rest = failure_lines(failure)
         self._console.print(Text(without_controls(first), style="bold red"), soft_wrap=True)
         for line in rest:
-            # Findings are folded between words; hints may hold a command, which is to be copied whole.
-            indent = len(line) - len(line.lstrip())
-            parts = folded(line.strip(), self._console.width, indent=indent + 2) if indent else [line]
-            for number, part in enumerate(parts):
-                self.say(f"{' ' * (indent + 2 * bool(number))}{part}" if indent else part)
+            self.say(line)
 
     def say(self, text: str) -> None:
-        """Print a line above the live ones."""
-        self._console.print(Text(without_controls(text)), soft_wrap=True)
+        """Print lines above the live ones, broken between words where they are too long."""
+        for line in without_controls(text).split("\n"):
+            for part in fitted(line, self._console.width):
+                self._console.print(Text(part), soft_wrap=True)
 
     def restore(self) -> None:
         """Show the cursor."""

@@ -171,8 +171,9 @@ def _keep(
         report.failed(failure)
         return failure.exit_code
     path, command = found
-    failure.details.update(kept=str(path), command=command)
-    report.failed(failure)
     without = withheld(connection)
-    report.say(f"The prompt is kept as {path}; later{f', {without}' if without else ''}: {command}")
+    later = f"The prompt is kept as {path}; to submit it later{f', {without}' if without else ''}:"
+    details = {**failure.details, "kept": str(path), "command": command}
+    failure = dataclasses.replace(failure, hint=f"{failure.hint}\n{later}".strip(), details=details)
+    report.failed(failure)
     return failure.exit_code

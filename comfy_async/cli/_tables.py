@@ -17,6 +17,7 @@ __all__ = [
     "age_text",
     "columns",
     "counted",
+    "fitted",
     "folded",
     "has_colours",
     "screen_width",
@@ -84,6 +85,16 @@ def folded(text: str, width: int | None, *, indent: int) -> list[str]:
     if width is None or width <= indent + _MIN_COLUMN:
         return [text] if text else []
     return textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
+
+
+def fitted(line: str, width: int) -> list[str]:
+    """Return a line as several that fit a terminal; a command stays whole, for it is to be copied."""
+    words = line.lstrip()
+    if len(line) <= width or not words or words.startswith("comfy-async "):
+        return [line]
+    indent = len(line) - len(words)
+    first, *rest = folded(words, width, indent=indent + 2 * bool(indent))
+    return [f"{' ' * indent}{first}", *(f"{' ' * (indent + 2 * bool(indent))}{part}" for part in rest)]
 
 
 def short_text(value: object) -> str:

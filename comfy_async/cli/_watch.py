@@ -151,8 +151,7 @@ def unsaved(error: Exception, job: Job, out: Path, *, later: Connection | None) 
         details["command"] = wait_command(job.prompt_id, later, out=out)
         without = withheld(later)
         hint = (
-            "The job completed and its files are on the server; "
-            f"to save them{f', {without}' if without else ''}: {details['command']}"
+            f"It completed and has its files on the server; to save them{f', {without}' if without else ''}:"
         )
     return dataclasses.replace(
         failure,

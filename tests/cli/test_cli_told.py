@@ -9,7 +9,7 @@ from typing import Any
 from comfy_async import ComfySession
 from comfy_async._console_told import Told
 from comfy_async.cli._doctor import Finding
-from comfy_async.cli._tables import columns
+from comfy_async.cli._tables import columns, fitted
 from comfy_async.testing import FakeComfy
 
 
@@ -142,3 +142,16 @@ def test_tables_fit_a_terminal() -> None:
     assert next(columns(rows, width=60)).endswith("…  CLIP Text Encode")
     assert "a" * 80 in next(columns(rows))
     assert len(next(columns(rows, width=10))) > 10
+
+
+def test_lines_fit_a_terminal_and_commands_stay_whole() -> None:
+    """Prose is broken between words, under its beginning; what is to be copied is not broken."""
+    command = "  comfy-async wait 9e721e8c-948f-48d8-a684-409836d205e3 --out out"
+
+    assert fitted("a line of some words and more of them", 24) == ["a line of some words and", "more of them"]
+    assert fitted("  3 (KSampler): 'eulr' is none of them", 26) == [
+        "  3 (KSampler): 'eulr'",
+        "    is none of them",
+    ]
+    assert fitted(command, 30) == [command]
+    assert fitted("  short", 30) == ["  short"]
