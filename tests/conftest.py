@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from session_tools import library_tasks
+from session_tools import library_tasks, teach
 
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
@@ -57,6 +57,12 @@ async def fake() -> AsyncIterator[FakeComfy]:
         async with asyncio.timeout(10):
             await server.wait_for(lambda books: books.sockets_now == 0)
         assert not library_tasks()
+
+
+@pytest.fixture
+def server(fake: FakeComfy) -> FakeComfy:
+    """A server of its own for each test, which knows steps, a text, and a node that fails."""
+    return teach(fake)
 
 
 @pytest.fixture

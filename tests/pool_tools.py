@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import session_tools
+from session_tools import graph
+
 from comfy_async import ComfyPool, PoolServer, Settings
 from comfy_async.testing import FakeComfy, FastClock
 
@@ -15,19 +18,8 @@ FACTOR = 20
 
 def teach(fake: FakeComfy, *, steps: int = 2) -> FakeComfy:
     """Teach a server steps, a text that it shows, and two ways to fail."""
-    fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=steps)
-    fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
-    fake.script("Break", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "broken"))
     fake.script("Hungry", inputs={"value": "VALUE"}, is_output=True, output={"text": ["fed"]})
-    return fake
-
-
-def graph(seed: int, last: str = "Show") -> dict[str, Any]:
-    """Return a small graph; another seed is another run."""
-    return {
-        "1": {"class_type": "Steps", "inputs": {"seed": seed}},
-        "2": {"class_type": last, "inputs": {"value": ["1", 0]}},
-    }
+    return session_tools.teach(fake, steps=steps)
 
 
 def model_graph(model: str, seed: int = 1) -> dict[str, Any]:

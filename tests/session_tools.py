@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import anyio
 import httpx
 
-from comfy_async import ComfySession, Job, Workflow
+from comfy_async import ComfySession, Job, Settings, Workflow
 from comfy_async._settings import Clock
 from comfy_async.events import BaseEvent
-from comfy_async.testing import FakeComfy
+from comfy_async.testing import FakeComfy, FastClock
 
 LIVES = frozenset(
     "Queued Started NodesCached NodeStarted NodeFinished NodeBlocked Completed Failed Cancelled Lost".split()
@@ -58,6 +59,29 @@ class HeldAnswers(httpx.AsyncHTTPTransport):
             self.held.set()
             await self.release.wait()
         return response
+
+
+def teach(fake: FakeComfy, *, steps: int = 10) -> FakeComfy:
+    """Teach a server a class of some steps, one that shows a text, and one that fails."""
+    fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=steps)
+    fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
+    fake.script("Break", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "broken"))
+    return fake
+
+
+def graph(seed: int = 1, last: str = "Show") -> dict[str, Any]:
+    """Return a small graph of what `teach` has taught; another seed is another run."""
+    return {
+        "1": {"class_type": "Steps", "inputs": {"seed": seed}, "_meta": {"title": "Many steps"}},
+        "2": {"class_type": last, "inputs": {"value": ["1", 0]}},
+    }
+
+
+def fast(fake: FakeComfy, **options: Any) -> ComfySession:
+    """Return a session whose pauses last a tenth; takes what sessions and their settings take."""
+    names = {field.name for field in dataclasses.fields(Settings)} & options.keys()
+    settings = Settings(clock=FastClock(10), **{name: options.pop(name) for name in names})
+    return ComfySession(fake.url, settings=settings, **options)
 
 
 def picture(color: int = 0, *, prefix: str = "pic", size: int = 16) -> dict[str, Any]:

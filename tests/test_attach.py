@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from session_tools import HeldAnswers
+from session_tools import HeldAnswers, fast, graph
 
 from comfy_async import (
     ComfySession,
@@ -22,25 +21,7 @@ from comfy_async import (
 )
 from comfy_async.testing import FakeComfy, FastClock
 
-GRAPH: dict[str, Any] = {
-    "1": {"class_type": "Steps", "inputs": {"seed": 1}, "_meta": {"title": "Many steps"}},
-    "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
-}
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeComfy]:
-    """A server with steps, a text, and a node that fails."""
-    async with FakeComfy() as fake:
-        fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=10)
-        fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
-        fake.script("Break", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "broken"))
-        yield fake
-
-
-def fast(fake: FakeComfy, **options: Any) -> ComfySession:
-    """A session whose pauses last a tenth."""
-    return ComfySession(fake.url, settings=Settings(clock=FastClock(10)), **options)
+GRAPH = graph()
 
 
 async def test_another_client_picks_a_running_job_up_by_polling(server: FakeComfy) -> None:

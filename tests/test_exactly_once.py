@@ -3,53 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import functools
 from typing import Any
 
 import pytest
+from session_tools import fast, graph, teach
 
 from comfy_async import (
     ComfyError,
-    ComfySession,
     ConnectError,
     NodeFinished,
     ResponseError,
-    Settings,
     SubmitUnknownError,
 )
-from comfy_async.testing import FakeComfy, FastClock
+from comfy_async.testing import FakeComfy
 
-GRAPH: dict[str, Any] = {
-    "1": {"class_type": "Steps", "inputs": {"seed": 1}},
-    "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
-}
+GRAPH = graph()
 
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeComfy]:
-    """A server with steps and a text."""
-    async with FakeComfy() as fake:
-        yield _prepared(fake)
-
-
-def _prepared(fake: FakeComfy) -> FakeComfy:
-    fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=3)
-    fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
-    return fake
-
-
-def fast(fake: FakeComfy, **settings: Any) -> ComfySession:
-    """A session whose pauses last a tenth, and whose requests may take a second."""
-    return ComfySession(
-        fake.url, settings=Settings(clock=FastClock(10), **{"request_seconds": 1.0, **settings})
-    )
+impatient = functools.partial(fast, request_seconds=1.0)
 
 
 @pytest.mark.parametrize("failure", [500, 503, "reset", "hang", "html"])
 async def test_the_answer_is_lost_but_the_prompt_arrived(server: FakeComfy, failure: Any) -> None:
     """It is found by its id, and not sent a second time."""
     server.faults.fail("POST", "/prompt", failure, count=1, after_effect=True)
-    async with fast(server) as comfy:
+    async with impatient(server) as comfy:
         job = await comfy.submit(GRAPH)
         assert (await job).texts == ("shown",)
     assert server.books.count("POST", "/prompt") == 1
@@ -60,7 +38,7 @@ async def test_the_answer_is_lost_but_the_prompt_arrived(server: FakeComfy, fail
 async def test_the_prompt_is_lost_and_sent_again(server: FakeComfy, failure: Any) -> None:
     """Two answered looks do not find it: it is sent again under the same id, and runs once."""
     server.faults.fail("POST", "/prompt", failure, count=1)
-    async with fast(server) as comfy:
+    async with impatient(server) as comfy:
         job = await comfy.submit(GRAPH)
         assert (await job).texts == ("shown",)
     assert server.books.count("POST", "/prompt") == 2
@@ -70,7 +48,7 @@ async def test_the_prompt_is_lost_and_sent_again(server: FakeComfy, failure: Any
 async def test_a_prompt_that_never_arrives_is_given_up(server: FakeComfy) -> None:
     """After three posts that certainly did not arrive the error is the server's own."""
     server.faults.fail("POST", "/prompt", 503)
-    async with fast(server) as comfy:
+    async with impatient(server) as comfy:
         with pytest.raises(ResponseError, match="503"):
             await comfy.submit(GRAPH)
     assert server.books.count("POST", "/prompt") == 3
@@ -82,7 +60,7 @@ async def test_what_cannot_be_found_out_is_said(server: FakeComfy) -> None:
     server.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
     looks = server.faults.fail("GET", "/api/jobs", 503)
     server.faults.stall()
-    async with fast(server) as comfy:
+    async with impatient(server) as comfy:
         with pytest.raises(SubmitUnknownError) as caught:
             await comfy.submit(GRAPH)
         looks.cancel()
@@ -98,7 +76,7 @@ async def test_an_event_proves_the_arrival(server: FakeComfy) -> None:
     """HTTP says nothing at all, but the socket shows that the prompt runs."""
     server.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
     server.faults.fail("GET", "/api/jobs", 503, count=3)
-    async with fast(server) as comfy:
+    async with impatient(server) as comfy:
         job = await comfy.submit(GRAPH)
         assert (await job).texts == ("shown",)
     assert server.books.count("POST", "/prompt") == 1
@@ -106,7 +84,7 @@ async def test_an_event_proves_the_arrival(server: FakeComfy) -> None:
 
 async def test_nothing_is_sent_when_nobody_listens(server: FakeComfy) -> None:
     """A refused connection is no mystery: ConnectError at once, and no look."""
-    async with fast(server) as comfy:
+    async with impatient(server) as comfy:
         await server.faults.go_down()
         with pytest.raises(ConnectError):
             await comfy.submit(GRAPH)
@@ -119,7 +97,7 @@ async def test_a_submit_that_is_cancelled_leaves_nothing_running(server: FakeCom
     """The caller will never hold the job: it is taken back from the server."""
     server.hold()
     rule = server.faults.fail("POST", "/prompt", "hang", after_effect=when == "after")
-    async with fast(server, request_seconds=30.0) as comfy:
+    async with impatient(server, request_seconds=30.0) as comfy:
         task = asyncio.create_task(comfy.submit(GRAPH))
         await server.wait_for(lambda books: rule.hits == 1)
         task.cancel()
@@ -134,8 +112,8 @@ async def test_a_submit_that_is_cancelled_leaves_nothing_running(server: FakeCom
 async def test_an_old_server_that_chooses_the_id() -> None:
     """The job is rebound to the server's id, the events that came early are replayed to it."""
     async with FakeComfy(mode="old") as fake:
-        _prepared(fake)
-        async with fast(fake) as comfy:
+        teach(fake)
+        async with impatient(fake) as comfy:
             job = await comfy.submit(GRAPH)
             assert (await job).texts == ("shown",)
             assert fake.books.starts(job.prompt_id) == 1
@@ -146,9 +124,9 @@ async def test_an_old_server_that_chooses_the_id() -> None:
 async def test_an_old_server_whose_answer_is_lost() -> None:
     """It chose an id that nobody told us: the job is found by its mark, and not sent again."""
     async with FakeComfy(mode="old") as fake:
-        _prepared(fake)
+        teach(fake)
         fake.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
-        async with fast(fake) as comfy:
+        async with impatient(fake) as comfy:
             job = await comfy.submit(GRAPH)
             assert (await job).texts == ("shown",)
         assert fake.books.count("POST", "/prompt") == 1
@@ -159,13 +137,13 @@ async def test_an_old_server_whose_answer_is_lost() -> None:
 async def test_every_age_of_server_runs_and_cancels(version: str) -> None:
     """Whatever the server can do, a run completes and only our own job is cancelled."""
     async with FakeComfy(version=version) as fake:
-        _prepared(fake)
-        async with fast(fake) as comfy:
+        teach(fake)
+        async with impatient(fake) as comfy:
             assert (await comfy.run(GRAPH)).texts == ("shown",)
             gate = fake.gate("Steps", step=2)
-            running = await comfy.submit({**GRAPH, "1": {"class_type": "Steps", "inputs": {"seed": 2}}})
+            running = await comfy.submit(graph(2))
             await gate.reached()
-            pending = await comfy.submit({**GRAPH, "1": {"class_type": "Steps", "inputs": {"seed": 3}}})
+            pending = await comfy.submit(graph(3))
             assert await pending.cancel() == "cancelled"
             assert not running.done
             cancelling = asyncio.create_task(running.cancel())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from session_tools import fast, graph
 
 from comfy_async import (
     ComfySession,
@@ -25,32 +26,12 @@ from comfy_async import (
 from comfy_async.testing import FakeComfy, FastClock
 
 
-def graph(seed: int, last: str = "Show") -> dict[str, Any]:
-    """Return a small graph."""
-    return {
-        "1": {"class_type": "Steps", "inputs": {"seed": seed}},
-        "2": {"class_type": last, "inputs": {"value": ["1", 0]}},
-    }
-
-
 @pytest.fixture
-async def server() -> AsyncIterator[FakeComfy]:
-    """A server with steps, a text, and a node that fails."""
-    async with FakeComfy() as fake:
-        fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=2)
-        fake.script(
-            "Show",
-            inputs={"value": "VALUE"},
-            is_output=True,
-            output={"text": ["shown"], "images": [{"filename": "x.png", "subfolder": "", "type": "output"}]},
-        )
-        fake.script("Break", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "broken"))
-        yield fake
-
-
-def fast(fake: FakeComfy) -> ComfySession:
-    """A session whose pauses last a tenth."""
-    return ComfySession(fake.url, settings=Settings(clock=FastClock(10)))
+def server(server: FakeComfy) -> FakeComfy:
+    """A server whose text comes with a picture."""
+    output = {"text": ["shown"], "images": [{"filename": "x.png", "subfolder": "", "type": "output"}]}
+    server.script("Show", inputs={"value": "VALUE"}, is_output=True, output=output)
+    return server
 
 
 async def test_all_end_and_the_index_tells_which(server: FakeComfy) -> None:

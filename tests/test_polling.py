@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from session_tools import eventually, picture
+from session_tools import eventually, fast, graph, picture
 
 from comfy_async import (
     Cancelled,
@@ -27,35 +25,9 @@ from comfy_async import (
     Started,
 )
 from comfy_async._settings import Clock
-from comfy_async.testing import FakeComfy, FastClock
+from comfy_async.testing import FakeComfy
 
-GRAPH: dict[str, Any] = {
-    "1": {"class_type": "Steps", "inputs": {"seed": 1}},
-    "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
-}
-
-
-def graph(seed: int, last: str = "Show") -> dict[str, Any]:
-    """Return the graph with another seed, and another last node."""
-    return {
-        "1": {"class_type": "Steps", "inputs": {"seed": seed}},
-        "2": {"class_type": last, "inputs": {"value": ["1", 0]}},
-    }
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeComfy]:
-    """A server with steps, a text, and a node that fails."""
-    async with FakeComfy() as fake:
-        fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=10)
-        fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
-        fake.script("Break", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "broken"))
-        yield fake
-
-
-def fast(fake: FakeComfy, *, transport: Any = "auto", **settings: Any) -> ComfySession:
-    """A session whose pauses last a tenth."""
-    return ComfySession(fake.url, transport=transport, settings=Settings(clock=FastClock(10), **settings))
+GRAPH = graph()
 
 
 async def test_everything_works_without_a_socket(server: FakeComfy) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from session_tools import fast, graph
 
 from comfy_async import (
     Auth,
@@ -18,34 +19,11 @@ from comfy_async import (
     NodeStarted,
     PollingStarted,
     Reconnected,
-    Settings,
     Started,
 )
-from comfy_async.testing import Books, FakeComfy, FastClock
+from comfy_async.testing import Books, FakeComfy
 
-GRAPH: dict[str, Any] = {
-    "1": {"class_type": "Steps", "inputs": {"seed": 1}, "_meta": {"title": "Many steps"}},
-    "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
-}
-
-
-def prepared(fake: FakeComfy) -> FakeComfy:
-    """Teach the server two classes: one with ten steps, one that shows a text."""
-    fake.script("Steps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=10)
-    fake.script("Show", inputs={"value": "VALUE"}, is_output=True, output={"text": ["shown"]})
-    return fake
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[FakeComfy]:
-    """A server with the two classes."""
-    async with FakeComfy() as fake:
-        yield prepared(fake)
-
-
-def fast(fake: FakeComfy, **options: Any) -> ComfySession:
-    """A session whose pauses last a tenth."""
-    return ComfySession(fake.url, settings=Settings(clock=FastClock(10)), **options)
+GRAPH = graph()
 
 
 async def until(job: Job, kind: type) -> None:
@@ -147,6 +125,7 @@ async def test_a_half_open_socket(server: FakeComfy) -> None:
         assert server.faults.drop_sockets("half_open") == 1
         gate.open()
         assert (await job).texts == ("shown",)
+    server.faults.end_half_open()
 
 
 async def test_a_deaf_socket_is_noticed_and_redialled(server: FakeComfy) -> None:
@@ -154,7 +133,7 @@ async def test_a_deaf_socket_is_noticed_and_redialled(server: FakeComfy) -> None
     gate = server.gate("Steps", step=2)
     async with fast(server) as comfy:
         job = await comfy.submit(GRAPH)
-        other = await comfy.submit({**GRAPH, "1": {"class_type": "Steps", "inputs": {"seed": 2}}})
+        other = await comfy.submit(graph(2))
         await gate.reached()
         held = server.gate("Steps", step=2, prompt_id=other.prompt_id)
         server.faults.deafen(comfy.client_id)
@@ -191,7 +170,7 @@ async def test_a_stalled_server_is_told_from_a_deaf_socket(server: FakeComfy) ->
     gate = server.gate("Steps", step=2)
     async with fast(server) as comfy:
         job = await comfy.submit(GRAPH)
-        second = await comfy.submit({**GRAPH, "1": {"class_type": "Steps", "inputs": {"seed": 2}}})
+        second = await comfy.submit(graph(2))
         await gate.reached()
         server.faults.stall()
         gate.open()
@@ -207,7 +186,7 @@ async def test_two_sessions_under_one_client_id(server: FakeComfy, caplog: pytes
     gates = [server.gate("Steps", step=step) for step in range(1, 11)]
     async with fast(server, client_id="shared") as one, fast(server, client_id="shared") as two:
         first = await one.submit(GRAPH)
-        second = await two.submit({**GRAPH, "1": {"class_type": "Steps", "inputs": {"seed": 2}}})
+        second = await two.submit(graph(2))
         for gate in gates:
             gate.open()
         assert (await first).texts == ("shown",)
