@@ -66,8 +66,14 @@ def main_options(
     """Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed."""
 
 
-def perform(work: Work, *, as_json: bool = False, quiet: bool = False) -> None:
+def perform(work: Work, *, as_json: bool = False, quiet: bool = False, warn: bool = True) -> None:
     """Run a command's work, print its errors as what they are, and exit with its code.
+
+    Args:
+        work: What to do.
+        as_json: Speak JSON.
+        quiet: Say results and errors only.
+        warn: Say the library's warnings too; False for what finds out the same by itself.
 
     Raises:
         typer.Exit: Always; the code says how it went.
@@ -76,7 +82,7 @@ def perform(work: Work, *, as_json: bool = False, quiet: bool = False) -> None:
     from ._report import Report
 
     report = Report.make(as_json=as_json, quiet=quiet)
-    log = _Log(report)
+    log = _Log(report) if warn else logging.NullHandler()
 
     async def told(interrupts: Interrupts) -> int:
         try:

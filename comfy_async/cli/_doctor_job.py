@@ -37,7 +37,7 @@ async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
             result = await job
             took = time.perf_counter() - began
             yield Finding("job", "ok", f"a tiny job ran end to end in {took:.2f} s")
-            yield _events(live, polling=session.connection.polling)
+            yield _events(live, hears=session.connection.state == "hearing")
             yield await _file(result)
             yield _clock(skew)
     except ComfyError as error:
@@ -82,17 +82,15 @@ def _graph() -> dict[str, object]:
     }
 
 
-def _events(live: int, *, polling: bool) -> Finding:
+def _events(live: int, *, hears: bool) -> Finding:
     """Say whether the events came by the socket."""
     from ._doctor import Finding
 
     if live:
         return Finding("events", "ok", f"{live} events of the job came live")
-    how = "polling found its end" if polling else "none came"
-    return Finding(
-        *("events", "warning", f"no event came live; {how}"),
-        "Progress will be coarse. Does another program use the same client_id?",
-    )
+    text = "no event of the job came live; polling found its end"
+    advice = "Does another program use the same client_id?" if hears else "It takes the socket, see there."
+    return Finding("events", "warning", text, f"Progress will be coarse. {advice}")
 
 
 async def _file(result: JobResult) -> Finding:

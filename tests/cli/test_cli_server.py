@@ -129,6 +129,8 @@ async def test_doctor_sees_a_refused_socket(cli: Any, fake: FakeComfy) -> None:
     assert "Upgrade" in states["socket"]["advice"]
     assert states["job"]["state"] == "ok"
     assert states["events"]["state"] == "warning"
+    assert "socket" in states["events"]["advice"]
+    assert "warning: " not in done.err
 
 
 async def test_doctor_sees_an_old_server(cli: Any) -> None:

@@ -158,6 +158,17 @@ async def test_no_color(terminal: Any, sd15: Path) -> None:
     assert not COLOURS.search(shown.drawn)
 
 
+async def test_doctor_is_green_where_colours_are_wanted(terminal: Any) -> None:
+    """Its states are told by colours too, unless NO_COLOR is set."""
+    green = await terminal("doctor", "--fake")
+    plain = await terminal("doctor", "--fake", NO_COLOR="1")
+
+    assert await green.exit_code() == await plain.exit_code() == 0
+    assert b"\x1b[32mok" in green.drawn
+    assert b"ok       job" in plain.drawn
+    assert b"\x1b[" not in plain.drawn
+
+
 async def test_dumb_terminal_gets_plain_lines(terminal: Any, sd15: Path) -> None:
     """TERM=dumb: lines, nothing drawn over."""
     shown = await terminal("run", sd15, TERM="dumb")
