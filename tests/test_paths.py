@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
+import sys
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -57,6 +59,13 @@ def test_hostile_names_stay_inside(name: str, tmp_path: Path) -> None:
         assert path.read_bytes() == b"data"
 
 
+def reserved_on_windows(name: str) -> bool:
+    """Say it as Python 3.13 does, which looks closer, or as those before it."""
+    if sys.version_info >= (3, 13):
+        return ntpath.isreserved(name)
+    return PureWindowsPath(name).is_reserved()
+
+
 @given(st.text(), st.text())
 def test_every_name_stays_inside(subfolder: str, filename: str) -> None:
     """No text at all leads out, on either kind of system, or is longer than a file system takes."""
@@ -67,7 +76,7 @@ def test_every_name_stays_inside(subfolder: str, filename: str) -> None:
         for flavour in (PurePosixPath, PureWindowsPath):
             assert flavour(part).parts == (part,)
             assert not flavour(part).is_absolute()
-        assert not PureWindowsPath(part).is_reserved()
+        assert not reserved_on_windows(part)
 
 
 @given(st.text(alphabet="abcXYZ019-_ äß写().", min_size=1, max_size=40))

@@ -31,7 +31,7 @@ RESOLUTIONS = {"lowest": "lowest-direct", "newest": "highest"}
 
 QUICK = ["tests/cli", "tests/notebook", "tests/package", "tests/plugin", "tests/resources", "tests/transport"]
 QUICK += ["tests/test_errors.py", "tests/test_imports.py", "tests/test_job.py", "tests/test_map.py"]
-QUICK += ["tests/test_reconnection.py", "tests/test_session.py", "tests/test_typing_outside.py"]
+QUICK += ["tests/test_paths.py", "tests/test_reconnection.py", "tests/test_session.py"]
 """What touches other people's packages, and a run of each kind."""
 
 SCARCE = "ray"
