@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +48,9 @@ class ComfyFleet(FleetCore):
             `memory` and `resources`.
         workers: Actors of `ComfyWorker` that exist already, in the place of servers.
         limit: Jobs on one server at once: one runs, the next one waits for it. None is any number.
+        away_seconds: How long a server with jobs may be silent before they count as lost, and run
+            elsewhere, and how long a batch waits when no server answers; None is for ever. A
+            server that was only cut off for so long may have run them too.
         files: Where output files are when a job has ended: "server" leaves them there until they
             are read, "bytes" brings them along, "objects" puts them into Ray's object store, see
             `object()`.
@@ -71,6 +75,7 @@ class ComfyFleet(FleetCore):
         workers: Iterable[Any] = (),
         # How.
         limit: int | None = 2,
+        away_seconds: float | None = 30.0,
         files: Literal["server", "bytes", "objects"] = "server",
         actor: Mapping[str, Any] | None = None,
         session: Mapping[str, Any] | None = None,
@@ -93,8 +98,9 @@ class ComfyFleet(FleetCore):
         self._files = files
         commands = any(isinstance(server, ComfyCommand) for server in self._servers)
         self._actor = options_of({"num_gpus": 1 if commands else None, **(actor or {})})
-        self._session_options = dict(session or {})
-        self.settings: Settings = self._session_options.get("settings") or Settings()
+        own = (session or {}).get("settings") or Settings()
+        self.settings: Settings = dataclasses.replace(own, away_seconds=away_seconds)
+        self._session_options = {**(session or {}), "settings": self.settings}
         self._clock = self.settings.clock
         super().__init__()
 
@@ -103,6 +109,7 @@ class ComfyFleet(FleetCore):
         workers = [lane.worker for lane in self._lanes if not lane.visiting] or self._given
         fields = {
             "limit": self._limit,
+            "away_seconds": self.settings.away_seconds,
             "files": self._files,
             "actor": self._actor,
             "session": self._session_options,

@@ -170,8 +170,11 @@ class FleetCore:
         """
         if self._is_seated(flight):
             return flight.lane
+        if flight.waits_since is None:
+            flight.waits_since = self._clock.monotonic()
         while not flight.job._cancel_wanted:
             now = self._clock.monotonic()
+            self._check_patience(flight, now - flight.waits_since)
             soonest = min((lane.retry_at for lane in self._lanes if lane.retry_at > now), default=now + 60.0)
             turn = self._waiting[flight] = asyncio.Event()
             try:
@@ -199,6 +202,19 @@ class FleetCore:
         lane.jobs.add(flight.job)
         flight.lane = lane
         return True
+
+    def _check_patience(self, flight: Flight, seconds: float) -> None:
+        """Demand that there is something to wait for; a worker starts its own server again.
+
+        Raises:
+            ComfyError: No server has answered for as long as the fleet waits.
+        """
+        limit = self.settings.away_seconds
+        able = self._able(flight)
+        if limit is not None and seconds >= limit and all(lane.error and not lane.owned for lane in able):
+            error = able[0].error
+            assert error is not None
+            raise error
 
     def _able(self, flight: Flight) -> list[Lane]:
         """Return the lanes that a workflow may wait for.

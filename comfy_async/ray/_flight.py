@@ -89,6 +89,7 @@ class Flight:
         self.unreached: dict[Lane, Exception] = {}
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lane: Lane | None = None
+        self.waits_since: float | None = None
         self._id = str(uuid.uuid4())
         self._is_accepted = False
         self._is_cut_off = False
@@ -217,6 +218,10 @@ class Flight:
                     data = {"reason": "its worker died, and ComfyUI with it"}
                     return Ended(Lost(None, data, self._id, received_at=self._now()), {}, None, ())
                 await self._revived(lane, error)
+            except SubmitUnknownError:
+                if posting is None or (not self.patient and self.fleet.settings.away_seconds is None):
+                    raise
+                # Looked for from now on: found, or lost by all that its server says or does not say.
             except (ConnectError, RateLimitError):
                 if posting is not None:
                     raise
@@ -271,6 +276,7 @@ class Flight:
         job._set_problems(message.problems)
         job._client_id = message.client_id or job._client_id
         self._is_accepted = True
+        self.waits_since = None
         if self._is_cut_off:
             self._tell_connection(Reconnected, "")
         if self.lane is not None:

@@ -127,7 +127,7 @@ class ComfyWorker:
         """
         self._resumed.add(prompt_id)
         task = self._posts.get(prompt_id)
-        if task is None:
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             found = self._found(prompt_id, client_id, accepted)
             task = self._posts[prompt_id] = asyncio.create_task(found, name="comfy_async resume")
         async for message in self._told(prompt_id, task):

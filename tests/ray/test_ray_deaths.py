@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_tools import QUICK
 from session_tools import eventually, lives, picture, seeded, steps
 
-from comfy_async import Completed, JobLostError, Progress, Reconnected, Workflow
+from comfy_async import Completed, ConnectError, JobLostError, Progress, Reconnected, Workflow
 from comfy_async.ray import ComfyFleet
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -147,6 +148,25 @@ async def test_a_server_restarts_during_a_map(team: Any) -> None:
     assert sorted(ends) == list(range(20))
     count = collections.Counter(record.end for fake in (one, other) for record in fake.books.accepted)
     assert count == {"success": 20, "lost": 3}
+
+
+async def test_a_server_that_never_comes_back(fakes: Any) -> None:
+    """Its jobs run elsewhere after a time; a batch for which nobody is left does not wait for ever."""
+    one, other = await fakes(2)
+    for fake in (one, other):
+        graph = steps(fake, 3)
+    gate = one.gate("Steps", step=2)
+    urls = [one.url, other.url]
+    async with ComfyFleet(urls, away_seconds=5, session={"settings": QUICK}) as fleet:
+        async with fleet.map([seeded(graph, seed) for seed in range(8)]) as finished:
+            await gate.reached()
+            await one.faults.go_down()
+            assert [(await job).texts async for job in finished] == [("shown",)] * 8
+        await other.faults.go_down()
+        async with fleet.map([picture(1), picture(2)]) as finished:
+            errors = [job._error async for job in finished]
+    assert [type(error) for error in errors] == [ConnectError] * 2
+    assert [record.end for record in other.books.accepted] == ["success"] * len(other.books.accepted)
 
 
 async def test_the_events_of_a_worker_that_dies(team: Any) -> None:

@@ -19,7 +19,7 @@ from comfy_async._api_cloud import CloudApi
 from comfy_async._submit import SubmitOptions
 from comfy_async.ray import ComfyCommand, ComfyWorker
 from comfy_async.ray._command import OwnServer
-from comfy_async.ray._told import Accepted, Ended, Refused, Told
+from comfy_async.ray._told import Accepted, Ended, Refused
 from comfy_async.testing import FakeComfy
 
 OPTIONS = SubmitOptions()
