@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .errors import PromptRejectedError, WorkflowError
-from .workflow import Workflow
-from .workflow._loose import deadly_links, loose_links
+from .workflow import NodeCatalog, Workflow
+from .workflow._loose import Loose, deadly_links, loose_links, undeclared_links
 
 if TYPE_CHECKING:
     from ._session import ComfySession
@@ -43,24 +44,36 @@ async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool)
         made = await session.files.upload_inputs(made)
     if check:
         await _demand_sound(session, made)
-    elif loose_links(made):
-        await _demand_harmless(session, made)
+    elif loose := loose_links(made):
+        await _demand_harmless(session, made, loose)
     return made
 
 
-async def _demand_harmless(session: ComfySession, workflow: Workflow) -> None:
+async def _demand_harmless(session: ComfySession, workflow: Workflow, loose: Loose) -> None:
     """Keep a link from the server that would end its worker thread, so that nobody's prompts run any more.
 
-    Only the catalog tells such a link from one that the server refuses or overlooks, and it is
-    asked for only now that there is a link that leads nowhere.
+    Only the classes tell such a link from one that the server refuses or overlooks, and they
+    are asked for only now that there is a link that leads nowhere.
     """
-    found = deadly_links(workflow, await session.nodes.catalog())
+    nodes = workflow.nodes
+    catalog = await _classes(session, {nodes[key].class_type for key, _, _ in loose})
+    if not undeclared_links(workflow, loose, catalog):
+        return
+    found = deadly_links(workflow, await _classes(session, {info.class_type for info in nodes.values()}))
     if found:
         raise WorkflowError(
             "the server would take this workflow and then run nothing any more; nothing was sent",
             problems=found,
             server=session.base_url,
         )
+
+
+async def _classes(session: ComfySession, names: set[str]) -> NodeCatalog:
+    """Return what the server says of some classes: for all of them it needs seconds, or many."""
+    if session._http.dialect == "cloud":
+        return await session.nodes.catalog()
+    known = await asyncio.gather(*map(session._api.object_info, names))
+    return NodeCatalog({name: info for name, info in zip(names, known, strict=True) if info})
 
 
 async def _demand_sound(session: ComfySession, workflow: Workflow) -> None:

@@ -255,12 +255,16 @@ class TestLinksToNowhere:
         """No output needs it: the server overlooks it and runs the rest, and so it may."""
         graph = picture()
         graph["4"] = {"class_type": "ImageInvert", "inputs": {"image": ["99", 0], "extra": ["98", 0]}}
-        for color in range(2):
-            graph["1"]["inputs"]["color"] = color
-            assert len((await comfy.run(graph)).images) == 1
-        assert fake.books.requests[("GET", "/object_info")] == 1
+        assert len((await comfy.run(graph)).images) == 1
 
     async def test_a_sound_workflow_costs_nothing(self, fake: FakeComfy, comfy: ComfySession) -> None:
-        """The catalog is asked for only when a link leads nowhere."""
+        """A class is asked for only when a link of its node leads nowhere, all of them never."""
         await comfy.run(through_an_inversion())
-        assert fake.books.requests[("GET", "/object_info")] == 0
+        asked = fake.books.requests
+        assert asked[("GET", "/object_info/{node_class}")] == asked[("GET", "/object_info")] == 0
+        graph = through_an_inversion()
+        graph["3"]["inputs"]["image"] = ["99", 0]
+        with pytest.raises(PromptRejectedError):
+            await comfy.run(graph)
+        assert asked[("GET", "/object_info/{node_class}")] == 1
+        assert asked[("GET", "/object_info")] == 0

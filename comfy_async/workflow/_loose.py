@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .catalog import NodeCatalog
     from .graph import Workflow
 
-__all__ = ["deadly_links", "loose_links", "named"]
+__all__ = ["deadly_links", "loose_links", "named", "undeclared_links"]
 
 Loose = list[tuple[str, str, str]]
 """Node, input, and the id that it is linked to in vain."""
@@ -31,8 +31,19 @@ def loose_links(workflow: Workflow) -> Loose:
     ]
 
 
+def undeclared_links(workflow: Workflow, loose: Loose, catalog: NodeCatalog) -> Loose:
+    """Return those in inputs that their classes do not declare, which no validation looks at."""
+    graph = workflow._graph()
+    return [
+        (key, name, source)
+        for key, name, source in loose
+        if (node := graph[key]).class_type in catalog
+        and all(spec.name != name for spec in catalog.inputs(node.class_type, node.inputs))
+    ]
+
+
 def deadly_links(workflow: Workflow, catalog: NodeCatalog) -> list[Problem]:
-    """Return those that a server takes and then dies of: in inputs that the class does not declare.
+    """Return those that a server takes and then dies of: undeclared, in a node that some output needs.
 
     Of the others the server itself speaks when an output needs them, and when none does they
     do no harm.
