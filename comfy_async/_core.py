@@ -82,12 +82,23 @@ class SessionCore(Router, Lifetime):
         return session_card(self._as_session)
 
     async def _known_server(self) -> ServerInfo:
-        """Ask once what the server is, however many need it."""
+        """Ask once what the server is, however many need it.
+
+        Raises:
+            SessionClosedError: It was closed before there was an answer.
+            ComfyError: The server does not answer, or is none.
+        """
         if self._api.server.version or self._api.probed:
             return self._api.server
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.create_task(self._api.probe(), name="comfy_async probe")
-        return await asyncio.shield(self._probing)
+        probing = self._probing
+        if probing is None or probing.done():
+            probing = self._probing = asyncio.create_task(self._api.probe(), name="comfy_async probe")
+            probing.add_done_callback(_look_at)
+        await asyncio.wait([probing])
+        if probing.cancelled():
+            # By `aclose()`: as a CancelledError whoever waits here would take it for an own one.
+            raise self._closed_error(None)
+        return probing.result()
 
     async def _prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
         """Return a workflow that can be sent."""
@@ -171,3 +182,9 @@ class SessionCore(Router, Lifetime):
             prompt_id=prompt_id,
             server=self.base_url,
         )
+
+
+def _look_at(task: asyncio.Task[ServerInfo]) -> None:
+    """Let a failure that everybody has ceased to wait for go unmentioned."""
+    if not task.cancelled():
+        task.exception()

@@ -332,6 +332,22 @@ class TestDropping:
         assert not said
 
 
+@pytest.mark.parametrize("make", [ComfySession, lambda url: ComfyPool([url])])
+async def test_whoever_asks_what_the_server_is_while_it_closes(
+    fake: FakeComfy, make: Callable[[str], ComfySession | ComfyPool]
+) -> None:
+    """They are told that it was closed; CancelledError would be taken for their own cancellation."""
+    rule = fake.faults.fail("GET", "/system_stats", "hang")
+    comfy = make(fake.url)
+    calls = [comfy.submit(picture()), comfy.attach("9e721e8c-948f-48d8-a684-409836d205e3")]
+    tasks = [asyncio.create_task(call) for call in calls]
+    await fake.wait_for(lambda books: rule.hits)
+    await comfy.aclose()
+    for task in tasks:
+        with pytest.raises(SessionClosedError):
+            await task
+
+
 async def test_an_answer_that_comes_while_the_session_closes_starts_nothing() -> None:
     """An old server names the job only then: nobody begins to poll for it."""
     async with FakeComfy(mode="old") as fake:
