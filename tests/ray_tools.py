@@ -38,7 +38,7 @@ QUICK = Settings(clock=FastClock(10))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let Ray's own warnings pass where Ray Data runs, and nowhere else."""
     for item in items:
-        if item.path.name in ("test_ray_data.py", "test_ray_names.py"):
+        if item.path.name in ("test_ray_data.py", "test_ray_guide.py", "test_ray_names.py"):
             for warning in RAY_WARNINGS:
                 item.add_marker(pytest.mark.filterwarnings(warning))
 
