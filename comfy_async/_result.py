@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import anyio
 
-from ._paths import reserved, safe_parts, write_whole
+from ._paths import reserved, safe_parts, save_at, write_whole
 from ._resources._tasks import together
 from .errors import JobError
 from .events import Preview
@@ -133,7 +133,7 @@ class OutputFile:
 
         Args:
             path: A folder that exists, for a safe form of the server's name in it that no
-                file has yet, or the new file's name.
+                other file has, or the new file's name.
 
         Raises:
             ComfyError: As `read`.
@@ -142,8 +142,8 @@ class OutputFile:
         target = Path(path)
         if not await anyio.Path(target).is_dir():
             return await self._save_as(target)
-        with reserved(target, [safe_parts("", self.filename)]) as (fresh,):
-            return await self._save_as(fresh)
+        with reserved(target, [safe_parts("", self.filename)]) as (place,):
+            return await save_at(place, self._save_as)
 
     async def _save_as(self, target: Path) -> Path:
         """Write to exactly this name."""
@@ -284,7 +284,7 @@ class JobResult:
         )
 
     async def save(self, folder: str | os.PathLike[str], *, allow_missing: bool = False) -> list[Path]:
-        """Write every file into a folder and return the paths; nothing is overwritten.
+        """Write every file into a folder and return the paths; nothing is overwritten, the very same is kept.
 
         Args:
             folder: Made when it does not exist; the server's subfolders are kept below it.
@@ -300,16 +300,16 @@ class JobResult:
             >>> await result.save("pictures")
             [PosixPath('pictures/ComfyUI_00002_.png')]
             >>> await result.save("pictures")
-            [PosixPath('pictures/ComfyUI_00002_ (1).png')]
+            [PosixPath('pictures/ComfyUI_00002_.png')]
         """
         if not allow_missing:
             self._demand_whole()
         root = Path(folder)
         await anyio.Path(root).mkdir(parents=True, exist_ok=True)
         names = [safe_parts(file.subfolder, file.filename) for file in self.files]
-        with reserved(root, names) as targets:
-            pairs = zip(self.files, targets, strict=True)
-            return await together([file._save_as(target) for file, target in pairs])
+        with reserved(root, names) as places:
+            pairs = zip(self.files, places, strict=True)
+            return await together([save_at(place, file._save_as) for file, place in pairs])
 
     async def show(self) -> None:
         """Show the files themselves in a notebook (extra `notebook`), and their names elsewhere."""

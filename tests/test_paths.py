@@ -107,9 +107,10 @@ def test_fresh_names(tmp_path: Path) -> None:
 def test_two_savers_get_two_names(tmp_path: Path) -> None:
     """While one saver holds a name nobody else gets it, although no file has it yet."""
     with reserved(tmp_path, [("a.png",), ("a.png",)]) as first, reserved(tmp_path, [("a.png",)]) as second:
-        assert [path.name for path in [*first, *second]] == ["a.png", "a (1).png", "a (2).png"]
+        assert [place.path.name for place in [*first, *second]] == ["a.png", "a (1).png", "a (2).png"]
+        assert not any(place.taken for place in [*first, *second])
     with reserved(tmp_path, [("a.png",)]) as third:
-        assert third[0].name == "a.png"
+        assert third[0].path.name == "a.png"
 
 
 def test_written_whole_or_not_at_all(tmp_path: Path) -> None:

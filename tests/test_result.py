@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,15 +24,16 @@ from comfy_async.types import NodeInfo
 class Reader:
     """Stands for the session's `files`."""
 
-    def __init__(self) -> None:
+    def __init__(self, said: bytes = b"bytes") -> None:
         self.asked: list[tuple[str, str, str]] = []
+        self.said = said
 
     def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
         return f"http://h/view?filename={filename}"
 
     async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
         self.asked.append((filename, subfolder, type))
-        return b"bytes of " + filename.encode("utf-8", "replace")
+        return self.said + b" of " + filename.encode("utf-8", "replace")
 
     async def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> AsyncIterator[bytes]:
         yield await self.read(filename, subfolder=subfolder, type=type)
@@ -43,10 +45,10 @@ class Reader:
         return path
 
 
-def result_of(outputs: dict[str, Any], **options: Any) -> JobResult:
+def result_of(outputs: dict[str, Any], *, said: bytes = b"bytes", **options: Any) -> JobResult:
     """A result with these outputs."""
     nodes = {key: NodeInfo(key, f"Title {key}", "SaveImage") for key in outputs}
-    return JobResult("p" * 36, outputs=outputs, nodes=nodes, reader=Reader(), images={}, **options)
+    return JobResult("p" * 36, outputs=outputs, nodes=nodes, reader=Reader(said), images={}, **options)
 
 
 def file(name: str, **more: Any) -> dict[str, Any]:
@@ -120,13 +122,48 @@ def only_child(folder: Path) -> str:
 async def test_nothing_is_overwritten(tmp_path: Path) -> None:
     """The same name twice, before and at the same time, becomes numbered names."""
     outputs = {"9": {"images": [file("a.png"), file("a.png", type="temp")]}}
-    saved = await asyncio.gather(*(result_of(outputs).save(tmp_path) for _ in range(3)))
+    saved = await asyncio.gather(*(result_of(outputs, said=bytes([n])).save(tmp_path) for n in range(3)))
     assert len({path for paths in saved for path in paths}) == 6
-    again = await result_of(outputs).save(tmp_path)
+    again = await result_of(outputs, said=b"other").save(tmp_path)
     assert [path.name for path in again] == ["a (6).png", "a (7).png"]
     one = result_of(outputs).files[0]
     first, second = await asyncio.gather(one.save(tmp_path), one.save(tmp_path))
     assert first != second
+
+
+async def test_what_is_there_already_is_kept(tmp_path: Path) -> None:
+    """The same bytes under the same name are that file; each of two alike has its own."""
+    (tmp_path / "a.png").write_bytes(b"mine")
+    outputs = {"9": {"images": [file("a.png"), file("a.png")]}}
+    saved = await result_of(outputs).save(tmp_path)
+    assert [path.name for path in saved] == ["a (1).png", "a (2).png"]
+    assert sorted(await result_of(outputs).save(tmp_path)) == saved
+    assert await result_of(outputs).files[0].save(tmp_path) == saved[0]
+    assert len(os.listdir(tmp_path)) == 3
+    # As long, and yet another.
+    other = await result_of({"9": {"images": [file("a.png")]}}, said=b"BYTES").save(tmp_path)
+    assert [path.name for path in other] == ["a (3).png"]
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+
+
+async def test_a_link_to_nowhere_and_a_folder_are_others(tmp_path: Path) -> None:
+    """What has the name and cannot be read stays, and the file goes beside it."""
+    (tmp_path / "a.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "a (1).png").mkdir()
+    saved = await result_of({"9": {"images": [file("a.png")]}}).save(tmp_path)
+    assert [path.name for path in saved] == ["a (2).png"]
+    assert not (tmp_path / "nowhere").exists()
+
+
+async def test_files_are_compared_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large file is never held whole to find out that it is there already, down to its last byte."""
+    monkeypatch.setattr("comfy_async._paths._CHUNK", 4)
+    await result_of({"9": {"images": [file("a.bin")]}}).save(tmp_path)
+    (kept,) = await result_of({"9": {"images": [file("a.bin")]}}).save(tmp_path)
+    assert kept.name == "a.bin"
+    kept.write_bytes(kept.read_bytes()[:-1] + b"!")
+    (beside,) = await result_of({"9": {"images": [file("a.bin")]}}).save(tmp_path)
+    assert beside.name == "a (1).bin"
 
 
 async def test_relative_folders_stay_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 from ._connection import Connection, UsageError, opened
 from ._folders import demand_folder
 from ._interrupt import Interrupts
@@ -81,13 +83,13 @@ async def download_files(
 
 
 async def _fetch(comfy: ComfySession, name: str, out: Path, *, subfolder: str, type_: str) -> Path:
-    """Fetch one file under a safe name that no file has; `sub/name` brings its subfolder."""
-    from comfy_async._paths import fresh_path, safe_parts
+    """Fetch one file under a safe name that no other file has; `sub/name` brings its subfolder."""
+    from comfy_async import OutputFile
 
     folder, _, leaf = name.replace("\\", "/").rpartition("/")
-    target = fresh_path(out, safe_parts("", leaf))
-    where = "/".join(filter(None, (subfolder, folder)))
-    return await comfy.files.save(leaf, target, subfolder=where, type=type_)
+    place = {"filename": leaf, "subfolder": "/".join(filter(None, (subfolder, folder))), "type": type_}
+    await anyio.Path(out).mkdir(parents=True, exist_ok=True)
+    return await OutputFile(place, node="", title="", key="", reader=comfy.files).save(out)
 
 
 async def free_memory(connection: Connection, report: Report, *, keep_models: bool) -> int:

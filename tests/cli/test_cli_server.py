@@ -17,20 +17,22 @@ def same(first: str | Path, second: str | Path) -> bool:
 
 
 async def test_upload_and_download(cli: Any, small: Path, fake: FakeComfy, tmp_path: Path) -> None:
-    """A file goes up under its own name and comes back the same; nothing is overwritten."""
+    """A file goes up under its own name and comes back the same; what is there already is kept."""
     picture = (await cli("run", small, "--out", tmp_path)).out.strip()
     up = await cli("upload", picture, "--subfolder", "faces", "--json")
     plain = await cli("upload", picture)
-    down = await cli("download", "faces/small_00001_.png", "--type", "input", "--out", tmp_path)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "small_00001_.png").write_bytes(b"another")
+    down = await cli("download", "faces/small_00001_.png", "--type", "input", "--out", tmp_path / "other")
     again = await cli("download", "small_00001_.png", "--out", tmp_path, "--json")
 
     (line,) = up.objects
     assert line.keys() == {"event", "path", "input", "name", "subfolder", "type"}
     assert line["input"] == "faces/small_00001_.png"
     assert plain.out == "small_00001_.png\n"
-    assert down.out.strip() == str(tmp_path / "small_00001_ (1).png")
-    assert same(tmp_path / "small_00001_ (1).png", picture)
-    assert again.objects[0]["path"] == str(tmp_path / "small_00001_ (2).png")
+    assert down.out.strip() == str(tmp_path / "other" / "small_00001_ (1).png")
+    assert same(tmp_path / "other" / "small_00001_ (1).png", picture)
+    assert again.objects[0]["path"] == picture
 
 
 async def test_download_all_files_of_a_job(cli: Any, small: Path, tmp_path: Path) -> None:
