@@ -29,9 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = [f"3.{minor}" for minor in range(11, 20)]
 RESOLUTIONS = {"lowest": "lowest-direct", "newest": "highest"}
 
-QUICK = ["tests/cli", "tests/notebook", "tests/package", "tests/plugin", "tests/resources", "tests/transport"]
-QUICK += ["tests/test_errors.py", "tests/test_imports.py", "tests/test_job.py", "tests/test_map.py"]
-QUICK += ["tests/test_paths.py", "tests/test_reconnection.py", "tests/test_session.py"]
+QUICK = ["tests/package", "tests/plugin", "tests/transport"]
+QUICK += [
+    "tests/cli/test_cli_run.py",
+    "tests/cli/test_cli_terminal.py",
+    "tests/notebook/test_notebook_show.py",
+]
+QUICK += ["tests/resources/test_files_download.py", "tests/resources/test_files_upload.py"]
+QUICK += ["tests/test_errors.py", "tests/test_map.py", "tests/test_paths.py", "tests/test_session.py"]
 """What touches other people's packages, and a run of each kind."""
 
 SCARCE = "ray"
