@@ -89,11 +89,6 @@ class _JobShow:
 
     async def follow(self) -> None:
         """Take in the job's events until it ends."""
-        # A socket that hears says nothing about places in the queue: have them looked up once.
-        # A job that its pool has not placed yet is in no queue, and has no session to ask.
-        reconciler = getattr(self.job._session, "_reconciler", None)
-        if reconciler is not None and self.job.status == "pending" and self.job.queue_position is None:
-            reconciler.poke([self.job])
         async for event in self.job.events():
             match event:
                 case Preview(delivered=False):

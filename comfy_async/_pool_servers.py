@@ -139,7 +139,7 @@ class PoolServers(PoolCore):
 
     def _drop_watcher(self, box: Mailbox) -> None:
         """Forget somebody who read `events()`."""
-        if box in self._watchers:
-            self._watchers.remove(box)
+        # A new list: the garbage collector may come by in the middle of a loop over the old one.
+        self._watchers = [other for other in self._watchers if other is not box]
         for session in self._sessions():
             session._drop_watcher(box)
