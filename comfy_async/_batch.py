@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -122,6 +122,9 @@ class Batch:
         self._workers: list[asyncio.Task[None]] = []
         self._entered = False
         self._open: dict[int, Job] = {}
+        # What was open when it ended, None before; and who wants to know of that end.
+        self._cut: list[Job] | None = None
+        self._when_left: list[Callable[[], object]] = []
         self._ready: deque[Job] = deque()
         self._waiting: dict[int, Job] = {}
         self._next_index = 0
@@ -163,6 +166,8 @@ class Batch:
             await self._source.aclose()
             if self._journal is not None:
                 self._journal.close()
+            for call in self._when_left:
+                call()
 
     def __aiter__(self) -> AsyncIterator[Job]:
         """Return itself: the jobs as they end."""
@@ -205,7 +210,7 @@ class Batch:
         if self._total is not None:
             fraction = min(1.0, share / self._total) if self._total else 1.0
             ran = share - (ended - self._ran)
-            if ran > 0 and self._total > share:
+            if ran > 0 and self._total > share and self._cut is None:
                 eta = elapsed / ran * (self._total - share)
             elif self._total <= share:
                 eta = 0.0
@@ -291,10 +296,13 @@ class Batch:
     async def _end(self) -> None:
         """Stop the workers and cancel the open jobs."""
         workers, self._workers = self._workers, []
+        # Now: a worker that is cancelled forgets its job when that has just ended.
+        left = list(self._open.values())
         for worker in workers:
             worker.cancel()
-        await abandon_all(self._runner, list(self._open.values()), workers)
-        for job in self._open.values():
+        await abandon_all(self._runner, left, workers)
+        self._cut = [*(self._cut or ()), *left]
+        for job in left:
             if self._journal is not None and job.done:
                 self._journal.ended(job, job._key)
         self._open.clear()

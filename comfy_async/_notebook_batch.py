@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from ._console_show import show_batch_lines
-from ._notebook_html import bar, card, chip, figure, headline, text
+from ._notebook_html import bar, box, card, chip, clamped, figure, headline, prose, text
 from ._notebook_media import embedded
 from ._notebook_screen import Screen, in_notebook
 from ._notebook_secrets import Veil
@@ -45,7 +45,14 @@ async def show_batch(batch: Batch, *, every: float = _SECONDS_BETWEEN_FRAMES) ->
         async for job in batch:
             grid.take(job)
         await grid.filled()
+        grid.end("done")
         return grid.jobs
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        grid.end("interrupted")
+        raise
+    except BaseException:
+        grid.end("stopped")
+        raise
     finally:
         ticker.cancel()
         grid.leave()
@@ -58,6 +65,8 @@ class _Grid:
     def __init__(self, batch: Batch, screen: Screen) -> None:
         self._batch = batch
         self._screen = screen
+        self._end = ""
+        self._seen: dict[int, Job] = {}
         self._ended: dict[int, Job] = {}
         self._tiles: dict[int, str] = {}
         self._reading: set[asyncio.Task[None]] = set()
@@ -82,6 +91,13 @@ class _Grid:
         if self._reading:
             await asyncio.wait(set(self._reading))
 
+    def end(self, word: str) -> None:
+        """Nobody reads the batch any more: it is "done", or was "interrupted" or "stopped" before that."""
+        progress = self._batch.progress
+        self._end = "done" if progress.done + progress.failed == progress.total else word
+        # What was open is cancelled when the block is left, which comes after this.
+        self._batch._when_left.append(self.draw)
+
     def leave(self) -> None:
         """Fetch nothing more."""
         for task in self._reading:
@@ -96,17 +112,47 @@ class _Grid:
     def draw(self) -> None:
         """Draw every tile as it is now."""
         progress = self._batch.progress
-        whole = progress.total is not None and progress.done + progress.failed >= progress.total
-        state = _ending(progress) if whole else "running"
-        running = {job.index: job for job in self._batch.jobs if job.index is not None}
-        count = progress.total or max([*self._ended, *running, -1]) + 1
-        tiles = [self._tile(index, running.get(index)) for index in range(min(count, _TILES))]
+        whole = self._end == "done" or progress.done + progress.failed == progress.total
+        word = "done" if whole else self._end or "running"
+        state = _ending(progress) if whole else "warning" if self._end else "running"
+        self._seen |= {job.index: job for job in self._batch.jobs if job.index is not None}
+        self._seen |= self._ended
+        count = progress.total or max([*self._seen, -1]) + 1
+        tiles = [self._tile(index) for index in range(min(count, _TILES))]
         more = f'<div class="ca-line ca-dim">and {count - _TILES} more</div>' if count > _TILES else ""
-        shown = bar(progress.fraction or 0.0, state)
+        shown = bar(1.0 if whole else progress.fraction or 0.0, state)
         grid = f'<div class="ca-grid">{"".join(tiles)}</div>{more}'
-        eta = "" if progress.eta is None or whole else f"{_duration(progress.eta)} to go"
-        head = headline(chip("done" if whole else state, state), _counts(progress), right=eta)
-        self._screen.draw(card(head, shown, grid), str(progress))
+        eta = "" if progress.eta is None or word != "running" else f"{_duration(progress.eta)} to go"
+        cut = bool(self._end) and not whole
+        counts = self._cut_counts(progress) if cut else _counts(progress)
+        head = headline(chip(word, state), counts, right=eta)
+        said = f"{word}: {counts}" if cut else str(progress)
+        self._screen.draw(card(head, shown, self._advice(whole), grid), said)
+
+    def _advice(self, whole: bool) -> str:
+        """Return what becomes of an interrupted batch, or of what a whole one made."""
+        if whole:
+            saves = 'await (await job).save("out")'
+            files = any(job._result is not None and job._result.files for job in self._ended.values())
+            words = f"`show()` saves nothing; it returns the jobs: `{saves}` saves the files of one."
+            return f'<div class="ca-line ca-dim">{prose(words)}</div>' if files else ""
+        if self._end and self._batch._cut is None:
+            return box("", f"{self._end.capitalize()}; leaving the block cancels what is open.", note=True)
+        return ""
+
+    def _cut_counts(self, progress: BatchProgress) -> str:
+        """Return what became of the jobs of a batch that was left before its end."""
+        cut = [job.status for job in self._batch._cut or ()]
+        done = progress.done + cut.count("completed")
+        failed = progress.failed + cut.count("failed") + cut.count("lost")
+        cancelled = cut.count("cancelled")
+        still = sum(not job.done for job in self._seen.values())
+        words = [f"{done} done" if progress.total is None else f"{done} of {progress.total} done"]
+        words += [f"{failed} failed"] if failed else []
+        words += [f"{cancelled} cancelled"] if cancelled else []
+        words += [f"{still} still on the server"] if still else []
+        rest = (progress.total or 0) - done - failed - cancelled - still
+        return ", ".join([*words, f"{rest} not run"] if rest > 0 else words)
 
     async def _fill(self, index: int, job: Job) -> None:
         """Make the tile of a job that has ended."""
@@ -115,22 +161,25 @@ class _Grid:
             # Of a refused workflow the first finding says more than that it was refused.
             problems = getattr(job._error, "problems", ()) or job._error.args or (job.status,)
             said = Veil.of(job._session)(problems[0])
-            tile = f'<div class="ca-tile ca-bad">{chip(job.status)}<div>{text(said, limit=160)}</div></div>'
+            tile = f'<div class="ca-tile ca-bad">{chip(job.status)}{clamped(said)}</div>'
             self._tiles[index] = figure(tile, name)
             return
         result = await job
         pictures = [file for file in result.files if file.kind == "image"] or list(result.files)
         if not pictures:
-            words = text(" ".join(result.texts) or "done", limit=160)
+            words = clamped(" ".join(result.texts) or "done")
             self._tiles[index] = figure(f'<div class="ca-tile">{words}</div>', name)
             return
         made = await embedded(pictures[0], edge=_EDGE, image_bytes=_THUMBNAIL_BYTES, label=name)
         self._tiles[index] = made
 
-    def _tile(self, index: int, job: Job | None) -> str:
+    def _tile(self, index: int) -> str:
         """Return what a tile shows now."""
         if index in self._tiles:
             return self._tiles[index]
+        job = self._seen.get(index)
+        if job is not None and job.done:
+            return figure(f'<div class="ca-tile">{chip(job.status)}</div>', f"#{index}")
         if job is None:
             return figure('<div class="ca-tile"></div>', f"#{index}")
         progress = job.progress

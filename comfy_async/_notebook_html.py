@@ -13,6 +13,7 @@ __all__ = [
     "box",
     "card",
     "chip",
+    "clamped",
     "data_uri",
     "figure",
     "headline",
@@ -59,7 +60,11 @@ border-radius:6px}
 .comfy-async .ca-grid figure img{width:100%;aspect-ratio:1;object-fit:cover}
 .comfy-async .ca-tile{width:100%;aspect-ratio:1;border-radius:6px;padding:10px;
 background:rgba(128,128,128,.12);display:flex;flex-direction:column;justify-content:flex-end;overflow:hidden;overflow-wrap:anywhere;font-size:12px}
-.comfy-async .ca-tile.ca-bad{background:rgba(185,28,28,.10);border:1px solid rgba(185,28,28,.4)}
+.comfy-async .ca-tile>*{flex-shrink:0}
+.comfy-async .ca-tile>.ca-clamp{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:6;
+overflow:hidden;line-height:1.4}
+.comfy-async .ca-tile.ca-bad{justify-content:flex-start;gap:4px;background:rgba(185,28,28,.10);
+border:1px solid rgba(185,28,28,.4)}
 .comfy-async figcaption{font-size:12px;opacity:.7;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .comfy-async .ca-wrap{overflow:auto;max-height:640px}
 .comfy-async table{border-collapse:collapse;margin:6px 0 0!important;font-size:12.5px;width:100%;
@@ -99,6 +104,11 @@ def card(*parts: str) -> str:
 def chip(word: str, kind: str = "") -> str:
     """Return a word on the colour of a state."""
     return f'<span class="ca-chip ca-{text(kind or word)}">{text(word)}</span>'
+
+
+def clamped(value: object) -> str:
+    """Return a text for a tile: as many lines as fit, all of it for who points at it."""
+    return f'<div class="ca-clamp" title="{text(value, limit=2000)}">{text(value, limit=400)}</div>'
 
 
 def headline(state: str, title: str, *, detail: str = "", right: str = "") -> str:

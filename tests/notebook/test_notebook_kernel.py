@@ -188,6 +188,32 @@ def test_a_batch_is_a_grid_that_fills(desk: Desk) -> None:
     assert any("running" in text(frame) for frame in cell.frames)
 
 
+def test_an_interrupted_batch_says_what_became_of_it(desk: Desk) -> None:
+    """The last frame has what is done, cancelled and not run: the block that is left draws it too."""
+
+    async def let_go() -> None:
+        # The one that waits goes first, else it would run to its end meanwhile.
+        await desk.fake.wait_for(lambda books: "deleted" in [record.end for record in books.accepted])
+        await desk.fake.wait_for(lambda books: any(record.interrupts for record in books.accepted))
+        desk.fake.core.gates.open_all()
+
+    desk.fake.script("Quick", inputs={"seed": "INT"}, output={"text": ["quick"]})
+    desk.portal.call(lambda: desk.fake.gate("KSampler", step=8))
+    letting_go = desk.portal.start_task_soon(let_go)
+    cell = desk.run(
+        'quick = {"1": {"class_type": "Quick", "inputs": {"seed": 1}}}\n'
+        'flows = [portrait.with_inputs({"3.seed": seed}) for seed in range(3)]\n'
+        "async with comfy.map([quick, *flows], limit=2) as batch:\n"
+        "    await batch.show(every=0.02)",
+        seeing=lambda cell: "running 1 of 4, 2 on the server" in text(cell.last),
+        then=desk.kernel.manager.interrupt_kernel,
+    )
+    letting_go.result(timeout=10)
+    assert cell.error == "CancelledError"
+    assert "leaving the block cancels what is open" in text(" ".join(cell.frames))
+    assert text(cell.html).startswith("interrupted 1 of 4 done, 2 cancelled, 1 not run")
+
+
 def test_everything_has_a_rich_repr(desk: Desk) -> None:
     """The last expression of a cell is shown as HTML, and lists of findings as tables."""
     shown = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from session_tools import eventually, picture, steps
@@ -11,7 +12,7 @@ from comfy_async import ComfyPool, ComfySession, JobError, Workflow
 from comfy_async._notebook import _JobShow
 from comfy_async._notebook_batch import _Grid
 from comfy_async._notebook_screen import Screen
-from comfy_async.testing import FakeComfy
+from comfy_async.testing import Books, FakeComfy
 
 
 class Frames(Screen):
@@ -109,6 +110,80 @@ async def test_a_grid(fake: FakeComfy, comfy: ComfySession) -> None:
     assert [job.index for job in grid.jobs] == [0, 1, 2]
 
 
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What `batch.show()` draws, as in a notebook."""
+    screen = Frames()
+    monkeypatch.setattr("comfy_async._notebook_batch.in_notebook", lambda: True)
+    monkeypatch.setattr("comfy_async._notebook_batch.Screen", lambda: screen)
+    return screen.frames
+
+
+def head(frame: str) -> str:
+    """Return what the first line of a card says."""
+    line = frame.partition('<div class="ca-head">')[2].partition("</div>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", line).split())
+
+
+def both_cancelled(books: Books) -> bool:
+    """Say whether the job at a gate was interrupted, and the one behind it taken out of the queue."""
+    ends = [record.end for record in books.accepted]
+    return "deleted" in ends and any(record.interrupts for record in books.accepted)
+
+
+async def test_an_interrupted_batch(fake: FakeComfy, comfy: ComfySession, frames: list[str]) -> None:
+    """It says so at once, and once the block was left what became of each job; never that it runs."""
+    gate = fake.gate("Steps", step=1)
+    async with comfy.map([picture(), steps(fake), steps(fake, 4), picture(3)], limit=2) as batch:
+        showing = asyncio.create_task(batch.show(every=0.01))
+        await gate.reached()
+        await eventually(lambda: batch.progress.done == 1 and len(batch.jobs) == 2)
+        showing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await showing
+        assert "interrupted" in head(frames[-1])
+        assert "1 of 4 done" in head(frames[-1])
+        assert "to go" not in head(frames[-1])
+        assert "leaving the block cancels what is open" in frames[-1]
+        opening = asyncio.create_task(fake.wait_for(both_cancelled))
+        opening.add_done_callback(lambda _: gate.open())
+    assert head(frames[-1]) == "interrupted 1 of 4 done, 2 cancelled, 1 not run"
+    assert "leaving the block" not in frames[-1]
+    assert frames[-1].count(">cancelled<") == 2
+    assert batch.progress.eta is None
+
+
+async def test_a_batch_that_was_left_when_all_was_done(comfy: ComfySession, frames: list[str]) -> None:
+    """A batch that nobody interrupted before its end is done, one of unknown length too."""
+    async with comfy.map(flow for flow in [picture(), picture(2)]) as batch:
+        await batch.show(every=0.01)
+    assert head(frames[-1]) == "done 2"
+    assert 'aria-valuenow="100"' in frames[-1]
+
+
+async def test_what_a_shown_batch_gives(fake: FakeComfy, comfy: ComfySession, frames: list[str]) -> None:
+    """In the end it says that nothing was saved, and what holds the jobs; not when all have failed."""
+    async with comfy.map([picture()]) as batch:
+        await batch.show(every=0.01)
+    assert "<code>show()</code> saves nothing; it returns the jobs" in frames[-1]
+    async with comfy.map([{"1": {"class_type": "Nope", "inputs": {}}}]) as batch:
+        await batch.show(every=0.01)
+    assert "saves nothing" not in frames[-1]
+
+
+async def test_a_long_failure_keeps_its_pill(fake: FakeComfy, comfy: ComfySession, frames: list[str]) -> None:
+    """The pill stands first, at the top; the message is clamped, and whole for who points at it."""
+    message = "The size of tensor a must match the size of tensor b " * 4
+    async with comfy.map([steps(fake, 1, error=("ValueError", message))]) as batch:
+        await batch.show(every=0.01)
+    tile = frames[-1].partition('<div class="ca-tile ca-bad">')[2]
+    assert tile.startswith('<span class="ca-chip ca-failed">failed</span><div class="ca-clamp" title="')
+    assert tile.partition('title="')[2].partition('"')[0].endswith(message.strip())
+    style = frames[-1].partition("</style>")[0]
+    assert ".ca-tile.ca-bad{justify-content:flex-start" in style
+    assert "-webkit-line-clamp:" in style
+
+
 async def test_a_large_batch_shows_its_beginning(comfy: ComfySession) -> None:
     """Beyond some hundred tiles the rest is counted; every job is returned."""
     async with comfy.map([picture(color % 3) for color in range(130)], limit=8) as batch:
@@ -121,9 +196,10 @@ async def test_a_large_batch_shows_its_beginning(comfy: ComfySession) -> None:
     assert len(grid.jobs) == 130
 
 
-async def test_a_batch_that_stops(fake: FakeComfy, comfy: ComfySession) -> None:
+async def test_a_batch_that_stops(fake: FakeComfy, comfy: ComfySession, frames: list[str]) -> None:
     """With on_error="stop" the first failure is raised, and what is left is not read any more."""
     graph = steps(fake, 1, error=("ValueError", "no"))
     async with comfy.map([graph, picture()], on_error="stop", limit=1) as batch:
         with pytest.raises(JobError):
             await batch.show(every=0.01)
+    assert head(frames[-1]) == "stopped 0 of 2 done, 1 failed, 1 not run"
