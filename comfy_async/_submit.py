@@ -126,8 +126,8 @@ class Submission:
             extra.setdefault("preview_method", options.previews)
         if options.partner_api_key:
             extra["api_key_comfy_org"] = options.partner_api_key
-        if self._workflow.editor is not None:
-            extra["extra_pnginfo"] = {"workflow": self._workflow.editor, **extra.get("extra_pnginfo", {})}
+        if (editor := self._workflow.editor) is not None:
+            extra["extra_pnginfo"] = {"workflow": editor, **extra.get("extra_pnginfo", {})}
         envelope: dict[str, Any] = {}
         if not server.cloud:
             envelope["client_id"] = self._session.client_id

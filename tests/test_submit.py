@@ -214,6 +214,23 @@ class TestBody:
             assert queued(fake)["extra_pnginfo"]["workflow"]["nodes"][0]["type"] == "EmptyImage"
         assert [file.filename for file in (await job).images] == ["edited_00001_.png"]
 
+    async def test_what_is_changed_is_in_the_picture(self) -> None:
+        """An edited editor file is saved as it was run, or not at all."""
+        async with served() as (fake, comfy):
+            drawn = Workflow.load("examples/workflows/sd15_text2image_ui.json")
+            flow = drawn.converted(await comfy.nodes.catalog())
+            for edited, seeds in (
+                (flow.with_inputs({"KSampler.seed": 43}), [43]),
+                (flow.set("KSampler", "seed", 43).replace("6", "7"), None),
+            ):
+                image = (await comfy.run(edited)).images[0]
+                saved = Workflow.load(await image.read())
+                assert saved.to_api() == edited.to_api()
+                nodes = None if saved.editor is None else saved.editor["nodes"]
+                assert seeds == (
+                    nodes and [node["widgets_values"][0] for node in nodes if node["type"] == "KSampler"]
+                )
+
 
 class TestOldServers:
     """A server that makes the ids itself."""

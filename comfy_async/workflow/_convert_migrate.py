@@ -21,6 +21,7 @@ from ._convert_model import (
     InputSlot,
     Link,
     Node,
+    Spot,
     Widget,
     any_type,
 )
@@ -42,12 +43,14 @@ class _Entry:
         name: The widget, or the input.
         inner: The node inside the inner one that the widget belongs to, None when not said.
         value: The instance's value, `MISSING` when it has none.
+        spot: Where in the file the value stands.
     """
 
     node_id: str
     name: str
     inner: str | None
     value: Any
+    spot: Spot
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def migrate_promotions(host: Node, definition: Graph, values: Any) -> None:
     cohorts: dict[str, list[_Entry]] = {}
     for entry, plan in plans:
         if isinstance(plan, InputSlot):
-            _own(plan, entry.value)
+            _own(plan, entry)
         elif isinstance(plan, Widget):
             _link_widget(host, definition, entry, plan)
         elif plan is not None:
@@ -78,7 +81,7 @@ def migrate_promotions(host: Node, definition: Graph, values: Any) -> None:
     for entry, plan in plans:
         slot = next((slot for slot in host.inputs if slot.name == entry.name), None)
         if plan is None and entry.node_id == _INSTANCE_ITSELF and slot is not None:
-            _own(slot, entry.value)
+            _own(slot, entry)
 
 
 def _entries(host: Node, definition: Graph, values: Any) -> list[_Entry]:
@@ -93,9 +96,10 @@ def _entries(host: Node, definition: Graph, values: Any) -> list[_Entry]:
         return []
     listed = values if isinstance(values, list) else []
     found = []
-    for item, value in itertools.zip_longest(proxies, listed[: len(proxies)]):
+    for index, (item, value) in enumerate(itertools.zip_longest(proxies, listed[: len(proxies)])):
         node_id, name, inner = [*item, None][:3]
-        entry = _Entry(node_id, name, inner, MISSING if value is None else value)
+        spot = Spot(host.place, index)
+        entry = _Entry(node_id, name, inner, MISSING if value is None else value, spot)
         _strip_prefixes(definition, entry)
         found.append(entry)
     return found
@@ -161,10 +165,10 @@ def _promotable(node: Node, entry: _Entry) -> Widget | None:
     return node.widget(entry.name)
 
 
-def _own(slot: InputSlot, value: Any) -> None:
-    """Let the instance have this value of its own."""
-    if slot.host is not None and value is not MISSING:
-        slot.host.value = value
+def _own(slot: InputSlot, entry: _Entry) -> None:
+    """Let the instance have the entry's value for its own."""
+    if slot.host is not None and entry.value is not MISSING:
+        slot.host.value, slot.host.spot, slot.host.rules = entry.value, entry.spot, ()
 
 
 def _link_widget(host: Node, definition: Graph, entry: _Entry, widget: Widget) -> None:
@@ -174,14 +178,14 @@ def _link_widget(host: Node, definition: Graph, entry: _Entry, widget: Widget) -
     if slot is not None:
         boundary = _new_boundary(definition, entry.name, slot.type)
         _connect(definition, boundary, node, slot)
-        _own_by_boundary(host, boundary, entry.value)
+        _own_by_boundary(host, boundary, entry)
 
 
-def _own_by_boundary(host: Node, boundary: Boundary, value: Any) -> None:
-    """Give the instance's slot of a new input its value."""
+def _own_by_boundary(host: Node, boundary: Boundary, entry: _Entry) -> None:
+    """Give the instance's slot of a new input the entry's value."""
     for slot in host.inputs:
         if slot.boundary is boundary:
-            _own(slot, value)
+            _own(slot, entry)
 
 
 def _new_boundary(definition: Graph, name: str, type_: str) -> Boundary:
@@ -256,8 +260,8 @@ def _replace_primitive(host: Node, definition: Graph, primitive: Node, cohort: l
         _disconnect(definition, slot)
     for node, slot in targets:
         _connect(definition, boundary, node, slot)
-    value = next((entry.value for entry in cohort if entry.value is not MISSING), MISSING)
-    _own_by_boundary(host, boundary, value)
+    valued = (entry for entry in cohort if entry.value is not MISSING)
+    _own_by_boundary(host, boundary, next(valued, cohort[0]))
     primitive.properties = {**primitive.properties, _MARK: boundary.name}
 
 

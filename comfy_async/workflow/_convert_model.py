@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
     "BYPASSED",
@@ -24,6 +24,8 @@ __all__ = [
     "Missing",
     "Node",
     "OutputSlot",
+    "Rules",
+    "Spot",
     "VIRTUAL",
     "Widget",
     "any_type",
@@ -79,6 +81,17 @@ class Missing:
 MISSING: Final = Missing()
 
 
+class Spot(NamedTuple):
+    """Where in the file a value stands: `widgets_values` of the node at `place`, by index or by name."""
+
+    place: str
+    key: int | str
+
+
+Rules: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
+"""The kinds and options of the widgets that a value passes through on its way, each of which may round it."""
+
+
 @dataclasses.dataclass(slots=True)
 class Link:
     """A connection inside one graph; node ids are text, as in the frontend since 1.49."""
@@ -103,6 +116,8 @@ class Widget:
         sent: Whether it goes into the prompt.
         text: How the text is treated when it is sent: "prompt", "filename" or "" for not at all.
         options: The declaration's options.
+        spot: Where the present value was read, None when it is no copy of one value of the file.
+        rules: What the value passed through on the way from there.
     """
 
     name: str
@@ -112,9 +127,11 @@ class Widget:
     sent: bool = True
     text: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    spot: Spot | None = None
+    rules: Rules = ()
 
     def copy(self) -> Widget:
-        """Return a widget of its own with the same value."""
+        """Return a widget of its own with the same value, for a node that no file gave values yet."""
         return Widget(self.name, self.kind, self.value, self.saved, self.sent, self.text, self.options)
 
 

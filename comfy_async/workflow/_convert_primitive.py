@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ._convert_declared import Declared
-from ._convert_model import MISSING, Graph, InputSlot, Node, Widget
+from ._convert_model import MISSING, Graph, InputSlot, Node, Rules, Spot, Widget
 from ._convert_values import set_value
 from ._convert_widgets import is_widget
 
-__all__ = ["apply_primitives", "rounded_for"]
+__all__ = ["apply_primitives", "rounded_for", "unrounded"]
 
 
 def apply_primitives(root: Graph, replace: Callable[[str], str]) -> None:
@@ -35,14 +35,26 @@ def _apply(graph: Graph, node: Node, replace: Callable[[str], str]) -> None:
     targets = _targets(graph, node)
     if not targets or not _gives_widget(*targets[0]):
         return
-    value = _value(node, targets)
+    value, rules = _value(node, targets)
+    spot = Spot(node.place, 0) if _has_value(node) else None
     if value and isinstance(value, str) and node.properties.get("Run widget replace on values"):
-        value = replace(value)
+        value, spot = replace(value), None
     for target, slot in targets:
         widget = target.slot_widget(slot)
         if widget is not None and value is not MISSING:
-            rounded = value if slot.host is not None else rounded_for(widget, value)
-            set_value(target, widget, rounded)
+            own: Rules = () if slot.host is not None else ((widget.kind, widget.options),)
+            set_value(target, widget, rounded_for(widget, value) if own else value, spot)
+            widget.rules = rules + own
+
+
+def unrounded(value: Any, rules: Rules) -> bool:
+    """Return whether a value passes through as it is."""
+    for kind, options in rules:
+        if _is_number(value):
+            widget = Widget("", kind, options=options)
+            if _clamped(value, options) != value or rounded_for(widget, value) != value:
+                return False
+    return True
 
 
 def _targets(graph: Graph, node: Node) -> list[tuple[Node, InputSlot]]:
@@ -62,16 +74,22 @@ def _gives_widget(node: Node, slot: InputSlot) -> bool:
     return node.slot_widget(slot) is not None or is_widget(Declared(slot.name, slot.type, {}))
 
 
-def _value(node: Node, targets: list[tuple[Node, InputSlot]]) -> Any:
-    """Return the saved value, else that of the first widget that it feeds."""
+def _has_value(node: Node) -> bool:
+    """Return whether the primitive was saved with a value."""
+    return isinstance(node.saved_values, list) and bool(node.saved_values)
+
+
+def _value(node: Node, targets: list[tuple[Node, InputSlot]]) -> tuple[Any, Rules]:
+    """Return the saved value, else that of the first widget that it feeds, and what rounds it."""
     first = targets[0][0].slot_widget(targets[0][1])
     value = first.value if first is not None else MISSING
-    if isinstance(node.saved_values, list) and node.saved_values:
+    if _has_value(node):
         value = node.saved_values[0]
     if first is None or not _is_number(value):
-        return value
+        return value, ()
     options = _common_options([target.slot_widget(slot) for target, slot in targets])
-    return rounded_for(Widget("value", first.kind, options=options), _clamped(value, options))
+    rounded = rounded_for(Widget("value", first.kind, options=options), _clamped(value, options))
+    return rounded, ((first.kind, options),)
 
 
 def _common_options(widgets: list[Widget | None]) -> dict[str, Any]:

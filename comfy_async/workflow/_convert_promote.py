@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ._convert_model import JSON_OBJECT, MISSING, Boundary, Graph, InputSlot, Node, Widget
+from ._convert_model import JSON_OBJECT, MISSING, Boundary, Graph, InputSlot, Node, Spot, Widget
 from ._convert_values import choices
 
 __all__ = ["bind_promoted", "deepest_widget", "promote", "restore_promoted", "settle_promoted", "source_of"]
@@ -38,7 +38,7 @@ def _bind(definition: Graph, slot: InputSlot, boundary: Boundary) -> None:
         if widget is not None:
             host = promote(slot, widget)
             if target.host is not None and host.value is None:
-                host.value = MISSING  # an instance shows null as undefined to one around it
+                host.value, host.spot = MISSING, None  # an instance shows null as undefined to one around it
             return
 
 
@@ -91,11 +91,11 @@ def restore_promoted(node: Node, values: Any, named: Mapping[str, Any] | None) -
     kept = _quarantined(node)
     for index, host in enumerate(hosts):
         if host.name in kept:
-            host.value = kept[host.name]
-        elif by_name is not None:
-            host.value = by_name.get(host.name, host.value)
-        elif values is not None and index < len(values):
-            host.value = values[index]
+            host.value, host.spot = kept[host.name], None
+        elif by_name is not None and host.name in by_name:
+            host.value, host.spot = by_name[host.name], Spot(node.place, host.name)
+        elif by_name is None and values is not None and index < len(values):
+            host.value, host.spot = values[index], Spot(node.place, index)
 
 
 def _quarantined(node: Node) -> dict[str, Any]:
@@ -115,4 +115,4 @@ def settle_promoted(node: Node) -> None:
     for slot in node.inputs:
         if slot.host is not None and (slot.host.value is None or slot.host.value is MISSING):
             found = choices(slot.host)
-            slot.host.value = found[0] if found else slot.host.value
+            slot.host.value, slot.host.spot = found[0] if found else slot.host.value, None

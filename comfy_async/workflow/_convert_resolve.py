@@ -18,6 +18,7 @@ from ._convert_model import (
     Graph,
     InputSlot,
     Node,
+    Widget,
     any_type,
     types_match,
 )
@@ -35,9 +36,9 @@ class FromNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FromHost:
-    """A value that a subgraph instance has for the input."""
+    """A value that a subgraph instance has for the input, in a widget of its own."""
 
-    value: Any
+    widget: Widget
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +101,7 @@ def _out_of_instance(scope: Scope, node: Node, slot: InputSlot, index: int, visi
         raise _broken(node, slot, f"the subgraph has no input {index}")
     outer = scope.host.inputs[index]
     if outer.link is None:
-        return FromHost(outer.host.value) if outer.host is not None else None
+        return FromHost(outer.host) if outer.host is not None else None
     return _into(scope.parent, scope.host, outer, outer.type, visited)
 
 
@@ -175,7 +176,7 @@ def _through(inner: Scope, node: Node, index: int, visited: _Visited) -> _Source
         return None
     outer = node.inputs[index]
     if outer.link is None:
-        return FromHost(outer.host.value) if outer.host is not None else None
+        return FromHost(outer.host) if outer.host is not None else None
     return _into(inner.parent, node, outer, outer.type, visited)
 
 

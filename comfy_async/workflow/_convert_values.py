@@ -11,14 +11,15 @@ from typing import Any
 
 from ._convert_build import choose
 from ._convert_declared import Declared
-from ._convert_model import JSON_OBJECT, MISSING, Node, Widget
+from ._convert_model import JSON_OBJECT, MISSING, Node, Spot, Widget
 
-__all__ = ["choices", "restore", "set_value"]
+__all__ = ["CONTROL_WORDS", "choices", "restore", "set_value"]
 
 # What these show is made in the editor when a prompt is queued, never read from the file.
 _EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam"})
 
-_CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
+CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
+"""How a number changes after a run; in a list of values they tell that there are companions."""
 
 
 def restore(
@@ -37,19 +38,19 @@ def restore(
     if isinstance(values, JSON_OBJECT):
         _by_name(node, values)
     elif values is not None:
-        _by_position(node, _without_sockets(node, values, declared))
+        _by_position(node, values, _places(node, values, declared))
     elif named is not None:
         _by_name(node, named)
     _settle(node)
 
 
-def set_value(node: Node, widget: Widget, value: Any) -> None:
-    """Set a widget's value and let what depends on it follow."""
+def set_value(node: Node, widget: Widget, value: Any, spot: Spot | None = None) -> None:
+    """Set a widget's value, which was read at the spot, and let what depends on it follow."""
     if widget.kind in _EDITOR_ONLY:
         return
     if widget.kind == "multiline" and value is None:
         value = ""  # a text area shows null as nothing
-    widget.value = value
+    widget.value, widget.spot, widget.rules = value, spot, ()
     if widget.kind == "dynamic":
         choose(node, widget)
     elif widget.kind == "option":
@@ -62,24 +63,24 @@ def _by_name(node: Node, values: Mapping[str, Any]) -> None:
     while index < len(node.widgets):
         widget = node.widgets[index]
         if widget.saved and widget.name in values:
-            set_value(node, widget, values[widget.name])
+            set_value(node, widget, values[widget.name], Spot(node.place, widget.name))
         index += 1
 
 
-def _by_position(node: Node, values: Sequence[Any]) -> None:
-    """Give the values to the saved widgets in their order."""
-    skipping = _lacks_companions(node, values)
-    rest = iter(values)
+def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> None:
+    """Give the values at these places to the saved widgets in their order."""
+    skipping = _lacks_companions(node, [values[place] for place in places])
+    rest = iter(places)
     index = 0
     while index < len(node.widgets):
         widget = node.widgets[index]
         index += 1
         if not widget.saved or (skipping and _is_companion(widget)):
             continue
-        value = next(rest, MISSING)
-        if value is MISSING:
+        place = next(rest, None)
+        if place is None:
             return
-        set_value(node, widget, value)
+        set_value(node, widget, values[place], Spot(node.place, place))
 
 
 def _is_companion(widget: Widget) -> bool:
@@ -98,13 +99,14 @@ def _lacks_companions(node: Node, values: Sequence[Any]) -> bool:
         return False
     if len(values) != len(saved) - len(places):
         return False
-    return not any(isinstance(value, str) and value in _CONTROL_WORDS for value in values)
+    return not any(isinstance(value, str) and value in CONTROL_WORDS for value in values)
 
 
-def _without_sockets(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[Any]:
-    """Drop the values of inputs that were widgets before frontend 1.16 and are sockets now.
+def _places(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[int]:
+    """Return the places of the widgets' values.
 
-    As in the frontend, the list must have a value for each widget, each `forceInput` input and
+    Left out are those of inputs that were widgets before frontend 1.16 and are sockets now. As
+    in the frontend, the list must have a value for each widget, each `forceInput` input and
     each companion that the class asks for by its flag.
     """
     names = {widget.name for widget in node.widgets}
@@ -115,8 +117,8 @@ def _without_sockets(node: Node, values: Sequence[Any], declared: Sequence[Decla
             if item.options.get("control_after_generate"):
                 dropped.append(False)
     if len(dropped) != len(values):
-        return values
-    return [value for value, drop in zip(values, dropped, strict=True) if not drop]
+        return range(len(values))
+    return [place for place, drop in enumerate(dropped) if not drop]
 
 
 def _fit_options(node: Node, widget: Widget) -> None:

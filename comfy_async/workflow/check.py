@@ -41,7 +41,8 @@ def check(
         WorkflowFormatError: The graph is damaged.
     """
     flow = workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
-    advisor = Advisor(editor if editor is not None else flow.editor, catalog)
+    drawn = flow._drawing.editor if flow._drawing is not None else None
+    advisor = Advisor(drawn if editor is None else editor, catalog)
     try:
         graph = flow.converted(catalog)._graph()
     except ConversionError as error:

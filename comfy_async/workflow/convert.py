@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 from ..errors import ConversionError
 from ..types import Problem
+from ._carry import Origin, origin_of
 from ._convert_camera import viewport_state
 from ._convert_ids import renumber
 from ._convert_load import read_editor
@@ -31,7 +32,7 @@ from ._convert_primitive import apply_primitives
 from ._convert_resolve import FromHost, Scope, resolve_input
 from ._convert_text import choose_alternatives, fill_placeholders
 
-__all__ = ["convert_editor"]
+__all__ = ["convert_editor", "convert_traced"]
 
 _GROUP_NODES = ("workflow>", "workflow/")
 
@@ -68,10 +69,30 @@ def convert_editor(
         {'1': {'inputs': {'width': 64}, 'class_type': 'EmptyImage', '_meta': {'title': 'EmptyImage'}}}
     """
     writer = _Writer(rng or random.Random(), now or datetime.datetime.now())
+    return _converted(editor, catalog, writer, keep=unknown == "keep")
+
+
+def convert_traced(
+    editor: Mapping[str, Any], catalog: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], Origin]]:
+    """Return what `convert_editor` does, and by (node, input) where in the file the values stand.
+
+    Raises:
+        WorkflowFormatError: The file is damaged.
+        ConversionError: It cannot be converted.
+    """
+    writer = _Writer(random.Random(), datetime.datetime.now())
+    return _converted(editor, catalog, writer, keep=False), writer.origins
+
+
+def _converted(
+    editor: Mapping[str, Any], catalog: Mapping[str, Any], writer: _Writer, *, keep: bool
+) -> dict[str, dict[str, Any]]:
+    """Open the file and write what would be queued of it."""
     try:
         saved = read_editor(editor)
         renumber(saved)
-        return _prompt(Opener(saved, catalog).open(), writer, keep=unknown == "keep")
+        return _prompt(Opener(saved, catalog).open(), writer, keep=keep)
     except RecursionError:
         raise ConversionError("the graph is nested too deeply, or its chains are too long") from None
 
@@ -159,18 +180,27 @@ class _Writer:
     def __init__(self, rng: random.Random, now: datetime.datetime) -> None:
         """Keep what texts depend on; `root` is where file names look for nodes."""
         self.root = Graph("")
+        self.origins: dict[tuple[str, str], Origin] = {}
         self._rng = rng
         self._now = now
 
     def entry(self, scope: Scope, node: Node) -> dict[str, Any]:
         """Return a node of the prompt: values of its widgets first, then what links bring."""
         inputs: dict[str, Any] = {}
+        sources: dict[str, Widget] = {}
+        links: dict[str, Widget | None] = {}
         for widget in node.widgets:
             if widget.sent and widget.name:
                 _put(inputs, widget.name, self._sent(node, widget), widget.kind)
+                sources[widget.name] = widget
         for slot in node.inputs:
             if slot.link is not None:
-                _put_link(inputs, scope, node, slot)
+                links.update(_put_link(inputs, scope, node, slot))
+        for name in inputs:
+            source = links[name] if name in links else sources.get(name)
+            origin = None if source is None else origin_of(source, node, own=name not in links)
+            if origin is not None:
+                self.origins[scope.prefix + node.id, name] = origin
         return {"inputs": inputs, "class_type": node.class_type, "_meta": {"title": node.title}}
 
     def filename(self, text: str) -> str:
@@ -188,13 +218,16 @@ class _Writer:
         return widget.value
 
 
-def _put_link(inputs: dict[str, Any], scope: Scope, node: Node, slot: InputSlot) -> None:
-    """Set an input to what its link brings: a link, or the value of a subgraph instance."""
+def _put_link(inputs: dict[str, Any], scope: Scope, node: Node, slot: InputSlot) -> dict[str, Widget | None]:
+    """Set an input to what its link brings, a link or the value of a subgraph instance; return whose."""
     source = resolve_input(scope, node, slot)
     if isinstance(source, FromHost):
-        _put(inputs, slot.name, source.value, "")
-    elif source is not None:
+        _put(inputs, slot.name, source.widget.value, "")
+        return {slot.name: source.widget}
+    if source is not None:
         inputs[slot.name] = [source.node_id, source.slot]
+        return {slot.name: None}
+    return {}
 
 
 def _put(inputs: dict[str, Any], name: str, value: Any, kind: str) -> None:

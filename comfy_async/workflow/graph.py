@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UnknownInputError, WorkflowFormatError
 from ..types import NodeInfo
+from ._carry import Drawing
 from ._editing import Editing
 from ._keys import changed, matches, one_node, resolve
 from ._load import open_editor, open_source
@@ -43,7 +44,7 @@ class Workflow(Editing):
         (42, 1234)
     """
 
-    __slots__ = ("_editor", "_infos", "_nodes")
+    __slots__ = ("_drawing", "_infos", "_nodes")
 
     def __init__(
         self, nodes: Mapping[str, Any] | None = None, *, editor: Mapping[str, Any] | None = None
@@ -54,9 +55,9 @@ class Workflow(Editing):
             WorkflowFormatError: Either is damaged.
         """
         self._nodes: dict[str, Node] | None = None if nodes is None else parse_nodes(nodes)
-        self._editor: dict[str, Any] | None = None if editor is None else open_editor(editor)
+        self._drawing = None if editor is None else Drawing(open_editor(editor), self._nodes)
         self._infos: Mapping[str, NodeInfo] | None = None
-        if self._nodes is None and self._editor is None:
+        if self._nodes is None and self._drawing is None:
             self._nodes = {}
 
     # Getting one.
@@ -79,7 +80,8 @@ class Workflow(Editing):
             >>> Workflow.load(await (await comfy.run(flow)).images[0].read())  # a picture that carries it
             <Workflow 8 nodes, api>
         """
-        return cls._of(*open_source(source))
+        nodes, editor = open_source(source)
+        return cls._of(nodes, None if editor is None else Drawing(editor, nodes))
 
     @classmethod
     def from_ui(cls, editor_json: Source | Workflow, catalog: NodeCatalog) -> Workflow:
@@ -97,12 +99,15 @@ class Workflow(Editing):
             >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", catalog)
             <Workflow 8 nodes, api>
         """
-        from .convert import convert_editor
+        from .convert import convert_traced
 
         if isinstance(editor_json, Workflow):
-            editor_json = editor_json.editor or editor_json.to_api()
+            drawing = editor_json._drawing
+            editor_json = editor_json.to_api() if drawing is None else drawing.editor
         editor = open_editor(editor_json)
-        return cls._of(parse_nodes(convert_editor(editor, catalog)), editor)
+        prompt, origins = convert_traced(editor, catalog)
+        nodes = parse_nodes(prompt)
+        return cls._of(nodes, Drawing(editor, nodes, origins))
 
     @classmethod
     def build(cls, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> GraphBuilder:
@@ -126,14 +131,14 @@ class Workflow(Editing):
         return GraphBuilder(catalog, start=start)
 
     @classmethod
-    def _of(cls, nodes: dict[str, Node] | None, editor: dict[str, Any] | None) -> Workflow:
+    def _of(cls, nodes: dict[str, Node] | None, drawing: Drawing | None) -> Workflow:
         """Make a workflow from parts that are its own already."""
         made = cls.__new__(cls)
-        made._nodes, made._editor, made._infos = nodes, editor, None
+        made._nodes, made._drawing, made._infos = nodes, drawing, None
         return made
 
     def _with(self, nodes: dict[str, Node]) -> Workflow:
-        return self._of(nodes, self._editor)
+        return self._of(nodes, self._drawing)
 
     # Reading it.
 
@@ -144,8 +149,20 @@ class Workflow(Editing):
 
     @property
     def editor(self) -> Mapping[str, Any] | None:
-        """The editor file that it came from, or None; submit() sends it along. Do not change it."""
-        return self._editor
+        """The editor file that it came from, with its changed values, or None. Do not change it.
+
+        submit() sends it along, and ComfyUI saves it in the pictures and opens it from there.
+        Values that `converted()` or `from_ui` took from the file are carried back into it. It is
+        None after every other change (a link, a node, values of a file that already was in API
+        format), for it would not be what is run.
+
+        Example:
+            >>> drawn = Workflow.load("examples/workflows/sd15_text2image_ui.json")
+            >>> flow = drawn.converted(await comfy.nodes.catalog()).with_inputs({"KSampler.seed": 43})
+            >>> [node["widgets_values"][0] for node in flow.editor["nodes"] if node["type"] == "KSampler"]
+            [43]
+        """
+        return None if self._drawing is None else self._drawing.showing(self._nodes)
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
@@ -236,9 +253,9 @@ class Workflow(Editing):
             >>> editor.format, editor.converted(await comfy.nodes.catalog()).format
             ('editor', 'api')
         """
-        if self._nodes is not None or self._editor is None:
+        if self._nodes is not None or self._drawing is None:
             return self
-        return self.from_ui(self._editor, catalog)
+        return self.from_ui(self._drawing.editor, catalog)
 
     def uploads(self) -> dict[tuple[str, str], Any]:
         """Return what must be uploaded before it can run: (node id, input) to path, bytes or image.
@@ -350,7 +367,7 @@ class Workflow(Editing):
         """Count the nodes; of an editor file those of its top level."""
         if self._nodes is not None:
             return len(self._nodes)
-        return len(self._editor["nodes"]) if self._editor is not None else 0
+        return len(self._drawing.editor["nodes"]) if self._drawing is not None else 0
 
     def __bool__(self) -> bool:
         """Be true, however empty."""
@@ -360,13 +377,16 @@ class Workflow(Editing):
         """Compare nodes and editor file by value."""
         if not isinstance(other, Workflow):
             return NotImplemented
-        return self._nodes == other._nodes and self._editor == other._editor
+        return self._nodes == other._nodes and self.editor == other.editor
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Callable[..., Workflow], tuple[Any, ...]]:
         """Pickle the parts."""
-        return self._of, (self._nodes, self._editor)
+        drawing = self._drawing
+        if drawing is not None and (shown := self.editor) is not None:
+            drawing = Drawing(shown, self._nodes, drawing.origins)
+        return self._of, (self._nodes, drawing)
 
     def _repr_html_(self) -> str:
         """Return a table of the nodes for notebooks; keys among their values are hidden."""
