@@ -54,7 +54,7 @@ class BatchProgress:
         running: Jobs on the server, waiting ones too.
         total: Workflows in all, None while the iterable does not tell.
         fraction: 0.0 to 1.0 with the shares of running jobs, None without a total.
-        eta: Seconds to go, None while nothing is known.
+        eta: Seconds to go by the jobs that this batch began itself, None while nothing is known.
 
     Example:
         >>> print(BatchProgress(done=12, failed=1, running=4, total=100, fraction=0.15, eta=340.0))
@@ -70,10 +70,12 @@ class BatchProgress:
 
     def __str__(self) -> str:
         """Return a line to print."""
-        ended = self.done + self.failed
         total = "" if self.total is None else f"/{self.total}"
-        eta = "" if self.eta is None else f", {_duration(self.eta)} to go"
-        return f"{ended}{total} ({self.failed} failed, {self.running} running){eta}"
+        counts = [(self.failed, "failed"), (self.running, "running")]
+        words = ", ".join(f"{count} {word}" for count, word in counts if count)
+        shown = f" ({words})" if words else ""
+        eta = f", {_duration(self.eta)} to go" if self.eta else ""
+        return f"{self.done + self.failed}{total}{shown}{eta}"
 
 
 class Batch:
@@ -134,7 +136,7 @@ class Batch:
         self._done = 0
         self._failed = 0
         self._ran = 0
-        self._began = runner._clock.monotonic()
+        self._began: float | None = None
 
     async def __aenter__(self) -> Batch:
         """Begin to submit.
@@ -144,9 +146,9 @@ class Batch:
             ValueError: It is something else than a results file.
         """
         if self._results is not None:
-            self._journal = await asyncio.to_thread(Journal, self._results)
+            patience = min(self._limit, self._total or self._limit)
+            self._journal = await asyncio.to_thread(Journal, self._results, patience=patience)
         self._entered = True
-        self._began = self._runner._clock.monotonic()
         self._workers = [
             asyncio.create_task(self._work(), name=f"comfy_async map {number}")
             for number in range(min(self._limit, self._total or self._limit))
@@ -205,13 +207,12 @@ class Batch:
         """How far the whole batch is."""
         ended = self._done + self._failed
         share = ended + sum(job.progress.fraction for job in self._open.values())
-        elapsed = self._runner._clock.monotonic() - self._began
         fraction = eta = None
         if self._total is not None:
             fraction = min(1.0, share / self._total) if self._total else 1.0
-            ran = share - (ended - self._ran)
-            if ran > 0 and self._total > share and self._cut is None:
-                eta = elapsed / ran * (self._total - share)
+            ran = self._ran + sum(job.progress.fraction for job in self._open.values() if not job._recalled)
+            if ran > 0 and self._total > share and self._cut is None and self._began is not None:
+                eta = (self._runner._clock.monotonic() - self._began) / ran * (self._total - share)
             elif self._total <= share:
                 eta = 0.0
         return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
@@ -257,8 +258,12 @@ class Batch:
 
     async def _one(self, index: int, item: Any) -> None:
         """Take one workflow to its end."""
+        since = self._runner._clock.monotonic()
         job = await self._runner._run_item(item, index, self._journal, **self._options)
         restored = job._restored
+        if self._began is None and not job._recalled:
+            # What an earlier batch had done or left running says nothing of how long the rest takes.
+            self._began = since
         if not restored:
             self._open[index] = job
             try:
@@ -272,7 +277,7 @@ class Batch:
             return
         if self._journal is not None and not restored:
             self._journal.ended(job, job._key)
-        self._ran += not restored
+        self._ran += not job._recalled
         if job.status == "completed":
             self._done += 1
         else:

@@ -98,6 +98,7 @@ async def _from_record(session: ComfySession, record: Record, workflow: Workflow
             return None
         except ComfyError:
             pass
+    job._recalled = True
     # An interrupted batch cancels what it was submitting, and had no time to note that.
     return None if job.status == "cancelled" else job
 
@@ -108,7 +109,8 @@ def restored(session: ComfySession, record: Record, workflow: Workflow, index: i
     plan = Plan(entry.prompt)
     job = Job(session, JobState(entry.prompt_id, plan), keep_frames=False, index=index)
     job._client_id = str(record["ref"].get("client_id") or "")
-    job._restored = True
+    job._key = str(record["key"])
+    job._restored = job._recalled = True
     for event in history_events(entry, session._clock.unix()):
         job._take(event)
     return job

@@ -67,6 +67,7 @@ class Job:
         self._key = ""
         self._seen = False
         self._restored = False
+        self._recalled = False
 
     # What it is.
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +22,10 @@ __all__ = ["Journal", "Record", "workflow_key"]
 
 Record = dict[str, Any]
 
+_log = logging.getLogger("comfy_async")
+
 _FINAL = frozenset({"completed", "failed"})
+_NAMED = 10
 
 
 def workflow_key(workflow: Workflow) -> str:
@@ -32,25 +37,42 @@ class Journal:
     """Two lines for each job: before it is posted, with its id, and when it has ended.
 
     The first is written before the prompt is sent. A process that is killed between the two
-    therefore leaves no job that nobody knows of.
+    therefore leaves no job that nobody knows of. The command adds where it saved a job's files,
+    and the seed that it drew for all.
+
+    Attributes:
+        path: The file.
+        seed: What the command drew, None when it drew nothing.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, patience: int = 1) -> None:
         """Read what an earlier batch left; the folder is made.
+
+        Args:
+            path: The file.
+            patience: How many workflows in a row may be new ones before that is worth a warning.
 
         Raises:
             OSError: The file cannot be read or written.
             ValueError: It is something else than a results file.
         """
         self.path = Path(path)
+        self.seed: int | None = None
         self._last: dict[tuple[int, str], Record] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if self.path.exists():
             self._read()
         self._file: IO[str] | None = self.path.open("a", encoding="utf-8")
+        self._patience = patience
+        self._earlier = frozenset(self._last)
+        self._asked: set[tuple[int, str]] = set()
+        self._quiet = not self._earlier
 
     def find(self, index: int, key: str) -> Record | None:
         """Return the last line about a workflow at its place, None when there is none."""
+        self._asked.add((index, key))
+        if not self._quiet and len(self._asked) >= self._patience:
+            self._warn_of_strangers()
         return self._last.get((index, key))
 
     def posting(self, job: Job, key: str) -> None:
@@ -80,11 +102,57 @@ class Journal:
             }
         self._write(record)
 
+    def saved(self, job: Job, files: Sequence[Path]) -> None:
+        """Note where the files of a job that has ended were saved, in the order of its result."""
+        paths = [os.path.abspath(path) for path in files]
+        self._write({"index": job.index, "key": job._key, "saved": paths})
+
+    def saved_files(self, job: Job) -> list[Path]:
+        """Return where the files of a job were saved, [] when nobody noted that."""
+        assert job.index is not None
+        record = self._last.get((job.index, job._key)) or {}
+        return [Path(str(path)) for path in record.get("saved") or ()]
+
+    def begin(self, seed: int) -> None:
+        """Note the seed that everything is drawn from."""
+        if seed != self.seed:
+            self._write({"seed": seed})
+
     def close(self) -> None:
         """Close the file."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
+            if not self._quiet:
+                self._warn_of_strangers()
+
+    def _warn_of_strangers(self) -> None:
+        """Say so, once, when none of the workflows is known but others stand at their places."""
+        if not self._asked:
+            return
+        self._quiet = True
+        places = {index for index, _ in self._earlier}
+        if self._asked & self._earlier or not any(index in places for index, _ in self._asked):
+            return
+        open_ones = [
+            str((self._last[place].get("ref") or {}).get("prompt_id"))
+            for place in sorted(self._earlier)
+            if self._last[place].get("status") == "submitted"
+        ]
+        left = ""
+        if open_ones:
+            more = f" and {len(open_ones) - _NAMED} more" if len(open_ones) > _NAMED else ""
+            named = f"{', '.join(open_ones[:_NAMED])}{more}"
+            left = f" Of the earlier ones these may still run, and nobody follows them: {named}."
+        _log.warning(
+            "%s has results of other workflows: none of the first %d is among the %d in it, and each runs as "
+            "a new job. A job is known again by its place and its content: draw seeds with "
+            "randomized(seed=n), since one drawn anew makes another job, or take another file.%s",
+            self.path,
+            len(self._asked),
+            len(self._earlier),
+            left,
+        )
 
     def _read(self) -> None:
         """Read the lines; a last line that was cut off by a crash is dropped."""
@@ -93,8 +161,7 @@ class Journal:
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
-                self._last[int(record["index"]), str(record["key"])] = record
+                self._take(json.loads(line))
             except (ValueError, KeyError, TypeError):
                 if number < len(lines):
                     raise ValueError(f"{self.path}, line {number}: this is no results file") from None
@@ -112,7 +179,21 @@ class Journal:
             return
         self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
         self._file.flush()
-        self._last[int(record["index"]), str(record["key"])] = record
+        self._take(record)
+
+    def _take(self, record: Record) -> None:
+        """Learn from a line.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is no line of a results file.
+        """
+        if "seed" in record:
+            self.seed = int(record["seed"])
+            return
+        place = int(record["index"]), str(record["key"])
+        # A line without a status adds to what is known, any other begins anew.
+        known = {} if "status" in record else self._last.get(place, {})
+        self._last[place] = {**known, **record}
 
 
 def _is_verdict(error: Exception | None) -> bool:

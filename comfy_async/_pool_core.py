@@ -155,6 +155,7 @@ class PoolCore(Lifetime):
         """
         order, can = job._order, member.session.server.can
         job._busy = True
+        job._recalled = False
         if order.journal is not None:
             order.journal.posting(job, job._key)
         try:

@@ -114,6 +114,7 @@ class PoolBatch:
                 return False
         member.take(job)
         job._member = member
+        job._recalled = True
         job._order.attempts += 1
         self._pool._adopt(job, member, prompt_id, str(ref.get("client_id") or ""))
         return True

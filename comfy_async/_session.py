@@ -277,7 +277,9 @@ class ComfySession(ServerAccess, SessionCore):
             on_error: "continue" leaves each failure to whoever awaits that job; "stop"
                 cancels the others and raises it here.
             results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
-                what had finished comes from the file, what still runs is attached to.
+                what had finished comes from the file, what still runs is attached to. A job is
+                known again by its place and its content: give `randomized(seed=n)`, since a seed
+                drawn anew makes another job; a file that knows none of them is told as a warning.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
@@ -286,7 +288,7 @@ class ComfySession(ServerAccess, SessionCore):
             WrongLoopError: The session belongs to another event loop.
 
         Example:
-            >>> async with comfy.map([flow, flow.randomized()], results="results.jsonl") as finished:
+            >>> async with comfy.map([flow, flow.randomized(7)], results="results.jsonl") as finished:
             ...     async for job in finished:
             ...         await (await job).save(f"out/{job.index:03d}")
         """

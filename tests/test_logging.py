@@ -26,6 +26,7 @@ SAID = {
     ("WARNING", "credentials that cannot be renewed"): r"_link: the WebSocket: %s",
     ("WARNING", "a job without news for ten minutes"): r"_reconcile: job %s is %s, and nothing was heard",
     ("WARNING", "a job that may still run or run twice"): r".*may (still run|run twice)",
+    ("WARNING", "a results file that knows none of the jobs asked for"): r"_journal: %s has results",
     ("WARNING", "of a fleet, what becomes of its workers"): r"(_fleet|_fleet_core|_flight|_lane|_command): ",
     ("INFO", "it dials a deaf socket again"): r"_hearing: the socket is deaf",
     ("INFO", "sends an unanswered prompt again"): r"_submit: prompt %s did not arrive",

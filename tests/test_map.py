@@ -110,7 +110,7 @@ async def test_failures_raise_where_they_are_awaited(server: FakeComfy) -> None:
         with pytest.raises(PromptRejectedError):
             await jobs[2]
         assert [jobs[i].status for i in range(4)] == ["completed", "failed", "failed", "completed"]
-        assert str(finished.progress).startswith("4/4 (2 failed, 0 running)")
+        assert str(finished.progress).startswith("4/4 (2 failed)")
 
 
 async def test_stop_at_the_first_error(server: FakeComfy) -> None:

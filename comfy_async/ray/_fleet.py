@@ -239,7 +239,8 @@ class ComfyFleet(FleetCore):
             limit: Jobs in the fleet at once; None is what all workers together may have.
             ordered: Hand the jobs out in the order of the workflows.
             on_error: "continue" leaves each failure to whoever awaits that job, "stop" raises it.
-            results: A file of JSON lines, with which another driver goes on when this one dies.
+            results: A file of JSON lines, with which another driver goes on when this one dies;
+                give seeds with `randomized(seed=n)`.
             options: What `submit` takes.
 
         Raises:

@@ -126,6 +126,7 @@ class FleetCore:
             if is_final(record):
                 return restored(cast(Any, Seat(self, lane)), record, workflow, index)
             if record.get("status") == "submitted" and lane is not None:
+                flight.job._recalled = True
                 self._launch(flight, flight.resume(lane, str(ref["prompt_id"]), str(ref["client_id"])))
                 return flight.job
         self._launch(flight, flight.run())

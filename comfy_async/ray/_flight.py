@@ -134,6 +134,7 @@ class Flight:
             await self._land(end)
             return
         self._leave()
+        self.job._recalled = False
         await self._go()
 
     async def _go(self) -> None:
