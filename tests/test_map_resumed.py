@@ -47,7 +47,7 @@ async def run_all(client: Maker, server: FakeComfy, flows: Iterable[Any], path: 
 async def test_seeds_drawn_anew_are_told(
     server: FakeComfy, tmp_path: Path, caplog: pytest.LogCaptureFixture, client: Maker
 ) -> None:
-    """A results file that knows none of the workflows at its places is worth a warning, with what was left."""
+    """A results file that knows none of the workflows at their places is told, with what was left."""
     path = tmp_path / "r.jsonl"
     flow = Workflow.load(graph())
     orphans = await left_running(client, server, [flow.randomized(), flow.randomized()], path)
