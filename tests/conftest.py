@@ -7,7 +7,9 @@ import functools
 import inspect
 import os
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +25,11 @@ LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what hypothesis remembers with pytest's own cache, wherever the tests are started."""
+    """Keep what hypothesis remembers with pytest's own cache, or else out of the checkout."""
+    folder = Path(tempfile.gettempdir()) / "comfy_async-hypothesis"
     if config.pluginmanager.hasplugin("cacheprovider"):
         folder = config.cache.mkdir("hypothesis")
-        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(folder))
+    os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(folder))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
