@@ -89,7 +89,7 @@ async def _from_record(session: ComfySession, record: Record, workflow: Workflow
     if record.get("status") != "submitted":
         return None
     job = await attach(session, {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref["client_id"])})
-    job.index = index
+    job.index, job.workflow = index, workflow
     if not job.done and not job._seen:
         # In neither queue nor history: polling finds out whether that is the truth.
         try:
@@ -108,6 +108,7 @@ def restored(session: ComfySession, record: Record, workflow: Workflow, index: i
     entry = as_history(record, workflow.to_api())
     plan = Plan(entry.prompt)
     job = Job(session, JobState(entry.prompt_id, plan), keep_frames=False, index=index)
+    job.workflow = workflow
     job._client_id = str(record["ref"].get("client_id") or "")
     job._key = str(record["key"])
     job._restored = job._recalled = True

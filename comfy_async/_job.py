@@ -16,6 +16,7 @@ from .types import TERMINAL_STATUSES, JobProgress, JobStatus, Problem
 
 if TYPE_CHECKING:
     from ._session import ComfySession
+    from .workflow import Workflow
 
 __all__ = ["Job"]
 
@@ -31,6 +32,8 @@ class Job:
         prompt_id: The job's id on the server.
         node_errors: Why some outputs will not run, with `on_partial="keep"`.
         index: The place in a `map`, else None.
+        workflow: What was submitted, converted and with its files uploaded: `job.workflow.get("3", "seed")`
+            tells which seed it had. None for a job that was attached to.
 
     Example:
         >>> job = await comfy.submit(flow)
@@ -44,6 +47,7 @@ class Job:
     ) -> None:
         """Jobs are made by `submit`, `stream`, `map` and `attach`."""
         self.index = index
+        self.workflow: Workflow | None = None
         self.node_errors: tuple[Problem, ...] = ()
         self._session = session
         self._state = state

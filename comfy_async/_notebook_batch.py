@@ -10,6 +10,7 @@ from ._notebook_html import bar, box, card, chip, clamped, figure, headline, pro
 from ._notebook_media import embedded
 from ._notebook_screen import Screen, in_notebook
 from ._notebook_secrets import Veil
+from ._notebook_varied import Varied
 from .types import _duration
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class _Grid:
         self._ended: dict[int, Job] = {}
         self._tiles: dict[int, str] = {}
         self._reading: set[asyncio.Task[None]] = set()
+        self._varied = Varied()
 
     @property
     def jobs(self) -> list[Job]:
@@ -118,7 +120,8 @@ class _Grid:
         self._seen |= {job.index: job for job in self._batch.jobs if job.index is not None}
         self._seen |= self._ended
         count = progress.total or max([*self._seen, -1]) + 1
-        tiles = [self._tile(index) for index in range(min(count, _TILES))]
+        self._varied.learn(self._seen)
+        tiles = [f"<div>{self._tile(i)}{self._differs(i)}</div>" for i in range(min(count, _TILES))]
         more = f'<div class="ca-line ca-dim">and {count - _TILES} more</div>' if count > _TILES else ""
         shown = bar(1.0 if whole else progress.fraction or 0.0, state)
         grid = f'<div class="ca-grid">{"".join(tiles)}</div>{more}'
@@ -172,6 +175,14 @@ class _Grid:
             return
         made = await embedded(pictures[0], edge=_EDGE, image_bytes=_THUMBNAIL_BYTES, label=name)
         self._tiles[index] = made
+
+    def _differs(self, index: int) -> str:
+        """Return what the tile's workflow has other than the others, as a line below it."""
+        told = self._varied.of(index)
+        if not told:
+            return ""
+        told = Veil.of(self._seen[index]._session)(told)
+        return f'<div class="ca-line ca-dim" title="{text(told)}">{text(told)}</div>'
 
     def _tile(self, index: int) -> str:
         """Return what a tile shows now."""

@@ -88,6 +88,7 @@ class Submission:
         else:
             job._move(session, state)
         self.job = job
+        job.workflow = workflow
 
     async def run(self) -> Job:
         """Send the prompt and return its job.

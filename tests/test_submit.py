@@ -214,6 +214,23 @@ class TestBody:
             assert queued(fake)["extra_pnginfo"]["workflow"]["nodes"][0]["type"] == "EmptyImage"
         assert [file.filename for file in (await job).images] == ["edited_00001_.png"]
 
+    async def test_the_job_keeps_what_was_submitted(self) -> None:
+        """Of the job one learns its seed, and whatever its workflow came from."""
+        async with served() as (fake, comfy):
+            graph = Workflow.load("examples/workflows/sd15_text2image_ui.json")
+            job = await comfy.submit(graph)
+            assert job.workflow is not None
+            assert job.workflow.to_api() == graph.to_api(await comfy.nodes.catalog())
+            seeds = {}
+            async with comfy.map(job.workflow.randomized(seed) for seed in range(3)) as finished:
+                async for one in finished:
+                    assert one.workflow is not None
+                    seeds[one.index] = one.workflow.get("3", "seed")
+            assert seeds == {seed: job.workflow.randomized(seed).get("3", "seed") for seed in range(3)}
+            assert (await comfy.attach(job.ref)).prompt_id == job.prompt_id
+            async with fake.session() as other:
+                assert (await other.attach(job.ref)).workflow is None
+
     async def test_what_is_changed_is_in_the_picture(self) -> None:
         """An edited editor file is saved as it was run, or not at all."""
         async with served() as (fake, comfy):

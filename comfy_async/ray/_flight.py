@@ -104,6 +104,7 @@ class Flight:
             index=options.index,
         )
         self.job._key = key
+        self.job.workflow = workflow
 
     # The task.
 

@@ -92,6 +92,33 @@ async def test_a_job_and_a_batch_of_a_pool(capsys: pytest.CaptureFixture[str]) -
     assert "6 done, 0 failed" in capsys.readouterr().out
 
 
+async def test_a_tile_tells_what_its_workflow_has_other_than_the_rest(comfy: ComfySession) -> None:
+    """Below each picture stands its seed, and nothing that is the same everywhere, and no key."""
+    base = Workflow.load(picture())
+    key = next(iter(base.nodes))
+    base = base.with_inputs({(key, "api_key"): "first"}, add=True)
+    long = "a lighthouse " * 9
+    flows = [
+        base.with_inputs(
+            {(key, "color"): color, (key, "api_key"): f"other{color}", (key, "note"): f"{long}{color}"},
+            add=True,
+        )
+        for color in (111222, 333444)
+    ]
+    screen = Frames()
+    async with comfy.map(flows) as batch:
+        grid = _Grid(batch, screen)
+        async for job in batch:
+            grid.take(job)
+        await grid.filled()
+        grid.draw()
+    shown = screen.frames[-1]
+    assert f">{key}.color 111222, {key}.note a lighthouse a light…" in shown
+    assert f">{key}.color 333444, " in shown
+    assert f"{key}.width" not in shown
+    assert "other111222" not in shown
+
+
 async def test_a_grid(fake: FakeComfy, comfy: ComfySession) -> None:
     """Pictures, texts and failures have their tiles; a batch of unknown length grows."""
     fails = Workflow.load({"1": {"class_type": "Nope", "inputs": {}}})
