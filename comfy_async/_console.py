@@ -90,7 +90,7 @@ class Display:
         progress = batch.progress
         failed = f", {progress.failed} failed" if progress.failed else ""
         total = "" if progress.total is None else f" of {progress.total}"
-        self._status = f"{progress.done + progress.failed}{total} done{failed}"
+        self._status = f"{progress.done + progress.failed}{total} done{failed}{_waiting(batch)}"
         self._fraction, self._eta = progress.fraction, progress.eta
         running = [job for job in batch.jobs if job.status == "running"]
         self._details = [_job_line(job) for job in running[:_MAX_ROWS]]
@@ -188,6 +188,15 @@ def clock_text(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _waiting(batch: Batch) -> str:
+    """Return that none of the jobs runs yet, and how many come before them where that is known."""
+    jobs = batch.jobs
+    if not jobs or any(job.status != "pending" for job in jobs):
+        return ""
+    before = min((place for job in jobs if (place := job.queue_position) is not None), default=0)
+    return f", waiting, {before} before it" if before else ", waiting"
 
 
 def _status(job: Job) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._advice import with_nearest
-from ._connection import Connection, opened
+from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
 from ._folders import demand_folder
@@ -20,12 +22,15 @@ from ._variants import Variant, read_rows, read_varied, variants
 from ._watch import unsaved
 
 if TYPE_CHECKING:
-    from comfy_async import ComfySession, Job, Workflow
+    from comfy_async import ComfySession, Job, JobResult, Workflow
 
+    from .._batch import Batch
     from ._report import Report
     from ._requests import BatchRequest
 
 __all__ = ["run_batch"]
+
+_SEEDS: Final = 1 << 31
 
 
 async def run_batch(
@@ -73,8 +78,31 @@ async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchR
         varied=read_varied(request.vary or ()),
         rows=[] if request.rows is None else read_rows(request.rows),
         seeds=request.seeds,
-        first_seed=request.seed,
+        first_seed=await asyncio.to_thread(_first_seed, request),
     )
+
+
+def _first_seed(request: BatchRequest) -> int:
+    """Return what the draws begin with: what was asked for, else what the results file has, else a new one.
+
+    Raises:
+        UsageError: That is no results file.
+        OSError: It cannot be read or written.
+    """
+    from .._journal import Journal
+
+    drawn = random.SystemRandom().randrange(1, _SEEDS) if request.seed is None else request.seed
+    if request.seeds is None or request.results is None:
+        return drawn
+    try:
+        journal = Journal(request.results)
+    except ValueError as error:
+        raise UsageError(f"--results {error}") from error
+    if request.seed is None and journal.seed is not None:
+        drawn = journal.seed
+    journal.begin(drawn)
+    journal.close()
+    return drawn
 
 
 async def _run_all(
@@ -100,18 +128,19 @@ async def _run_all(
         async for job in finished:
             index = job.index or 0
             folder = None if request.out is None else request.out / f"{index:0{places}d}"
-            item = _Item(job, index, made[index][0], folder)
+            item = _Item(finished, job, made[index][0], folder)
             lost += not await item.told(comfy, report, later=later) and job.status == "completed"
+            report.ended_in(finished, job)
         progress = finished.progress
     return progress.done - lost, progress.failed + lost
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Item:
-    """A job of the batch that has ended: its place, its values, and the folder for its files."""
+    """A job of the batch that has ended: its values, and the folder for its files."""
 
+    batch: Batch
     job: Job
-    index: int
     values: dict[str, str]
     folder: Path | None
 
@@ -123,10 +152,10 @@ class _Item:
             paths = await self._saved()
         except (ComfyError, OSError) as error:
             failure = await self._failure(error, comfy, later=later)
-            told = [f"{self.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
+            told = [f"{self.job.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
             report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
             return False
-        report.item(self._fields(files=paths), "\n".join(paths or [f"{self.index}  {self.job.status}"]))
+        report.item(self._fields(files=paths), "\n".join(paths or [f"{self.job.index}  {self.job.status}"]))
         return True
 
     async def _saved(self) -> list[str]:
@@ -139,8 +168,22 @@ class _Item:
         result = await self.job
         if self.folder is None:
             return [str(file.url or file.filename) for file in result.files]
-        # After a resume what was saved before the interruption is there already.
-        return _present(self.folder) or list(map(str, await result.save(self.folder)))
+        paths = self._saved_before(result, self.folder)
+        if not paths:
+            paths = await result.save(self.folder)
+            if self.batch._journal is not None:
+                self.batch._journal.saved(self.job, paths)
+        return [str(path) for path in paths]
+
+    def _saved_before(self, result: JobResult, folder: Path) -> list[Path]:
+        """Return this very job's files if an earlier batch saved them here, and they are still there."""
+        journal = self.batch._journal
+        root = os.path.abspath(folder)
+        paths = [] if journal is None else journal.saved_files(self.job)
+        whole = len(paths) == len(result.files) and all(
+            path.is_relative_to(root) and path.is_file() for path in paths
+        )
+        return [folder / path.relative_to(root) for path in paths] if whole else []
 
     async def _failure(self, error: Exception, comfy: ComfySession, *, later: Connection | None) -> Failure:
         """Return what went wrong with the job, or with saving its files."""
@@ -158,15 +201,10 @@ class _Item:
         """Return the JSON object."""
         return {
             "event": "item",
-            "index": self.index,
+            "index": self.job.index,
             "prompt_id": self.job.prompt_id,
             "status": self.job.status,
             "values": self.values,
             "files": list(files),
             "error": error,
         }
-
-
-def _present(folder: Path) -> list[str]:
-    """Return the files that are in a folder."""
-    return sorted(map(str, folder.iterdir())) if folder.is_dir() else []

@@ -22,14 +22,15 @@ def run(
 ) -> None:
     """Run a workflow, watch it, and save what it makes.
 
-    Values are JSON where no text stands now. A value @FILE is uploaded, or read when it is for
-    a prompt; @@ is a plain @. Ctrl-C cancels the job on the server, twice leaves at once.
+    Values are JSON where no text stands now.
+    A value @FILE is uploaded, or read when it is for a prompt; @@ is a plain @.
+    Ctrl-C cancels the job on the server, twice leaves at once.
 
     [bold]Examples[/bold]
 
       comfy-async run portrait.json --out out
 
-      comfy-async run portrait.json --set 6.text="a red fox" --set 3.steps=30 --seed 7
+      comfy-async run portrait.json --set 6.text="a fox" --set 3.steps=30 --seed 7
 
       comfy-async run img2img.json --set "Load Image.image=@face.png" --out out
 
@@ -57,7 +58,7 @@ def submit(request: SubmitRequest, as_json: Json = False, *, connection: Connect
 
       comfy-async wait job.json --out out
 
-      comfy-async submit portrait.json --set 6.text="a red fox" | comfy-async watch -
+      comfy-async submit portrait.json --set 6.text="a fox" | comfy-async watch -
     """
     from ._run import submit as work
 
@@ -71,13 +72,17 @@ def submit(request: SubmitRequest, as_json: Json = False, *, connection: Connect
 def batch(request: BatchRequest, as_json: Json = False, *, connection: Connection) -> None:
     """Run many variants, a few at a time; 0 only if all completed.
 
+    With --results the same command goes on after an interruption.
+    A job is known again by its place and its content.
+    What --seeds draws is kept in that file, so it is drawn once.
+
     [bold]Examples[/bold]
 
       comfy-async batch portrait.json --seeds 8 --out out
 
-      comfy-async batch portrait.json --vary 6.text=@prompts.txt --vary 3.cfg=4..8 --out out
+      comfy-async batch portrait.json --vary 6.text=@lines.txt --vary 3.cfg=4..8
 
-      comfy-async batch portrait.json --rows shots.csv --out out --results shots.jsonl
+      comfy-async batch portrait.json --rows a.csv --results a.jsonl --out out
     """
     from ._batch import run_batch
 

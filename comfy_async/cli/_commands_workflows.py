@@ -9,7 +9,7 @@ import typer
 
 from ._base import Json, app, perform
 from ._connection import Connection, connected
-from ._requests import CatalogFile, WorkflowArgument
+from ._requests import CatalogFile, Seed, Settings, WorkflowArgument
 
 
 @app.command()
@@ -24,9 +24,9 @@ def inputs(
     *,
     connection: Connection,
 ) -> None:
-    """List what can be set: prompts, files, seeds, sizes, models, with their current values.
+    """List what can be set: prompts, seeds, sizes, models, with what is there now.
 
-    An API file needs no server; with --server or --catalog the types and ranges are listed too.
+    An API file needs no server; --server or --catalog add types and ranges.
     An editor file is converted first, which takes one of them.
 
     [bold]Examples[/bold]
@@ -49,24 +49,30 @@ def inputs(
 @connected
 def check(
     workflow: WorkflowArgument,
+    settings: Settings = None,
+    seed: Seed = None,
     catalog: CatalogFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     as_json: Json = False,
     *,
     connection: Connection,
 ) -> None:
-    """Say what the server would refuse, before anything is queued; 1 if there is an error.
+    """Say what the server would refuse, before it is queued; 1 if there is an error.
 
     [bold]Examples[/bold]
 
       comfy-async check portrait.json
 
+      comfy-async check portrait.json --set 3.sampler_name=euler
+
       comfy-async check portrait.json --catalog object_info.json.gz --json
     """
-    from ._workflows import check_workflow
+    from ._workflows import Changed, check_workflow
 
     perform(
-        lambda report, _: check_workflow(workflow, connection, report, catalog=catalog, strict=strict),
+        lambda report, _: check_workflow(
+            Changed(workflow, settings or (), seed), connection, report, catalog=catalog, strict=strict
+        ),
         as_json=as_json,
     )
 
@@ -83,13 +89,13 @@ def convert(
     *,
     connection: Connection,
 ) -> None:
-    """Turn an editor file, or a picture that carries one, into API format as ComfyUI's editor does.
+    """Turn an editor file or a picture into API format, as ComfyUI's editor does.
 
     [bold]Examples[/bold]
 
       comfy-async convert portrait_ui.json -o portrait_api.json
 
-      comfy-async convert picture.png --catalog object_info.json.gz > portrait_api.json
+      comfy-async convert picture.png --catalog object_info.json.gz > api.json
     """
     from ._workflows import convert_workflow
 
@@ -117,7 +123,7 @@ def nodes(
     *,
     connection: Connection,
 ) -> None:
-    """Search the server's nodes, show one with its inputs, or keep them for work without it.
+    """Search the server's nodes, show one, or keep them for work without it.
 
     [bold]Examples[/bold]
 

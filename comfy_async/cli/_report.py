@@ -77,6 +77,10 @@ class Report:
         """Tell that a batch is under way; its jobs are told as they end."""
         self.say(f"{batch.progress}")
 
+    def ended_in(self, batch: Batch, job: Job) -> None:
+        """Tell that a job of a batch has ended, and how far that brings the batch."""
+        self.say(f"#{job.index} {job.status}, {batch.progress}")
+
     def event(self, event: Event, job: Job, then: JobProgress) -> None:
         """Tell one event of a job, which was so far then."""
         from comfy_async import NodeStarted, Progress
@@ -171,6 +175,9 @@ class QuietReport(Report):
     """Results and failures only."""
 
     def batch(self, batch: Batch) -> None:
+        """Say nothing."""
+
+    def ended_in(self, batch: Batch, job: Job) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:

@@ -65,6 +65,9 @@ class JsonReport(Report):
         fields = {"event": "batch_started", "total": progress.total, "done": progress.done}
         self.line(fields)
 
+    def ended_in(self, batch: Batch, job: Job) -> None:
+        """Say nothing: the job has a line of its own."""
+
     def event(self, event: Event, job: Job, then: JobProgress) -> None:
         """Print the event's object, if it has one."""
         if self._quiet:

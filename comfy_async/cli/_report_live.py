@@ -109,6 +109,13 @@ class LiveReport(Report):
         if self._display is not None:
             self._update = partial(self._display.update_batch, batch)
             self._display.note("")
+        else:
+            super().batch(batch)
+
+    def ended_in(self, batch: Batch, job: Job) -> None:
+        """Say nothing where the batch is drawn."""
+        if self._display is None:
+            super().ended_in(batch, job)
 
     def result(self, text: str, *, colours: bool = False) -> None:
         """Print a line; it may share the terminal with the live ones."""

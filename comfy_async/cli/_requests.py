@@ -8,7 +8,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-__all__ = ["BatchRequest", "CatalogFile", "Out", "RunRequest", "SubmitRequest", "WorkflowArgument"]
+__all__ = [
+    "BatchRequest",
+    "CatalogFile",
+    "Out",
+    "RunRequest",
+    "Seed",
+    "Settings",
+    "SubmitRequest",
+    "WorkflowArgument",
+]
 
 _UNREACHED: Final = "When no server answers"
 _TRYING: Final = "Trying out"
@@ -46,7 +55,7 @@ CatalogFile = Annotated[
     typer.Option("--catalog", metavar="FILE", help="object_info JSON, in place of the server's."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")]
-_Settings = Annotated[
+Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
@@ -55,6 +64,7 @@ _Settings = Annotated[
         autocompletion=complete_setting,
     ),
 ]
+Seed = Annotated[int | None, typer.Option("--seed", help="Put this number into every seed.")]
 _Fake = Annotated[
     bool,
     typer.Option("--fake", help="Run on an embedded FakeComfy; nothing diffuses.", rich_help_panel=_TRYING),
@@ -69,7 +79,7 @@ class SubmitRequest:
     """What `submit` was asked for, and `run` too."""
 
     workflow: WorkflowArgument
-    settings: _Settings = None
+    settings: Settings = None
     ask: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,7 +89,7 @@ class SubmitRequest:
             autocompletion=complete_key,
         ),
     ] = None
-    seed: Annotated[int | None, typer.Option("--seed", help="Put this number into every seed.")] = None
+    seed: Seed = None
     randomize: Annotated[bool, typer.Option("--randomize", help="Draw every seed anew.")] = False
     front: Annotated[bool, typer.Option("--front", help="Before all others in the queue.")] = False
     partial: Annotated[
@@ -133,7 +143,7 @@ class BatchRequest:
     """What `batch` was asked for."""
 
     workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="One or more workflows.")]
-    settings: _Settings = None
+    settings: Settings = None
     vary: Annotated[
         list[str] | None,
         typer.Option(

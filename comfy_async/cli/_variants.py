@@ -70,9 +70,11 @@ def variants(
     varied: Sequence[Sequence[tuple[str, str]]],
     rows: Sequence[dict[str, str]],
     seeds: int | None,
-    first_seed: int | None,
+    first_seed: int,
 ) -> list[Variant]:
     """Return every workflow with every row and every combination; `seeds` draws so many of each.
+
+    The draws depend on `first_seed` alone, and stand among the values.
 
     Raises:
         UsageError: There would be none, or millions.
@@ -90,16 +92,17 @@ def variants(
     return made
 
 
-def _drawn(
-    workflow: Workflow, values: dict[str, str], *, seeds: int | None, first: int | None
-) -> Iterable[Variant]:
-    """Return a workflow with so many draws of its seeds, the same ones each time when told where to begin."""
+def _drawn(workflow: Workflow, values: dict[str, str], *, seeds: int | None, first: int) -> Iterable[Variant]:
+    """Return a workflow with so many draws of its seeds, and which draw of which seeds that is."""
     if seeds is None:
         return [(values, workflow)]
-    if first is None:
-        return [(values, workflow.randomized()) for _ in range(seeds)]
-    draws = range(first, first + seeds)
-    return [({**values, "draw": str(draw)}, workflow.randomized(draw)) for draw in draws]
+    places = [(item.node, item.input) for item in workflow.inputs() if item.kind == "seed"]
+    made = []
+    for draw in range(first, first + seeds):
+        other = workflow.randomized(draw)
+        drawn = {f"{node}.{name}": str(other.get(node, name)) for node, name in places}
+        made.append(({**values, "draw": str(draw), **drawn}, other))
+    return made
 
 
 def _values(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
 from ._tables import counted, short_text
+from ._values import apply_values, seeded
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
 
     from ._report import Report
 
-__all__ = ["catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
+__all__ = ["Changed", "catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
 
 _MAX_CHOICES = 4
 _WITHOUT_SERVER = (
@@ -85,21 +86,55 @@ async def list_inputs(
     return 0
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changed:
+    """A workflow's place, and what is to be changed in it as `run` would.
+
+    Attributes:
+        source: A path, or `-` for stdin.
+        settings: Each `KEY=VALUE`.
+        seed: For every seed, None to leave them.
+    """
+
+    source: str
+    settings: Sequence[str] = ()
+    seed: int | None = None
+
+    def load(self) -> Workflow:
+        """Read it as it is."""
+        return _load(self.source)
+
+    def made(self, workflow: Workflow, known: NodeCatalog) -> Workflow:
+        """Return it with its changes.
+
+        Raises:
+            WorkflowError: It cannot be converted, or a name is unknown.
+            UsageError: A value cannot be read.
+        """
+        if not self.settings and self.seed is None:
+            return workflow
+        workflow = apply_values(workflow.converted(known), self.settings, catalog=known)
+        return seeded(workflow, self.seed, randomize=False)
+
+
 async def check_workflow(
-    source: str, connection: Connection, report: Report, *, catalog: Path | None, strict: bool
+    changed: Changed, connection: Connection, report: Report, *, catalog: Path | None, strict: bool
 ) -> int:
     """Print what is wrong, and return 1 when the server would refuse it.
 
     Raises:
-        ComfyError: It is no workflow, or the server cannot be asked.
+        ComfyError: It is no workflow, a name is unknown, or the server cannot be asked.
+        UsageError: A value cannot be read.
         OSError: A file cannot be read.
     """
-    workflow = _load(source)
+    workflow = changed.load()
     if catalog is not None:
-        found = workflow.check(await catalog_of(connection, catalog))
+        known = await catalog_of(connection, catalog)
+        found = changed.made(workflow, known).check(known)
     else:
         async with _asked(connection) as comfy:
-            found = await comfy.check(workflow)
+            known = await comfy.nodes.catalog()
+            found = await comfy.check(changed.made(workflow, known))
     errors = sum(problem.severity == "error" for problem in found)
     warnings = len(found) - errors
     bad = errors or (strict and warnings)
