@@ -133,6 +133,7 @@ async def show_batch_lines(batch: Batch, *, every: float) -> list[Job]:
     """
     terminal = Terminal()
     ended: list[Job] = []
+    said = ""
     ticker = asyncio.create_task(_tick(terminal, batch, every), name="comfy_async terminal grid")
     try:
         with terminal.drawing():
@@ -140,10 +141,15 @@ async def show_batch_lines(batch: Batch, *, every: float) -> list[Job]:
                 ended.append(job)
                 text, style = await _told(job)
                 terminal.say(text, style=style)
+        if any(job._result is not None and job._result.files for job in ended):
+            said = "; show() saves nothing, and returns the jobs"
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        said = "; interrupted: leaving the block cancels what is open"
+        raise
     finally:
         ticker.cancel()
         progress = batch.progress
-        terminal.say(f"{progress.done} done, {progress.failed} failed")
+        terminal.say(f"{progress.done} done, {progress.failed} failed{said}")
     return sorted(ended, key=lambda job: job.index or 0)
 
 

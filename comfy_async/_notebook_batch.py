@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from ._console_show import show_batch_lines
-from ._notebook_html import bar, box, card, chip, clamped, figure, headline, prose, text
+from ._notebook_html import advice, bar, box, card, chip, clamped, figure, headline, text
 from ._notebook_media import embedded
 from ._notebook_screen import Screen, in_notebook
 from ._notebook_secrets import Veil
@@ -138,7 +138,7 @@ class _Grid:
             saves = 'await (await job).save("out")'
             files = any(job._result is not None and job._result.files for job in self._ended.values())
             words = f"`show()` saves nothing; it returns the jobs: `{saves}` saves the files of one."
-            return f'<div class="ca-line ca-dim">{prose(words)}</div>' if files else ""
+            return advice(words) if files else ""
         if self._end and self._batch._cut is None:
             return box("", f"{self._end.capitalize()}; leaving the block cancels what is open.", note=True)
         return ""

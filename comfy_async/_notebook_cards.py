@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ._notebook_html import bar, box, card, chip, headline, line, prose, table, text
+from ._notebook_html import advice, bar, box, card, chip, headline, line, prose, table, text
 from ._notebook_media import linked
 from ._notebook_secrets import Veil, is_secret_name
 from .errors import ComfyError, JobCancelledError, JobFailedError
@@ -68,26 +68,32 @@ def job_parts(job: Job, *, veil: Veil) -> list[str]:
 
 
 def job_card(job: Job) -> str:
-    """Return a job as it is at this moment."""
-    return card(*job_parts(job, veil=Veil.of(job._session)))
+    """Return a job as it is at this moment, with what it made once `show()` has fetched that."""
+    parts = job_parts(job, veil=Veil.of(job._session))
+    result = job._result
+    if result is not None and result._shown is not None:
+        parts += [*result_parts(result), result._shown]
+    elif job.status == "completed":
+        parts.append(advice("`await job.show()` shows what it made."))
+    return card(*parts)
 
 
 def error_box(error: Exception, *, veil: Veil) -> str:
     """Return what went wrong: the node, the message, the advice, and the server's traceback folded."""
     message = veil(error.args[0] if error.args else type(error).__name__)
-    advice = veil(getattr(error, "hint", ""))
+    hint = veil(getattr(error, "hint", ""))
     if isinstance(error, JobFailedError):
         place = error.title or error.class_type or "a node"
         if error.node is not None:
             place = f"{place} (node {error.node})"
         said = f"{error.exception_type}: {error.exception_message}" if error.exception_type else message
         # The traceback is right below, so there is no need to say where it is.
-        advice = "" if "error.traceback" in advice else advice
-        return box(place, veil(said), advice=advice, more=veil(error.traceback))
+        hint = "" if "error.traceback" in hint else hint
+        return box(place, veil(said), advice=hint, more=veil(error.traceback))
     problems = getattr(error, "problems", ())
     title = "" if isinstance(error, JobCancelledError) else type(error).__name__
     note = isinstance(error, JobCancelledError)
-    return box(title, message, items=map(veil, problems), advice=advice, note=note)
+    return box(title, message, items=map(veil, problems), advice=hint, note=note)
 
 
 def error_card(error: ComfyError) -> str:
@@ -97,7 +103,9 @@ def error_card(error: ComfyError) -> str:
 
 def result_parts(result: JobResult) -> list[str]:
     """Return the facts of a result: what it is made of, and its texts."""
-    made = [_many(len(result.files), "file"), f"{result.duration:.1f} s"]
+    # What only the socket carried has no address; all else stays on the server until it is saved.
+    there = " on the server" if any(file.url for file in result.files) else ""
+    made = [f"{_many(len(result.files), 'file')}{there}", f"{result.duration:.1f} s"]
     if result.cached_nodes:
         made.append(f"{_many(len(result.cached_nodes), 'node')} from the cache")
     parts = [line("", " · ".join(made))]
@@ -165,12 +173,12 @@ def problems_card(problems: Sequence[Problem]) -> str:
         place = f" · node {problem.node}" if problem.node is not None else ""
         name = f"<br>{text(problem.input)}" if problem.input else ""
         nearest = f"<br>nearest: {text(', '.join(problem.nearest))}" if problem.nearest else ""
-        advice = f'<br><span class="ca-dim">{prose(problem.advice)}</span>' if problem.advice else ""
+        todo = f'<br><span class="ca-dim">{prose(problem.advice)}</span>' if problem.advice else ""
         rows.append(
             [
                 chip(problem.severity),
                 f'<b>{text(where)}</b><span class="ca-dim">{text(place)}</span>{name}',
-                f"{text(problem.message)}{nearest}{advice}",
+                f"{text(problem.message)}{nearest}{todo}",
             ]
         )
     return card(table(("", "Where", "What, and what to do"), rows))

@@ -9,6 +9,7 @@ from html import escape
 from typing import Final
 
 __all__ = [
+    "advice",
     "bar",
     "box",
     "card",
@@ -66,7 +67,7 @@ overflow:hidden;line-height:1.4}
 .comfy-async .ca-tile.ca-bad{justify-content:flex-start;gap:4px;background:rgba(185,28,28,.10);
 border:1px solid rgba(185,28,28,.4)}
 .comfy-async figcaption{font-size:12px;opacity:.7;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
-.comfy-async .ca-wrap{overflow:auto;max-height:640px}
+.comfy-async .ca-wrap{overflow-x:auto}
 .comfy-async table{border-collapse:collapse;margin:6px 0 0!important;font-size:12.5px;width:100%;
 table-layout:auto!important;border:0!important}
 .comfy-async tr{background:none!important}
@@ -83,6 +84,7 @@ color:inherit!important;border-radius:4px;padding:1px 4px}
 </style>"""
 
 _LONGEST_TEXT: Final = 20_000
+_LINES: Final = 48
 
 
 def text(value: object, *, limit: int = _LONGEST_TEXT) -> str:
@@ -135,6 +137,11 @@ def line(strong: str, rest: str = "") -> str:
     return f'<div class="ca-line">{f"<b>{text(strong)}</b>" if strong else ""}{small}</div>'
 
 
+def advice(words: str) -> str:
+    """Return a line that says what to do; what stands between backticks is code."""
+    return f'<div class="ca-line ca-dim">{prose(words)}</div>'
+
+
 def box(
     title: str,
     message: str,
@@ -156,11 +163,36 @@ def box(
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; the cells are HTML already."""
+    """Return a table, what is too long of it folded; the cells are HTML already."""
+    found = list(rows)
     names = "".join(f"<th>{text(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     top = f"<thead><tr>{names}</tr></thead>" if any(head) else ""
-    return f'<div class="ca-wrap"><table>{top}<tbody>{body}</tbody></table></div>'
+    shown = _fitting(found)
+    body = f"<table>{top}{_body(found[:shown])}</table>"
+    if found[shown:]:
+        more = f"{len(found) - shown} more"
+        body += f"<details><summary>{more}</summary><table>{_body(found[shown:])}</table></details>"
+    return f'<div class="ca-wrap">{body}</div>'
+
+
+def _body(rows: Iterable[Sequence[str]]) -> str:
+    """Return the rows of a table."""
+    return f"<tbody>{''.join(f'<tr>{_cells(row)}</tr>' for row in rows)}</tbody>"
+
+
+def _cells(row: Sequence[str]) -> str:
+    """Return the cells of a row."""
+    return "".join(f"<td>{cell}</td>" for cell in row)
+
+
+def _fitting(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many rows are shown at once: whole ones, since a window would cut the last in half."""
+    lines = 0
+    for count, row in enumerate(rows):
+        lines += 1 + max(cell.count("<br>") for cell in row)
+        if lines > _LINES and count:
+            return count
+    return len(rows)
 
 
 def figure(content: str, caption: str) -> str:

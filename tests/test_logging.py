@@ -151,6 +151,16 @@ async def test_a_run_in_trouble(trouble: str, level: str, words: str, fake: Fake
     assert all(words in message for _, message in heard.lines)
 
 
+async def test_a_normal_run_logs_nothing(comfy: ComfySession, heard: Heard) -> None:
+    """Neither a job nor a batch in which all goes well, at any level."""
+    await comfy.run(PICTURE)
+    async with comfy.map([PICTURE], limit=1) as finished:
+        async for job in finished:
+            await job
+    assert heard.lines == []
+    assert "A normal run logs nothing" in " ".join(README.split())
+
+
 async def test_a_batch_that_waits(fake: FakeComfy, comfy: ComfySession, heard: Heard) -> None:
     """A server that takes no more prompts for now is waited for, at INFO."""
     fake.faults.refuse_prompts("queue_limit", count=1, retry_after="0")

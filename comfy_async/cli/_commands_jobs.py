@@ -25,14 +25,14 @@ def watch_command(
 ) -> None:
     """Watch a job to its end; Ctrl-C leaves it running.
 
-    With what submit printed the steps come live; with a bare id, whose events go to the one
-    who submitted it, what polling finds.
+    With what submit printed the steps come live.
+    With a bare id there is what polling finds; its events go to who submitted it.
 
     [bold]Examples[/bold]
 
       comfy-async watch job.json --out out
 
-      comfy-async watch 9e721e8c-948f-48d8-a684-409836d205e3 --server http://gpu:8188
+      comfy-async watch 9e721e8c-948f-48d8-a684-409836d205e3 -s http://gpu:8188
     """
     from ._jobs import watch_job
 

@@ -25,13 +25,13 @@ def upload(
     *,
     connection: Connection,
 ) -> None:
-    """Send files to the server's input folder, and print what LoadImage and its kind call them.
+    """Send files to the server's input folder, and print what LoadImage calls them.
 
     [bold]Examples[/bold]
 
       comfy-async upload face.png
 
-      comfy-async run img2img.json --set 14.image="$(comfy-async upload face.png)" --out out
+      comfy-async run img2img.json --set 14.image="$(comfy-async upload face.png)"
     """
     from ._files import upload_files
 
@@ -132,7 +132,7 @@ def doctor(
     *,
     connection: Connection,
 ) -> None:
-    """Look whether everything works between here and the server, and say what to do where not.
+    """Look whether all works between here and the server, and say what to do if not.
 
     [bold]Examples[/bold]
 
@@ -159,7 +159,7 @@ def fake_server(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Serve a FakeComfy: a ComfyUI to try things on, which paints instead of diffusing.
+    """Serve a FakeComfy: a ComfyUI to try things on, which paints, not diffuses.
 
     [bold]Examples[/bold]
 

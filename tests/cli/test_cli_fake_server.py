@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +82,14 @@ async def test_help_teaches_by_example(cli: Any) -> None:
     assert "comfy-async run WORKFLOW.json --fake" in (await cli("--help")).out
     for name in commands:
         assert f"comfy-async {name}" in (await cli(name, "--help")).out
+
+
+async def test_help_fits_a_terminal(cli: Any) -> None:
+    """At 80 columns no sentence and no example is broken: each line stands as it was written."""
+    cli.env["COLUMNS"] = "80"
+    for item in app.registered_commands:
+        assert item.callback is not None
+        shown = (await cli(item.name or item.callback.__name__, "--help")).out
+        written = re.sub(r"\[/?bold\]", "", inspect.getdoc(item.callback) or "")
+        for line in filter(None, map(str.strip, written.splitlines())):
+            assert line in [part.strip() for part in shown.splitlines()]

@@ -185,5 +185,22 @@ async def test_a_batch(
     assert "#0  " in drawn
     assert "#1  shown" in drawn
     assert "#2  failed: " in drawn
-    assert "2 done, 1 failed" in drawn
+    assert "2 done, 1 failed; show() saves nothing, and returns the jobs" in drawn
     assert ("\x1b[" in drawn) == live
+
+
+async def test_an_interrupted_batch_in_a_script(
+    fake: FakeComfy, comfy: ComfySession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line says how far it came, and what becomes of the rest."""
+    gate = fake.gate("Steps", step=1)
+    async with comfy.map([picture(), steps(fake)]) as batch:
+        showing = asyncio.create_task(batch.show(every=0.01))
+        await gate.reached()
+        await eventually(lambda: batch.progress.done == 1)
+        showing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await showing
+        gate.open()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "1 done, 0 failed; interrupted: leaving the block cancels what is open"

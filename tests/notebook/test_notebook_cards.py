@@ -183,6 +183,28 @@ async def test_a_failed_job(comfy: ComfySession, fake: FakeComfy) -> None:
     assert "error.traceback" not in html
 
 
+async def test_a_finished_job(comfy: ComfySession) -> None:
+    """It has its pictures once they were shown, and says what shows them before."""
+    job = await comfy.submit(picture())
+    result = await job
+    assert "<code>await job.show()</code> shows what it made" in job_card(job)
+    result._shown = await shelf(result.files)
+    assert "data:image/png" in job._repr_html_()
+    assert "1 file on the server" in job._repr_html_()
+    assert "job.show()" not in job._repr_html_()
+
+
+def test_a_long_table_ends_with_a_whole_row() -> None:
+    """No window cuts a row in half: what is too long is folded, and said to be."""
+    node = {"class_type": "Many", "inputs": dict.fromkeys("abcdef", 1)}
+    small = workflow_card(Workflow.load({str(key): node for key in range(8)}))
+    large = workflow_card(Workflow.load({str(key): node for key in range(30)}))
+    assert "<details>" not in small
+    assert "<summary>22 more</summary>" in large
+    assert large.count("<tr>") == 31
+    assert "max-height" not in large.partition(".ca-wrap{")[2].partition("}")[0]
+
+
 async def test_a_job_that_runs_in_part(comfy: ComfySession) -> None:
     """What will not run is noted on the card."""
     graph = picture()
