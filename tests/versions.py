@@ -44,6 +44,8 @@ SCARCE = "ray"
 
 # An old version meets packages newer than itself, and uses what they have deprecated.
 LENIENT = ["-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning"]
+# anyio before 4.16 leaves the socket of a connection that was cut off to the garbage collector.
+LENIENT += ["-W", "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"]
 
 
 @dataclasses.dataclass
