@@ -24,9 +24,11 @@ __all__ = ["Job"]
 class Job:
     """A handle on one prompt. `await job` gives the result, `async for event in job` the events.
 
-    Both work together, in any number and order, and again after the end: every consumer gets
-    the events from the beginning. Iterating ends when the job ends and never raises for the
-    job's fate; awaiting raises it. Dropping a job, or ceasing to wait, does not stop it.
+    Both work together, in any number and order, and again after the end. The first to iterate over
+    a job of `submit` or `stream` gets every event from the beginning; all others, and who comes
+    after the end, every event that is not `lossy`, and before each the last `Progress`. Iterating ends
+    when the job ends and never raises for the job's fate; awaiting raises it. Dropping a job, or
+    ceasing to wait, does not stop it.
 
     Attributes:
         prompt_id: The job's id on the server.

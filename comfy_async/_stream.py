@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
@@ -45,6 +45,16 @@ class JobStream:
         """
         self._job = await self._session.submit(self._workflow, **self._options)
         return self._job
+
+    def __aiter__(self) -> NoReturn:
+        """Say that it must be entered first.
+
+        Raises:
+            RuntimeError: Always.
+        """
+        raise RuntimeError(
+            "a stream runs inside its block: `async with comfy.stream(...) as job: async for event in job`"
+        )
 
     async def __aexit__(
         self,

@@ -31,6 +31,8 @@ from .errors import (
 from .events import Queued
 from .types import Problem
 from .workflow import Workflow
+from .workflow._check_advice import model_advice
+from .workflow._keys import nearest as near_names
 from .workflow._loose import loose_links, named
 
 if TYPE_CHECKING:
@@ -267,6 +269,7 @@ class Submission:
         return PromptRejectedError(
             f"{self._session.base_url} refused the workflow",
             problems=await self._with_nearest(found),
+            hint="`await comfy.check(flow)` finds such things before anything is sent.",
             type=kind,
             node_errors=node_errors if isinstance(node_errors, Mapping) else {},
             prompt_id=self.job.prompt_id,
@@ -282,13 +285,32 @@ class Submission:
         done = []
         for problem in found:
             if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
-                valid = await self._choices(problem.class_type, problem.input)
-                problem = dataclasses.replace(problem, nearest=nearest(problem.received, valid))
+                problem = await self._with_choices(problem)
             elif problem.type in {"missing_node_type", "invalid_prompt"} and not problem.nearest:
-                known = self._session._known_classes()
-                problem = dataclasses.replace(problem, nearest=nearest(problem.class_type, known))
+                problem = dataclasses.replace(problem, nearest=await self._near_classes(problem.class_type))
+            if problem.type == "value_not_in_list" and problem.input and not problem.advice:
+                folder = model_advice(self._workflow, problem.input, problem.received)
+                problem = dataclasses.replace(problem, advice=folder)
             done.append(problem)
         return done
+
+    async def _near_classes(self, class_type: str) -> tuple[str, ...]:
+        """Return the classes that resemble one that the server lacks; advice is not worth an error."""
+        try:
+            return near_names(class_type, await self._session.nodes.catalog())
+        except ComfyError:
+            return ()
+
+    async def _with_choices(self, problem: Problem) -> Problem:
+        """Add the nearest values that there are, and what there is when none is near."""
+        valid = [str(value) for value in await self._choices(problem.class_type, problem.input or "")]
+        close = nearest(problem.received, valid)
+        if close or not valid:
+            return dataclasses.replace(problem, nearest=close)
+        more = f" and {len(valid) - 5} more" if len(valid) > 5 else ""
+        there = f"There are: {', '.join(valid[:5])}{more}."
+        folder = model_advice(self._workflow, problem.input or "", problem.received)
+        return dataclasses.replace(problem, advice=f"{there} {folder}".strip())
 
     async def _choices(self, class_type: str, name: str) -> Iterable[object]:
         """Ask for one class's spec; advice is not worth an error."""

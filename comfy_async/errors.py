@@ -83,7 +83,8 @@ class ComfyError(Exception):
     """Something went wrong between you and ComfyUI; the base of every error raised here.
 
     Attributes:
-        hint: What to do about it, one sentence, "" when nothing is known.
+        hint: What to do about it, one sentence, "" when nothing is known; every error of the
+            network, of the server's answers and of a closed session has one.
         prompt_id: The job that it is about, or None.
         server: The server's base URL without credentials, or None.
         retryable: True when the same call may succeed later or on another server
@@ -98,6 +99,7 @@ class ComfyError(Exception):
     """
 
     retryable: bool = False
+    _way_out = ""
 
     def __init__(
         self,
@@ -108,9 +110,9 @@ class ComfyError(Exception):
         server: str | None = None,
         retryable: bool | None = None,
     ) -> None:
-        """Keep the fields; `retryable=None` means what the class says."""
+        """Keep the fields; `retryable=None`, and no hint, mean what the class says."""
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or (self._way_out if message else "")
         self.prompt_id = prompt_id
         self.server = server
         if retryable is not None:
@@ -147,6 +149,7 @@ class TransportError(ComfyError):
     """
 
     retryable = True
+    _way_out = "Try again; if it stays so, see whether the server, and a proxy before it, runs."
 
 
 class ConnectError(TransportError):
@@ -160,6 +163,8 @@ class ConnectError(TransportError):
         ...     print(error)
         no server answers at http://127.0.0.1:9...
     """
+
+    _way_out = "See whether ComfyUI runs there."
 
 
 class HandshakeError(TransportError):
@@ -214,6 +219,7 @@ class NotComfyUIError(TransportError):
     """
 
     retryable = False
+    _way_out = "Check the address: a proxy or another program may answer there."
 
 
 class ResponseError(ComfyError):
@@ -235,6 +241,8 @@ class ResponseError(ComfyError):
         ...     print(error.status, error.method, error.path)
         500 GET /models
     """
+
+    _way_out = "The server's log says more (`comfy-async logs`); `error.body` has what it answered."
 
     def __init__(
         self,
@@ -627,6 +635,8 @@ class JobCancelledError(JobError):
         True
     """
 
+    _way_out = "What it had finished is in no result: submit it again to have it."
+
 
 class JobLostError(JobError):
     """The server does not know the job any more, and it never ended: a restart, mostly.
@@ -654,8 +664,10 @@ class SessionClosedError(ComfyError):
         ...     await result.images[0].read()  # inside the block it would have worked
         ... except SessionClosedError as error:
         ...     print(error)
-        the session with http://127.0.0.1:8188 was closed
+        the session with http://127.0.0.1:8188 was closed. Do it inside the `async with` block, or...
     """
+
+    _way_out = "Do it inside the `async with` block, or keep it open: `await ....connect()` until `aclose()`."
 
 
 class WrongLoopError(ComfyError):

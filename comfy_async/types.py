@@ -120,8 +120,8 @@ class JobProgress:
         fraction: 0.0 to 1.0 over the whole graph; it never goes back, and is 1.0 only
             when the job is completed.
         eta: Seconds to go, or None while nothing is known.
-        node: The id of the running node, or None.
-        title: The title of the running node, "" when none runs.
+        node: The id of the running node; between two nodes the one that has just finished, else None.
+        title: Its title, "" when there is none.
         step: The running node's step, 0 when it does not count steps.
         steps: The running node's number of steps, 0 when it does not count steps.
         done: Nodes that are finished or cached.
@@ -147,7 +147,7 @@ class JobProgress:
         if self.title:
             parts.append(f"{self.title} {self.step:g}/{self.steps:g}" if self.steps > 1 else self.title)
         if self.eta is not None and self.fraction < 1.0:
-            parts.append(f"{_duration(self.eta)} to go")
+            parts.append(f"{_duration(self.eta) if round(self.eta) > 0 else '<1 s'} to go")
         return ", ".join(parts)
 
 

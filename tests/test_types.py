@@ -58,7 +58,7 @@ def test_problem() -> None:
         ),
         (JobProgress(fraction=0.5, title="VAE Decode", step=0, steps=1), "50 %, VAE Decode"),
         (JobProgress(fraction=0.1, title="Up", step=0.5, steps=2.5), "10 %, Up 0.5/2.5"),
-        (JobProgress(fraction=0.2, eta=0.2), "20 %, 0 s to go"),
+        (JobProgress(fraction=0.2, eta=0.2), "20 %, <1 s to go"),
         (JobProgress(fraction=0.2, eta=59.6), "20 %, 1 min to go"),
         (JobProgress(fraction=0.2, eta=125), "20 %, 2 min 5 s to go"),
         (JobProgress(fraction=0.2, eta=3600), "20 %, 1 h to go"),

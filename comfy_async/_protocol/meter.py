@@ -57,6 +57,7 @@ class Meter:
         "_by_key",
         "_done_weight",
         "_fraction",
+        "_latest",
         "_plain_seconds",
         "_plan",
         "_running",
@@ -75,6 +76,7 @@ class Meter:
         self._by_key: dict[object, _Running] = {}
         self._done_weight = 0.0
         self._fraction = 0.0
+        self._latest: tuple[str, tuple[float, float]] | None = None
         self._plain_seconds: list[float] = []
         self._step_seconds: float | None = None
         self.finished: set[str] = set()
@@ -108,6 +110,7 @@ class Meter:
         if running is None:
             return
         self._by_key = {key: run for key, run in self._by_key.items() if run is not running}
+        self._latest = node, running.steps()
         seconds = max(0.0, now - running.since)
         self.node_seconds[node] = self.node_seconds.get(node, 0.0) + seconds
         self._learn(node, seconds, running)
@@ -132,9 +135,7 @@ class Meter:
 
     def snapshot(self, now: float, *, completed: bool) -> JobProgress:
         """Return the progress at this moment, never less than the one before."""
-        node = self.running_node
-        running = self._running.get(node) if node is not None else None
-        step, steps = running.steps() if running is not None else (0.0, 0.0)
+        node, step, steps = self._shown(completed=completed)
         info = None
         if node is not None:
             info = self._plan.nodes.get(node) or self._plan.nodes.get(node.partition(".")[0])
@@ -149,6 +150,18 @@ class Meter:
             done=len(self.finished),
             total=len(self._plan.weights),
         )
+
+    def _shown(self, *, completed: bool) -> tuple[str | None, float, float]:
+        """Return a node and its step: the one at work, or the last one while none is.
+
+        Frames come several at a time: when the last step is read, its node has finished already.
+        """
+        node = self.running_node
+        if node is not None:
+            return node, *self._running[node].steps()
+        if completed or self._latest is None:
+            return None, 0.0, 0.0
+        return self._latest[0], *self._latest[1]
 
     def _count(self, node: str) -> None:
         """Add a node's weight once."""

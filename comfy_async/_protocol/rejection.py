@@ -72,6 +72,9 @@ def _whole_problem(error: object, nodes: Mapping[str, NodeInfo]) -> Problem | No
     node = extra.get("node_id")
     info = nodes.get(str(node)) if node is not None else None
     message = str(error.get("message") or kind)
+    if kind == "missing_node_type" and extra.get("class_type"):
+        # The server's own sentence names the title, as if that were the class.
+        message = f"the server has no node class {extra['class_type']!r}"
     details = str(error.get("details") or "")
     if details and node is None and details != message:
         message = f"{message}: {details}"
@@ -109,8 +112,17 @@ def _input_problem(info: NodeInfo, row: Mapping[str, Any]) -> Problem:
         type=kind,
         message=_sentence(kind, row, extra, received),
         received=received,
+        advice=_range(extra.get("input_config")) if kind == "invalid_input_type" else "",
         nearest=nearest(received, choices(extra.get("input_config"))) if kind == "value_not_in_list" else (),
     )
+
+
+def _range(config: object) -> str:
+    """Return what a number may be, "" when the spec does not say."""
+    options = config[1] if isinstance(config, list) and len(config) > 1 else None
+    if not isinstance(options, Mapping) or not {"min", "max"} <= options.keys():
+        return ""
+    return f"It takes {options['min']} to {options['max']}."
 
 
 def choices(config: object) -> Sequence[object]:
@@ -131,6 +143,8 @@ def _sentence(kind: str, row: Mapping[str, Any], extra: Mapping[str, Any], recei
     match kind:
         case "required_input_missing":
             return "the input is required and missing"
+        case "invalid_input_type" if _type_of(config) in _KINDS:
+            return f"{received!r} is no {_KINDS[_type_of(config)]}"
         case "value_not_in_list":
             return f"{received!r} is not one of the values that the server has"
         case "value_smaller_than_min" if "min" in options:
@@ -141,6 +155,14 @@ def _sentence(kind: str, row: Mapping[str, Any], extra: Mapping[str, Any], recei
             return f"a link leads to a node that is not in the prompt: {extra.get('exception_message')}"
     message, details = str(row.get("message") or kind), str(row.get("details") or "")
     return f"{message}: {details}" if details else message
+
+
+_KINDS: Final = {"INT": "whole number", "FLOAT": "number"}
+
+
+def _type_of(config: object) -> str:
+    """Return the type that an input's spec names, "" when it is a list of choices."""
+    return config[0] if isinstance(config, list) and config and isinstance(config[0], str) else ""
 
 
 _OUT_OF_MEMORY: Final = re.compile(
@@ -156,7 +178,7 @@ _PARTNER: Final = (
     ("account", re.compile(r"There is a problem with your account"), "Ask the platform's support."),
     ("rate_limit", re.compile(r"Rate Limit Exceeded"), "Submit fewer of these at once, or later."),
     ("credits", re.compile(r"InsufficientFundsError|InactiveSubscriptionError"), "Check the account."),
-    ("api", re.compile(r"API Error: "), ""),
+    ("api", re.compile(r"API Error: "), "The partner's service refused it, in the words above."),
 )
 
 

@@ -133,10 +133,13 @@ class Models(Resource):
 
     def _missing(self, what: str, name: str, names: Iterable[str]) -> NotFoundError:
         """Return the error for a name that the server does not know."""
-        near = difflib.get_close_matches(name, list(names), 3, 0.5)
+        known = sorted(names)
+        near = difflib.get_close_matches(name, known, 3, 0.5)
+        more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+        there = f"There are: {', '.join(known[:5])}{more}." if known else "There are none at all."
         return NotFoundError(
             f"{self._session.base_url} has {what}",
-            hint=f"Nearest: {', '.join(near)}." if near else "",
+            hint=f"Nearest: {', '.join(near)}." if near else there,
             status=404,
             method="GET",
             server=self._session.base_url,

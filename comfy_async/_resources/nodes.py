@@ -135,6 +135,7 @@ class Nodes(Resource):
         if body is None:
             raise NotFoundError(
                 f"{self._session.base_url} has no blueprint {blueprint_id!r}",
+                hint="`await comfy.nodes.blueprints()` lists those that there are.",
                 status=404,
                 method="GET",
                 path=path,

@@ -108,8 +108,13 @@ class Answer:
         return error
 
 
-def error_of(answer: Answer) -> ComfyError:
-    """Return the error that an answer of status 400 or more stands for."""
+def error_of(answer: Answer, asked: Mapping[str, Any] | None = None) -> ComfyError:
+    """Return the error that an answer of status 400 or more stands for.
+
+    Args:
+        answer: What came.
+        asked: The query of the request, which names what was looked for.
+    """
     code, message = _words(answer)
     fields: dict[str, Any] = {
         "status": answer.status,
@@ -129,7 +134,7 @@ def error_of(answer: Answer) -> ComfyError:
         case 401 | 403:
             return AuthError(text, hint=_auth_hint(answer), **fields)
         case 404:
-            return NotFoundError(text, **fields)
+            return NotFoundError(text, hint=_missing_hint(answer, asked or {}), **fields)
         case 402:
             return InsufficientCreditsError(text, hint="Add credits or a plan to the account.", **fields)
         case 413:
@@ -137,11 +142,16 @@ def error_of(answer: Answer) -> ComfyError:
         case 429 if code in _BILLING:
             return InsufficientCreditsError(text, hint="Add credits or a plan to the account.", **fields)
         case 503 if code == "SERVICE_DISABLED":
-            hint = "Start ComfyUI with --enable-assets." if "asset" in message.lower() else ""
+            asset = "asset" in message.lower()
+            hint = "Start ComfyUI with --enable-assets." if asset else "It is switched off on this server."
             return UnsupportedError(message or text, hint=hint, server=answer.server)
         case 429:
-            return RateLimitError(text, **fields)
-    if answer.content_type == "text/html":
+            return RateLimitError(text, hint=_busy_hint(fields["retry_after"]), **fields)
+        case 502 | 503 | 504:
+            fields["hint"] = (
+                "See whether ComfyUI runs: it seems that a proxy before it answered in its place."
+            )
+    if answer.content_type == "text/html" and "hint" not in fields:
         fields["hint"] = "An HTML page is no answer of ComfyUI: a proxy before it is speaking."
     return ResponseError(text, **fields)
 
@@ -179,6 +189,21 @@ def _words(answer: Answer) -> tuple[str, str]:
         return "", ""
     code = str(error.get("type") or error.get("code") or "")
     return code, str(error.get("message") or "")
+
+
+def _missing_hint(answer: Answer, asked: Mapping[str, Any]) -> str:
+    """Say what is not there, as far as the request tells."""
+    if answer.path == "/view" and asked.get("filename"):
+        kind = asked.get("type") or "output"
+        name = "/".join(filter(None, (asked.get("subfolder"), asked["filename"])))
+        return f"The server has no {kind} {name!r}; deleted, or in another folder (`type=`, `subfolder=`)?"
+    return "It is not there (any more), or this server is too old for the route: check name and version."
+
+
+def _busy_hint(seconds: float | None) -> str:
+    """Say how to come through a limit."""
+    wait = "wait a while" if seconds is None else f"wait {seconds:g} s"
+    return f"Too much at once: {wait} and try again, or submit fewer at a time (`map(limit=)`)."
 
 
 def _auth_hint(answer: Answer) -> str:

@@ -190,7 +190,7 @@ class HttpClient:
             await self.credentials(refused=used)
             answer = await self._exchange(request, path, seconds)
         if answer.status >= 400 and answer.status not in expect:
-            raise error_of(answer)
+            raise error_of(answer, request.url.params)
         if 300 <= answer.status < 400:
             raise answer.leads_elsewhere()
         return answer
@@ -215,6 +215,7 @@ class HttpClient:
                     raise AuthError(
                         f"the credentials for {self.address.base} could not be renewed: "
                         f"{type(error).__name__}",
+                        hint="The cause says what the callback raised; renew the credentials by hand.",
                         server=self.address.base,
                     ) from error
                 self.renewals += 1
@@ -328,7 +329,7 @@ class HttpClient:
                     with translated("GET", path, self.address.base):
                         async with asyncio.timeout(self.options.request_seconds):
                             body = await self._read(response, path)
-                    raise error_of(_answer(response, "GET", path, self.address.base, body))
+                    raise error_of(_answer(response, "GET", path, self.address.base, body), params)
                 yield Stream(response, _answer(response, "GET", path, self.address.base, b""))
             finally:
                 await response.aclose()

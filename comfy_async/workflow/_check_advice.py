@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._keys import nearest
-from .catalog import NodeCatalog
 
-__all__ = ["Advisor"]
+if TYPE_CHECKING:
+    from .graph import Workflow
+
+__all__ = ["Advisor", "model_advice"]
 
 REPLACED = {
     "T2IAdapterLoader": "ControlNetLoader",
@@ -38,7 +40,7 @@ class Advisor:
     Everything in the file is believed only as far as its shape is right.
     """
 
-    def __init__(self, editor: Mapping[str, Any] | None, catalog: NodeCatalog) -> None:
+    def __init__(self, editor: Mapping[str, Any] | None, catalog: Mapping[str, Any]) -> None:
         """Collect the packs and models that the file names."""
         self._catalog = catalog
         self._packs: dict[str, tuple[str, str]] = {}
@@ -92,6 +94,12 @@ class Advisor:
         if not folder:
             return ""
         return f"It belongs in models/{folder} on the server{f'; download: {url}' if url else ''}."
+
+
+def model_advice(workflow: Workflow, input_name: str, value: Any) -> str:
+    """Return where a model belongs that the server lacks, "" when the value is no model."""
+    drawing = workflow._drawing
+    return Advisor(None if drawing is None else drawing.editor, {}).missing_value(input_name, value)
 
 
 def _graphs(editor: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ._check_own import checks_itself, checks_link_types, own_findings
-from ._check_values import EXCEPTION, Finding, check_value
+from ._check_values import EXCEPTION, Finding, check_value, not_among
 from ._keys import nearest
 from ._nodes import Node
 from ._specs import DYNAMIC_COMBO, InputSpec
@@ -188,7 +188,7 @@ class GraphCheck:
             if spec.name in node.inputs:
                 value = node.inputs[spec.name]
                 close = nearest(str(value), choices) or tuple(choices[:5])
-                told = f"{value!r} is none of the {len(choices)} choices"
+                told = f"{value!r} {not_among(choices)}"
                 yield spec.name, Finding("value_not_in_list", told, value, close, warning=True)
             elif spec.required:
                 told = "this choice is required, although the server does not ask for it"

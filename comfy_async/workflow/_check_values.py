@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from ._keys import nearest
 from ._specs import InputSpec
 
-__all__ = ["Finding", "check_value", "same_path", "unwrapped"]
+__all__ = ["Finding", "check_value", "not_among", "same_path", "unwrapped"]
 
 EXCEPTION = "exception_during_inner_validation"
 """The server's word for whatever its validation did not foresee."""
@@ -117,9 +118,11 @@ def _not_in_list(spec: InputSpec, value: Any) -> Finding | None:
         return Finding(
             "value_not_in_list", f"{wrong[0]!r} is none of the choices: the server has none", value
         )
-    told = (
-        f"is none of the {len(choices)} choices"
-        if len(choices) > 1
-        else "is not the one choice that there is"
-    )
-    return Finding("value_not_in_list", f"{wrong[0]!r} {told}", value, close)
+    return Finding("value_not_in_list", f"{wrong[0]!r} {not_among(choices)}", value, close)
+
+
+def not_among(choices: Sequence[Any]) -> str:
+    """Say of a value that it is none of the choices, however many there are."""
+    if len(choices) > 1:
+        return f"is none of the {len(choices)} choices"
+    return f"is not the one choice that there is, {choices[0]!r}" if choices else "has no choices"

@@ -24,8 +24,12 @@ def nearest(word: str, names: Mapping[str, Any] | list[str], *, count: int = 3) 
     by_folded: dict[str, str] = {}
     for name in names:
         by_folded.setdefault(name.casefold(), name)
-    found = difflib.get_close_matches(word.casefold(), by_folded, n=count, cutoff=0.55)
-    return tuple(by_folded[name] for name in found)
+    wanted = word.casefold()
+    found = difflib.get_close_matches(wanted, by_folded, n=count, cutoff=0.55)
+    # Beside a name that differs by a letter those that share a few are noise.
+    shares = [difflib.SequenceMatcher(None, name, wanted).ratio() for name in found]
+    least = shares[0] * 0.65 if shares else 0.0
+    return tuple(by_folded[name] for name, share in zip(found, shares, strict=True) if share >= least)
 
 
 def matches(nodes: Mapping[str, Node], name: str) -> Iterator[list[str]]:
@@ -142,7 +146,7 @@ def _unknown_input(nodes: Mapping[str, Node], found: list[str], field: str) -> U
         f"node {' and '.join(str(nodes[node].info(node)) for node in found)} has no input {field!r}; "
         f"{'nearest' if close != tuple(names) else 'it has'}: {listed}",
         candidates=close,
-        hint="An input that the file lacks needs catalog=... or add=True.",
+        hint="If the node does take it, add it: `with_inputs(..., add=True)`, or `catalog=` looks it up.",
     )
 
 
