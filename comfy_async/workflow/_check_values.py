@@ -125,4 +125,4 @@ def not_among(choices: Sequence[Any]) -> str:
     """Say of a value that it is none of the choices, however many there are."""
     if len(choices) > 1:
         return f"is none of the {len(choices)} choices"
-    return f"is not the one choice that there is, {choices[0]!r}" if choices else "has no choices"
+    return "is not the one choice that there is" if choices else "is no choice: the server has none"

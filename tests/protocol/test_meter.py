@@ -210,6 +210,18 @@ def test_a_node_that_outlasts_its_guess_is_unknown() -> None:
     assert state.progress(9.0).eta is None
 
 
+def test_the_last_step_is_told_although_its_node_has_finished() -> None:
+    """Frames come several at a time: the node that finished last is named until the next one begins."""
+    state = new_state(LOADER_SAMPLER)
+    for raw in (START, started("3"), step("3", 20, 20), states(n3="finished")):
+        wire.told(state, [wire.decode(raw, 1.0)])
+    shown = state.progress(1.0)
+    assert (shown.node, shown.step, shown.steps) == ("3", 20, 20)
+    assert "KSampler 20/20" in str(shown)
+    wire.told(state, [wire.decode(started("9"), 1.0)])
+    assert (state.progress(1.0).node, state.progress(1.0).step) == ("9", 0)
+
+
 def test_steps_that_came_together_have_no_pace() -> None:
     """Two frames that were read at one moment do not make a run of no time."""
     state = new_state(graph(n3=("KSampler", {"steps": 20})))

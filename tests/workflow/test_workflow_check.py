@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from comfy_async.errors import ConversionError, WorkflowFormatError
+from comfy_async.errors import ConversionError, UnknownInputError, WorkflowFormatError
 from comfy_async.types import Problem
 from comfy_async.workflow import NodeCatalog, Workflow
 from comfy_async.workflow.check import check
@@ -153,6 +153,38 @@ def test_problems_say_where_what_and_what_instead(graph: Graph, catalog: NodeCat
     assert str(problem).startswith("3 \"Base\" (KSampler), input 'sampler_name': 'eulr' is none of the ")
     graph["3"]["inputs"]["model"] = ["40", 0]
     assert check(graph, catalog)[0].nearest == ("4",)
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (["a", "b"], "'x' is none of the 2 choices"),
+        (["a"], "'x' is not the one choice that there is"),
+        ([], "the server has none"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["COMBO", "COMFY_DYNAMICCOMBO_V3"])
+def test_however_many_choices_there_are(choices: list[str], words: str, kind: str) -> None:
+    """One choice is not called one of the choices."""
+    options = [{"key": choice, "inputs": {}} for choice in choices] if kind != "COMBO" else choices
+    known = NodeCatalog(
+        {"Pick": {"input": {"required": {"which": [kind, {"options": options}]}}, "output_node": True}}
+    )
+    found = check({"1": {"class_type": "Pick", "inputs": {"which": "x"}}}, known)
+    assert words in str(found[0])
+
+
+def test_nearest_names_are_near() -> None:
+    """Beside a name that differs by a letter there is none that shares only a few."""
+    flow = Workflow.load(
+        {
+            str(n): {"class_type": name, "inputs": {}}
+            for n, name in enumerate(("KSampler", "VAELoader", "SaveImage"))
+        }
+    )
+    with pytest.raises(UnknownInputError) as caught:
+        flow.with_inputs({"KSampeler.seed": 1})
+    assert caught.value.candidates == ("KSampler",)
 
 
 def test_unknown_classes_are_all_listed(graph: Graph, catalog: NodeCatalog) -> None:
