@@ -20,8 +20,9 @@ import pytest
 from comfy_async import Settings
 from comfy_async.testing import FakeComfy, FastClock
 
-# Nothing leaves this machine, and actors without a GPU keep the environment as it is.
+# No reports, no token in the user's home, and actors without a GPU keep the environment as it is.
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 
 # ray/data/context.py, DataContext: while it is made it sets settings of its own that it has deprecated.
@@ -44,19 +45,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a cluster of its own, of a machine that says that it has two GPUs."""
     import ray
 
-    context: Any = ray.init(
-        num_cpus=4,
-        num_gpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=200 * 1024 * 1024,
-        _node_ip_address="127.0.0.1",
-    )
+    # Where this file says who runs the cluster, Ray does not ask the clouds' metadata addresses.
+    home = tmp_path_factory.mktemp("home")
+    (home / "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        context: Any = ray.init(
+            num_cpus=4,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=200 * 1024 * 1024,
+        )
     yield context.address_info["address"]
     ray.shutdown()
 
