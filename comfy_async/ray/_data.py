@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import anyio
-from anyio.from_thread import start_blocking_portal
 
 from .._job import Job
 from .._prepare import WorkflowLike, as_workflow
@@ -20,6 +20,8 @@ from ..workflow import Workflow
 from ._fleet import ComfyFleet, Servers
 
 __all__ = ["ComfyMapper"]
+
+T = TypeVar("T")
 
 
 class ComfyMapper:
@@ -95,10 +97,15 @@ class ComfyMapper:
         self._error_column = error_column
         self._results = None if results is None else Path(results)
         self._fleet = servers if isinstance(servers, ComfyFleet) else ComfyFleet(servers)
-        with ExitStack() as stack:
-            self._portal = stack.enter_context(start_blocking_portal("asyncio"))
-            stack.enter_context(self._portal.wrap_async_context_manager(self._fleet))
-            self._stack = stack.pop_all()
+        self._loop = asyncio.new_event_loop()
+        # A daemon: a thread that the interpreter waits for would keep Ray's process alive for ever.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="comfy_async mapper", daemon=True)
+        self._thread.start()
+        try:
+            self._wait_for(self._fleet.connect())
+        except BaseException:
+            self.close()
+            raise
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return the batch with the new columns.
@@ -106,11 +113,19 @@ class ComfyMapper:
         Raises:
             ComfyError: A row failed, with `errors="raise"`.
         """
-        return self._portal.call(self._run, batch)
+        return self._wait_for(self._run(batch))
 
     def close(self) -> None:
         """Close the fleet; needed only where Ray Data does not end the process."""
-        self._stack.close()
+        if not self._loop.is_closed():
+            self._wait_for(self._fleet.aclose())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _wait_for(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something in the fleet's own thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _run(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Take every row to its end, in order."""
