@@ -9,8 +9,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from pool_tools import fakes, fast, graph, model_graph, pool_of, runs, state, teach, teach_models
-from session_tools import HeldAnswers, eventually, library_tasks, picture, turns
+from pool_tools import fakes, fast, model_graph, pool_of, runs, state, teach, teach_models
+from session_tools import HeldAnswers, eventually, graph, library_tasks, picture, turns
 
 from comfy_async import (
     AuthError,

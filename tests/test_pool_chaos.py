@@ -14,8 +14,9 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from pool_tools import fakes, graph, pool_of, teach
+from pool_tools import fakes, pool_of, teach
 from pool_watchdog import watched, who_waits
+from session_tools import graph
 
 from comfy_async import ComfyError, ComfyPool, Job, JobError, Settings
 from comfy_async.testing import Chaos, FakeComfy, FastClock, RunRecord

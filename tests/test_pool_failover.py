@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pool_tools import fakes, fast, graph, pool_of, state, successes, teach
-from session_tools import collect, eventually, library_tasks, lives, picture, turns
+from pool_tools import fakes, fast, pool_of, state, successes, teach
+from session_tools import collect, eventually, graph, library_tasks, lives, picture, turns
 
 from comfy_async import (
     ComfyPool,

@@ -6,8 +6,8 @@ import asyncio
 
 import httpx
 import pytest
-from pool_tools import fakes, fast, graph, pool_of, state
-from session_tools import HeldAnswers, eventually, library_tasks, turns
+from pool_tools import fakes, fast, pool_of, state
+from session_tools import HeldAnswers, eventually, graph, library_tasks, turns
 
 from comfy_async import ComfyPool, ComfySession, ConnectError, SessionClosedError, Workflow
 from comfy_async._pool_health import Health
@@ -33,6 +33,7 @@ async def test_a_job_that_was_lost_while_it_was_queued_can_be_stopped() -> None:
         pool.add(a.url)
         pool.add(ComfySession(b.url, settings=fast(http_transport=held)))
         job = await pool.submit(graph(2, "Hungry"))
+        assert isinstance(job, PoolJob)
         await eventually(lambda: job._held is not None)
         held.release.set()
         await eventually(lambda: pool._places.is_waited_for)
@@ -54,6 +55,7 @@ async def test_a_job_that_is_stopped_before_it_goes_on_leaves_nothing() -> None:
     async with fakes(1) as (a,), pool_of([a]) as pool:
         a.hold()
         job = await pool.submit(graph(1))
+        assert isinstance(job, PoolJob)
         assert job._keeper._takes_over(job, job._log[-1])
         assert await job.cancel() == "cancelled"
         await turns()

@@ -245,6 +245,7 @@ class TestLinksToNowhere:
         graph["3"]["inputs"]["extra"] = ["99", 0]
         with pytest.raises(PromptRejectedError if check else WorkflowError) as caught:
             await comfy.submit(graph, check=check)
+        assert isinstance(caught.value, PromptRejectedError | WorkflowError)
         (problem,) = caught.value.problems
         assert (problem.node, problem.input, problem.class_type) == ("3", "extra", "ImageInvert")
         assert "'99', which is not there" in str(caught.value)

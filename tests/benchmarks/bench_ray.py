@@ -143,7 +143,7 @@ async def rate_row(sides: dict[str, Any], colors: Iterator[int]) -> Row:
     for number in range(RATE_ROUNDS):
         for name, runner in turns(sides, number):
             rates[name].append(RATE_JOBS / await seconds_for(runner, RATE_JOBS, next(colors)))
-    notes = {f"{name}_per_s": statistics.median(each) for name, each in rates.items()}
+    notes: dict[str, Any] = {f"{name}_per_s": statistics.median(each) for name, each in rates.items()}
     ratios = [far / near for far, near in zip(rates["fleet"], rates["pool"], strict=True)]
     return ratio_row("ray", f"jobs per second, {SERVERS} servers, fleet against pool", ratios, **notes)
 
