@@ -15,7 +15,7 @@ import pytest
 import ray
 import ray.data
 from PIL import Image
-from session_tools import picture, steps
+from session_tools import eventually, picture, steps
 
 from comfy_async import JobFailedError
 from comfy_async.ray import ComfyMapper
@@ -190,6 +190,9 @@ async def test_a_batch_is_run_again(team: Any, tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
         gate.open()
         assert [row["text"] for row in await consuming] == ["shown"] * 6
+        # Its last life ends with the dataset's run, whatever threads it has.
+        last = Path(f"/proc/{(tmp_path / 'pid').read_text()}")
+        await eventually(lambda: not last.exists())
     assert [record.end for record in fake.books.accepted] == ["success"] * 6
 
 
