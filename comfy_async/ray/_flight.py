@@ -23,8 +23,9 @@ from ..errors import (
     ConnectError,
     JobCancelledError,
     JobError,
-    RateLimitError,
+    ResponseError,
     SubmitUnknownError,
+    TransportError,
 )
 from ..events import Cancelled, Disconnected, Failed, Lost, Queued, Reconnected
 from ..workflow import Workflow
@@ -90,6 +91,7 @@ class Flight:
         self.accepted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lane: Lane | None = None
         self.waits_since: float | None = None
+        self._silent_since: float | None = None
         self._id = str(uuid.uuid4())
         self._is_accepted = False
         self._is_cut_off = False
@@ -149,15 +151,16 @@ class Flight:
                 continue
             try:
                 await self._on(lane)
-            except (ConnectError, RateLimitError) as error:
-                lane.away(error, getattr(error, "retry_after", None))
-                self.unreached[lane] = error
             except ComfyError as error:
                 missing = lacks(error)
-                if missing is None or self._is_accepted:
+                if _may_answer_later(error):
+                    lane.away(error, getattr(error, "retry_after", None))
+                    self.unreached[lane] = error
+                elif missing is not None and not self._is_accepted:
+                    lane.lacks |= missing
+                    self.refused[lane] = error
+                else:
                     raise
-                lane.lacks |= missing
-                self.refused[lane] = error
             finally:
                 self._leave()
 
@@ -181,6 +184,7 @@ class Flight:
         lane.jobs.add(self.job)
         self._id = prompt_id
         self._is_accepted = False
+        self._silent_since = None
         state = RemoteState(prompt_id, plan, timings=self.fleet._timings)
         self.job._move(cast(Any, Seat(self.fleet, lane)), state)
 
@@ -224,11 +228,20 @@ class Flight:
                 if posting is None or (not self.patient and self.fleet.settings.away_seconds is None):
                     raise
                 # Looked for from now on: found, or lost by all that its server says or does not say.
-            except (ConnectError, RateLimitError):
-                if posting is not None:
+            except ComfyError as error:
+                if posting is not None or not _may_answer_later(error):
                     raise
+                if self._has_been_silent():
+                    data = {"reason": f"its server was silent for too long: {error.args[0]}"}
+                    return Ended(Lost(None, data, self._id, received_at=self._now()), {}, None, ())
                 await asyncio.sleep(backoff.next())
             messages = None
+
+    def _has_been_silent(self) -> bool:
+        """Say whether nobody answers about the job for as long as the fleet waits."""
+        now, limit = self.fleet._clock.monotonic(), self.fleet.settings.away_seconds
+        self._silent_since = now if self._silent_since is None else self._silent_since
+        return limit is not None and now - self._silent_since >= limit
 
     async def _revived(self, lane: Lane, error: Exception) -> None:
         """Wait for the next life of a worker that is not its ComfyUI's owner; its jobs go on.
@@ -278,7 +291,7 @@ class Flight:
         job._set_problems(message.problems)
         job._client_id = message.client_id or job._client_id
         self._is_accepted = True
-        self.waits_since = None
+        self.waits_since = self._silent_since = None
         if self._is_cut_off:
             self._tell_connection(Reconnected, "")
         if self.lane is not None:
@@ -371,3 +384,8 @@ class Flight:
 
     def _now(self) -> float:
         return self.fleet._clock.unix()
+
+
+def _may_answer_later(error: ComfyError) -> bool:
+    """Say whether a server was not reached, or is busy: that tells nothing about a job."""
+    return error.retryable and isinstance(error, TransportError | ResponseError)

@@ -169,6 +169,18 @@ async def test_a_server_that_never_comes_back(fakes: Any) -> None:
     assert [record.end for record in other.books.accepted] == ["success"] * len(other.books.accepted)
 
 
+async def test_a_post_without_an_answer_on_a_server_that_never_comes_back(fakes: Any) -> None:
+    """Whether it has the job nobody can say any more: after a time it counts as lost, and runs elsewhere."""
+    one, other = await fakes(2)
+    one.faults.fail("POST", "/prompt", "hang")
+    async with ComfyFleet([one.url, other.url], away_seconds=5, session={"settings": QUICK}) as fleet:
+        async with fleet.map([picture(1), picture(2)]) as finished:
+            await one.books.until(lambda books: books.requests[("POST", "/prompt")])
+            await one.faults.go_down()
+            assert [len((await job).images) async for job in finished] == [1, 1]
+    assert len(other.books.accepted) == 2
+
+
 async def test_the_events_of_a_worker_that_dies(team: Any) -> None:
     """The consumers are told that nobody follows the job, and when somebody does again."""
     async with team() as (fleet, fake):
