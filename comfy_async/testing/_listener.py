@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -15,6 +16,14 @@ from ._worker import Worker
 __all__ = ["Listener"]
 
 _SHUTDOWN_SECONDS = 2.0
+
+
+class _Refusal(asyncio.Protocol):
+    """What a connection meets that comes while the server goes down."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Break it."""
+        cast(asyncio.Transport, transport).abort()
 
 
 class Listener:
@@ -74,7 +83,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         # Nothing is bound before the last await: whoever is cancelled in it leaves no half-open port.
         server = await loop.create_server(
-            self._runner.server,
+            self._answer,
             self._host,
             self.port,
             ssl=self._ssl_context,
@@ -96,22 +105,51 @@ class Listener:
         Raises:
             Exception: What ended a background task before: a mistake in this package.
         """
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        server, self._server = self._server, None
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         self._worker.free()
         self._core.die(history=history)
-        if self._runner is not None and self._runner.server is not None:
-            for connection in list(self._runner.server.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
+        self._break_all()
+        if server is not None:
+            self._close_soon(server)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    def _close_soon(self, server: asyncio.Server) -> None:
+        """Accept nobody from now on, and close the port when those who were accepted have their transports.
+
+        asyncio forgets a connection, with its socket open, that is given its transport after its
+        server was closed (`Server._attach` asserts; seen on 3.11).
+        """
+        loop = asyncio.get_running_loop()
+        # Loops without readers, as of Windows, have no such moment.
+        with contextlib.suppress(NotImplementedError):
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        loop.call_soon(self._close, server)
+
+    def _close(self, server: asyncio.Server) -> None:
+        """Close the port, and break what was being connected meanwhile."""
+        server.close()
+        if self._server is None:
+            self._break_all()
+
+    def _break_all(self) -> None:
+        """Break every connection."""
+        if self._runner is not None and self._runner.server is not None:
+            for connection in list(self._runner.server.connections):
+                if connection.transport is not None:
+                    connection.transport.abort()
+
+    def _answer(self) -> asyncio.BaseProtocol:
+        """Return who speaks on a new connection."""
+        if self._server is None or self._runner is None or self._runner.server is None:
+            return _Refusal()
+        return self._runner.server()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a background task."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import socket
 import uuid
 from typing import Any
 
@@ -295,6 +298,23 @@ async def test_while_the_server_is_down_nobody_answers() -> None:
         with pytest.raises(httpx.ConnectError):
             await client.http.get("/prompt")
         await client.fake.faults.come_up()
+        await client.fake.faults.come_up()
+        assert (await client.http.get("/prompt")).status_code == 200
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_connects_while_it_goes_down_is_cut_off(turns: int) -> None:
+    """At whichever turn of the loop: no answer comes from a server that is down, and no socket stays open."""
+    async with bare() as client:
+        with socket.create_connection(("127.0.0.1", client.fake.port)) as caller:
+            caller.setblocking(False)
+            caller.send(b"GET /prompt HTTP/1.1\r\nHost: x\r\n\r\n")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await client.fake.faults.go_down()
+            with contextlib.suppress(ConnectionError):
+                assert await asyncio.get_running_loop().sock_recv(caller, 100) == b""
+        gc.collect()
         await client.fake.faults.come_up()
         assert (await client.http.get("/prompt")).status_code == 200
 
