@@ -42,3 +42,11 @@ def test_every_job_is_right(rows: list[dict[str, Any]]) -> None:
 def test_scale_loses_nothing(rows: list[dict[str, Any]]) -> None:
     """Each size of the scale was run to the end, which the command itself asserts."""
     assert [row for row in rows if row["figure"] == "scale"]
+
+
+def test_the_pages_show_what_was_measured() -> None:
+    """The figures of the README and of the speed guide are those of the run that is kept."""
+    code = "import page; print([path.name for path, text in page.pages().items() if path.read_text() != text])"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=RUN.parent, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -15,8 +15,8 @@ from bench_tools import HERE, Row, Worker, percentile, worker
 LATE = '{"history_delay": 0.5}'
 OURS = "comfy_async"
 LIMIT_S = 20.0
-JOBS = {"comfy_api_simplified": 200, "comfy-script": 200, "comfy-cli": 20}
-"""Fewer for those that would take minutes; the others run a thousand."""
+JOBS = {"comfy_api_simplified": 200, "comfy-sdk": 200, "comfy-script": 200, "comfy-cli": 20}
+"""Fewer for those that would take minutes, or whose proxy takes no thousand connections."""
 JOBS_OF_ALL = 1000
 PER_JOB = ("wall_ms_per_job", "cpu_ms_per_job")
 

@@ -140,6 +140,7 @@ def main() -> int:
     print(f"{seconds:.0f} s; targets missed: {', '.join(missed) or 'none'}")
     if chosen.json:
         content = {
+            "day": time.strftime("%d %B %Y").lstrip("0"),
             "machine": about,
             "seconds": seconds,
             "rows": [{**dataclasses.asdict(row), "met": row.met} for row in rows],
