@@ -11,7 +11,7 @@ from bench_tools import HERE, Row, ratio_row
 
 def figure_f(scale: float = 1.0) -> list[Row]:
     """Move a file both ways, in turns with bare httpx."""
-    size, rounds = ("256", "12") if scale >= 1 else ("2", "2")
+    size, rounds = ("256", "8") if scale >= 1 else ("2", "2")
     command = [sys.executable, str(HERE / "bench_files.py"), "--size", size, "--rounds", rounds]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout)
