@@ -1,4 +1,4 @@
-"""How a session and a pool live: in one event loop, entered and left, closed once."""
+"""How a session, a pool and a fleet live: in one event loop, entered and left, closed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Lifetime"]
 
 
 class Lifetime(abc.ABC):
-    """The part of `ComfySession` and `ComfyPool` that is about their beginning and their end."""
+    """The part of `ComfySession`, `ComfyPool` and `ComfyFleet` that is about beginning and end."""
 
     _kind: ClassVar[str]
     """What it is, for error messages."""
@@ -29,7 +29,7 @@ class Lifetime(abc.ABC):
         """Make sure that there is somebody to talk to."""
 
     @abc.abstractmethod
-    async def aclose(self, *, cancel_jobs: bool = False) -> None:
+    async def aclose(self) -> None:
         """Close everything."""
 
     @abc.abstractmethod

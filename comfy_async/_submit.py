@@ -38,7 +38,7 @@ from .workflow._loose import loose_links, named
 if TYPE_CHECKING:
     from ._session import ComfySession
 
-__all__ = ["SubmitOptions", "Submission"]
+__all__ = ["MARK", "SubmitOptions", "Submission"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -48,7 +48,7 @@ _MAX_POSTS: Final = 3
 _CLEANUP_S: Final = 10.0
 _ANSWER_S: Final = 3.0
 # Servers before 0.3.44 choose the id themselves; by this key of extra_data the job is found again.
-_MARK: Final = "comfy_async_id"
+MARK: Final = "comfy_async_id"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +136,7 @@ class Submission:
             envelope["client_id"] = self._session.client_id
             envelope["prompt_id"] = self.job.prompt_id
             if not server.can("client_prompt_id"):
-                extra[_MARK] = self.job.prompt_id
+                extra[MARK] = self.job.prompt_id
         if extra:
             envelope["extra_data"] = extra
         if options.number is not None:
@@ -214,7 +214,7 @@ class Submission:
 
     async def _found_by_mark(self) -> bool:
         """Look for the mark: an old server has given the job an id of its own."""
-        found = await self._api.find_mark(_MARK, self.job.prompt_id)
+        found = await self._api.find_mark(MARK, self.job.prompt_id)
         if found is not None:
             self._session._rebind(self.job, found)
         return found is not None
@@ -286,7 +286,7 @@ class Submission:
         for problem in found:
             if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
                 problem = await self._with_choices(problem)
-            elif problem.type in {"missing_node_type", "invalid_prompt"} and not problem.nearest:
+            elif _is_missing_class(problem) and not problem.nearest:
                 problem = dataclasses.replace(problem, nearest=await self._near_classes(problem.class_type))
             if problem.type == "value_not_in_list" and problem.input and not problem.advice:
                 folder = model_advice(self._workflow, problem.input, problem.received)
@@ -362,3 +362,8 @@ def _is_unknown(error: ComfyError) -> bool:
     if isinstance(error, ResponseError):
         return error.status >= 500
     return not isinstance(error, (ConnectError, NotComfyUIError))
+
+
+def _is_missing_class(problem: Problem) -> bool:
+    """Say whether the server lacks the node's class; before 0.11.1 it said so as of any invalid prompt."""
+    return problem.type in {"missing_node_type", "invalid_prompt"} and bool(problem.class_type)

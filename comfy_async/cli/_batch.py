@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ._advice import with_nearest
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
@@ -129,7 +128,7 @@ async def _run_all(
             index = job.index or 0
             folder = None if request.out is None else request.out / f"{index:0{places}d}"
             item = _Item(finished, job, made[index][0], folder)
-            lost += not await item.told(comfy, report, later=later) and job.status == "completed"
+            lost += not await item.told(report, later=later) and job.status == "completed"
             report.ended_in(finished, job)
         progress = finished.progress
     return progress.done - lost, progress.failed + lost
@@ -144,14 +143,14 @@ class _Item:
     values: dict[str, str]
     folder: Path | None
 
-    async def told(self, comfy: ComfySession, report: Report, *, later: Connection | None) -> bool:
+    async def told(self, report: Report, *, later: Connection | None) -> bool:
         """Save what it made, and tell it; say whether all of that went well."""
         from comfy_async import ComfyError
 
         try:
             paths = await self._saved()
         except (ComfyError, OSError) as error:
-            failure = await self._failure(error, comfy, later=later)
+            failure = self._failure(error, later=later)
             told = [f"{self.job.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
             report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
             return False
@@ -185,14 +184,10 @@ class _Item:
         )
         return [folder / path.relative_to(root) for path in paths] if whole else []
 
-    async def _failure(self, error: Exception, comfy: ComfySession, *, later: Connection | None) -> Failure:
+    def _failure(self, error: Exception, *, later: Connection | None) -> Failure:
         """Return what went wrong with the job, or with saving its files."""
-        from comfy_async import PromptRejectedError
-
         if self.job.status == "completed" and self.folder is not None:
             return unsaved(error, self.job, self.folder, later=later)
-        if isinstance(error, PromptRejectedError):
-            await with_nearest(error, comfy)
         failure = describe(error)
         assert failure is not None
         return failure

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from .._stream import abandon
-from ._advice import with_nearest
 from ._connection import Connection, UsageError, opened
 from ._failure import describe
 from ._fake import embedded
@@ -95,16 +94,10 @@ async def _submitted(
     comfy: ComfySession, workflow: Workflow, request: SubmitRequest, *, report: Report, interrupts: Interrupts
 ) -> Job:
     """Prepare the workflow and queue it."""
-    from comfy_async import PromptRejectedError
-
     with report.paused():
         made = await prepared(comfy, workflow, request, interrupts=interrupts)
     options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
-    try:
-        return await comfy.submit(made, **options)
-    except PromptRejectedError as error:
-        await with_nearest(error, comfy)
-        raise
+    return await comfy.submit(made, **options)
 
 
 async def _followed(comfy: ComfySession, job: Job, *, report: Report, interrupts: Interrupts) -> Outcome:

@@ -7,10 +7,8 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, Self, TypeAlias, cast
 
-import anyio
 import ray
 
 from .._batch import Batch, Workflows
@@ -118,7 +116,7 @@ class ComfyFleet(FleetCore):
 
     # Opening and closing.
 
-    async def connect(self) -> ComfyFleet:
+    async def connect(self) -> Self:
         """Make the workers, wait until the first of them answers for its server; return the fleet.
 
         Where Ray is not running in this process it is started, or joined as RAY_ADDRESS says.
@@ -128,7 +126,7 @@ class ComfyFleet(FleetCore):
             SessionClosedError: It was closed.
         """
         if self._closed:
-            raise self._closed_error()
+            raise self._closed_error(None)
         if self._loop is not None:
             return self
         self._loop = asyncio.get_running_loop()
@@ -143,33 +141,18 @@ class ComfyFleet(FleetCore):
             raise
         return self
 
-    async def __aenter__(self) -> ComfyFleet:
-        """Open, as `connect()`."""
-        return await self.connect()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close, as `aclose()`."""
-        await self.aclose()
-
     async def aclose(self) -> None:
         """End the fleet's own workers; open jobs go on, except on servers that workers started."""
-        if self._closed:
-            return
-        self._closed = True
-        for job in list(self._flights):
-            job._abandon(self._closed_error())
-        with anyio.CancelScope(shield=True):
-            tasks = list(self._tasks)
-            for task in tasks:
-                task.cancel()
-            if tasks:
-                await asyncio.wait(tasks)
-            await asyncio.gather(*(lane.close() for lane in self._lanes), return_exceptions=True)
+        await self._close_once(self._shut, name="comfy_async fleet closing")
+
+    async def _shut(self) -> None:
+        """End the tasks and the workers."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await asyncio.gather(*(lane.close() for lane in self._lanes), return_exceptions=True)
         self._wake()
 
     async def grow(self, count: int = 1) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import uuid
 from collections.abc import Coroutine, Iterable, Mapping
@@ -14,11 +15,14 @@ import ray
 from .._items import restored
 from .._job import Job
 from .._journal import Journal, is_final, workflow_key
+from .._lifetime import Lifetime
 from .._pool_needs import worst_first
 from .._prepare import as_workflow
+from .._session import ComfySession
 from .._settings import Clock, Settings
 from .._stream import abandon
 from .._submit import SubmitOptions
+from .._transport.http import HttpClient
 from ..errors import ComfyError, ConnectError, SessionClosedError, WorkflowError
 from ..types import JobStatus
 from ..workflow import Workflow
@@ -31,8 +35,10 @@ __all__ = ["FleetCore", "submit_options"]
 _log = logging.getLogger("comfy_async")
 
 
-class FleetCore:
+class FleetCore(Lifetime):
     """The private part of `ComfyFleet`."""
+
+    _kind = "fleet"
 
     settings: Settings
     _servers: list[str | ComfyCommand]
@@ -52,8 +58,6 @@ class FleetCore:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waiting: dict[Flight, asyncio.Event] = {}
         self._turn = 0
-        self._closed = False
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     # The workers.
 
@@ -298,11 +302,23 @@ class FleetCore:
             SessionClosedError: It is not.
         """
         if self._closed or self._loop is None:
-            raise self._closed_error()
+            raise self._closed_error(None)
 
-    def _closed_error(self) -> SessionClosedError:
+    def _send_home(self) -> None:
+        """Wake whoever waits for a job; the jobs go on."""
+        for job in list(self._flights):
+            job._abandon(self._closed_error(job.prompt_id))
+
+    def _closed_error(self, prompt_id: str | None) -> SessionClosedError:
         """Return the error for what comes before `async with` or after it."""
-        return SessionClosedError("the fleet is not open", hint="Use it inside `async with`.")
+        return SessionClosedError(
+            "the fleet is not open", hint="Use it inside `async with`.", prompt_id=prompt_id
+        )
+
+    @functools.cached_property
+    def _http(self) -> HttpClient:
+        """What knows the keys, for those who have to hide them; nothing is sent by it."""
+        return ComfySession("http://ray", **self._session_options)._http
 
 
 def wanted_of(actor: Mapping[str, Any]) -> dict[str, float]:

@@ -14,7 +14,6 @@ import ray
 from ray import exceptions as ray_errors
 
 from .._pool_needs import Need
-from .._session import ComfySession
 from .._settings import Settings
 from .._transport.backoff import Backoff
 from .._transport.http import HttpClient
@@ -206,7 +205,7 @@ class Lane:
         reviving = self.down(error)
         await asyncio.wait([reviving])
         if self.fleet._closed or reviving.cancelled():
-            raise self.fleet._closed_error()
+            raise self.fleet._closed_error(None)
         if self.gone:
             raise ConnectError(f"the worker for {self.url or '?'} is gone: {self.error}", server=self.url)
 
@@ -284,12 +283,12 @@ class Seat:
     @property
     def _http(self) -> HttpClient:
         """What knows the keys, for those who have to hide them; nothing is sent by it."""
-        return ComfySession("http://ray", **self.fleet._session_options)._http
+        return self.fleet._http
 
     def _check_loop(self) -> None:
         """Jobs of a fleet may be awaited as long as it is open."""
         if self.fleet._closed:
-            raise self.fleet._closed_error()
+            raise self.fleet._closed_error(None)
 
     def _show(self, event: BaseEvent) -> None:
         """Nobody watches a whole fleet."""
@@ -366,7 +365,7 @@ class Seat:
             SessionClosedError: The fleet is closed, or the worker was of an earlier fleet.
         """
         if self.fleet._closed:
-            raise self.fleet._closed_error()
+            raise self.fleet._closed_error(None)
         if self.lane is None:
             raise SessionClosedError("the worker that had the file is gone, and its ComfyUI with it")
         return self.lane

@@ -13,7 +13,7 @@ import anyio
 from .._attach import attach
 from .._job import Job
 from .._session import ComfySession
-from .._submit import Submission, SubmitOptions
+from .._submit import MARK, Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobCancelledError, SessionClosedError, SubmitUnknownError
 from ..events import BaseEvent
 from ..workflow import Workflow
@@ -22,8 +22,6 @@ from ._told import About, Accepted, Ended, Message, Refused, Told
 
 __all__ = ["ComfyWorker"]
 
-# By this key of extra_data a job is found again on servers that choose the ids themselves (_submit.py).
-_MARK: Final = "comfy_async_id"
 # Events that follow each other closely travel together.
 _LINGER_S: Final = 0.02
 _LOOK_S: Final = 0.25
@@ -231,7 +229,7 @@ class ComfyWorker:
                 server=session.base_url,
             )
         if not accepted and not server.can("client_prompt_id"):
-            prompt_id = await session._api.find_mark(_MARK, prompt_id) or prompt_id
+            prompt_id = await session._api.find_mark(MARK, prompt_id) or prompt_id
         return await attach(session, {"prompt_id": prompt_id, "client_id": client_id})
 
     async def _told(self, prompt_id: str, task: asyncio.Task[Job]) -> AsyncIterator[Message]:
