@@ -13,14 +13,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._batch import Batch, BatchProgress
-    from ._job import Job
-    from ._pool import ComfyPool
-    from ._pool_member import PoolServer
-    from ._result import JobResult, OutputFile
-    from ._server import ServerInfo
-    from ._session import ComfySession
-    from ._settings import Settings
+    from ._base.settings import Settings
+    from ._batch.batch import Batch, BatchProgress
+    from ._client.pool import ComfyPool
+    from ._client.session import ComfySession
+    from ._dialects.server import ServerInfo
+    from ._job.job import Job
+    from ._job.result import JobResult, OutputFile
+    from ._pool.member import PoolServer
     from ._transport.auth import Auth
     from .errors import (
         AuthError,
@@ -164,15 +164,15 @@ _ROOMS = (
     "errors",
     "events",
     "workflow",
-    "_settings",
-    "_server",
+    "_base.settings",
+    "_dialects.server",
     "_transport.auth",
-    "_result",
-    "_job",
-    "_batch",
-    "_session",
-    "_pool_member",
-    "_pool",
+    "_job.result",
+    "_job.job",
+    "_batch.batch",
+    "_client.session",
+    "_pool.member",
+    "_client.pool",
 )
 
 

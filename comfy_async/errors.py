@@ -127,7 +127,7 @@ class ComfyError(Exception):
 
     def _repr_html_(self) -> str:
         """Return a card for notebooks: what, where, and the way out."""
-        from ._notebook_cards import error_card
+        from ._display.cards import error_card
 
         return error_card(self)
 

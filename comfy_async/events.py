@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias
 
-from ._json import parse_json
+from ._base.json import parse_json
 from .types import NodeInfo
 
 __all__ = [

@@ -93,7 +93,7 @@ class Problem:
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
-        from ._notebook_cards import problems_card
+        from ._display.cards import problems_card
 
         return problems_card([self])
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 
 from example_server import PORTRAIT, open_session, parser
 
-from comfy_async import ComfyError, ComfySession, Job, JobCancelledError, JobError, Workflow
+from comfy_async import (
+    ComfyError,
+    ComfySession,
+    Job,
+    JobCancelledError,
+    JobError,
+    Workflow,
+)
 
 SECONDS_BETWEEN_EDITS = 1.5
 JOBS_PER_USER = 2

@@ -17,7 +17,16 @@ from example_server import PORTRAIT, parser, server_url
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 
-from comfy_async import ComfyError, ComfySession, Job, JobError, NodeStarted, Preview, Progress, Workflow
+from comfy_async import (
+    ComfyError,
+    ComfySession,
+    Job,
+    JobError,
+    NodeStarted,
+    Preview,
+    Progress,
+    Workflow,
+)
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Draw</title>
 <style>

@@ -33,10 +33,15 @@ QUICK = ["tests/package", "tests/plugin", "tests/transport"]
 QUICK += [
     "tests/cli/test_cli_run.py",
     "tests/cli/test_cli_terminal.py",
-    "tests/notebook/test_notebook_show.py",
+    "tests/display/test_notebook_show.py",
 ]
 QUICK += ["tests/resources/test_files_download.py", "tests/resources/test_files_upload.py"]
-QUICK += ["tests/test_errors.py", "tests/test_map.py", "tests/test_paths.py", "tests/test_session.py"]
+QUICK += [
+    "tests/face/test_errors.py",
+    "tests/batch/test_map.py",
+    "tests/base/test_paths.py",
+    "tests/client/test_session.py",
+]
 """What touches other people's packages, and a run of each kind."""
 
 SCARCE = "ray"

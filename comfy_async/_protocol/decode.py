@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .._json import parse_json
+from .._base.json import parse_json
 from ..events import (
     BaseEvent,
     Cancelled,

@@ -7,7 +7,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..events import BaseEvent, Cancelled, Completed, Failed, NodeFinished, NodesCached, Started
+from ..events import (
+    BaseEvent,
+    Cancelled,
+    Completed,
+    Failed,
+    NodeFinished,
+    NodesCached,
+    Started,
+)
 
 __all__ = [
     "HistoryEntry",

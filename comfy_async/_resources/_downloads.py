@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from .._paths import part_of
-from .._settings import Clock
+from .._base.backoff import Backoff
+from .._base.paths import part_of
+from .._base.settings import Clock
 from .._transport.answers import Answer
-from .._transport.backoff import Backoff
 from .._transport.http import HttpClient, Stream
 from ..errors import NotComfyUIError, ResponseError, TransportError
 from ._transfer import Meter

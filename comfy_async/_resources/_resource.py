@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from .._server import ServerInfo
+from .._dialects.server import ServerInfo
 from .._transport.answers import Answer
 from ..errors import NotComfyUIError
 
 if TYPE_CHECKING:
-    from .._session import ComfySession
+    from .._client.session import ComfySession
 
 __all__ = ["Record", "Resource"]
 

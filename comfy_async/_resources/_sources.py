@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
 
-from .._paths import safe_name
+from .._base.paths import safe_name
 from ._png import png_of_array
 
 __all__ = ["Payload", "UploadSource", "prepare"]

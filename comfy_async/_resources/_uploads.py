@@ -15,7 +15,7 @@ from ._sources import Payload, UploadSource
 from ._transfer import Meter
 
 if TYPE_CHECKING:
-    from .._session import ComfySession
+    from .._client.session import ComfySession
 
 __all__ = ["UploadedFile", "Uploader", "counted"]
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from .._session import ComfySession
+    from .._client.session import ComfySession
     from .assets import Assets
     from .files import Files
     from .history import History

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
 
-from .._transport.backoff import Backoff
+from .._base.backoff import Backoff
+from .._base.tasks import together
 from ..errors import ResponseError, TransportError
 from ._downloads import Download
 from ._sources import UploadSource, prepare
-from ._tasks import together
 from ._transfer import Meter, Transfer
 from ._uploads import UploadedFile, Uploader
 
 if TYPE_CHECKING:
-    from .._session import ComfySession
+    from .._client.session import ComfySession
     from ..workflow import Workflow
 
 __all__ = ["Files"]

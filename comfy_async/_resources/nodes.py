@@ -14,7 +14,7 @@ from ._resource import Resource
 from ._schema_server import Blueprint
 
 if TYPE_CHECKING:
-    from .._session import ComfySession
+    from .._client.session import ComfySession
 
 __all__ = ["Blueprint", "Nodes"]
 

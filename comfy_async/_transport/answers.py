@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from .._json import parse_json
+from .._base.json import parse_json
 from ..errors import (
     AuthError,
     ComfyError,

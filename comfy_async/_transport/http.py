@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 
 import httpx
 
-from .._json import parse_json
+from .._base.json import parse_json
 from ..errors import AuthError, ComfyError, SessionClosedError, TransportError
 from .address import Address, origin_of
 from .answers import Answer, error_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .._base.backoff import Backoff
 from ..errors import (
     ComfyError,
     ConnectError,
@@ -13,7 +14,6 @@ from ..errors import (
     ResponseError,
     TransportError,
 )
-from .backoff import Backoff
 
 __all__ = ["Retries"]
 

@@ -23,7 +23,7 @@ from ._watch import unsaved
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult, Workflow
 
-    from .._batch import Batch
+    from .._batch.batch import Batch
     from ._report import Report
     from ._requests import BatchRequest
 
@@ -88,7 +88,7 @@ def _first_seed(request: BatchRequest) -> int:
         UsageError: That is no results file.
         OSError: It cannot be read or written.
     """
-    from .._journal import Journal
+    from .._batch.journal import Journal
 
     drawn = random.SystemRandom().randrange(1, _SEEDS) if request.seed is None else request.seed
     if request.seeds is None or request.results is None:

@@ -182,7 +182,7 @@ def _unreachable(error: Exception) -> Finding:
 
 async def _version(session: ComfySession) -> Finding:
     """Say which version it is, and what that lacks."""
-    from comfy_async._server import CAPABILITIES
+    from comfy_async._dialects.server import CAPABILITIES
 
     server = session.server
     if server.cloud:

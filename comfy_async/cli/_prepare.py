@@ -132,7 +132,7 @@ def kept(workflow: Workflow, request: SubmitRequest, connection: Connection) -> 
 
 def _place(request: SubmitRequest) -> Path:
     """Return `projects/<project>/workflows/<name>.json`, numbered when there is one already."""
-    from comfy_async._paths import fresh_path, safe_name
+    from comfy_async._base.paths import fresh_path, safe_name
 
     stem = "workflow" if request.workflow == "-" else Path(request.workflow).stem
     folder = Path("projects", safe_name(request.project), "workflows")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
 
-    from .._batch import Batch
+    from .._batch.batch import Batch
 
 __all__ = ["Report", "failure_lines", "summary"]
 

@@ -24,7 +24,7 @@ from ._report import Report, failure_lines
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
 
-    from .._batch import Batch
+    from .._batch.batch import Batch
 
 __all__ = ["JsonReport"]
 

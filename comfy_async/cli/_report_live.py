@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.text import Text
 
-from .._console import Display
+from .._display.console import Display
 from ._failure import Failure
 from ._report import Report, failure_lines, summary
 from ._tables import fitted, without_controls
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from comfy_async import Event, Job, JobProgress, JobResult
 
-    from .._batch import Batch
+    from .._batch.batch import Batch
 
 __all__ = ["LiveReport"]
 

@@ -8,7 +8,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from .._stream import abandon
+from .._job.stream import abandon
 from ._connection import Connection, UsageError, opened
 from ._failure import describe
 from ._fake import embedded

@@ -11,7 +11,7 @@ import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from .._console_lines import without_controls
+from .._display.console_lines import without_controls
 
 __all__ = [
     "age_text",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._console_told import Told
+from .._display.console_told import Told
 from ._connection import Connection
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts

@@ -14,7 +14,7 @@ from typing import Final
 
 import anyio
 
-from .._transport.backoff import Backoff
+from .._base.backoff import Backoff
 from ..errors import ConnectError
 
 __all__ = ["ComfyCommand", "OwnServer"]

@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from .._job import Job
-from .._prepare import WorkflowLike, as_workflow
-from .._result import JobResult, OutputFile
+from .._job.job import Job
+from .._job.result import JobResult, OutputFile
+from .._session.prepare import WorkflowLike, as_workflow
 from ..errors import ComfyError
 from ..workflow import Workflow
 from ._fleet import ComfyFleet, Servers

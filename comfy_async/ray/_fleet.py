@@ -11,12 +11,12 @@ from typing import Any, Literal, Self, TypeAlias, cast
 
 import ray
 
-from .._batch import Batch, Workflows
-from .._job import Job
-from .._prepare import WorkflowLike, as_workflow
-from .._result import JobResult, OutputFile
-from .._settings import Settings
-from .._stream import JobStream, abandon
+from .._base.settings import Settings
+from .._batch.batch import Batch, Workflows
+from .._job.job import Job
+from .._job.result import JobResult, OutputFile
+from .._job.stream import JobStream, abandon
+from .._session.prepare import WorkflowLike, as_workflow
 from ..errors import ConnectError
 from ..types import JobStatus
 from ._command import ComfyCommand

@@ -12,16 +12,16 @@ from typing import Any, Literal, cast
 import anyio
 import ray
 
-from .._items import restored
-from .._job import Job
-from .._journal import Journal, is_final, workflow_key
-from .._lifetime import Lifetime
-from .._pool_needs import worst_first
-from .._prepare import as_workflow
-from .._session import ComfySession
-from .._settings import Clock, Settings
-from .._stream import abandon
-from .._submit import SubmitOptions
+from .._base.lifetime import Lifetime
+from .._base.settings import Clock, Settings
+from .._batch.items import restored
+from .._batch.journal import Journal, is_final, workflow_key
+from .._client.session import ComfySession
+from .._job.job import Job
+from .._job.stream import abandon
+from .._pool.needs import worst_first
+from .._session.prepare import as_workflow
+from .._session.submission import SubmitOptions
 from .._transport.http import HttpClient
 from ..errors import ComfyError, ConnectError, SessionClosedError, WorkflowError
 from ..types import JobStatus

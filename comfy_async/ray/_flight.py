@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
-from .._job import Job
-from .._journal import Journal
-from .._pool_needs import Need, lacks, needs_of
+from .._base.backoff import Backoff
+from .._batch.journal import Journal
+from .._job.job import Job
+from .._pool.needs import Need, lacks, needs_of
 from .._protocol.plan import Plan
-from .._submit import SubmitOptions
-from .._transport.backoff import Backoff
+from .._session.submission import SubmitOptions
 from ..errors import (
     ComfyError,
     ConnectError,
@@ -27,10 +27,24 @@ from ..errors import (
     SubmitUnknownError,
     TransportError,
 )
-from ..events import Cancelled, Disconnected, Failed, Lost, Queued, Reconnected
+from ..events import (
+    Cancelled,
+    Disconnected,
+    Failed,
+    Lost,
+    Queued,
+    Reconnected,
+)
 from ..workflow import Workflow
 from ._lane import Lane, Seat, WorkerDiedError
-from ._told import Accepted, Ended, Message, Refused, RemoteState, Told
+from ._told import (
+    Accepted,
+    Ended,
+    Message,
+    Refused,
+    RemoteState,
+    Told,
+)
 
 if TYPE_CHECKING:
     from ._fleet_core import FleetCore

@@ -13,9 +13,9 @@ import anyio
 import ray
 from ray import exceptions as ray_errors
 
-from .._pool_needs import Need
-from .._settings import Settings
-from .._transport.backoff import Backoff
+from .._base.backoff import Backoff
+from .._base.settings import Settings
+from .._pool.needs import Need
 from .._transport.http import HttpClient
 from ..errors import ComfyError, ConnectError, SessionClosedError
 from ..events import BaseEvent
@@ -25,7 +25,7 @@ from ._told import About, Message
 from ._worker import ComfyWorker
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._job.job import Job
     from ._fleet_core import FleetCore
 
 __all__ = ["Lane", "Seat", "WorkerDiedError"]

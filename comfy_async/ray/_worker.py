@@ -10,15 +10,22 @@ from typing import Any, Final
 
 import anyio
 
-from .._attach import attach
-from .._job import Job
-from .._session import ComfySession
-from .._submit import MARK, Submission, SubmitOptions
+from .._client.session import ComfySession
+from .._job.job import Job
+from .._session.attach import attach
+from .._session.submission import MARK, Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobCancelledError, SessionClosedError, SubmitUnknownError
 from ..events import BaseEvent
 from ..workflow import Workflow
 from ._command import ComfyCommand, OwnServer
-from ._told import About, Accepted, Ended, Message, Refused, Told
+from ._told import (
+    About,
+    Accepted,
+    Ended,
+    Message,
+    Refused,
+    Told,
+)
 
 __all__ = ["ComfyWorker"]
 

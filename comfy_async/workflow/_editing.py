@@ -205,7 +205,7 @@ class Editing:
     def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> list[Problem]:
         """Return what a server with this catalog would refuse (errors), and what to know (warnings).
 
-        An editor file is converted first. See `comfy_async.workflow.check.check`.
+        An editor file is converted first. See `comfy_async.workflow.check.check.check`.
 
         Raises:
             WorkflowFormatError: The editor file is damaged.
@@ -217,7 +217,7 @@ class Editing:
             3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
         """
         from ._lists import ProblemList
-        from .check import check
+        from .check.check import check
 
         return ProblemList(check(self, catalog, replacements=replacements))  # type: ignore[arg-type]
 

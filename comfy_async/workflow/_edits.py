@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import UnknownInputError
-from ._check_values import same_path
 from ._keys import changed, nearest, one_node
 from ._nodes import Node
 from ._specs import InputSpec
 from .catalog import NodeCatalog
+from .check.values import same_path
 
 __all__ = ["Graph", "added", "localized", "randomized", "removed", "replaced", "seed_inputs"]
 

@@ -21,7 +21,7 @@ class ProblemList(_Problems):
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
-        from .._notebook_cards import problems_card
+        from .._display.cards import problems_card
 
         return problems_card(self)
 
@@ -31,6 +31,6 @@ class ClassList(_Classes):
 
     def _repr_html_(self) -> str:
         """Return a table for notebooks."""
-        from .._notebook_cards import classes_card
+        from .._display.cards import classes_card
 
         return classes_card(self)

@@ -48,8 +48,8 @@ def deadly_links(workflow: Workflow, catalog: NodeCatalog) -> list[Problem]:
     Of the others the server itself speaks when an output needs them, and when none does they
     do no harm.
     """
-    from ._check_graph import DEADLY, GraphCheck
-    from .check import problems_of
+    from .check.check import problems_of
+    from .check.graph import DEADLY, GraphCheck
 
     graph = workflow._graph()
     run = GraphCheck(graph, catalog)
@@ -61,8 +61,8 @@ def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
     """Say what the server's bare KeyError means: which input of the node leads nowhere."""
     if not loose:
         return list(found)
-    from ._check_graph import OUTER
-    from ._check_values import EXCEPTION
+    from .check.graph import OUTER
+    from .check.values import EXCEPTION
 
     done = []
     for problem in found:

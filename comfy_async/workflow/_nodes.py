@@ -9,7 +9,14 @@ from typing import Any
 
 from ..errors import WorkflowError, WorkflowFormatError
 from ..types import NodeInfo
-from ._values import DamageError, is_handle, is_link, is_pending, plain, tidy
+from ._values import (
+    DamageError,
+    is_handle,
+    is_link,
+    is_pending,
+    plain,
+    tidy,
+)
 
 __all__ = ["Node", "parse_nodes"]
 

@@ -8,11 +8,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ._check_own import is_upload
 from ._dynamic import autogrow, selected_inputs
 from ._identifiers import identifier, identifiers, output_names
-from ._specs import AUTOGROW, DYNAMIC_COMBO, DYNAMIC_SLOT, MATCH_TYPE, InputSpec, NodeClass
+from ._specs import (
+    AUTOGROW,
+    DYNAMIC_COMBO,
+    DYNAMIC_SLOT,
+    MATCH_TYPE,
+    InputSpec,
+    NodeClass,
+)
 from .catalog import NodeCatalog
+from .check.own import is_upload
 
 __all__ = ["write_stubs"]
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import UnknownInputError, WorkflowError
-from ._check_graph import GraphCheck
 from ._edits import free_id, known_inputs
 from ._identifiers import identifiers, output_names
 from ._keys import changed, nearest
 from ._nodes import Node
 from ._stubs import write_stubs
 from .catalog import NodeCatalog
-from .check import problems_of
+from .check.check import problems_of
+from .check.graph import GraphCheck
 from .graph import Workflow
 
 __all__ = ["BuiltNode", "GraphBuilder", "Output", "Outputs", "write_stubs"]

@@ -168,7 +168,7 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
 
     def _repr_html_(self) -> str:
         """Return an overview for notebooks."""
-        from .._notebook_cards import catalog_card
+        from .._display.cards import catalog_card
 
         return catalog_card(self)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UnknownInputError, WorkflowFormatError
 from ..types import NodeInfo
-from ._carry import Drawing
 from ._editing import Editing
 from ._keys import changed, matches, one_node, resolve
 from ._load import open_editor, open_source
@@ -19,6 +18,7 @@ from ._nodes import Node, parse_nodes, still_pending
 from ._reading import Source
 from ._saving import save
 from ._values import is_handle, plain
+from .convert.carry import Drawing
 
 if TYPE_CHECKING:
     from .build import GraphBuilder
@@ -99,7 +99,7 @@ class Workflow(Editing):
             >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", catalog)
             <Workflow 8 nodes, api>
         """
-        from .convert import convert_traced
+        from .convert.convert import convert_traced
 
         if isinstance(editor_json, Workflow):
             drawing = editor_json._drawing
@@ -390,7 +390,7 @@ class Workflow(Editing):
 
     def _repr_html_(self) -> str:
         """Return a table of the nodes for notebooks; keys among their values are hidden."""
-        from .._notebook_cards import workflow_card
+        from .._display.cards import workflow_card
 
         return workflow_card(self)
 

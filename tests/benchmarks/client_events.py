@@ -20,7 +20,16 @@ from typing import Any
 import httpx
 import websockets
 
-from comfy_async import ComfySession, Job, Preview, Progress, ProgressState, Queued, Settings, Workflow
+from comfy_async import (
+    ComfySession,
+    Job,
+    Preview,
+    Progress,
+    ProgressState,
+    Queued,
+    Settings,
+    Workflow,
+)
 from comfy_async.events import BaseEvent
 
 LARGE = Settings(mailbox_events=10_000_000, mailbox_bytes=1 << 40)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from session_tools import fast, graph, teach
 
-from comfy_async._console import Display
+from comfy_async._display.console import Display
 from comfy_async.testing import FakeComfy
 
 STEPS = ("--set", "3.steps=1")

@@ -218,7 +218,7 @@ def test_display_without_a_job() -> None:
 
     from rich.console import Console
 
-    from comfy_async._console import Display
+    from comfy_async._display.console import Display
 
     out = io.StringIO()
     with Display(Console(file=out, force_terminal=True, width=80, color_system=None)) as display:
@@ -232,7 +232,7 @@ def test_display_without_a_job() -> None:
 )
 def test_clock_text(seconds: float, text: str) -> None:
     """Durations as a clock shows them."""
-    from comfy_async._console import clock_text
+    from comfy_async._display.console import clock_text
 
     assert clock_text(seconds) == text
 

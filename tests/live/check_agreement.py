@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_async.workflow import NodeCatalog
-from comfy_async.workflow.check import check
+from comfy_async.workflow.check.check import check
 
 Graph = dict[str, Any]
 Finding = tuple[str, str, str]

@@ -211,7 +211,7 @@ def test_modules_need_what_is_declared(core: Environment, tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     missing = [line.split() for line in done.stdout.splitlines()]
     assert {name for name, _ in missing} <= OPTIONAL
-    rooms = ("comfy_async._console", "comfy_async.cli.", "comfy_async.ray", "comfy_async.testing.")
+    rooms = ("comfy_async._display.console", "comfy_async.cli.", "comfy_async.ray", "comfy_async.testing.")
     assert [module for _, module in missing if not module.startswith(rooms)] == []
 
 

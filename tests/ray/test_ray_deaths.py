@@ -16,7 +16,14 @@ import pytest
 from ray_tools import QUICK
 from session_tools import eventually, lives, picture, seeded, steps
 
-from comfy_async import Completed, ConnectError, JobLostError, Progress, Reconnected, Workflow
+from comfy_async import (
+    Completed,
+    ConnectError,
+    JobLostError,
+    Progress,
+    Reconnected,
+    Workflow,
+)
 from comfy_async.ray import ComfyFleet
 
 pytestmark = pytest.mark.usefixtures("cluster")

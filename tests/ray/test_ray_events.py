@@ -7,7 +7,14 @@ import pickle
 
 import pytest
 
-from comfy_async.events import BaseEvent, Completed, NodeFinished, Preview, Progress, UnknownEvent
+from comfy_async.events import (
+    BaseEvent,
+    Completed,
+    NodeFinished,
+    Preview,
+    Progress,
+    UnknownEvent,
+)
 from comfy_async.types import NodeInfo
 
 NODES = {str(number): NodeInfo(str(number), f"Title {number}", "Class") for number in range(300)}

@@ -15,8 +15,8 @@ import pytest
 from session_tools import eventually, picture, steps
 
 from comfy_async import ConnectError, NotFoundError, SessionClosedError, SubmitUnknownError, Workflow
-from comfy_async._api_cloud import CloudApi
-from comfy_async._submit import SubmitOptions
+from comfy_async._dialects.cloud_v1 import CloudApi
+from comfy_async._session.submission import SubmitOptions
 from comfy_async.ray import ComfyCommand, ComfyWorker
 from comfy_async.ray._command import OwnServer
 from comfy_async.ray._told import Accepted, Ended, Refused

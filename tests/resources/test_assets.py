@@ -11,8 +11,8 @@ from asset_store import Store
 from raw_server import raw_server
 
 from comfy_async import ComfySession, NotFoundError
+from comfy_async._base.settings import Settings
 from comfy_async._resources.routes import ROUTES
-from comfy_async._settings import Settings
 
 
 async def test_every_asset_route(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from comfy_async import (
     UnsupportedError,
     Workflow,
 )
-from comfy_async._json import parse_json
+from comfy_async._base.json import parse_json
 from comfy_async.testing import FakeComfy
 
 

@@ -8,8 +8,8 @@ import pytest
 import route_tour
 
 from comfy_async import ComfySession, Settings
+from comfy_async._dialects.server import ServerInfo
 from comfy_async._resources.routes import ROUTES, Route, route_of
-from comfy_async._server import ServerInfo
 from comfy_async.testing import FakeComfy
 
 # Beyond what a stand-in serves: its assets are switched off, its models have no pictures.

@@ -13,7 +13,7 @@ import pytest
 from comfy_async.errors import ConversionError, UnknownInputError, WorkflowFormatError
 from comfy_async.types import Problem
 from comfy_async.workflow import NodeCatalog, Workflow
-from comfy_async.workflow.check import check
+from comfy_async.workflow.check.check import check
 
 ROOT = Path(__file__).parents[2]
 SD15 = ROOT / "examples/workflows/sd15_text2image_api.json"

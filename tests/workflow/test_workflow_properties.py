@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from comfy_async.errors import ComfyError, UnknownInputError, WorkflowError, WorkflowFormatError
 from comfy_async.workflow import NodeCatalog, Workflow
-from comfy_async.workflow.check import check
+from comfy_async.workflow.check.check import check
 
 ROOT = Path(__file__).parents[2]
 CATALOG = NodeCatalog.load(ROOT / "tests/data/object_info.json.gz")

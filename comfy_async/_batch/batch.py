@@ -1,0 +1,355 @@
+"""Many workflows, a few at a time: `async with comfy.map(...) as finished`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from .._job.stream import abandon_all
+from ..types import _duration
+from .journal import Journal
+
+if TYPE_CHECKING:
+    from .._base.settings import Clock
+    from .._job.job import Job
+
+__all__ = ["Batch", "BatchProgress", "BatchRunner", "Workflows"]
+
+_log = logging.getLogger("comfy_async")
+
+Workflows: TypeAlias = Iterable[Any] | AsyncIterable[Any]
+
+# A consumer that is slower than the server holds it back only when so much waits to be read.
+_UNREAD_PER_PLACE = 4
+_UNREAD_LEAST = 16
+
+
+class BatchRunner(Protocol):
+    """What a batch needs of a session or a pool."""
+
+    _clock: Clock
+
+    async def _run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Job:
+        """Bring one workflow to a job that is under way, or that ended long ago."""
+        ...
+
+    async def _abandon_job(self, job: Job) -> None:
+        """Cancel a job in bounded time."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """How far a batch is: a frozen snapshot that prints as one line.
+
+    Attributes:
+        done: Jobs that completed.
+        failed: Jobs that failed, were refused, cancelled or lost.
+        running: Jobs on the server, waiting ones too.
+        total: Workflows in all, None while the iterable does not tell.
+        fraction: 0.0 to 1.0 with the shares of running jobs, None without a total.
+        eta: Seconds to go by the jobs that this batch began itself, None while nothing is known.
+
+    Example:
+        >>> print(BatchProgress(done=12, failed=1, running=4, total=100, fraction=0.15, eta=340.0))
+        13/100 (1 failed, 4 running), 5 min 40 s to go
+    """
+
+    done: int
+    failed: int
+    running: int
+    total: int | None
+    fraction: float | None
+    eta: float | None
+
+    def __str__(self) -> str:
+        """Return a line to print."""
+        total = "" if self.total is None else f"/{self.total}"
+        counts = [(self.failed, "failed"), (self.running, "running")]
+        words = ", ".join(f"{count} {word}" for count, word in counts if count)
+        shown = f" ({words})" if words else ""
+        eta = f", {_duration(self.eta)} to go" if self.eta else ""
+        return f"{self.done + self.failed}{total}{shown}{eta}"
+
+
+class Batch:
+    """The jobs of a `map`, as they end; leaving the block cancels what is still open.
+
+    Entering raises OSError or ValueError when the results file cannot be used. Iterating raises what
+    the iterable of workflows raised, and with `on_error="stop"` the first failure.
+
+    Example:
+        >>> variants = [flow.randomized(seed) for seed in range(4)]
+        >>> async with comfy.map(variants, limit=2) as finished:
+        ...     async for job in finished:
+        ...         print(job.index, job.status, "|", finished.progress)
+        0 completed | ...
+    """
+
+    def __init__(
+        self,
+        runner: BatchRunner,
+        workflows: Workflows,
+        *,
+        limit: int,
+        ordered: bool,
+        on_error: Literal["continue", "stop"],
+        results: str | os.PathLike[str] | None,
+        options: dict[str, Any],
+    ) -> None:
+        """Prepare; nothing is read from the iterable before the block is entered.
+
+        Raises:
+            ValueError: `limit` is less than one, or `on_error` is an unknown word.
+        """
+        if limit < 1:
+            raise ValueError(f"limit must be 1 or more, not {limit}")
+        if on_error not in ("continue", "stop"):
+            raise ValueError(f'on_error is "continue" or "stop", not {on_error!r}')
+        self._runner = runner
+        self._limit = limit
+        self._ordered = ordered
+        self._on_error = on_error
+        self._results = results
+        self._options = options
+        self._total = len(workflows) if isinstance(workflows, Sized) else None
+        self._source = _Source(workflows)
+        self._journal: Journal | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._entered = False
+        self._open: dict[int, Job] = {}
+        # What was open when it ended, None before; and who wants to know of that end.
+        self._cut: list[Job] | None = None
+        self._when_left: list[Callable[[], object]] = []
+        self._ready: deque[Job] = deque()
+        self._waiting: dict[int, Job] = {}
+        self._next_index = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Semaphore(max(_UNREAD_LEAST, _UNREAD_PER_PLACE * limit))
+        self._stopped: Exception | None = None
+        self._done = 0
+        self._failed = 0
+        self._ran = 0
+        self._began: float | None = None
+
+    async def __aenter__(self) -> Batch:
+        """Begin to submit.
+
+        Raises:
+            OSError: The results file cannot be read or written.
+            ValueError: It is something else than a results file.
+        """
+        if self._results is not None:
+            patience = min(self._limit, self._total or self._limit)
+            self._journal = await asyncio.to_thread(Journal, self._results, patience=patience)
+        self._entered = True
+        self._workers = [
+            asyncio.create_task(self._work(), name=f"comfy_async map {number}")
+            for number in range(min(self._limit, self._total or self._limit))
+        ]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Cancel what is still open, in bounded time."""
+        try:
+            await self._end()
+        finally:
+            await self._source.aclose()
+            if self._journal is not None:
+                self._journal.close()
+            for call in self._when_left:
+                call()
+
+    def __aiter__(self) -> AsyncIterator[Job]:
+        """Return itself: the jobs as they end."""
+        return self
+
+    async def __anext__(self) -> Job:
+        """Return the next job that has ended.
+
+        Raises:
+            StopAsyncIteration: Every workflow has had its end.
+            JobError: A job did not complete, with `on_error="stop"`; the others are cancelled.
+            RuntimeError: The block was not entered.
+            Exception: What the iterable of workflows raised.
+        """
+        if not self._entered:
+            raise RuntimeError("a map runs inside its block: `async with comfy.map(...) as finished`")
+        while not self._ready:
+            if self._stopped is not None:
+                await self._end()
+                raise self._stopped
+            if all(worker.done() for worker in self._workers):
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        self._room.release()
+        return self._ready.popleft()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The jobs on the server at this moment."""
+        return list(self._open.values())
+
+    @property
+    def progress(self) -> BatchProgress:
+        """How far the whole batch is."""
+        ended = self._done + self._failed
+        share = ended + sum(job.progress.fraction for job in self._open.values())
+        fraction = eta = None
+        if self._total is not None:
+            fraction = min(1.0, share / self._total) if self._total else 1.0
+            ran = self._ran + sum(job.progress.fraction for job in self._open.values() if not job._recalled)
+            if ran > 0 and self._total > share and self._cut is None and self._began is not None:
+                eta = (self._runner._clock.monotonic() - self._began) / ran * (self._total - share)
+            elif self._total <= share:
+                eta = 0.0
+        return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
+
+    async def show(self, *, every: float = 0.3) -> list[Job]:
+        """Show a grid that fills, in a notebook (extra `notebook`); in a terminal bars and lines.
+
+        It reads the batch to its end, in the place of the loop over it, and returns the jobs in
+        the order of the workflows. Failures are shown among them.
+
+        Args:
+            every: Seconds between two frames.
+
+        Raises:
+            JobError: A job did not complete, with `on_error="stop"`.
+
+        Example:
+            >>> async with comfy.map([flow.randomized(seed) for seed in range(3)]) as batch:
+            ...     jobs = await batch.show()
+            >>> [job.status for job in jobs]
+            ['completed', 'completed', 'completed']
+        """
+        from .._display.notebook import show_batch
+
+        return await show_batch(self, every=every)
+
+    async def _work(self) -> None:
+        """Take one workflow after the other to its end."""
+        try:
+            while self._stopped is None:
+                await self._room.acquire()
+                found = await self._source.next()
+                if found is None:
+                    return
+                index, item = found
+                await self._one(index, item)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._stopped = self._stopped or error
+        finally:
+            self._changed.set()
+
+    async def _one(self, index: int, item: Any) -> None:
+        """Take one workflow to its end."""
+        since = self._runner._clock.monotonic()
+        job = await self._runner._run_item(item, index, self._journal, **self._options)
+        restored = job._restored
+        if self._began is None and not job._recalled:
+            # What an earlier batch had done or left running says nothing of how long the rest takes.
+            self._began = since
+        if not restored:
+            self._open[index] = job
+            try:
+                await job._ended.wait()
+            finally:
+                if job._ended.is_set():
+                    self._open.pop(index, None)
+        if not job.done:
+            # The session was closed: the job goes on, and a later batch picks it up.
+            self._stopped = self._stopped or job._error
+            return
+        if self._journal is not None and not restored:
+            self._journal.ended(job, job._key)
+        self._ran += not job._recalled
+        if job.status == "completed":
+            self._done += 1
+        else:
+            self._failed += 1
+        self._hand_over(job)
+        if self._on_error == "stop" and job._error is not None:
+            self._stopped = self._stopped or job._error
+
+    def _hand_over(self, job: Job) -> None:
+        """Give a job to the consumer: at once, or when its turn has come."""
+        if not self._ordered:
+            self._ready.append(job)
+        else:
+            assert job.index is not None
+            self._waiting[job.index] = job
+            while self._next_index in self._waiting:
+                self._ready.append(self._waiting.pop(self._next_index))
+                self._next_index += 1
+        self._changed.set()
+
+    async def _end(self) -> None:
+        """Stop the workers and cancel the open jobs."""
+        workers, self._workers = self._workers, []
+        # Now: a worker that is cancelled forgets its job when that has just ended.
+        left = list(self._open.values())
+        for worker in workers:
+            worker.cancel()
+        await abandon_all(self._runner, left, workers)
+        self._cut = [*(self._cut or ()), *left]
+        for job in left:
+            if self._journal is not None and job.done:
+                self._journal.ended(job, job._key)
+        self._open.clear()
+
+    def __repr__(self) -> str:
+        """Return the progress."""
+        return f"<Batch {self.progress}>"
+
+
+class _Source:
+    """Hands out an iterable's items one by one, numbered; lazily."""
+
+    def __init__(self, workflows: Workflows) -> None:
+        if isinstance(workflows, AsyncIterable):
+            self._async: AsyncIterator[Any] | None = aiter(workflows)
+            self._sync: Iterator[Any] = iter(())
+        else:
+            self._async = None
+            self._sync = iter(workflows)
+        self._lock = asyncio.Lock()
+        self._index = 0
+        self._over = False
+
+    async def next(self) -> tuple[int, Any] | None:
+        """Return the next item with its index, None at the end."""
+        async with self._lock:
+            if self._over:
+                return None
+            try:
+                item = next(self._sync) if self._async is None else await anext(self._async)
+            except (StopIteration, StopAsyncIteration):
+                self._over = True
+                return None
+            except BaseException:
+                self._over = True
+                raise
+            self._index += 1
+            return self._index - 1, item
+
+    async def aclose(self) -> None:
+        """Close an async generator that was left in the middle."""
+        self._over = True
+        close = getattr(self._async, "aclose", None)
+        if close is not None:
+            await close()

@@ -1,0 +1,226 @@
+"""A batch's results file: JSON lines from which an interrupted batch goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .._protocol.snapshot import HistoryEntry
+from ..errors import JobError, PromptRejectedError, WorkflowError
+from ..events import Failed
+
+if TYPE_CHECKING:
+    from .._job.job import Job
+    from ..workflow import Workflow
+
+__all__ = ["Journal", "Record", "workflow_key"]
+
+Record = dict[str, Any]
+
+_log = logging.getLogger("comfy_async")
+
+_FINAL = frozenset({"completed", "failed"})
+_NAMED = 10
+
+
+def workflow_key(workflow: Workflow) -> str:
+    """Return what tells one workflow from another: a hash of what would be sent."""
+    return hashlib.sha256(workflow.encode()).hexdigest()[:32]
+
+
+class Journal:
+    """Two lines for each job: before it is posted, with its id, and when it has ended.
+
+    The first is written before the prompt is sent. A process that is killed between the two
+    therefore leaves no job that nobody knows of. The command adds where it saved a job's files,
+    and the seed that it drew for all.
+
+    Attributes:
+        path: The file.
+        seed: What the command drew, None when it drew nothing.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, patience: int = 1) -> None:
+        """Read what an earlier batch left; the folder is made.
+
+        Args:
+            path: The file.
+            patience: How many workflows in a row may be new ones before that is worth a warning.
+
+        Raises:
+            OSError: The file cannot be read or written.
+            ValueError: It is something else than a results file.
+        """
+        self.path = Path(path)
+        self.seed: int | None = None
+        self._last: dict[tuple[int, str], Record] = {}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.exists():
+            self._read()
+        self._file: IO[str] | None = self.path.open("a", encoding="utf-8")
+        self._patience = patience
+        self._earlier = frozenset(self._last)
+        self._asked: set[tuple[int, str]] = set()
+        self._quiet = not self._earlier
+
+    def find(self, index: int, key: str) -> Record | None:
+        """Return the last line about a workflow at its place, None when there is none."""
+        self._asked.add((index, key))
+        if not self._quiet and len(self._asked) >= self._patience:
+            self._warn_of_strangers()
+        return self._last.get((index, key))
+
+    def posting(self, job: Job, key: str) -> None:
+        """Note a job that is about to be posted, or that was found again."""
+        self._write({"index": job.index, "key": key, "status": "submitted", "ref": job.ref})
+
+    def ended(self, job: Job, key: str) -> None:
+        """Note how a job ended, with its outputs, so that it need not run again."""
+        state = job._state
+        record: Record = {
+            "index": job.index,
+            "key": key,
+            "status": job.status if _is_verdict(job._error) else "unsent",
+            "ref": job.ref,
+            "outputs": state.outputs,
+            "cached_nodes": list(state.cached or ()),
+            "missing": list(state.missing),
+        }
+        if isinstance(state.terminal, Failed):
+            # `current_inputs` may hold keys and whole pictures: it stays out of files.
+            hidden = {"current_inputs", "current_outputs"}
+            record["error"] = {k: v for k, v in state.terminal.data.items() if k not in hidden}
+        elif job._error is not None:
+            record["error"] = {
+                "exception_type": type(job._error).__name__,
+                "exception_message": str(job._error),
+            }
+        self._write(record)
+
+    def saved(self, job: Job, files: Sequence[Path]) -> None:
+        """Note where the files of a job that has ended were saved, in the order of its result."""
+        paths = [os.path.abspath(path) for path in files]
+        self._write({"index": job.index, "key": job._key, "saved": paths})
+
+    def saved_files(self, job: Job) -> list[Path]:
+        """Return where the files of a job were saved, [] when nobody noted that."""
+        assert job.index is not None
+        record = self._last.get((job.index, job._key)) or {}
+        return [Path(str(path)) for path in record.get("saved") or ()]
+
+    def begin(self, seed: int) -> None:
+        """Note the seed that everything is drawn from."""
+        if seed != self.seed:
+            self._write({"seed": seed})
+
+    def close(self) -> None:
+        """Close the file."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+            if not self._quiet:
+                self._warn_of_strangers()
+
+    def _warn_of_strangers(self) -> None:
+        """Say so, once, when none of the workflows is known but others stand at their places."""
+        if not self._asked:
+            return
+        self._quiet = True
+        places = {index for index, _ in self._earlier}
+        if self._asked & self._earlier or not any(index in places for index, _ in self._asked):
+            return
+        open_ones = [
+            str((self._last[place].get("ref") or {}).get("prompt_id"))
+            for place in sorted(self._earlier)
+            if self._last[place].get("status") == "submitted"
+        ]
+        left = ""
+        if open_ones:
+            more = f" and {len(open_ones) - _NAMED} more" if len(open_ones) > _NAMED else ""
+            named = f"{', '.join(open_ones[:_NAMED])}{more}"
+            left = f" Of the earlier ones these may still run, and nobody follows them: {named}."
+        _log.warning(
+            "%s has results of other workflows: none of the first %d is among the %d in it, and each runs as "
+            "a new job. A job is known again by its place and its content: draw seeds with "
+            "randomized(seed=n), since one drawn anew makes another job, or take another file.%s",
+            self.path,
+            len(self._asked),
+            len(self._earlier),
+            left,
+        )
+
+    def _read(self) -> None:
+        """Read the lines; a last line that was cut off by a crash is dropped."""
+        lines = self.path.read_text("utf-8").split("\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                if number < len(lines):
+                    raise ValueError(f"{self.path}, line {number}: this is no results file") from None
+                self._cut(line)
+
+    def _cut(self, line: str) -> None:
+        """Remove half a line at the end, so that the next one stands alone."""
+        size = self.path.stat().st_size
+        with self.path.open("r+b") as file:
+            file.truncate(size - len(line.encode("utf-8", "surrogatepass")))
+
+    def _write(self, record: Record) -> None:
+        """Append a line and hand it to the operating system, which keeps it when we die."""
+        if self._file is None:
+            return
+        self._file.write(json.dumps(record, separators=(",", ":")) + "\n")
+        self._file.flush()
+        self._take(record)
+
+    def _take(self, record: Record) -> None:
+        """Learn from a line.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is no line of a results file.
+        """
+        if "seed" in record:
+            self.seed = int(record["seed"])
+            return
+        place = int(record["index"]), str(record["key"])
+        # A line without a status adds to what is known, any other begins anew.
+        known = {} if "status" in record else self._last.get(place, {})
+        self._last[place] = {**known, **record}
+
+
+def _is_verdict(error: Exception | None) -> bool:
+    """Say whether an end would be the same again; a server that could not be reached is no verdict."""
+    return error is None or isinstance(error, (JobError, PromptRejectedError, WorkflowError))
+
+
+def is_final(record: Record) -> bool:
+    """Say whether a job need not run again."""
+    return record.get("status") in _FINAL
+
+
+def as_history(record: Record, graph: dict[str, Any]) -> HistoryEntry:
+    """Return a finished job's line as what the server's history would have said."""
+    succeeded = record["status"] == "completed"
+    messages: list[tuple[str, dict[str, Any]]] = [
+        ("execution_cached", {"nodes": record.get("cached_nodes") or []})
+    ]
+    if not succeeded:
+        messages.append(("execution_error", dict(record.get("error") or {})))
+    outputs = record.get("outputs")
+    return HistoryEntry(
+        prompt_id=str(record["ref"]["prompt_id"]),
+        succeeded=succeeded,
+        messages=tuple(messages),
+        outputs=outputs if isinstance(outputs, dict) else {},
+        prompt=graph,
+        extra_data={},
+        display_nodes={},
+    )

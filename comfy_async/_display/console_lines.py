@@ -1,0 +1,58 @@
+"""What a terminal is told of a job, as plain lines; nothing here takes rich."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .._job.job import Job
+    from .._job.result import JobResult
+
+__all__ = ["ending_lines", "node_line", "result_lines", "without_controls"]
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+
+def without_controls(text: str, *, colours: bool = False) -> str:
+    """Return a server's text without what would move the cursor or change the terminal."""
+
+    def kept(match: re.Match[str]) -> str:
+        return match[0] if colours and _COLOUR.fullmatch(match[0]) else ""
+
+    return _CONTROL.sub(kept, text)
+
+
+def node_line(fraction: float, title: str, node: str | None) -> str:
+    """Return the line of a node that begins: ` 42 %  KSampler [3]`."""
+    return f"{int(fraction * 100):3d} %  {title} [{node}]"
+
+
+def ending_lines(job: Job) -> list[str]:
+    """Return how a job ended: what it made, or what went wrong and what to do."""
+    if job.status == "cancelled":
+        return [str(job._error)]
+    if job._error is not None:
+        return [f"{job.status}: {job._error}"]
+    if job._result is not None:
+        return result_lines(job._result)
+    return [f"job {job.prompt_id}: {job.status}"]
+
+
+def result_lines(result: JobResult) -> list[str]:
+    """Return what a job made: how long it took, each file with its node and address, each text."""
+    count = len(result.files)
+    took = f" in {result.duration:.1f} s" if result.duration else ""
+    cached = f", {len(result.cached_nodes)} nodes from the cache" if result.cached_nodes else ""
+    lines = [f"completed{took}: {count} file{'' if count == 1 else 's'}{cached}"]
+    for file in result.files:
+        place = f"  {file.url}" if file.url else ""
+        lines.append(f"  {file.filename}  {file.title}{place}")
+    lines += [f"  {text}" for text in result.texts]
+    if result.missing:
+        nodes = ", ".join(result.missing)
+        lines.append(f"  images of {nodes} may be lost: only the socket carries them")
+    return lines

@@ -1,0 +1,308 @@
+"""The session's one WebSocket: dialled, kept, watched and dialled again.
+
+Only one task reads it. It never waits for a consumer, since the server sends to all its sockets
+from one loop: a client that does not read would stall everybody (PROTOCOL 0.8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from .._base.backoff import Backoff
+from .._base.settings import Clock, Settings
+from .._protocol.decode import decode_binary, decode_text
+from .._transport.address import Address
+from .._transport.foreign import SocketClosedError
+from .._transport.http import HttpClient
+from ..errors import AuthError, HandshakeError, TransportError
+from ..events import BaseEvent, FeatureFlags, MalformedFrame, StatusChanged
+
+if TYPE_CHECKING:
+    from .._transport.socket import Socket
+
+__all__ = ["Link", "LinkState"]
+
+LinkState: TypeAlias = Literal["idle", "connecting", "hearing", "down", "refused", "deaf", "closed"]
+
+_log = logging.getLogger("comfy_async")
+
+# Must be the first message: only then do previews come with their job and node (PROTOCOL 0.9).
+_HELLO: Final = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
+
+# A server before 0.3.44 never answers the hello; its first `status` has to do.
+_FLAGS_WAIT_S: Final = 1.0
+# Hearing for this long proves that the server does not just accept and close.
+_STABLE_S: Final = 5.0
+_UNAUTHORIZED: Final = 401
+_REFUSALS: Final = frozenset({401, 403})
+_ABOUT_THE_LINK: Final = frozenset({FeatureFlags, MalformedFrame})
+
+
+class Link:
+    """Owns the socket. What it hears goes to `on_event`, what happens to it to `on_up` and `on_down`."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        client_id: str,
+        settings: Settings,
+        *,
+        on_event: Callable[[BaseEvent], None],
+        on_up: Callable[[], None],
+        on_down: Callable[[str], None],
+        wanted: Callable[[], bool],
+    ) -> None:
+        """Prepare; nothing is dialled. `wanted` says whether anybody would listen."""
+        self.state: LinkState = "idle"
+        self.reason = ""
+        self.reconnects = 0
+        self.last_heard: float | None = None
+        self.frames = 0
+        self.malformed = 0
+        self._http = http
+        self._client_id = client_id
+        self._settings = settings
+        self._clock: Clock = settings.clock
+        self._on_event = on_event
+        self._on_up = on_up
+        self._on_down = on_down
+        self._wanted = wanted
+        self._backoff = Backoff(first=settings.reconnect_first, cap=settings.reconnect_cap)
+        self._path = "/ws"
+        self._task: asyncio.Task[None] | None = None
+        self._socket: Socket | None = None
+        self._settled = asyncio.Event()
+        self._text_has_prompt_id = False
+        self._was_up = False
+        self._renewed = False
+        self._used_renewals = 0
+        self._up_at = 0.0
+        self._frames_at_up = 0
+
+    @property
+    def frames_since_up(self) -> int:
+        """How many frames came since the socket was last known to hear."""
+        return self.frames - self._frames_at_up
+
+    @property
+    def hearing(self) -> bool:
+        """True while the socket is open and known to hear."""
+        return self.state == "hearing"
+
+    def start(self) -> None:
+        """Dial in the background unless that is under way."""
+        if self.state not in {"closed", "refused", "deaf"} and (self._task is None or self._task.done()):
+            self._settled.clear()
+            self.state = "connecting"
+            self._task = asyncio.create_task(self._run(), name=f"comfy_async socket {self._client_id[:8]}")
+
+    async def settled(self, seconds: float) -> bool:
+        """Wait until the socket hears, or cannot; say whether it hears."""
+        self.start()
+        if self.state in {"connecting", "down"}:
+            await self._clock.wait(self._settled, seconds)
+        return self.hearing
+
+    def drop(self, reason: str) -> None:
+        """Close a socket that is open but deaf; the task then dials again."""
+        if self._socket is not None and self.state == "hearing":
+            self._down(reason)
+            self._socket.expel()
+
+    def give_up(self, reason: str) -> None:
+        """Stop dialling for good: polling goes on."""
+        self.state, self.reason = "deaf", reason
+        if self._task is not None:
+            self._task.cancel()
+
+    async def aclose(self) -> None:
+        """End the reader and the socket."""
+        self.state = "closed"
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        self._settled.set()
+
+    async def _run(self) -> None:
+        """Dial, read until the end, pause, dial again, as long as anybody listens."""
+        try:
+            while True:
+                await self._attempt()
+                if self.state == "refused":
+                    return
+                if self._wanted():
+                    await self._clock.sleep(self._backoff.next())
+                if not self._wanted():
+                    self.state = "idle"
+                    return
+        finally:
+            self._settled.set()
+
+    async def _attempt(self) -> None:
+        """Hold one connection from its opening to its end; never raises for what the other side does."""
+        self.state = "connecting"
+        try:
+            socket = await self._dial()
+        except HandshakeError as error:
+            await self._refused(error)
+            return
+        except TransportError as error:
+            self._failed(str(error.args[0]))
+            return
+        except AuthError as error:
+            # The callback that renews credentials is the user's own.
+            self._failed(str(error.args[0]))
+            return
+        except Exception as error:
+            _log.exception("the WebSocket could not be dialled")
+            self._failed(f"{type(error).__name__} while dialling")
+            return
+        self._socket = socket
+        reason = "the reader stopped"
+        try:
+            await socket.send(_HELLO)
+            reason = await self._read(socket)
+        except SocketClosedError as error:
+            reason = str(error)
+        finally:
+            # The old socket is closed to the end before another is dialled: its handler's
+            # `finally` on the server would otherwise deafen the new one (PROTOCOL 0.1).
+            await asyncio.shield(socket.close())
+            self._socket = None
+            self._failed(reason)
+
+    async def _dial(self) -> Socket:
+        """Open a connection with the same credentials, cookies and proxy as HTTP."""
+        # A quarter of the time that importing the session took, and not every session has a socket.
+        from .._transport.socket import Socket
+
+        auth = await self._http.credentials()
+        self._used_renewals = self._http.renewals
+        address: Address = self._http.address
+        query = {"clientId": self._client_id, **auth.params}
+        headers = auth.headers
+        if self._http.dialect == "cloud":
+            key = headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")
+            query["token"] = key
+        cookies = self._http.cookies
+        if cookies:
+            headers["Cookie"] = cookies
+        return await Socket.open(
+            address.websocket(self._path, **query),
+            server=address.base,
+            headers=headers,
+            ssl_context=self._http.ssl_context,
+            proxy=self._http.proxy,
+            connect_seconds=self._settings.connect_seconds,
+            max_size=self._settings.max_frame,
+        )
+
+    async def _renew(self) -> bool:
+        """Ask for new credentials, once before a refusal counts; the callback is the user's own."""
+        self._renewed = True
+        if not self._http.auth.renews:
+            return False
+        try:
+            await self._http.credentials(refused=self._used_renewals)
+        except AuthError as error:
+            _log.warning("the WebSocket: %s", error.args[0])
+        return True
+
+    async def _read(self, socket: Socket) -> str:
+        """Hand over every frame until the connection closes; return why it did."""
+        clock = self._clock
+        flags_timer: asyncio.TimerHandle | None = None
+        try:
+            while True:
+                frames = await socket.receive()
+                # They came together: the clock is read once for all.
+                now = clock.unix()
+                self.last_heard = clock.monotonic()
+                for raw in frames:
+                    if raw[:1] == b"\0":
+                        event = decode_binary(raw, now, text_has_prompt_id=self._text_has_prompt_id)
+                    else:
+                        event = decode_text(raw, now)
+                    self.frames += 1
+                    if self.state != "hearing":
+                        flags_timer = self._prove(event, flags_timer)
+                    if type(event) in _ABOUT_THE_LINK:
+                        self._note(event)
+                    self._deliver(event)
+        except SocketClosedError as error:
+            return str(error)
+        finally:
+            if flags_timer is not None:
+                flags_timer.cancel()
+
+    def _note(self, event: BaseEvent) -> None:
+        """Take in what a frame says about the connection itself."""
+        if isinstance(event, MalformedFrame):
+            self.malformed += 1
+        elif isinstance(event, FeatureFlags):
+            self._text_has_prompt_id = event.flags.get("supports_progress_text_metadata") is True
+
+    def _deliver(self, event: BaseEvent) -> None:
+        """Hand an event over; a frame that breaks the code behind ends nothing."""
+        try:
+            self._on_event(event)
+        except Exception:
+            _log.exception("%r could not be taken in", event)
+
+    def _prove(self, event: BaseEvent, timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+        """Take a sign that the server has registered this very socket."""
+        if self.state != "connecting":
+            return timer
+        if isinstance(event, FeatureFlags):
+            self._up()
+        elif isinstance(event, StatusChanged) and timer is None:
+            return asyncio.get_running_loop().call_later(_FLAGS_WAIT_S, self._up)
+        return timer
+
+    def _up(self) -> None:
+        """The socket is known to hear."""
+        if self.state == "connecting":
+            self.state, self.reason = "hearing", ""
+            self._frames_at_up = self.frames
+            self._up_at = self._clock.monotonic()
+            if self._was_up:
+                self.reconnects += 1
+            self._was_up = True
+            self._renewed = False
+            self._settled.set()
+            self._on_up()
+
+    def _down(self, reason: str) -> None:
+        """The socket hears no more; said once for each time that it did."""
+        self.state, self.reason = "down", reason
+        self._settled.clear()
+        if self._clock.monotonic() - self._up_at >= _STABLE_S:
+            self._backoff.reset()
+        self._on_down(reason)
+
+    def _failed(self, reason: str) -> None:
+        """An attempt is over; the next one waits its turn."""
+        if self.state == "hearing":
+            self._down(reason)
+        elif self.state == "connecting":
+            self.state, self.reason = "down", reason
+            self._settled.set()
+
+    async def _refused(self, error: HandshakeError) -> None:
+        """The upgrade was refused: for good when the credentials are, else try the other path later."""
+        if error.status == _UNAUTHORIZED and not self._renewed and await self._renew():
+            self._failed(str(error.args[0]))
+            return
+        if error.status in _REFUSALS:
+            self.state, self.reason = "refused", str(error.args[0])
+            self._settled.set()
+            _log.warning("%s; polling instead", error.args[0])
+            return
+        if error.status == 404:
+            self._path = "/api/ws" if self._path == "/ws" else "/ws"
+        self._failed(str(error.args[0]))

@@ -1,0 +1,88 @@
+"""From what people pass to a workflow that can be sent."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..errors import PromptRejectedError, WorkflowError
+from ..workflow import NodeCatalog, Workflow
+from ..workflow._loose import Loose, deadly_links, loose_links, undeclared_links
+
+if TYPE_CHECKING:
+    from .._client.session import ComfySession
+
+__all__ = ["WorkflowLike", "as_workflow", "prepare"]
+
+WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str]
+
+
+def as_workflow(workflow: Any) -> Workflow:
+    """Return a workflow, loaded if need be.
+
+    Raises:
+        WorkflowFormatError: It is none, or damaged.
+        OSError: The file cannot be read.
+    """
+    return workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
+
+
+async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool) -> Workflow:
+    """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
+
+    Raises:
+        WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
+        PromptRejectedError: The check found what the server would refuse.
+        ComfyError: The server cannot be asked, or refuses a file.
+    """
+    made = as_workflow(workflow)
+    if made.format == "editor":
+        made = made.converted(await session.nodes.catalog())
+    if made.uploads():
+        made = await session.files.upload_inputs(made)
+    if check:
+        await _demand_sound(session, made)
+    elif loose := loose_links(made):
+        await _demand_harmless(session, made, loose)
+    return made
+
+
+async def _demand_harmless(session: ComfySession, workflow: Workflow, loose: Loose) -> None:
+    """Keep a link from the server that would end its worker thread, so that nobody's prompts run any more.
+
+    Only the classes tell such a link from one that the server refuses or overlooks, and they
+    are asked for only now that there is a link that leads nowhere.
+    """
+    nodes = workflow.nodes
+    catalog = await _classes(session, {nodes[key].class_type for key, _, _ in loose})
+    if not undeclared_links(workflow, loose, catalog):
+        return
+    found = deadly_links(workflow, await _classes(session, {info.class_type for info in nodes.values()}))
+    if found:
+        raise WorkflowError(
+            "the server would take this workflow and then run nothing any more; nothing was sent",
+            problems=found,
+            server=session.base_url,
+        )
+
+
+async def _classes(session: ComfySession, names: set[str]) -> NodeCatalog:
+    """Return what the server says of some classes: for all of them it needs seconds, or many."""
+    if session._http.dialect == "cloud":
+        return await session.nodes.catalog()
+    known = await asyncio.gather(*map(session._api.object_info, names))
+    return NodeCatalog({name: info for name, info in zip(names, known, strict=True) if info})
+
+
+async def _demand_sound(session: ComfySession, workflow: Workflow) -> None:
+    """Raise the errors that `check` finds, as the server would."""
+    found = [problem for problem in await session.check(workflow) if problem.severity == "error"]
+    if found:
+        raise PromptRejectedError(
+            "the workflow would be refused; nothing was sent",
+            problems=found,
+            type="checked",
+            server=session.base_url,
+        )

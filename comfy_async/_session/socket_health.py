@@ -1,0 +1,129 @@
+"""Does the socket still hear? Told from what HTTP says, held against what the socket said.
+
+A socket can be open, answer pings and get nothing (PROTOCOL 0.1), and a server can be stalled by
+another client (0.8). Neither is quiet: a quiet server has nothing to say, and HTTP agrees.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from .._protocol.snapshot import QueueSnapshot
+
+if TYPE_CHECKING:
+    from .._client.session import ComfySession
+
+__all__ = ["Hearing"]
+
+_log = logging.getLogger("comfy_async")
+
+_RECHECK_S: Final = 1.0
+_MAX_DEAFENINGS: Final = 3
+# The greeting comes before the socket counts as hearing, and proves nothing about the publish loop.
+_HANDSHAKE_FRAMES: Final = 0
+_FEW_JOBS: Final = 64
+_REDIAL_STALLED_S: Final = 30.0
+_SHARED = (
+    "the server keeps silencing this socket: another live session seems to use client_id {!r}; "
+    "give each session its own. Polling instead"
+)
+
+
+class Hearing:
+    """Suspects the socket when HTTP knows more than it said, and has it dialled again."""
+
+    def __init__(self, session: ComfySession) -> None:
+        """Start without a suspicion."""
+        self.stalled = False
+        self._session = session
+        self._clock = session.settings.clock
+        self._ticks = 0
+        self._suspected_at_frame: int | None = None
+        self._deafenings = 0
+        self._redialled_at: float | None = None
+
+    def pause(self) -> float:
+        """Return the seconds to the next look."""
+        return _RECHECK_S if self._suspected_at_frame is not None else self._session.settings.look_every
+
+    def heard(self) -> None:
+        """A frame came: whatever was suspected is over."""
+        self.stalled = False
+
+    async def look(self, *, closely: bool = False) -> QueueSnapshot | None:
+        """Compare once, by one request.
+
+        Raises:
+            ComfyError: The server did not answer.
+        """
+        session = self._session
+        self._ticks += 1
+        # A list of many jobs costs more than a number: then only every second look is whole.
+        small = session._api.lists_jobs and len(session._jobs) <= _FEW_JOBS
+        if not (closely or small or self._ticks % 2 == 0) and self._suspected_at_frame is None:
+            silent_for = self._clock.monotonic() - (session._link.last_heard or 0.0)
+            if silent_for >= session.settings.look_every * 0.9:
+                remaining = await session._api.queue_remaining()
+                self._judge(self._queue_differs(remaining))
+            return None
+        snapshot = await session._api.snapshot()
+        self.compare(snapshot)
+        return snapshot
+
+    def compare(self, snapshot: QueueSnapshot) -> None:
+        """Hold a look at the queue against what the socket said."""
+        self._judge(self._queue_differs(len(snapshot.entries)) or self._job_moved(snapshot))
+
+    def missed_an_end(self) -> None:
+        """The history has had a job for a second, and its end was never heard."""
+        if self._session._link.hearing and not self.stalled:
+            self._believe("a job ended and no event came")
+
+    def _queue_differs(self, remaining: int) -> str:
+        """Every change of the queue is broadcast: another number means an unheard status."""
+        said = self._session._queue_remaining
+        return "" if said is None or said == remaining else "the queue changed and no status came"
+
+    def _job_moved(self, snapshot: QueueSnapshot) -> str:
+        """Our own events come to this socket or to none."""
+        for job in self._session._jobs.values():
+            if job._client_id != self._session.client_id or job.prompt_id in self._session._posting:
+                continue
+            entry = snapshot.entries.get(job.prompt_id)
+            if entry is not None and entry.running and job._state.started_at is None:
+                return "a job runs and no event came"
+        return ""
+
+    def _judge(self, reason: str) -> None:
+        """Believe a difference when it stands for a second without a frame between."""
+        frames = self._session._link.frames
+        if not reason:
+            self._suspected_at_frame = None
+        elif self._suspected_at_frame is None or self._suspected_at_frame != frames:
+            self._suspected_at_frame = frames
+        else:
+            self._suspected_at_frame = None
+            self._believe(reason)
+
+    def _believe(self, reason: str) -> None:
+        """The socket is deaf, or the server is stalled: a fresh socket tells which."""
+        link = self._session._link
+        now = self._clock.monotonic()
+        fresh = self._redialled_at is not None and link.frames_since_up <= _HANDSHAKE_FRAMES
+        if fresh and self._redialled_at is not None and now - self._redialled_at < _REDIAL_STALLED_S:
+            if not self.stalled:
+                self.stalled = True
+                _log.warning("%s, on a fresh socket too: the server is stalled; polling", reason)
+            return
+        if self._redialled_at is not None and link.frames_since_up > _HANDSHAKE_FRAMES:
+            self._deafenings += 1
+        if self._deafenings >= _MAX_DEAFENINGS:
+            text = _SHARED.format(self._session.client_id)
+            _log.warning("%s", text)
+            self._session._went_deaf(text)
+            link.give_up(text)
+            return
+        self._redialled_at = now
+        _log.info("the socket is deaf (%s): dialling again", reason)
+        link.drop(f"deaf: {reason}")

@@ -1,0 +1,369 @@
+"""From a workflow to a queued job, exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+
+from .._job.job import Job
+from .._protocol.reducer import JobState
+from .._protocol.rejection import choices, nearest, problems
+from .._transport.answers import Answer
+from ..errors import (
+    ComfyError,
+    ConnectError,
+    NotComfyUIError,
+    PartialPromptError,
+    PromptRejectedError,
+    RequestTimeoutError,
+    ResponseError,
+    SessionClosedError,
+    SubmitUnknownError,
+    TransportError,
+)
+from ..events import Queued
+from ..types import Problem
+from ..workflow import Workflow
+from ..workflow._keys import nearest as near_names
+from ..workflow._loose import loose_links, named
+from ..workflow.check.advice import model_advice
+
+if TYPE_CHECKING:
+    from .._client.session import ComfySession
+
+__all__ = ["MARK", "SubmitOptions", "Submission"]
+
+_log = logging.getLogger("comfy_async")
+
+# The server validates before it queues: absence is believed after two looks this far apart.
+_LOOKS_APART_S: Final = 2.0
+_MAX_POSTS: Final = 3
+_CLEANUP_S: Final = 10.0
+_ANSWER_S: Final = 3.0
+# Servers before 0.3.44 choose the id themselves; by this key of extra_data the job is found again.
+MARK: Final = "comfy_async_id"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitOptions:
+    """What `submit` was asked for."""
+
+    check: bool = False
+    on_partial: str = "raise"
+    previews: str = "none"
+    extra_data: Mapping[str, Any] | None = None
+    partner_api_key: str | None = dataclasses.field(default=None, repr=False)
+    front: bool = False
+    number: float | None = None
+    targets: tuple[str, ...] | None = None
+    keep_frames: bool = True
+    index: int | None = None
+
+
+class Submission:
+    """One attempt to bring one workflow into the server's queue."""
+
+    def __init__(
+        self, session: ComfySession, workflow: Workflow, options: SubmitOptions, *, job: Job | None = None
+    ) -> None:
+        """Prepare; nothing is sent. The workflow is in API format, its files are uploaded.
+
+        A pool brings a `job` along that may have been elsewhere before: it moves in here.
+        """
+        self._session = session
+        self._api = session._api
+        self._workflow = workflow
+        self._options = options
+        self._clock = session.settings.clock
+        self._posting: asyncio.Task[Answer | None] | None = None
+        plan = session._plans.of(workflow.to_api(), targets=options.targets)
+        state = JobState(str(uuid.uuid4()), plan, timings=session._timings)
+        if job is None:
+            job = Job(session, state, keep_frames=options.keep_frames, index=options.index)
+        else:
+            job._move(session, state)
+        self.job = job
+        job.workflow = workflow
+
+    async def run(self) -> Job:
+        """Send the prompt and return its job.
+
+        Raises:
+            PromptRejectedError: The server refused it, or a part of it.
+            SubmitUnknownError: Whether it arrived could not be found out.
+            ComfyError: The server cannot be reached, or refuses.
+        """
+        job, session = self.job, self._session
+        body = self._body()
+        session._register(job)
+        try:
+            await session._hear()
+            session._check_loop()
+            frames_before = session._link.frames
+            # A request that is cut off may still arrive: who is cancelled has to know how it went.
+            self._posting = asyncio.create_task(self._post(body), name="comfy_async submit")
+            answer = await asyncio.shield(self._posting)
+            if answer is not None:
+                await self._accepted(answer)
+        except BaseException as error:
+            await self._clean_up(error)
+            session._unregister(job)
+            if session._closed and isinstance(error, TransportError):
+                raise session._closed_error(job.prompt_id) from error
+            raise
+        session._posted(job, frames_before=frames_before)
+        return job
+
+    def _body(self) -> bytes:
+        """Encode the request; the graph's bytes are shared between variants."""
+        options, server = self._options, self._api.server
+        extra = dict(options.extra_data or {})
+        if options.previews != "default" and server.can("preview_method"):
+            extra.setdefault("preview_method", options.previews)
+        if options.partner_api_key:
+            extra["api_key_comfy_org"] = options.partner_api_key
+        if (editor := self._workflow.editor) is not None:
+            extra["extra_pnginfo"] = {"workflow": editor, **extra.get("extra_pnginfo", {})}
+        envelope: dict[str, Any] = {}
+        if not server.cloud:
+            envelope["client_id"] = self._session.client_id
+            envelope["prompt_id"] = self.job.prompt_id
+            if not server.can("client_prompt_id"):
+                extra[MARK] = self.job.prompt_id
+        if extra:
+            envelope["extra_data"] = extra
+        if options.number is not None:
+            envelope["number"] = options.number
+        elif options.front:
+            envelope["front"] = True
+        if options.targets is not None:
+            server.require("partial_execution_targets", "run only some outputs (`targets`)")
+            envelope["partial_execution_targets"] = list(options.targets)
+        rest = json.dumps(envelope, separators=(",", ":"), allow_nan=False)
+        comma = "," if envelope else ""
+        return b'{"prompt":' + self._workflow.encode() + comma.encode() + rest[1:].encode()
+
+    async def _post(self, body: bytes) -> Answer | None:
+        """Send until the outcome is known; None when the job turned up although no answer came."""
+        posts = 0
+        while True:
+            posts += 1
+            try:
+                return await self._api.post_prompt(body)
+            except (RequestTimeoutError, TransportError, ResponseError) as error:
+                if not _is_unknown(error) or self._session._closed:
+                    raise
+                if await self._arrived(error):
+                    return None
+                if posts == _MAX_POSTS:
+                    raise
+                _log.info("prompt %s did not arrive (%s): sending it again", self.job.prompt_id, error)
+
+    async def _arrived(self, error: ComfyError) -> bool:
+        """Find out whether a prompt without an answer is in the queue.
+
+        Raises:
+            SubmitUnknownError: It could not be found out in time.
+        """
+        clock, job = self._clock, self.job
+        deadline = clock.monotonic() + self._session.settings.submit_seconds
+        absent_since: float | None = None
+        while not self._api.server.cloud:
+            try:
+                found = await self._found()
+            except SessionClosedError:
+                raise
+            except ComfyError:
+                found = None
+            now = clock.monotonic()
+            if job._state.started_at is not None or found:
+                self._take_queued(b"", {"prompt_id": job.prompt_id})
+                return True
+            if found is False:
+                absent_since = now if absent_since is None else absent_since
+                if now - absent_since >= _LOOKS_APART_S:
+                    return False
+            if now >= deadline:
+                break
+            await clock.sleep(_LOOKS_APART_S / 2)
+        raise SubmitUnknownError(
+            f"whether prompt {job.prompt_id} reached {self._session.base_url} is unknown: {error.args[0]}",
+            hint="It was not sent again. `attach(error.prompt_id)` finds the job should it turn up.",
+            prompt_id=job.prompt_id,
+            server=self._session.base_url,
+        ) from error
+
+    async def _found(self) -> bool:
+        """Look for the job in queue, history and queue."""
+        prompt_id = self.job.prompt_id
+        if not self._api.server.can("client_prompt_id"):
+            return await self._found_by_mark()
+        for _ in range(2):
+            if prompt_id in (await self._api.snapshot()).entries:
+                return True
+            if await self._api.history(prompt_id) is not None:
+                return True
+        return False
+
+    async def _found_by_mark(self) -> bool:
+        """Look for the mark: an old server has given the job an id of its own."""
+        found = await self._api.find_mark(MARK, self.job.prompt_id)
+        if found is not None:
+            self._session._rebind(self.job, found)
+        return found is not None
+
+    async def _accepted(self, answer: Answer) -> None:
+        """Read the answer: accepted, accepted in part, or refused."""
+        body = answer.json_object()
+        if answer.status == 400 or (body.get("error") and "prompt_id" not in body):
+            raise await self._rejection(body)
+        prompt_id = body.get("prompt_id")
+        if not isinstance(prompt_id, str):
+            raise answer.not_comfyui("the answer to a prompt has no prompt_id")
+        if prompt_id != self.job.prompt_id:
+            self._session._rebind(self.job, prompt_id)
+        self._take_queued(answer.body, body)
+        node_errors = body.get("node_errors")
+        if node_errors:
+            await self._partial(node_errors)
+
+    def _take_queued(self, raw: bytes, data: Mapping[str, Any]) -> None:
+        """Tell the job that it is in the queue."""
+        now = self._clock.unix()
+        self.job._take(Queued(raw or None, data, self.job.prompt_id, received_at=now))
+
+    async def _partial(self, node_errors: Any) -> None:
+        """Some outputs will not run: keep the job, or cancel it and say so."""
+        found = self._complaints(None, node_errors)
+        self.job._set_problems(found)
+        if self._options.on_partial == "keep":
+            return
+        # A pending job that is removed says nothing: the poller must watch over it.
+        self._session._posted(self.job)
+        await self._session._cancel(self.job)
+        raise PartialPromptError(
+            "the server would run only a part of the workflow; the job was cancelled",
+            problems=await self._with_nearest(found),
+            node_errors=node_errors,
+            hint='`on_partial="keep"` runs what can be run.',
+            prompt_id=self.job.prompt_id,
+            server=self._session.base_url,
+        )
+
+    async def _rejection(self, body: Mapping[str, Any]) -> PromptRejectedError:
+        """Return the error for a refused prompt."""
+        error = body.get("error")
+        if error is None and "message" in body:
+            # Comfy Cloud's other error shape: {code, message} (PROTOCOL 1.6).
+            error = {"type": body.get("code"), "message": body["message"]}
+        found = self._complaints(error, body.get("node_errors"))
+        kind = str(error.get("type") or "") if isinstance(error, Mapping) else ""
+        node_errors = body.get("node_errors")
+        return PromptRejectedError(
+            f"{self._session.base_url} refused the workflow",
+            problems=await self._with_nearest(found),
+            hint="`await comfy.check(flow)` finds such things before anything is sent.",
+            type=kind,
+            node_errors=node_errors if isinstance(node_errors, Mapping) else {},
+            prompt_id=self.job.prompt_id,
+            server=self._session.base_url,
+        )
+
+    def _complaints(self, error: Any, node_errors: Any) -> list[Problem]:
+        """Read what the server said, and name the links that its words leave out."""
+        return named(problems(error, node_errors, self.job._state.nodes), loose_links(self._workflow))
+
+    async def _with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
+        """Add the nearest valid values where the answer left out a long list of them."""
+        done = []
+        for problem in found:
+            if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
+                problem = await self._with_choices(problem)
+            elif _is_missing_class(problem) and not problem.nearest:
+                problem = dataclasses.replace(problem, nearest=await self._near_classes(problem.class_type))
+            if problem.type == "value_not_in_list" and problem.input and not problem.advice:
+                folder = model_advice(self._workflow, problem.input, problem.received)
+                problem = dataclasses.replace(problem, advice=folder)
+            done.append(problem)
+        return done
+
+    async def _near_classes(self, class_type: str) -> tuple[str, ...]:
+        """Return the classes that resemble one that the server lacks; advice is not worth an error."""
+        try:
+            return near_names(class_type, await self._session.nodes.catalog())
+        except ComfyError:
+            return ()
+
+    async def _with_choices(self, problem: Problem) -> Problem:
+        """Add the nearest values that there are, and what there is when none is near."""
+        valid = [str(value) for value in await self._choices(problem.class_type, problem.input or "")]
+        close = nearest(problem.received, valid)
+        if close or not valid:
+            return dataclasses.replace(problem, nearest=close)
+        more = f" and {len(valid) - 5} more" if len(valid) > 5 else ""
+        there = f"There are: {', '.join(valid[:5])}{more}."
+        folder = model_advice(self._workflow, problem.input or "", problem.received)
+        return dataclasses.replace(problem, advice=f"{there} {folder}".strip())
+
+    async def _choices(self, class_type: str, name: str) -> Iterable[object]:
+        """Ask for one class's spec; advice is not worth an error."""
+        try:
+            info = await self._api.object_info(class_type)
+        except ComfyError:
+            return ()
+        inputs = info.get("input")
+        for group in inputs.values() if isinstance(inputs, Mapping) else ():
+            if isinstance(group, Mapping) and name in group:
+                return choices(group[name])
+        return ()
+
+    async def _clean_up(self, error: BaseException) -> None:
+        """The caller will never hold the job: see to it that the server does not run it."""
+        if self._posting is None or (isinstance(error, Exception) and not isinstance(error, NotComfyUIError)):
+            return
+        try:
+            with anyio.move_on_after(_CLEANUP_S, shield=True):
+                await self._withdraw(error)
+        except PromptRejectedError:
+            pass
+        except ComfyError as failure:
+            _log.warning("prompt %s may still run: %s", self.job.prompt_id, failure)
+        finally:
+            self._posting.cancel()
+
+    async def _withdraw(self, error: BaseException) -> None:
+        """Wait a while for the answer, which may name another id, then cancel the job until it has ended.
+
+        Raises:
+            ComfyError: The server could not be asked.
+        """
+        assert self._posting is not None
+        if self.job._state.queued_at is None and not isinstance(error, NotComfyUIError):
+            with anyio.move_on_after(_ANSWER_S):
+                answer = await self._posting
+                if answer is not None:
+                    await self._accepted(answer)
+        if self.job._state.queued_at is None:
+            await self._api.cancel(self.job.prompt_id)
+            return
+        self._session._posted(self.job)
+        await self._session._cancel(self.job)
+
+
+def _is_unknown(error: ComfyError) -> bool:
+    """Say whether the server may have queued the prompt although it did not say so."""
+    if isinstance(error, ResponseError):
+        return error.status >= 500
+    return not isinstance(error, (ConnectError, NotComfyUIError))
+
+
+def _is_missing_class(problem: Problem) -> bool:
+    """Say whether the server lacks the node's class; before 0.11.1 it said so as of any invalid prompt."""
+    return problem.type in {"missing_node_type", "invalid_prompt"} and bool(problem.class_type)

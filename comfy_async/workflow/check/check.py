@@ -1,0 +1,134 @@
+"""What a server would say to a workflow, before it is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from ...errors import ConversionError
+from ...types import Problem, Severity
+from .._nodes import Node
+from ..catalog import NodeCatalog
+from ..graph import Workflow
+from .advice import Advisor
+from .graph import GraphCheck, Place
+from .replace import applied
+
+__all__ = ["check", "problems_of"]
+
+
+def check(
+    workflow: Workflow | Mapping[str, Any],
+    catalog: NodeCatalog,
+    *,
+    editor: Mapping[str, Any] | None = None,
+    replacements: Mapping[str, Any] | None = None,
+) -> list[Problem]:
+    """Return what is wrong with a workflow on a server, [] when it would be taken as it is.
+
+    Errors are what the server refuses, in its own words (`Problem.type`); warnings are what
+    it takes, but what you should know. Files that wait to be uploaded count as there.
+
+    Args:
+        workflow: A workflow, or a graph in API format; an editor file is converted first.
+        catalog: What the server can run.
+        editor: The editor file, for advice on packs and models; a workflow brings its own.
+        replacements: What GET /node_replacements answers: classes that the server replaces.
+
+    Raises:
+        WorkflowFormatError: The graph is damaged.
+    """
+    flow = workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
+    drawn = flow._drawing.editor if flow._drawing is not None else None
+    advisor = Advisor(drawn if editor is None else editor, catalog)
+    try:
+        graph = flow.converted(catalog)._graph()
+    except ConversionError as error:
+        return [_advised(problem, advisor) for problem in error.problems] or [
+            Problem(type="conversion_failed", message=str(error))
+        ]
+    graph, replaced = applied(graph, replacements, catalog)
+    problems = [*replaced, *_missing_classes(graph, catalog, advisor)]
+    run = GraphCheck(graph, catalog)
+    if not run.outputs():
+        problems.append(
+            Problem(
+                type="prompt_no_outputs",
+                message="no node makes an output",
+                advice="Add one that saves or shows something, for example SaveImage.",
+            )
+        )
+    run.run()
+    problems += problems_of(graph, run.places, advisor=advisor)
+    problems += _warnings(graph, catalog, run)
+    return sorted(problems, key=lambda problem: problem.severity)
+
+
+def _advised(problem: Problem, advisor: Advisor) -> Problem:
+    """Return what the conversion found, with the nearest classes and the pack to install."""
+    if problem.type != "missing_node_type" or problem.advice:
+        return problem
+    close, advice = advisor.missing_class(problem.class_type)
+    return dataclasses.replace(problem, nearest=problem.nearest or close, advice=advice)
+
+
+def _missing_classes(graph: Mapping[str, Node], catalog: NodeCatalog, advisor: Advisor) -> Iterator[Problem]:
+    for key, node in graph.items():
+        if node.class_type not in catalog:
+            close, advice = advisor.missing_class(node.class_type)
+            yield Problem(
+                node=key,
+                title=node.title,
+                class_type=node.class_type,
+                type="missing_node_type",
+                message=f"the server has no node class {node.class_type!r}",
+                received=node.class_type,
+                nearest=close,
+                advice=advice,
+            )
+
+
+def problems_of(
+    graph: Mapping[str, Node], places: Iterable[Place], *, advisor: Advisor | None = None
+) -> list[Problem]:
+    """Return what was found as problems, with what the advisor knows."""
+    return [_problem(graph, place, advisor) for place in places]
+
+
+def _problem(graph: Mapping[str, Node], place: Place, advisor: Advisor | None) -> Problem:
+    key, name, finding = place
+    node = graph[key]
+    advice = finding.advice
+    if advisor is not None and not advice and finding.type == "value_not_in_list" and name is not None:
+        advice = advisor.missing_value(name, finding.received)
+    severity: Severity = "warning" if finding.warning else "error"
+    return Problem(
+        node=key,
+        title=node.title,
+        class_type=node.class_type,
+        input=name,
+        type=finding.type,
+        message=finding.message,
+        received=finding.received,
+        nearest=finding.nearest,
+        advice=advice,
+        severity=severity,
+    )
+
+
+def _warnings(graph: Mapping[str, Node], catalog: NodeCatalog, run: GraphCheck) -> Iterator[Problem]:
+    """Yield what the server does not mind: old classes, and nodes that no output needs."""
+    for key, node in graph.items():
+        if node.class_type not in catalog:
+            continue
+        known = catalog.node(node.class_type)
+        place = partial(Problem, node=key, title=node.title, class_type=node.class_type, severity="warning")
+        if known.deprecated:
+            told = f"{known.display_name} is deprecated"
+            advice = known.description if "deprecated" in known.description.lower() else ""
+            yield place(type="deprecated_node", message=told, advice=advice)
+        if key not in run.reached and run.reached:
+            told = "no output needs this node, so it does not run"
+            yield place(type="unused_node", message=told)

@@ -1,0 +1,210 @@
+"""A graph against a catalog, in the order and with the words of the server's validation.
+
+This follows validate_prompt and validate_inputs of ComfyUI 0.33 (execution.py): only what an
+output needs is validated, inputs that a class does not declare are ignored, and whatever
+the server did not foresee ends as an exception under the node that has it. Unlike the
+server it goes on after an exception, so that all is said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .._keys import nearest
+from .._nodes import Node
+from .._specs import DYNAMIC_COMBO, InputSpec
+from .._types import raw_types_link
+from .._values import is_pending
+from ..catalog import NodeCatalog
+from .own import checks_itself, checks_link_types, own_findings
+from .values import EXCEPTION, Finding, check_value, not_among
+
+__all__ = ["DEADLY", "GraphCheck", "Place"]
+
+Place = tuple[str, str | None, Finding]
+"""Node, input and what is wrong there."""
+
+DEADLY = "missing_link_source"
+"""Our word for what the server overlooks and then dies of."""
+
+OUTER = "exception_during_validation"
+"""The server's word for an exception in the output node itself."""
+
+
+class GraphCheck:
+    """One run over one graph.
+
+    Attributes:
+        places: What was found, by node in the order in which the server would go.
+        reached: The nodes that some output needs.
+    """
+
+    def __init__(self, graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
+        """Prepare; nothing is looked at yet."""
+        self._graph = graph
+        self._catalog = catalog
+        self._path: list[str] = []
+        self._links: dict[str, list[str]] = {}
+        self._circular = False
+        self.places: list[Place] = []
+        self.reached: set[str] = set()
+
+    def outputs(self) -> list[str]:
+        """Return the nodes that make the prompt worth running."""
+        known = ((key, node) for key, node in self._graph.items() if node.class_type in self._catalog)
+        return [key for key, node in known if self._catalog.node(node.class_type).output_node]
+
+    def run(self) -> None:
+        """Validate everything that an output needs."""
+        outputs = set(self.outputs())
+        for output in outputs:
+            self._walk(output)
+        for node in self._circles() if self._circular else ():
+            self.places.append((node, None, Finding("dependency_cycle", "it depends on itself")))
+        self.places += self._deadly()
+        order = {key: place for place, key in enumerate(self._graph)}
+        self.places = [_outer(place, outputs) for place in sorted(self.places, key=lambda at: order[at[0]])]
+
+    def _deadly(self) -> Iterator[Place]:
+        """Yield links to absent nodes in inputs that the class does not declare.
+
+        The server does not look at them when it validates, but follows them when it runs the
+        prompt, and the exception there ends its worker thread: it takes prompts and runs none
+        until it is started anew (seen on 0.33.0; execution.py, the first add_node).
+        """
+        for key in self.reached:
+            node = self._graph[key]
+            declared = {spec.name for spec in self._catalog.inputs(node.class_type, node.inputs)}
+            for name, source, _ in node.links():
+                if source not in self._graph and name not in declared and node.class_type in self._catalog:
+                    told = f"it is linked to node {source!r}, which is not there"
+                    advice = "The server would take this, and then run nothing any more: remove the input."
+                    yield key, name, Finding(DEADLY, told, node.inputs[name], (), advice)
+
+    def look_at(self, node: str) -> None:
+        """Validate one node alone, whether an output needs it or not."""
+        self._node(node)
+
+    def _walk(self, start: str) -> None:
+        """Visit a node and all that it needs, without recursion: graphs may be long chains."""
+        waiting: list[tuple[str, Iterator[str]]] = []
+
+        def enter(key: str) -> None:
+            if key in self._path:
+                self._circular = True
+            elif key not in self.reached:
+                self.reached.add(key)
+                self._path.append(key)
+                self._links[key] = self._node(key)
+                waiting.append((key, iter(self._links[key])))
+
+        enter(start)
+        while waiting:
+            following = next(waiting[-1][1], None)
+            if following is None:
+                waiting.pop()
+                self._path.pop()
+            else:
+                enter(following)
+
+    def _circles(self) -> Iterator[str]:
+        """Yield the nodes that lie on some circle."""
+        for key in self._links:
+            seen, waiting = set[str](), list(self._links[key])
+            while waiting:
+                node = waiting.pop()
+                if node not in seen:
+                    seen.add(node)
+                    waiting += self._links.get(node, ())
+            if key in seen:
+                yield key
+
+    def _node(self, key: str) -> list[str]:
+        """Note what is wrong with a node, and return the nodes that it is linked to."""
+        node = self._graph[key]
+        if node.class_type not in self._catalog:
+            return [source for _, source, _ in node.links() if source in self._graph]
+        specs = {spec.name: spec for spec in self._catalog.inputs(node.class_type, node.inputs)}
+        following: list[str] = []
+        for spec in specs.values():
+            if spec.name in node.inputs:
+                following += self._input(key, node, spec)
+            elif spec.required:
+                finding = Finding("required_input_missing", "this input is required")
+                self.places.append((key, spec.name, finding))
+        self.places += [(key, name, finding) for name, finding in own_findings(node, specs)]
+        self.places += [(key, name, finding) for name, finding in self._dynamic(node, specs)]
+        return following
+
+    def _input(self, key: str, node: Node, spec: InputSpec) -> list[str]:
+        """Note what is wrong with an input, and return the node that it is linked to."""
+        value = node.inputs[spec.name]
+        if isinstance(value, list):
+            finding, source = self._link(node, spec, value)
+            if finding is not None:
+                self.places.append((key, spec.name, finding))
+            return [] if source is None else [source]
+        if not is_pending(value):
+            value = getattr(value, "name_for_input", value)
+            finding = check_value(spec, value, limits=not checks_itself(node, spec))
+            if finding is not None:
+                self.places.append((key, spec.name, finding))
+        return []
+
+    def _link(self, node: Node, spec: InputSpec, value: list[Any]) -> tuple[Finding | None, str | None]:
+        """Return what is wrong with a link, and its source when the server would go there."""
+        if len(value) != 2:
+            advice = 'A list of values goes in as {"__value__": [...]}.'
+            return Finding("bad_linked_input", "a bare list must be [node, slot]", value, (), advice), None
+        source, slot = value
+        origin = self._graph.get(source) if isinstance(source, str) else None
+        if origin is None:
+            close = nearest(str(source), list(self._graph))
+            return Finding(
+                EXCEPTION, f"it is linked to node {source!r}, which is not there", value, close
+            ), None
+        if origin.class_type not in self._catalog:
+            return None, source
+        types = self._catalog[origin.class_type].get("output")
+        types = types if isinstance(types, list) else []
+        if not isinstance(slot, int) or not -len(types) <= slot < len(types):
+            told = f"node {origin.info(source)} has {len(types)} outputs, there is no slot {slot!r}"
+            return Finding(EXCEPTION, told, value), None
+        given = types[slot]
+        wanted = spec.raw[0] if isinstance(spec.raw, list) and spec.raw else spec.type
+        if checks_link_types(node.class_type) or raw_types_link(given, wanted):
+            return None, source
+        gives, takes = _type_name(given), _type_name(wanted)
+        told = f"node {origin.info(source)} gives {gives} at slot {slot}, this takes {takes}"
+        return Finding("return_type_mismatch", told, value), None
+
+    def _dynamic(self, node: Node, specs: Mapping[str, InputSpec]) -> Iterator[tuple[str, Finding]]:
+        """Yield warnings for dynamic combos that the server overlooks, but on which the node fails."""
+        for spec in self._catalog.inputs(node.class_type):
+            if spec.type != DYNAMIC_COMBO or spec.name in specs:
+                continue
+            choices = [str(choice) for choice in spec.choices or ()]
+            if spec.name in node.inputs:
+                value = node.inputs[spec.name]
+                close = nearest(str(value), choices) or tuple(choices[:5])
+                told = f"{value!r} {not_among(choices)}"
+                yield spec.name, Finding("value_not_in_list", told, value, close, warning=True)
+            elif spec.required:
+                told = "this choice is required, although the server does not ask for it"
+                yield (
+                    spec.name,
+                    Finding("required_input_missing", told, nearest=tuple(choices[:5]), warning=True),
+                )
+
+
+def _outer(place: Place, outputs: set[str]) -> Place:
+    """Give an exception in an output node the word that the server has for it."""
+    node, name, finding = place
+    if finding.type != EXCEPTION or node not in outputs:
+        return place
+    return node, name, Finding(OUTER, finding.message, finding.received, finding.nearest, finding.advice)
+
+
+def _type_name(kind: Any) -> str:
+    return kind if isinstance(kind, str) else "a choice"

@@ -1,0 +1,128 @@
+"""One value against its specification, with the server's own conversions and limits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from .._keys import nearest
+from .._specs import InputSpec
+
+__all__ = ["Finding", "check_value", "not_among", "same_path", "unwrapped"]
+
+EXCEPTION = "exception_during_inner_validation"
+"""The server's word for whatever its validation did not foresee."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one input, without its place."""
+
+    type: str
+    message: str
+    received: Any = None
+    nearest: tuple[str, ...] = ()
+    advice: str = ""
+    warning: bool = False
+
+
+def unwrapped(value: Any) -> Any:
+    """Return what the server makes of a wrapped value."""
+    return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
+
+
+def same_path(value: Any, choices: tuple[Any, ...] | list[Any]) -> str | None:
+    """Return the choice that differs from a value only in its path separators."""
+    if not isinstance(value, str):
+        return None
+    wanted = value.replace("\\", "/")
+    fitting = (choice for choice in choices if isinstance(choice, str))
+    return next((choice for choice in fitting if choice.replace("\\", "/") == wanted), None)
+
+
+def check_value(spec: InputSpec, value: Any, *, limits: bool = True) -> Finding | None:
+    """Return what the server has against a value, None when it takes it.
+
+    Args:
+        spec: The input.
+        value: The value, wrapped or not.
+        limits: Whether ranges and choices count: a node that validates an input itself
+            is not held to them.
+    """
+    try:
+        converted = _converted(spec, unwrapped(value))
+    except (ValueError, TypeError, OverflowError):
+        return Finding("invalid_input_type", f"this is no {_KINDS[spec.type]}", unwrapped(value))
+    if not limits:
+        return None
+    try:
+        return _out_of_range(spec, converted) or _not_in_list(spec, converted)
+    except TypeError as error:
+        return Finding(EXCEPTION, f"the server cannot compare this value: {error}", converted)
+
+
+_KINDS = {"INT": "whole number", "FLOAT": "number"}
+
+
+def _converted(spec: InputSpec, value: Any) -> Any:
+    """Convert as execution.py does: texts that hold a number are numbers to it."""
+    if isinstance(_raw_type(spec), list):
+        return value
+    if spec.type == "INT":
+        return int(value)
+    if spec.type == "FLOAT":
+        return float(value)
+    if spec.type == "STRING":
+        return str(value)
+    return bool(value) if spec.type == "BOOLEAN" else value
+
+
+def _raw_type(spec: InputSpec) -> Any:
+    return spec.raw[0] if isinstance(spec.raw, list | tuple) and spec.raw else spec.type
+
+
+def _out_of_range(spec: InputSpec, value: Any) -> Finding | None:
+    least, most = spec.options.get("min"), spec.options.get("max")
+    if "min" in spec.options and value < least:
+        bound = f"; it begins at {least}"
+        return Finding("value_smaller_than_min", f"{value} is too small{bound}", value, (str(least),))
+    if "max" in spec.options and value > most:
+        return Finding(
+            "value_bigger_than_max", f"{value} is too large; it ends at {most}", value, (str(most),)
+        )
+    return None
+
+
+def _not_in_list(spec: InputSpec, value: Any) -> Finding | None:
+    if spec.type != "COMBO":
+        return None
+    choices = spec.choices or ()
+    several = bool(spec.options.get("multiselect")) and isinstance(value, list)
+    wrong = [one for one in (value if several else [value]) if one not in choices]
+    if not wrong:
+        return None
+    respelled = [same_path(one, choices) for one in wrong]
+    if all(other is not None for other in respelled):
+        return Finding(
+            "value_not_in_list",
+            f"{wrong[0]!r} is spelled with other path separators on this server",
+            value,
+            tuple(other for other in respelled if other is not None),
+            "localized(catalog) respells it.",
+            warning=True,
+        )
+    names = [choice for choice in choices if isinstance(choice, str)]
+    close = nearest(str(wrong[0]), names) or tuple(str(choice) for choice in choices[:5])
+    if not choices:
+        return Finding(
+            "value_not_in_list", f"{wrong[0]!r} is none of the choices: the server has none", value
+        )
+    return Finding("value_not_in_list", f"{wrong[0]!r} {not_among(choices)}", value, close)
+
+
+def not_among(choices: Sequence[Any]) -> str:
+    """Say of a value that it is none of the choices, however many there are."""
+    if len(choices) > 1:
+        return f"is none of the {len(choices)} choices"
+    return "is not the one choice that there is" if choices else "is no choice: the server has none"

@@ -1,0 +1,272 @@
+"""New nodes of a class: its slots and widgets, with choices and groups that bring more of them.
+
+The frontend (1.49.6, litegraphService.ts and dynamicWidgets.ts) makes first the sockets, then
+the widgets, each in display order; slots that a choice brings follow the slot of the choice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from .declared import Declared, in_display_order, option_inputs
+from .model import JSON_OBJECT, InputSlot, Node, OutputSlot, Widget
+from .widgets import DYNAMIC_COMBO, is_widget, make_widgets
+
+__all__ = ["Autogrow", "add_shim", "build_node", "choose", "grow"]
+
+_AUTOGROW = "COMFY_AUTOGROW_V3"
+_MATCH_TYPE = "COMFY_MATCHTYPE_V3"
+
+# Text widgets of these classes have %...% replaced when they are sent (saveImageExtraOutput.ts).
+_SAVING_CLASSES = frozenset(
+    {
+        "SaveImage",
+        "SaveImageAdvanced",
+        "SaveSVGNode",
+        "SaveVideo",
+        "SaveAnimatedWEBP",
+        "SaveWEBM",
+        "SaveAudio",
+        "SaveAudioMP3",
+        "SaveAudioOpus",
+        "SaveAudioAdvanced",
+        "SaveGLB",
+        "Save3DAdvanced",
+        "SaveGaussianSplat",
+        "SavePointCloud",
+        "SaveAnimatedPNG",
+        "CLIPSave",
+        "VAESave",
+        "ModelSave",
+        "LoraSave",
+        "SaveLatent",
+    }
+)
+
+
+# Classes that frontend 1.49.6 calls otherwise in its English texts than ComfyUI 0.33.0 does.
+_EDITOR_TITLES = {
+    "ByteDance2ReferenceNode": "ByteDance Seedance 2.5 Reference to Video",
+    "ByteDanceSeedreamNodeV2": "ByteDance Seedream 4.5 & 5.0",
+    "IdeogramPImage": "Ideogram P-Image",
+    "LTXVConcatAVLatent": "LTXVConcatAVLatent",
+    "LTXVSeparateAVLatent": "LTXVSeparateAVLatent",
+    "TopazImageEnhance": "Topaz Image Enhance",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Autogrow:
+    """A group of inputs that has always one more than are connected."""
+
+    inputs: tuple[Declared, ...]
+    names: tuple[str, ...] | None
+    prefix: str
+    min: int
+    max: int
+
+    def name(self, group: str, ordinal: int, key: str) -> str:
+        """Return the name of the group's input number `ordinal`."""
+        if self.names is not None:
+            own = self.names[ordinal] if 0 <= ordinal < len(self.names) else "undefined"
+            return f"{group}.{own}"
+        return f"{group}.{self.prefix if len(self.inputs) == 1 else key}{ordinal}"
+
+    def ordinal(self, group: str, name: str) -> int | None:
+        """Return which input of the group has that name."""
+        own = name[len(group) + 1 :]
+        if self.names is not None:
+            return self.names.index(own) if own in self.names else None
+        digits = re.search(r"[0-9]+$", own)
+        return int(digits[0]) if digits else None
+
+
+def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared]) -> Node:
+    """Return a new node of the class, which declares these inputs, with every value at its default."""
+    title = _EDITOR_TITLES.get(class_type) or spec.get("display_name") or class_type
+    node = Node("", class_type, title=str(title), class_type=class_type)
+    inputs = in_display_order(declared, spec)
+    for item in inputs:
+        _add_socket(node, item)
+    for item in inputs:
+        _add_widget(node, item)
+    node.outputs = _outputs(spec)
+    groups = spec.get("output_matchtypes")
+    node.output_groups = tuple(groups) if isinstance(groups, list | tuple) else ()
+    _finish(node)
+    return node
+
+
+def _outputs(spec: Mapping[str, Any]) -> list[OutputSlot]:
+    """Return the outputs; one that matches an input takes any type until it is connected."""
+    types, names = spec.get("output"), spec.get("output_name")
+    slots = []
+    for index, kind in enumerate(types if isinstance(types, list | tuple) else ()):
+        name = names[index] if isinstance(names, list | tuple) and index < len(names) else ""
+        if isinstance(kind, list | tuple):
+            kind = "COMBO"
+        slots.append(OutputSlot(str(name), "*" if kind == _MATCH_TYPE else str(kind)))
+    return slots
+
+
+def _finish(node: Node) -> None:
+    """Add what the frontend's own code for single classes adds to a new node."""
+    if node.type in _SAVING_CLASSES and (prefix := node.widget("filename_prefix")) is not None:
+        prefix.text = "filename"
+    elif node.type == "CustomCombo" and node.widgets:
+        # customWidgets.ts: the place of the choice, and as many texts to choose from as are
+        # filled, with an empty one more.
+        node.widgets[0].value = ""
+        node.widgets += [Widget("index", "choice_index", 0), Widget("option1", "option", "")]
+    elif node.type == "WebcamCapture":
+        node.widgets.append(Widget("waiting for camera...", "button", "capture", sent=False))
+
+
+def _add_input(node: Node, declared: Declared) -> None:
+    """Add one input to a node that has others already."""
+    _add_socket(node, declared)
+    _add_widget(node, declared)
+
+
+def _add_socket(node: Node, declared: Declared) -> None:
+    """Add a slot without a widget, or the slots of a group."""
+    if is_widget(declared):
+        return
+    template = declared.options.get("template")
+    if declared.type == _AUTOGROW and isinstance(template, JSON_OBJECT):
+        _add_group(node, declared.name, template)
+    elif declared.type == _MATCH_TYPE and isinstance(template, JSON_OBJECT):
+        allowed = str(template.get("allowed_types", "*"))
+        _add_input(node, declared.typed(allowed))
+        node.match_types.setdefault(str(template.get("template_id", "")), {})[declared.name] = allowed
+    else:
+        node.inputs.append(InputSlot(declared.name, declared.type))
+
+
+def _add_widget(node: Node, declared: Declared) -> None:
+    """Add the widgets of an input, and the slot through which a link overrides them."""
+    if not is_widget(declared):
+        return
+    if declared.widget_type == "COLOR" and any(_is_color(widget, declared.name) for widget in node.widgets):
+        return
+    widgets = make_widgets(declared, node)
+    node.widgets += widgets
+    if declared.widget_type == DYNAMIC_COMBO:
+        choose(node, widgets[0])
+    node.inputs.append(InputSlot(declared.name, declared.type, widget=declared.name))
+
+
+def _is_color(widget: Widget, name: str) -> bool:
+    """Return whether it is the colour of that name, which is made once only."""
+    return widget.kind == "color" and widget.name == name
+
+
+def choose(node: Node, selector: Widget) -> None:
+    """Replace the inputs that the last choice brought by those of the present one.
+
+    Links stay with inputs of the same name; those of other inputs are gone.
+    """
+    prefix = f"{selector.name}."
+    removed = [slot for slot in node.inputs if slot.name.startswith(prefix)]
+    node.inputs[:] = [slot for slot in node.inputs if not slot.name.startswith(prefix)]
+    node.widgets[:] = [widget for widget in node.widgets if not widget.name.startswith(prefix)]
+    value = selector.value
+    if not isinstance(value, str) or value not in selector.options:
+        return
+    first_widget, first_slot = len(node.widgets), len(node.inputs)
+    for declared in option_inputs(selector.options[value]):
+        _add_input(node, declared.named(prefix + declared.name))
+    at = next(index for index, widget in enumerate(node.widgets) if widget is selector) + 1
+    node.widgets[at:] = node.widgets[first_widget:] + node.widgets[at:first_widget]
+    _move_behind(node, selector.name, first_slot)
+    for slot in removed:
+        _reconnect(node, slot)
+
+
+def _move_behind(node: Node, name: str, first: int) -> None:
+    """Move the slots from `first` on behind the slot of that name, if there is one yet."""
+    at = next((index + 1 for index, slot in enumerate(node.inputs) if slot.name == name), 0)
+    if at:
+        added = node.inputs[first:]
+        del node.inputs[first:]
+        node.insert_inputs(at, added)
+
+
+def _reconnect(node: Node, old: InputSlot) -> None:
+    """Give the link of a removed slot to its successor of the same name."""
+    for index, slot in enumerate(node.inputs):
+        if slot.name == old.name:
+            slot.link = old.link
+            if slot.link is not None:
+                node.point_link(index)
+                grow(node, slot)
+            return
+
+
+def _add_group(node: Node, group: str, template: Mapping[str, Any]) -> None:
+    """Add an autogrow group with one input more than it needs."""
+    names = template.get("names")
+    names = tuple(map(str, names)) if isinstance(names, list | tuple) else None
+    least, most = template.get("min", 1), template.get("max", 100)
+    least = least if isinstance(least, int) else 1
+    node.autogrow[group] = Autogrow(
+        inputs=tuple(option_inputs(template.get("input"))),
+        names=names,
+        prefix=str(template.get("prefix") or ""),
+        min=least,
+        max=len(names) if names is not None else most if isinstance(most, int) else 100,
+    )
+    for ordinal in range(max(1, least + 1)):
+        _grow_to(node, group, ordinal)
+
+
+def grow(node: Node, slot: InputSlot) -> None:
+    """Add the next input of the group that a connected slot belongs to."""
+    group = slot.name.rpartition(".")[0]
+    found = node.autogrow.get(group)
+    if found is not None and (ordinal := found.ordinal(group, slot.name)) is not None:
+        _grow_to(node, group, ordinal + 1)
+
+
+def _grow_to(node: Node, group: str, ordinal: int) -> None:
+    """Put the group's input number `ordinal` behind its predecessor, with the link it has already."""
+    found: Autogrow = node.autogrow[group]
+    if ordinal >= found.max or not found.inputs:
+        return
+    first, first_widget, beside = len(node.inputs), len(node.widgets), len(found.inputs) > 1
+    for declared in found.inputs:
+        _add_input(node, declared.named(found.name(group, ordinal, declared.name)))
+        if beside:
+            add_shim(node, node.inputs[-1])
+    _share_values(node, first_widget)
+    new = node.inputs[first:]
+    del node.inputs[first:]
+    for slot in new:
+        for old in [old for old in node.inputs if old.name == slot.name]:
+            node.inputs.remove(old)
+            slot.link = old.link if slot.link is None else slot.link
+    before = found.name(group, ordinal - 1, found.inputs[-1].name)
+    places = [index for index, slot in enumerate(node.inputs) if slot.name.startswith(before)]
+    at = places[-1] + 1 if places else len(node.inputs)
+    node.insert_inputs(at, new)
+
+
+def add_shim(node: Node, slot: InputSlot) -> None:
+    """Give a group's input a line of its own, which the frontend calls a widget too."""
+    name = slot.widget or slot.name
+    if node.widget(name) is None:
+        node.widgets.append(Widget(name, "shim", saved=False))
+    slot.widget = name
+
+
+def _share_values(node: Node, first: int) -> None:
+    """Let widgets that are made a second time share the value with the first: it is kept by name."""
+    for index in range(first, len(node.widgets)):
+        again = node.widgets[index]
+        for widget in node.widgets[:first]:
+            if widget.name == again.name and widget.kind == again.kind:
+                node.widgets[index] = widget
+                break

@@ -1,0 +1,200 @@
+"""Values changed in an API graph, carried back into the editor file that it was made from.
+
+ComfyUI saves the editor file in each picture, and opens that one when the picture is dropped
+into it. So it has to say what was run: a change that cannot be carried back for certain
+leaves no editor file to send.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .._nodes import Node
+from .._values import is_handle, is_pending, plain
+from .model import Node as EditorNode
+from .model import Rules, Spot, Widget
+from .primitive import unrounded
+from .text import choose_alternatives
+from .values import CONTROL_WORDS
+
+__all__ = ["Drawing", "Origin", "origin_of"]
+
+_NUMBERS: Final = frozenset({"int", "float"})
+_TEXTS: Final = frozenset({"text", "multiline", "markdown", "textarea", "color"})
+_KINDS: Final = _NUMBERS | _TEXTS | {"toggle", "combo"}
+
+_EXACT: Final = 2**53 - 1
+"""The largest whole number that the editor's doubles keep."""
+
+_FILLED = re.compile(r"%(date:[^%]*|[^%.]*\.[^%.]*)%")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the value of an input stands in the editor file, and what the editor makes of it.
+
+    Attributes:
+        spot: The place.
+        name: The widget's name, by which newer files have the value once more.
+        kind: The widget's kind.
+        text: How the editor treats the text when it queues it: "prompt", "filename" or "".
+        rules: What may round the value on its way.
+    """
+
+    spot: Spot
+    name: str
+    kind: str
+    text: str
+    rules: Rules
+
+    def keeps(self, value: Any) -> bool:
+        """Return whether the editor would send the value, stood it there, just as it is."""
+        if self.kind == "toggle":
+            return isinstance(value, bool)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return False
+        if self.kind in _NUMBERS:
+            whole = isinstance(value, int)
+            return (
+                not isinstance(value, str)
+                and (whole or self.kind == "float")
+                and abs(value) <= _EXACT
+                and unrounded(value, self.rules)
+            )
+        if isinstance(value, str):
+            return self._keeps_text(value)
+        return self.kind == "combo" and abs(value) <= _EXACT
+
+    def _keeps_text(self, text: str) -> bool:
+        """Return whether a text stays as it is, and says nothing about the list that it stands in."""
+        if text in CONTROL_WORDS or "\r" in text:
+            return False  # a field of a page has no carriage returns
+        if self.name == "sampler_name" and text.startswith("sample_"):
+            return False
+        if self.text == "prompt":
+            return choose_alternatives(text, random.Random(0)) == text
+        return self.text != "filename" or _FILLED.search(text) is None
+
+
+def origin_of(widget: Widget, node: EditorNode, *, own: bool) -> Origin | None:
+    """Return where a widget's value stands, None when a change there would change more than the value.
+
+    Args:
+        widget: A widget of the node, or of a subgraph instance that fills the node's input.
+        node: The node that is sent.
+        own: Whether it is the node's own; others' texts are sent as they are written.
+    """
+    if widget.spot is None or widget.kind not in _KINDS or _is_derived(node):
+        return None
+    if isinstance(widget.value, str) and widget.value in CONTROL_WORDS:
+        return None
+    return Origin(widget.spot, widget.name, widget.kind, widget.text if own else "", widget.rules)
+
+
+def _is_derived(node: EditorNode) -> bool:
+    """Return whether the editor makes values of the node out of its others: one is not changed alone."""
+    return node.type == "CustomCombo" or any(widget.kind == "viewport" for widget in node.widgets)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Drawing:
+    """An editor file, and the API graph that belongs to it as it stands.
+
+    Attributes:
+        editor: The file; never changed.
+        nodes: The graph, None while it is not converted.
+        origins: By (node, input) where the values of the graph stand in the file.
+    """
+
+    editor: Mapping[str, Any]
+    nodes: dict[str, Node] | None = None
+    origins: Mapping[tuple[str, str], Origin] = dataclasses.field(default_factory=dict)
+
+    def showing(self, nodes: dict[str, Node] | None) -> Mapping[str, Any] | None:
+        """Return the editor file of an edited graph, None when there is none that is certain.
+
+        It shares with the original what did not change.
+        """
+        if nodes is self.nodes or nodes is None:
+            return self.editor
+        writes = self._writes(nodes)
+        if writes is None:
+            return None
+        editor = self.editor
+        for spot, (name, value) in writes.items():
+            written = _written(editor, spot, name=name, value=value)
+            if written is None:
+                return None
+            editor = written
+        return editor
+
+    def _writes(self, nodes: dict[str, Node]) -> dict[Spot, tuple[str, Any]] | None:
+        """Return what must be written where, None when some change is no matter of values."""
+        base = self.nodes or {}
+        if nodes.keys() != base.keys():
+            return None
+        writes: dict[Spot, tuple[str, Any]] = {}
+        for key, node in nodes.items():
+            for name in _changed_inputs(base[key], node):
+                origin = self.origins.get((key, name)) if name is not None else None
+                value = None if name is None else _sent(node.inputs[name])
+                if origin is None or not origin.keeps(value):
+                    return None
+                writes[origin.spot] = (origin.name, value)
+        # One place may feed several inputs: nodes of a subgraph that is used twice, for one.
+        for (key, name), origin in self.origins.items() if writes else ():
+            written = writes.get(origin.spot)
+            if written is not None and not _same(_sent(nodes[key].inputs.get(name)), written[1]):
+                return None
+        return writes
+
+
+def _changed_inputs(before: Node, after: Node) -> list[str | None]:
+    """Return the inputs with other values, None among them for a change of another kind."""
+    if before is after:
+        return []
+    if (before.class_type, before.meta, before.inputs.keys()) != (
+        after.class_type,
+        after.meta,
+        after.inputs.keys(),
+    ):
+        return [None]
+    return [
+        name for name, value in after.inputs.items() if not _same(_sent(before.inputs[name]), _sent(value))
+    ]
+
+
+def _sent(value: Any) -> Any:
+    """Return a value as it is sent; what waits for its upload stays, and fits nowhere."""
+    return plain(value) if is_handle(value) and not is_pending(value) else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two values are equal as JSON, where true is not 1."""
+    if isinstance(one, bool) is not isinstance(other, bool) or is_pending(one) or is_pending(other):
+        return one is other
+    return bool(one == other)
+
+
+def _written(editor: Mapping[str, Any], spot: Spot, *, name: str, value: Any) -> dict[str, Any] | None:
+    """Return a copy of the file with a value written, which shares all else; None when it does not fit."""
+    copied = dict(editor)
+    node: Any = copied
+    for word, number in re.findall(r"(\w+)|\[(\d+)\]", spot.place):
+        step: str | int = word or int(number)
+        node[step] = node[step].copy()
+        node = node[step]
+    values, named = node.get("widgets_values"), node.get("widgets_values_named")
+    if isinstance(values, list) and isinstance(spot.key, int) and spot.key < len(values):
+        node["widgets_values"] = [*values[: spot.key], value, *values[spot.key + 1 :]]
+    elif isinstance(values, dict):
+        node["widgets_values"] = {**values, spot.key: value}
+    elif values is not None or not isinstance(named, dict):
+        return None
+    if isinstance(named, dict) and name in named:
+        node["widgets_values_named"] = {**named, name: value}
+    return copied

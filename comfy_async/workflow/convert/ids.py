@@ -1,0 +1,88 @@
+"""Node ids that are unique across subgraph definitions, given as the frontend gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...errors import WorkflowFormatError
+from .load import SavedEditor, SavedGraph, SavedNode
+
+__all__ = ["renumber"]
+
+# The frontend's own limit (1.49.6).
+_LARGEST_ID = 100_000_000
+
+
+def renumber(editor: SavedEditor) -> None:
+    """Give each inner node that shares its id with another one the next free id.
+
+    Frontend 1.49.6 keeps widget values by node id, so on load it gives clashing inner nodes
+    new ids: those of the root stay, definitions are taken in file order, and the first node
+    with an id keeps it. Text ids of root nodes are not looked at.
+
+    Raises:
+        WorkflowFormatError: No id is left.
+    """
+    taken = {node.id for node in editor.root.nodes if node.numeric}
+    counter = _Counter(taken, editor.last_node_id)
+    changes = {graph.id: _renumber_graph(graph, counter) for graph in editor.definitions}
+    for graph in (*editor.definitions, editor.root):
+        _follow_in_promotions(graph.nodes, changes)
+
+
+class _Counter:
+    """Which ids are taken, and which one comes next."""
+
+    def __init__(self, taken: set[str], last: int) -> None:
+        self.taken = taken
+        self.last = last
+
+    def next(self) -> str:
+        """Return the next free id."""
+        while True:
+            self.last += 1
+            if self.last > _LARGEST_ID:
+                raise WorkflowFormatError("no node id is left", place="last_node_id")
+            if str(self.last) not in self.taken:
+                return str(self.last)
+
+
+def _renumber_graph(graph: SavedGraph, counter: _Counter) -> dict[str, str]:
+    """Renumber one definition and its links; return old ids with the new ones."""
+    changed: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.id in counter.taken:
+            changed[node.id] = node.id = counter.next()
+        elif _is_numeric(node.id):
+            counter.last = max(counter.last, int(node.id))
+        counter.taken.add(node.id)
+    for link in graph.links.values() if changed else ():
+        link.origin_id = changed.get(link.origin_id, link.origin_id)
+        link.target_id = changed.get(link.target_id, link.target_id)
+    return changed
+
+
+def _is_numeric(node_id: str) -> bool:
+    """Return whether the text is how a whole number is written."""
+    digits = node_id.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and str(int(digits)) == digits
+
+
+def _follow_in_promotions(nodes: Iterable[SavedNode], changes: dict[str, dict[str, str]]) -> None:
+    """Let the old promotion lists (`properties.proxyWidgets`) of instances name the new ids."""
+    for node in nodes:
+        changed = changes.get(node.type)
+        proxies = node.properties.get("proxyWidgets")
+        if changed and isinstance(proxies, list):
+            node.properties = {
+                **node.properties,
+                "proxyWidgets": [_follow(entry, changed) for entry in proxies],
+            }
+
+
+def _follow(entry: Any, changed: dict[str, str]) -> Any:
+    """Return the entry with the new id."""
+    if isinstance(entry, list) and entry and str(entry[0]) in changed:
+        return [changed[str(entry[0])], *entry[1:]]
+    return entry

@@ -1,0 +1,291 @@
+"""Reading an editor file: both link forms, both versions, damage named with its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ...errors import WorkflowFormatError
+from .model import JSON_OBJECT, Boundary, InputSlot, Link, OutputSlot
+
+__all__ = ["SavedEditor", "SavedGraph", "SavedNode", "read_editor"]
+
+
+@dataclasses.dataclass(slots=True)
+class SavedNode:
+    """A node as the file has it, its values not yet given to widgets."""
+
+    id: str
+    numeric: bool
+    type: str
+    title: str
+    mode: int
+    inputs: list[InputSlot]
+    outputs: list[OutputSlot]
+    properties: Mapping[str, Any]
+    values: list[Any] | Mapping[str, Any] | None
+    named: Mapping[str, Any] | None
+    place: str
+
+
+@dataclasses.dataclass(slots=True)
+class SavedGraph:
+    """The root graph or a subgraph definition as the file has it."""
+
+    id: str
+    name: str
+    nodes: list[SavedNode]
+    links: dict[int, Link]
+    inputs: list[Boundary]
+    outputs: list[Boundary]
+    place: str
+
+
+@dataclasses.dataclass(slots=True)
+class SavedEditor:
+    """An editor file: the root, the definitions in file order, and the last node id given."""
+
+    root: SavedGraph
+    definitions: list[SavedGraph]
+    last_node_id: int
+
+
+def read_editor(editor: Any) -> SavedEditor:
+    """Read an editor file of version 0.4 or 1; links may be arrays or objects in either.
+
+    Raises:
+        WorkflowFormatError: The file is damaged, or no editor file.
+    """
+    if not isinstance(editor, JSON_OBJECT):
+        raise _damaged("", "an object", editor)
+    if "nodes" not in editor:
+        raise WorkflowFormatError("this is no editor file: it has no `nodes`", place="nodes")
+    root = _graph(editor, "", fallback_id="")
+    definitions = list(_definitions(editor, ""))
+    # Which of two a link or an instance means could not be known.
+    _refuse_twins(root.nodes)
+    _refuse_twins(definitions)
+    return SavedEditor(root, definitions, _last_node_id(editor))
+
+
+def _refuse_twins(items: Iterable[SavedNode | SavedGraph]) -> None:
+    """Raise when two nodes, or two definitions, share an id."""
+    seen: dict[str, str] = {}
+    for item in items:
+        if item.id in seen:
+            place = f"{item.place}.id"
+            raise WorkflowFormatError(f"{place} is {item.id!r}, which {seen[item.id]} has too", place=place)
+        seen[item.id] = item.place
+
+
+def _last_node_id(editor: Mapping[str, Any]) -> int:
+    """Return the last id that was given: version 0.4 has it on top, version 1 in `state`."""
+    state = editor.get("state")
+    value = editor.get("last_node_id")
+    if value is None and isinstance(state, JSON_OBJECT):
+        value = state.get("lastNodeId")
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _definitions(data: Mapping[str, Any], place: str) -> Iterator[SavedGraph]:
+    """Yield the subgraph definitions, also those nested in other definitions."""
+    definitions = data.get("definitions")
+    if definitions is None:
+        return
+    where = _join(place, "definitions")
+    subgraphs = _object(definitions, where).get("subgraphs")
+    for index, item in enumerate(_list(subgraphs, f"{where}.subgraphs")):
+        inner = f"{where}.subgraphs[{index}]"
+        item = _object(item, inner)
+        yield _graph(item, inner, fallback_id=None)
+        yield from _definitions(item, inner)
+
+
+def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> SavedGraph:
+    """Read one graph; only the root may do without an id of its own."""
+    graph_id = data.get("id") if fallback_id is None else fallback_id
+    if not isinstance(graph_id, str) or (not graph_id and fallback_id is None):
+        raise _damaged(_join(place, "id"), "a text", graph_id)
+    name = data.get("name")
+    nodes = _list(data.get("nodes"), _join(place, "nodes"))
+    return SavedGraph(
+        id=graph_id,
+        name=name if isinstance(name, str) else "",
+        nodes=[_node(node, _join(place, f"nodes[{index}]")) for index, node in enumerate(nodes)],
+        links=_links(data.get("links"), _join(place, "links")),
+        inputs=_boundaries(data.get("inputs"), _join(place, "inputs")) if place else [],
+        outputs=_boundaries(data.get("outputs"), _join(place, "outputs")) if place else [],
+        place=place,
+    )
+
+
+def _node(data: Any, place: str) -> SavedNode:
+    """Read one node."""
+    data = _object(data, place)
+    title, mode, kind = data.get("title"), data.get("mode"), data.get("type")
+    if not isinstance(kind, str) or not kind:
+        raise _damaged(f"{place}.type", "a class name", kind)
+    values, named = data.get("widgets_values"), data.get("widgets_values_named")
+    if values is not None and not isinstance(values, (list, *JSON_OBJECT)):
+        raise _damaged(f"{place}.widgets_values", "a list or an object", values)
+    properties = data.get("properties")
+    return SavedNode(
+        id=_id(data.get("id"), f"{place}.id"),
+        numeric=not isinstance(data.get("id"), str),
+        type=kind,
+        title=title if isinstance(title, str) else "",
+        mode=mode if isinstance(mode, int) else 0,
+        inputs=_slots(data.get("inputs"), f"{place}.inputs"),
+        outputs=_outputs(data.get("outputs"), f"{place}.outputs"),
+        properties=properties if isinstance(properties, JSON_OBJECT) else {},
+        values=values,
+        named=named if isinstance(named, JSON_OBJECT) else None,
+        place=place,
+    )
+
+
+def _slots(data: Any, place: str) -> list[InputSlot]:
+    """Read the inputs of a node."""
+    slots = []
+    for index, item in enumerate(_list(data, place)):
+        where = f"{place}[{index}]"
+        item = _object(item, where)
+        widget = item.get("widget")
+        name = widget.get("name") if isinstance(widget, JSON_OBJECT) else None
+        link = item.get("link")
+        slots.append(
+            InputSlot(
+                _text(item.get("name"), f"{where}.name"),
+                _type(item.get("type")),
+                None if link is None else _number(link, f"{where}.link"),
+                name if isinstance(name, str) else None,
+            )
+        )
+    return slots
+
+
+def _outputs(data: Any, place: str) -> list[OutputSlot]:
+    """Read the outputs of a node."""
+    slots = []
+    for index, item in enumerate(_list(data, place)):
+        where = f"{place}[{index}]"
+        item = _object(item, where)
+        links = _list(item.get("links"), f"{where}.links")
+        slots.append(
+            OutputSlot(
+                _text(item.get("name"), f"{where}.name"),
+                _type(item.get("type")),
+                [_number(link, f"{where}.links") for link in links if link is not None],
+            )
+        )
+    return slots
+
+
+def _boundaries(data: Any, place: str) -> list[Boundary]:
+    """Read the inputs or outputs of a subgraph definition."""
+    slots = []
+    for index, item in enumerate(_list(data, place)):
+        where = f"{place}[{index}]"
+        item = _object(item, where)
+        links = _list(item.get("linkIds"), f"{where}.linkIds")
+        slots.append(
+            Boundary(
+                _text(item.get("name"), f"{where}.name"),
+                _type(item.get("type")),
+                [_number(link, f"{where}.linkIds") for link in links if link is not None],
+            )
+        )
+    return slots
+
+
+_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+
+
+def _links(data: Any, place: str) -> dict[int, Link]:
+    """Read links; both forms are met in files of both versions."""
+    links: dict[int, Link] = {}
+    items = list(data.values()) if isinstance(data, JSON_OBJECT) else _list(data, place)
+    for index, item in enumerate(items):
+        if item is None:  # litegraph left holes where links had been removed
+            continue
+        where = f"{place}[{index}]"
+        if isinstance(item, JSON_OBJECT):
+            parts = [item.get(key) for key in _LINK_KEYS]
+        else:
+            parts = _list(item, where)[:5]
+        if len(parts) < 5:
+            raise WorkflowFormatError(f"{where} has {len(parts)} parts of a link's 5", place=where)
+        link = Link(
+            _number(parts[0], where),
+            _id(parts[1], where),
+            _number(parts[2], where),
+            _id(parts[3], where),
+            _number(parts[4], where),
+        )
+        links[link.id] = link
+    return links
+
+
+def _join(place: str, name: str) -> str:
+    """Return the place of something inside another."""
+    return f"{place}.{name}" if place else name
+
+
+def _damaged(place: str, wanted: str, found: Any) -> WorkflowFormatError:
+    """Return the error for something of the wrong kind."""
+    kind = "nothing" if found is None else f"{type(found).__name__} {str(found)[:40]!r}"
+    return WorkflowFormatError(f"{place or 'the file'} should be {wanted}, it is {kind}", place=place)
+
+
+def _object(data: Any, place: str) -> Mapping[str, Any]:
+    """Return an object or raise."""
+    if not isinstance(data, JSON_OBJECT):
+        raise _damaged(place, "an object", data)
+    return data
+
+
+def _list(data: Any, place: str) -> list[Any]:
+    """Return a list, an empty one for null, or raise."""
+    if data is None:
+        return []
+    if not isinstance(data, list | tuple):
+        raise _damaged(place, "a list", data)
+    return list(data)
+
+
+def _text(data: Any, place: str) -> str:
+    """Return a text, "" for null, or raise."""
+    if data is None:
+        return ""
+    if not isinstance(data, str):
+        raise _damaged(place, "a text", data)
+    return data
+
+
+def _type(data: Any) -> str:
+    """Return a slot's type; old files have 0 and -1, and lists of choices."""
+    if isinstance(data, list | tuple):
+        return ",".join(map(str, data))
+    return "*" if data is None else str(data)
+
+
+def _number(data: Any, place: str) -> int:
+    """Return a whole number, also from its text, or raise."""
+    if isinstance(data, int) and not isinstance(data, bool):
+        return data
+    if isinstance(data, float) and data.is_integer():
+        return int(data)
+    if isinstance(data, str):
+        try:
+            return int(data)
+        except ValueError:
+            pass
+    raise _damaged(place, "a whole number", data)
+
+
+def _id(data: Any, place: str) -> str:
+    """Return a node id as text; files have numbers and texts."""
+    if isinstance(data, str) and data:
+        return data
+    return str(_number(data, place))

@@ -1,0 +1,287 @@
+"""Promoted widgets of older files, which `properties.proxyWidgets` of an instance names.
+
+On load the frontend (1.49.6, proxyWidgetMigration.ts) links each of them to an input of the
+definition, which all instances of that definition get, and gives the instance its value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from .model import (
+    INPUT_BOUNDARY,
+    MISSING,
+    Boundary,
+    Graph,
+    InputSlot,
+    Link,
+    Node,
+    Spot,
+    Widget,
+    any_type,
+)
+from .promote import deepest_widget, promote, source_of
+
+__all__ = ["migrate_promotions"]
+
+_LEGACY_PREFIX = re.compile(r"^\s*(\d+)\s*:\s*(.+)$", re.DOTALL)
+_MARK: Final = "proxyBypassedToSubgraphInput"
+_INSTANCE_ITSELF: Final = "-1"
+
+
+@dataclasses.dataclass(slots=True)
+class _Entry:
+    """One promoted widget, with the value that the instance has for it.
+
+    Attributes:
+        node_id: The inner node, "-1" for an input of the instance itself.
+        name: The widget, or the input.
+        inner: The node inside the inner one that the widget belongs to, None when not said.
+        value: The instance's value, `MISSING` when it has none.
+        spot: Where in the file the value stands.
+    """
+
+    node_id: str
+    name: str
+    inner: str | None
+    value: Any
+    spot: Spot
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Primitive:
+    """The plan to replace a promoted primitive by an input."""
+
+    node: Node
+
+
+def migrate_promotions(host: Node, definition: Graph, values: Any) -> None:
+    """Turn the list of promoted widgets into inputs of the definition.
+
+    Values stand in the order of the list. Entries that lead nowhere have no effect.
+    """
+    entries = _entries(host, definition, values)
+    # All entries are looked at before the first one changes the definition.
+    plans = [(entry, _plan(host, definition, entry, entries)) for entry in entries]
+    cohorts: dict[str, list[_Entry]] = {}
+    for entry, plan in plans:
+        if isinstance(plan, InputSlot):
+            _own(plan, entry)
+        elif isinstance(plan, Widget):
+            _link_widget(host, definition, entry, plan)
+        elif plan is not None:
+            cohorts.setdefault(plan.node.id, []).append(entry)
+    for node_id, cohort in cohorts.items():
+        _replace_primitive(host, definition, definition.nodes[node_id], cohort)
+    for entry, plan in plans:
+        slot = next((slot for slot in host.inputs if slot.name == entry.name), None)
+        if plan is None and entry.node_id == _INSTANCE_ITSELF and slot is not None:
+            _own(slot, entry)
+
+
+def _entries(host: Node, definition: Graph, values: Any) -> list[_Entry]:
+    """Read the list; one bad entry spoils it, as in the frontend."""
+    proxies = host.properties.get("proxyWidgets")
+    if isinstance(proxies, str):
+        try:
+            proxies = json.loads(proxies)
+        except ValueError:
+            return []
+    if not isinstance(proxies, list) or not all(map(_is_entry, proxies)):
+        return []
+    listed = values if isinstance(values, list) else []
+    found = []
+    for index, (item, value) in enumerate(itertools.zip_longest(proxies, listed[: len(proxies)])):
+        node_id, name, inner = [*item, None][:3]
+        spot = Spot(host.place, index)
+        entry = _Entry(node_id, name, inner, MISSING if value is None else value, spot)
+        _strip_prefixes(definition, entry)
+        found.append(entry)
+    return found
+
+
+def _is_entry(item: Any) -> bool:
+    """Return whether it is two or three texts."""
+    return isinstance(item, list) and len(item) in (2, 3) and all(isinstance(part, str) for part in item)
+
+
+def _strip_prefixes(definition: Graph, entry: _Entry) -> None:
+    """Take off the ids that old versions wrote before the widget's name."""
+    node = definition.nodes.get(entry.node_id)
+    if node is None or deepest_widget(node, entry.name) is not None:
+        return
+    while (match := _LEGACY_PREFIX.match(entry.name)) is not None:
+        entry.inner, entry.name = match[1], match[2]
+
+
+def _plan(
+    host: Node, definition: Graph, entry: _Entry, entries: Sequence[_Entry]
+) -> InputSlot | Widget | _Primitive | None:
+    """Return the input that stands for the entry already, or what is to become one."""
+    for slot in host.inputs:
+        source = source_of(definition, slot.boundary) if slot.boundary is not None else None
+        if source == (entry.node_id, entry.name):
+            return slot
+    node = definition.nodes.get(entry.node_id)
+    if node is None:
+        return None
+    if node.type == "PrimitiveNode":
+        return _plan_primitive(host, definition, node, entries)
+    widget = _promotable(node, entry)
+    if entry.name.startswith("$$") or (widget is not None and widget.kind == "player"):
+        return None  # a preview: there is no value to own
+    return widget
+
+
+def _plan_primitive(
+    host: Node, definition: Graph, node: Node, entries: Sequence[_Entry]
+) -> InputSlot | _Primitive | None:
+    """Return the input that replaced the primitive already, or the plan to replace it."""
+    done = node.properties.get(_MARK)
+    for slot in host.inputs:
+        if isinstance(done, str) and slot.name == done:
+            return slot
+    twice = sum(entry.node_id == node.id for entry in entries) > 1
+    return _Primitive(node) if twice or _links_of(definition, node) else None
+
+
+def _promotable(node: Node, entry: _Entry) -> Widget | None:
+    """Return the widget of an inner node, or of an inner instance, that the entry means."""
+    if node.definition is None:
+        return node.widget(entry.name)
+    for slot in node.inputs:
+        source = source_of(node.definition, slot.boundary) if slot.boundary is not None else None
+        if entry.inner is not None:
+            meant = source == (entry.inner, entry.name)
+        else:
+            meant = slot.name == entry.name or (source is not None and source[1] == entry.name)
+        if meant:
+            return slot.host or node.widget(entry.name)
+    return node.widget(entry.name)
+
+
+def _own(slot: InputSlot, entry: _Entry) -> None:
+    """Let the instance have the entry's value for its own."""
+    if slot.host is not None and entry.value is not MISSING:
+        slot.host.value, slot.host.spot, slot.host.rules = entry.value, entry.spot, ()
+
+
+def _link_widget(host: Node, definition: Graph, entry: _Entry, widget: Widget) -> None:
+    """Make an input of the definition that feeds the inner widget."""
+    node = definition.nodes[entry.node_id]
+    slot = next((slot for slot in node.inputs if node.slot_widget(slot) is widget), None)
+    if slot is not None:
+        boundary = _new_boundary(definition, entry.name, slot.type)
+        _connect(definition, boundary, node, slot)
+        _own_by_boundary(host, boundary, entry)
+
+
+def _own_by_boundary(host: Node, boundary: Boundary, entry: _Entry) -> None:
+    """Give the instance's slot of a new input the entry's value."""
+    for slot in host.inputs:
+        if slot.boundary is boundary:
+            _own(slot, entry)
+
+
+def _new_boundary(definition: Graph, name: str, type_: str) -> Boundary:
+    """Add an input to a definition and to all its instances."""
+    taken = {item.name for item in definition.inputs}
+    numbered = (f"{name}_{number}" for number in itertools.count(1))
+    unique = next(each for each in itertools.chain([name], numbered) if each not in taken)
+    boundary = Boundary(unique, type_, [])
+    definition.inputs.append(boundary)
+    for host in definition.hosts:
+        host.inputs.append(InputSlot(unique, type_, boundary=boundary))
+    return boundary
+
+
+def _connect(definition: Graph, boundary: Boundary, node: Node, slot: InputSlot) -> None:
+    """Link a definition's input to an inner slot; what was linked there gives way."""
+    _disconnect(definition, slot)
+    link_id = max(definition.links, default=0) + 1
+    origin, target = definition.inputs.index(boundary), node.inputs.index(slot)
+    definition.links[link_id] = Link(link_id, INPUT_BOUNDARY, origin, node.id, target)
+    boundary.link_ids.append(link_id)
+    widget = node.slot_widget(slot)
+    for host in definition.hosts if widget is not None else ():
+        for mirror in host.inputs:
+            # What an instance has already, it keeps.
+            new = mirror.host is None or (widget is not None and mirror.host.kind != widget.kind)
+            if mirror.boundary is boundary and widget is not None and new:
+                promote(mirror, widget)
+    slot.link = link_id
+
+
+def _disconnect(definition: Graph, slot: InputSlot) -> None:
+    """Remove the link of an inner slot at both ends."""
+    if slot.link is None:
+        return
+    link = definition.links.pop(slot.link, None)
+    slot.link = None
+    if link is None:
+        return
+    for boundary in definition.inputs:
+        if link.id in boundary.link_ids:
+            boundary.link_ids.remove(link.id)
+    origin = definition.nodes.get(link.origin_id)
+    for output in origin.outputs if origin is not None else ():
+        if link.id in output.links:
+            output.links.remove(link.id)
+
+
+def _links_of(definition: Graph, primitive: Node) -> list[Link]:
+    """Return the links of a primitive."""
+    ids = [link for output in primitive.outputs[:1] for link in output.links]
+    return [definition.links[link] for link in ids if link in definition.links]
+
+
+def _replace_primitive(host: Node, definition: Graph, primitive: Node, cohort: list[_Entry]) -> None:
+    """Let an input of the definition feed what the promoted primitive fed.
+
+    Where its links end is taken from the links, as 1.49.6 does at a time when not all of them
+    name the right input yet: there are official templates that show it.
+    """
+    links, name = _links_of(definition, primitive), cohort[0].name
+    if not links or any(entry.name != name for entry in cohort):
+        return
+    kind = primitive.outputs[0].type
+    targets = [found for link in links if (found := _target_by_index(definition, link)) is not None]
+    if len(targets) < len(links) or not _takes_all(targets, kind):
+        return
+    if primitive.title and primitive.title != "PrimitiveNode":
+        name = primitive.title
+    boundary = _new_boundary(definition, name, kind)
+    for _, slot in targets:
+        _disconnect(definition, slot)
+    for node, slot in targets:
+        _connect(definition, boundary, node, slot)
+    valued = (entry for entry in cohort if entry.value is not MISSING)
+    _own_by_boundary(host, boundary, next(valued, cohort[0]))
+    primitive.properties = {**primitive.properties, _MARK: boundary.name}
+
+
+def _target_by_index(definition: Graph, link: Link) -> tuple[Node, InputSlot] | None:
+    """Return the input that the link itself names."""
+    node = definition.nodes.get(link.target_id)
+    if node is None or not 0 <= link.target_slot < len(node.inputs):
+        return None
+    return node, node.inputs[link.target_slot]
+
+
+def _takes_all(targets: list[tuple[Node, InputSlot]], kind: str) -> bool:
+    """Return whether one input can feed all of these: same type, widgets alike."""
+    if any(slot.type != kind and not any_type(slot.type) and not any_type(kind) for _, slot in targets):
+        return False
+    widgets = [widget for node, slot in targets if (widget := node.slot_widget(slot)) is not None]
+    return all(_alike(one, other) for one, other in itertools.pairwise(widgets))
+
+
+def _alike(one: Widget, other: Widget) -> bool:
+    """Return whether two widgets may share an input (SubgraphInput.matchesWidget)."""
+    keys = ("min", "max", "step") if one.kind in ("int", "float") else ()
+    return one.kind == other.kind and all(one.options.get(key) == other.options.get(key) for key in keys)

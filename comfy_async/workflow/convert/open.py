@@ -1,0 +1,220 @@
+"""Opening a file: nodes with their slots, links and values, definitions before their instances."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import ConversionError
+from ...types import Problem
+from .build import add_shim, build_node, grow
+from .declared import Declared, declared_inputs
+from .load import SavedEditor, SavedGraph, SavedNode
+from .migrate import migrate_promotions
+from .model import (
+    VIRTUAL,
+    Graph,
+    InputSlot,
+    Node,
+    OutputSlot,
+    Widget,
+)
+from .promote import bind_promoted, restore_promoted, settle_promoted
+from .types import settle_types
+from .values import restore
+
+__all__ = ["Opener"]
+
+
+class Opener:
+    """Builds the graph of one file; keeps one model of each class to copy nodes from."""
+
+    def __init__(self, editor: SavedEditor, catalog: Mapping[str, Any]) -> None:
+        """Keep the file and the classes that the server knows."""
+        self._editor = editor
+        self._catalog = catalog
+        self._models: dict[str, Node] = {}
+        self._declared: dict[str, list[Declared]] = {}
+        self._uses = Counter(
+            node.type for graph in (editor.root, *editor.definitions) for node in graph.nodes
+        )
+        self._graphs: dict[str, Graph] = {}
+
+    def open(self) -> Graph:
+        """Return the root graph.
+
+        Raises:
+            ConversionError: A subgraph contains itself.
+        """
+        for saved in self._editor.definitions:
+            # Made empty first, for an instance may stand before its definition in the file.
+            self._graphs[saved.id] = Graph(saved.id, saved.name, {}, saved.links, saved.inputs, saved.outputs)
+        opened = []
+        for saved in _leaves_first(self._editor.definitions):
+            opened.append(self._graphs[saved.id])
+            self._fill(self._graphs[saved.id], saved)
+        root = Graph("", links=self._editor.root.links)
+        self._fill(root, self._editor.root)
+        settle_types([*opened, root])
+        return root
+
+    def _fill(self, graph: Graph, saved: SavedGraph) -> None:
+        """Make the nodes of a graph, then give each its slots and values, then its promotions."""
+        for item in saved.nodes:
+            graph.nodes[item.id] = node = self._make(item)
+            node.links = graph.links
+        for item in saved.nodes:
+            self._configure(graph, graph.nodes[item.id], item)
+        for item in saved.nodes:
+            node = graph.nodes[item.id]
+            if node.definition is not None:
+                migrate_promotions(node, node.definition, item.values)
+                settle_promoted(node)
+
+    def _make(self, saved: SavedNode) -> Node:
+        """Return a new node: an instance, a node of a class, or a stand-in."""
+        if (definition := self._graphs.get(saved.type)) is not None:
+            node = Node(saved.id, saved.type, title=definition.name, virtual=True, definition=definition)
+            definition.hosts.append(node)
+        elif saved.type in self._catalog:
+            node = self._of_class(saved.type)
+        else:
+            node = Node(saved.id, saved.type, virtual=saved.type in VIRTUAL)
+        node.id, node.mode, node.place = saved.id, saved.mode, saved.place
+        node.properties = saved.properties
+        node.title = saved.title or node.title
+        return node
+
+    def _of_class(self, class_type: str) -> Node:
+        """Return a new node of the class; of classes with many nodes one is kept to copy from."""
+        if (model := self._models.get(class_type)) is not None:
+            return _copy(model)
+        spec = self._catalog[class_type]
+        self._declared[class_type] = declared_inputs(class_type, spec)
+        node = build_node(class_type, spec, self._declared[class_type])
+        if self._uses[class_type] > 1:
+            self._models[class_type] = _copy(node)
+        return node
+
+    def _configure(self, graph: Graph, node: Node, saved: SavedNode) -> None:
+        """Give the node its saved slots and values."""
+        if node.definition is not None:
+            bind_promoted(node, node.definition, saved.inputs)
+            node.outputs = _merge_outputs(
+                [OutputSlot(slot.name, slot.type) for slot in node.definition.outputs], saved.outputs
+            )
+            restore_promoted(node, saved.values, saved.named)
+            return
+        if node.class_type is None:
+            node.inputs, node.outputs = saved.inputs, saved.outputs
+            node.saved_values = saved.values
+            if not node.virtual and isinstance(saved.values, list):
+                node.widgets = [_stand_in(index, value) for index, value in enumerate(saved.values)]
+            return
+        node.inputs = _merge_inputs(node.inputs, saved.inputs)
+        node.outputs = _merge_outputs(node.outputs, saved.outputs)
+        _grow_connected(graph, node)
+        restore(node, saved.values, saved.named, declared=self._declared[saved.type])
+        _drop_orphans(node)
+
+
+def _copy(model: Node) -> Node:
+    """Return a node of the same class, with slots and widgets of its own."""
+    return Node(
+        "",
+        model.type,
+        title=model.title,
+        inputs=[slot.copy() for slot in model.inputs],
+        outputs=[OutputSlot(slot.name, slot.type) for slot in model.outputs],
+        widgets=[widget.copy() for widget in model.widgets],
+        autogrow=dict(model.autogrow),
+        match_types={key: dict(group) for key, group in model.match_types.items()},
+        output_groups=model.output_groups,
+        class_type=model.class_type,
+    )
+
+
+def _leaves_first(definitions: list[SavedGraph]) -> list[SavedGraph]:
+    """Return the definitions with each one behind those that it uses."""
+    by_id = {graph.id: graph for graph in definitions}
+    ordered: dict[str, SavedGraph] = {}
+    for start in definitions:
+        stack: list[tuple[SavedGraph, bool]] = [(start, False)]
+        open_ids: set[str] = set()
+        while stack:
+            graph, done = stack.pop()
+            if done:
+                open_ids.discard(graph.id)
+                ordered[graph.id] = graph
+                continue
+            if graph.id in ordered:
+                continue
+            if graph.id in open_ids:
+                raise _contains_itself(graph)
+            open_ids.add(graph.id)
+            stack.append((graph, True))
+            stack += [(by_id[node.type], False) for node in graph.nodes if node.type in by_id]
+    return list(ordered.values())
+
+
+def _contains_itself(graph: SavedGraph) -> ConversionError:
+    """Return the error for a subgraph that is part of itself."""
+    message = f"the subgraph {graph.name or graph.id!r} contains itself"
+    return ConversionError(message, problems=[Problem(type="dependency_cycle", message=message)])
+
+
+def _merge_inputs(own: list[InputSlot], saved: list[InputSlot]) -> list[InputSlot]:
+    """Return the class's inputs with the saved links, then the saved ones that it does not declare.
+
+    Whether an input is a widget's is for the class to say, not for the file.
+    """
+    by_name = {slot.name: slot for slot in saved}
+    names = set()
+    for slot in own:
+        names.add(slot.name)
+        if (known := by_name.get(slot.name)) is not None:
+            slot.link = known.link
+    return [*own, *(slot for slot in saved if slot.name not in names)]
+
+
+def _merge_outputs(own: list[OutputSlot], saved: list[OutputSlot]) -> list[OutputSlot]:
+    """Return the class's outputs with the saved links, then those that the file has more."""
+    for slot, known in zip(own, saved, strict=False):
+        slot.links = known.links
+    return [*own, *saved[len(own) :]]
+
+
+def _stand_in(index: int, value: Any) -> Widget:
+    """Return a widget of a node whose class is unknown (errorNodeWidgets.ts)."""
+    if not isinstance(value, str | int | float):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Widget(f"UNKNOWN_{index}" if index else "UNKNOWN", "text", value)
+
+
+def _grow_connected(graph: Graph, node: Node) -> None:
+    """Let the node's groups grow for each connected input, also for those that this adds."""
+    if not node.autogrow:
+        return
+    index = 0
+    while index < len(node.inputs):
+        slot = node.inputs[index]
+        if slot.widget is not None and slot.name.rpartition(".")[0] in node.autogrow:
+            add_shim(node, slot)
+        if slot.link is not None and slot.link in graph.links:
+            grow(node, slot)
+        index += 1
+
+
+def _drop_orphans(node: Node) -> None:
+    """Drop the slots whose widget does not exist any more (widgetInputs.ts, onGraphConfigured).
+
+    The frontend's loop steps over the slot that follows a dropped one, and so does this.
+    """
+    names = {widget.name for widget in node.widgets}
+    index = 0
+    while index < len(node.inputs):
+        if node.inputs[index].widget is not None and node.inputs[index].widget not in names:
+            del node.inputs[index]
+        index += 1

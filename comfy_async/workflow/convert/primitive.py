@@ -1,0 +1,161 @@
+"""PrimitiveNode: a value that the frontend writes into the widgets that it is connected to.
+
+When a prompt is made, each primitive sets the widgets at the ends of its links (widgetInputs.ts,
+widgetValuePropagation.ts). Numbers are rounded there as if they had been typed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .declared import Declared
+from .model import (
+    MISSING,
+    Graph,
+    InputSlot,
+    Node,
+    Rules,
+    Spot,
+    Widget,
+)
+from .values import set_value
+from .widgets import is_widget
+
+__all__ = ["apply_primitives", "rounded_for", "unrounded"]
+
+
+def apply_primitives(root: Graph, replace: Callable[[str], str]) -> None:
+    """Write each primitive's value into the widgets that it feeds.
+
+    Args:
+        root: The opened graph.
+        replace: Replaces %...% in a text, for primitives that ask for it.
+    """
+    for graph, node in list(root.walk()):
+        if node.type == "PrimitiveNode" and node.outputs:
+            _apply(graph, node, replace)
+
+
+def _apply(graph: Graph, node: Node, replace: Callable[[str], str]) -> None:
+    """Write one primitive's value; its first link decides what kind of value it has."""
+    targets = _targets(graph, node)
+    if not targets or not _gives_widget(*targets[0]):
+        return
+    value, rules = _value(node, targets)
+    spot = Spot(node.place, 0) if _has_value(node) else None
+    if value and isinstance(value, str) and node.properties.get("Run widget replace on values"):
+        value, spot = replace(value), None
+    for target, slot in targets:
+        widget = target.slot_widget(slot)
+        if widget is not None and value is not MISSING:
+            own: Rules = () if slot.host is not None else ((widget.kind, widget.options),)
+            set_value(target, widget, rounded_for(widget, value) if own else value, spot)
+            widget.rules = rules + own
+
+
+def unrounded(value: Any, rules: Rules) -> bool:
+    """Return whether a value passes through as it is."""
+    for kind, options in rules:
+        if _is_number(value):
+            widget = Widget("", kind, options=options)
+            if _clamped(value, options) != value or rounded_for(widget, value) != value:
+                return False
+    return True
+
+
+def _targets(graph: Graph, node: Node) -> list[tuple[Node, InputSlot]]:
+    """Return the inputs at the ends of the node's links."""
+    found = []
+    for link_id in node.outputs[0].links:
+        link = graph.links.get(link_id)
+        target = graph.nodes.get(link.target_id) if link is not None else None
+        slot = target.slot_of_link(link_id) if target is not None else None
+        if target is not None and slot is not None:
+            found.append((target, slot))
+    return found
+
+
+def _gives_widget(node: Node, slot: InputSlot) -> bool:
+    """Return whether the input is a widget's, or of a type that widgets exist for."""
+    return node.slot_widget(slot) is not None or is_widget(Declared(slot.name, slot.type, {}))
+
+
+def _has_value(node: Node) -> bool:
+    """Return whether the primitive was saved with a value."""
+    return isinstance(node.saved_values, list) and bool(node.saved_values)
+
+
+def _value(node: Node, targets: list[tuple[Node, InputSlot]]) -> tuple[Any, Rules]:
+    """Return the saved value, else that of the first widget that it feeds, and what rounds it."""
+    first = targets[0][0].slot_widget(targets[0][1])
+    value = first.value if first is not None else MISSING
+    if _has_value(node):
+        value = node.saved_values[0]
+    if first is None or not _is_number(value):
+        return value, ()
+    options = _common_options([target.slot_widget(slot) for target, slot in targets])
+    rounded = rounded_for(Widget("value", first.kind, options=options), _clamped(value, options))
+    return rounded, ((first.kind, options),)
+
+
+def _common_options(widgets: list[Widget | None]) -> dict[str, Any]:
+    """Return the range and the step that the primitive's own widget gets from its targets."""
+    options: dict[str, Any] = dict(widgets[0].options) if widgets[0] is not None else {}
+    for widget in widgets:
+        if widget is None or widget.kind != (widgets[0] and widgets[0].kind):
+            continue
+        low = max(_limit(options, "min", -math.inf), _limit(widget.options, "min", -math.inf))
+        high = min(_limit(options, "max", math.inf), _limit(widget.options, "max", math.inf))
+        if low <= high:
+            step = max(_limit(options, "step", 1), _limit(widget.options, "step", 1))
+            options.update(min=low, max=high, step=step)
+    return options
+
+
+def _limit(options: Mapping[str, Any], name: str, fallback: float) -> Any:
+    """Return a number of the options."""
+    value = options.get(name)
+    return value if _is_number(value) else fallback
+
+
+def _clamped(value: Any, options: Mapping[str, Any]) -> Any:
+    """Return the value within the range."""
+    return min(max(value, _limit(options, "min", -math.inf)), _limit(options, "max", math.inf))
+
+
+def rounded_for(widget: Widget, value: Any) -> Any:
+    """Return a number as the widget would round it if it were typed (useIntWidget.ts, useFloatWidget.ts)."""
+    if not _is_number(value) or not math.isfinite(value):
+        return value
+    if widget.kind == "int":
+        return _to_step(value, _limit(widget.options, "step", 1) or 1, _limit(widget.options, "min", 0))
+    if widget.kind == "float":
+        return _to_places(value, widget.options)
+    return value
+
+
+def _to_step(value: Any, step: Any, lowest: Any) -> Any:
+    """Return the nearest multiple of the step, counted from the smallest value."""
+    offset = math.fmod(lowest, step) if math.isfinite(lowest) and step != 1 else 0
+    if offset == 0 and isinstance(value, int) and value % step == 0:
+        return value
+    rounded = math.floor((value - offset) / step + 0.5) * step + offset
+    return int(rounded) if float(rounded).is_integer() else rounded
+
+
+def _to_places(value: Any, options: Mapping[str, Any]) -> Any:
+    """Return the number rounded to the decimals of its step or its `round`, within its range."""
+    step = _limit(options, "step", 0.5)
+    places = max(0, -math.floor(math.log10(step))) if step > 0 else 0
+    unit = options.get("round") or (10.0**-places if places else 0)
+    if not _is_number(unit) or unit <= 0:
+        return value
+    rounded = round(math.floor(value / unit + 0.5) * unit, places)
+    return min(max(rounded, _limit(options, "min", 0)), _limit(options, "max", 2048))
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether it is a number, true and false being none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

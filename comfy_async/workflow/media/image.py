@@ -1,0 +1,133 @@
+"""Texts in PNG, WebP and JPEG pictures: text chunks and EXIF."""
+
+from __future__ import annotations
+
+import struct
+
+from .io import MediaDamageError, Reader, Texts, as_text, inflate
+
+__all__ = ["exif", "jpeg", "png", "webp"]
+
+_BYTE, _ASCII, _UNDEFINED = 1, 2, 7
+_EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
+
+
+def png(reader: Reader) -> Texts:
+    """Read the chunks tEXt, zTXt, iTXt, and comf, which ComfyUI gives animated PNGs."""
+    offset = 8
+    while offset < reader.size:
+        reader.seek(offset)
+        length, kind = reader.number(4), reader.read(4)
+        if kind == b"IEND":
+            return
+        if kind in {b"tEXt", b"zTXt", b"iTXt", b"comf"}:
+            key, _, rest = reader.read(length).partition(b"\0")
+            yield key.decode("latin-1"), _png_text(kind, rest, offset=offset)
+        elif kind == b"eXIf":
+            yield from exif(reader.read(length), offset=offset)
+        offset += 12 + length
+    raise MediaDamageError("it is cut off", offset=reader.size)
+
+
+def _png_text(kind: bytes, rest: bytes, *, offset: int) -> str:
+    if kind == b"zTXt":
+        return as_text(inflate(rest[1:], offset=offset))
+    if kind != b"iTXt":
+        return as_text(rest)
+    packed = rest[:1] == b"\1"
+    # Language and translated keyword stand before the text.
+    parts = rest[2:].split(b"\0", 2)
+    if len(parts) < 3:
+        raise MediaDamageError("an iTXt chunk is too short", offset=offset)
+    return as_text(inflate(parts[2], offset=offset) if packed else parts[2])
+
+
+def webp(reader: Reader) -> Texts:
+    """Read the EXIF chunk of a RIFF file."""
+    offset = 12
+    while offset + 8 <= reader.size:
+        reader.seek(offset)
+        kind, length = reader.read(4), reader.number(4, little=True)
+        if kind == b"EXIF":
+            yield from exif(reader.read(length), offset=offset)
+        offset += 8 + length + length % 2
+    if offset > reader.size + 1:
+        raise MediaDamageError("it is cut off", offset=reader.size)
+
+
+def jpeg(reader: Reader) -> Texts:
+    """Read EXIF and comments from the segments before the picture itself."""
+    offset = 2
+    while True:
+        reader.seek(offset)
+        mark, code = reader.number(1), reader.number(1)
+        if mark != 0xFF:
+            raise MediaDamageError("there is no segment", offset=offset)
+        if code in {0xD9, 0xDA}:
+            return
+        if code == 0xFF or code == 0x01 or 0xD0 <= code <= 0xD7:
+            offset += 1 if code == 0xFF else 2
+            continue
+        length = reader.number(2)
+        if length < 2:
+            raise MediaDamageError("a segment has no length", offset=offset)
+        if code in {0xE1, 0xFE}:
+            data = reader.read(length - 2)
+            if code == 0xFE:
+                yield "comment", as_text(data)
+            elif data.startswith(b"Exif\0"):
+                yield from exif(data, offset=offset)
+        offset += 2 + length
+
+
+def exif(data: bytes, *, offset: int) -> Texts:
+    """Read the texts of an EXIF block: `key:value`, as ComfyUI fills Make, Model and their neighbours."""
+    data = data[6:] if data.startswith(b"Exif\0") else data
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    if order is None:
+        raise MediaDamageError("its EXIF block has no byte order", offset=offset)
+    try:
+        (first,) = struct.unpack_from(f"{order}I", data, 4)
+        yield from _directories(data, order, first)
+    except struct.error as error:
+        raise MediaDamageError("its EXIF block is cut off", offset=offset) from error
+
+
+def _directories(data: bytes, order: str, first: int) -> Texts:
+    waiting, seen = [first], set[int]()
+    while waiting:
+        start = waiting.pop()
+        if start in seen:
+            continue
+        seen.add(start)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        for index in range(count):
+            entry = start + 2 + 12 * index
+            tag, kind, length, place = struct.unpack_from(f"{order}HHII", data, entry)
+            if tag == _EXIF_IFD:
+                waiting.append(place)
+            elif kind in {_BYTE, _ASCII, _UNDEFINED}:
+                begin = place if length > 4 else entry + 8
+                raw = data[begin : begin + length]
+                yield from _exif_text(tag, raw, order)
+
+
+def _exif_text(tag: int, raw: bytes, order: str) -> Texts:
+    if tag == _USER_COMMENT and raw[:8] in {b"UNICODE\0", b"ASCII\0\0\0", b"JIS\0\0\0\0\0", bytes(8)}:
+        wide = raw.startswith(b"UNICODE")
+        text = _wide(raw[8:], order) if wide else as_text(raw[8:])
+    else:
+        text = as_text(raw)
+    text = text.rstrip("\0 ")
+    key, colon, value = text.partition(":")
+    if text.startswith("{"):
+        yield "comment", text
+    elif colon:
+        yield key.strip(), value
+
+
+def _wide(raw: bytes, order: str) -> str:
+    """Decode UTF-16, which writers give in the block's byte order or in their own."""
+    codecs = ("utf-16-le", "utf-16-be") if order == "<" else ("utf-16-be", "utf-16-le")
+    texts = [raw.decode(codec, "replace").lstrip("\ufeff") for codec in codecs]
+    return next((text for text in texts if text[:1].isascii()), texts[0])
