@@ -17,7 +17,7 @@ from .._job.job import Job
 from .._job.mailbox import EventStream, Mailbox
 from .._job.result import JobResult
 from .._job.stream import JobStream
-from .._resources.access import ServerAccess
+from .._resources.access import Resources
 from .._session.attach import attach
 from .._session.core import Previews, SessionCore
 from .._session.link import Link
@@ -32,7 +32,7 @@ from ..types import Problem
 __all__ = ["ComfySession"]
 
 
-class ComfySession(ServerAccess, SessionCore):
+class ComfySession(Resources, SessionCore):
     """A connection to one ComfyUI, for any number of jobs at once.
 
     Args:
@@ -120,9 +120,10 @@ class ComfySession(ServerAccess, SessionCore):
             on_down=self._on_down,
             wanted=self._is_wanted,
         )
-        super().__init__()
+        SessionCore.__init__(self)
         self._reconciler = Reconciler(self)
         self._probing = None
+        self._host = self
 
     @classmethod
     def cloud(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .._dialects.server import ServerInfo
 from .._transport.answers import Answer
 from ..errors import NotComfyUIError
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
+from .host import Host
 
 __all__ = ["Record", "Resource"]
 
@@ -30,31 +28,31 @@ class Record(BaseModel):
 class Resource:
     """A part of the server."""
 
-    def __init__(self, session: ComfySession) -> None:
+    def __init__(self, host: Host) -> None:
         """Use the session's HTTP client."""
-        self._session = session
+        self._host = host
 
     @property
     def _server(self) -> ServerInfo:
         """What the server can do."""
-        return self._session.server
+        return self._host.server
 
     @property
     def _is_cloud(self) -> bool:
         """True for Comfy Cloud, which speaks a dialect of its own."""
-        return self._session._http.dialect == "cloud"
+        return self._host.http.dialect == "cloud"
 
     async def _get(self, path: str, **options: Any) -> Any:
         """GET a route and return its decoded body; tried again when a failure may pass."""
-        self._session._check_loop()
-        await self._session._known_server()
-        return await self._session._http.get_json(path, retry=True, **options)
+        self._host.check_loop()
+        await self._host.known_server()
+        return await self._host.http.get_json(path, retry=True, **options)
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
         """Send a request and return the answer; tried again when a failure may pass and `retry` says so."""
-        self._session._check_loop()
-        await self._session._known_server()
-        return await self._session._http.request(method, path, **options)
+        self._host.check_loop()
+        await self._host.known_server()
+        return await self._host.http.request(method, path, **options)
 
     def _read(self, kind: type[_T] | TypeAdapter[_T], body: object, what: str) -> _T:
         """Read a decoded body into a model.
@@ -69,8 +67,8 @@ class Resource:
             first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "the whole"
             raise NotComfyUIError(
-                f"{what} at {self._session.base_url} has another shape: {place}: {first['msg']}",
-                server=self._session.base_url,
+                f"{what} at {self._host.base_url} has another shape: {place}: {first['msg']}",
+                server=self._host.base_url,
             ) from None
 
 

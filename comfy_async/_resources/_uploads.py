@@ -7,15 +7,13 @@ import dataclasses
 import math
 import weakref
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from .._transport.multipart import Multipart
 from ..errors import NotFoundError, UploadTooLargeError
 from ._sources import Payload, UploadSource
 from ._transfer import Meter
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
+from .host import Host
 
 __all__ = ["UploadedFile", "Uploader", "counted"]
 
@@ -67,9 +65,9 @@ class UploadedFile:
 class Uploader:
     """Sends files, each content once per session."""
 
-    def __init__(self, session: ComfySession) -> None:
+    def __init__(self, host: Host) -> None:
         """Use the session's HTTP client."""
-        self._session = session
+        self._host = host
         # Without their sources: a session that lives long must not keep every picture alive.
         self._sent: dict[object, UploadedFile] = {}
         self._sending: weakref.WeakValueDictionary[object, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -105,7 +103,7 @@ class Uploader:
                 str(answer.get("name") or name or payload.name),
                 str(answer.get("subfolder") or ""),
                 str(answer.get("type") or fields.get("type", "input")),
-                server=self._session.base_url,
+                server=self._host.base_url,
             )
             # The server empties its temp folder whenever it starts.
             if made.type != "temp":
@@ -125,7 +123,7 @@ class Uploader:
             size=payload.size,
             chunks=lambda: counted(payload, meter),
         )
-        http = self._session._http
+        http = self._host.http
         try:
             answer = await http.request(
                 "POST",
@@ -152,27 +150,27 @@ class Uploader:
         limit = await self._max_size()
         if limit is not None and size > limit:
             raise UploadTooLargeError(
-                f"the upload has {size:,} bytes, {self._session.base_url} takes {limit:,}",
+                f"the upload has {size:,} bytes, {self._host.base_url} takes {limit:,}",
                 hint="Start ComfyUI with a larger --max-upload-size (megabytes).",
                 limit=limit,
                 size=size,
                 method="POST",
                 path=route,
-                server=self._session.base_url,
+                server=self._host.base_url,
             )
 
     async def _max_size(self) -> int | None:
         """Return the server's limit in bytes; asked for once, None when it does not say."""
-        known = self._session.server.max_upload_size
+        known = self._host.server.max_upload_size
         if known is None and not self._asked:
-            await self._session._known_server()
+            await self._host.known_server()
             try:
-                features = await self._session._http.get_json("/features", retry=True)
+                features = await self._host.http.get_json("/features", retry=True)
             except NotFoundError:
                 features = {}
             self._asked = True
             if isinstance(features, dict) and features:
-                self._session._api.learn(features)
-            known = self._session.server.max_upload_size
+                self._host.api.learn(features)
+            known = self._host.server.max_upload_size
         self._limit = known
         return known

@@ -1,12 +1,13 @@
-"""The resources of a session, each loaded when it is first used."""
+"""The rest of the server: one object for each part of it, loaded when it is first used."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
+
+from .host import Host
 
 if TYPE_CHECKING:
-    from .._client.session import ComfySession
     from .assets import Assets
     from .files import Files
     from .history import History
@@ -18,87 +19,87 @@ if TYPE_CHECKING:
     from .system import System
     from .userdata import UserData
 
-__all__ = ["ServerAccess"]
+__all__ = ["Resources"]
 
 
-class ServerAccess:
-    """The part of the session that leads to the rest of the server."""
+class Resources:
+    """The parts of one server."""
 
-    @property
-    def _as_session(self) -> ComfySession:
-        """The session itself: this class is a part of it."""
-        return cast("ComfySession", self)
+    def __init__(self, host: Host) -> None:
+        """Load nothing yet."""
+        self._host = host
 
     @cached_property
     def files(self) -> Files:
         """Uploads and downloads."""
         from .files import Files
 
-        return Files(self._as_session)
+        return Files(self._host)
 
     @cached_property
     def nodes(self) -> Nodes:
         """The node classes of the server."""
         from .nodes import Nodes
 
-        return Nodes(self._as_session)
+        return Nodes(self._host)
 
     @cached_property
     def queue(self) -> Queue:
         """What waits and what runs."""
         from .queue import Queue
 
-        return Queue(self._as_session)
+        return Queue(self._host)
 
     @cached_property
     def history(self) -> History:
         """What has run."""
         from .history import History
 
-        return History(self._as_session)
+        return History(self._host)
 
     @cached_property
     def jobs(self) -> Jobs:
         """Jobs of every state in one list."""
         from .jobs import Jobs
 
-        return Jobs(self._as_session)
+        return Jobs(self._host)
 
     @cached_property
     def models(self) -> Models:
         """Checkpoints, LoRAs and the like."""
         from .models import Models
 
-        return Models(self._as_session)
+        return Models(self._host)
 
     @cached_property
     def system(self) -> System:
         """The server as a machine: memory, versions, logs."""
         from .system import System
 
-        return System(self._as_session)
+        return System(self._host)
 
     @cached_property
     def userdata(self) -> UserData:
         """The files that the editor keeps for its users."""
         from .userdata import UserData
 
-        return UserData(self._as_session)
+        return UserData(self._host)
 
     @cached_property
     def settings_store(self) -> SettingsStore:
         """The settings of the editor, as the server keeps them."""
         from .settings_store import SettingsStore
 
-        return SettingsStore(self._as_session)
+        return SettingsStore(self._host)
 
     @cached_property
     def assets(self) -> Assets:
         """Files by their content, where the server's asset system is switched on."""
         from .assets import Assets
 
-        return Assets(self._as_session)
+        return Assets(self._host)
 
-    def _known_classes(self) -> tuple[str, ...]:
-        """Return the class names of a catalog that was fetched already, () before."""
+    @property
+    def known_classes(self) -> tuple[str, ...]:
+        """The class names of a catalog that was fetched already, () before."""
         return self.nodes.known_classes if "nodes" in self.__dict__ else ()

@@ -184,12 +184,12 @@ class Assets(Resource):
             OSError: The disk would not take it.
             ComfyError: As `page`.
         """
-        session, target = self._session, Path(path)
+        host, target = self._host, Path(path)
 
         async def work(meter: Meter) -> Path:
-            session._check_loop()
-            await session._known_server()
-            download = Download(session._http, meter, clock=session.settings.clock, root=True)
+            host.check_loop()
+            await host.known_server()
+            download = Download(host.http, meter, clock=host.settings.clock, root=True)
             return await download.run(f"/api/assets/{_quoted(asset_id)}/content", {}, target)
 
         return Transfer(work, name=asset_id)

@@ -18,9 +18,9 @@ from ._downloads import Download
 from ._sources import UploadSource, prepare
 from ._transfer import Meter, Transfer
 from ._uploads import UploadedFile, Uploader
+from .host import Host
 
 if TYPE_CHECKING:
-    from .._client.session import ComfySession
     from ..workflow import Workflow
 
 __all__ = ["Files"]
@@ -41,11 +41,11 @@ class Files:
         ...     print(progress)
     """
 
-    def __init__(self, session: ComfySession) -> None:
+    def __init__(self, host: Host) -> None:
         """Use the session's HTTP client."""
-        self._session = session
-        self._uploader = Uploader(session)
-        self._slots = asyncio.Semaphore(session.settings.transfers)
+        self._host = host
+        self._uploader = Uploader(host)
+        self._slots = asyncio.Semaphore(host.settings.transfers)
 
     # In.
 
@@ -147,7 +147,7 @@ class Files:
         self, route: str, source: UploadSource, fields: Mapping[str, str], *, name: str | None, meter: Meter
     ) -> UploadedFile:
         """Prepare in a thread, and send when there is room."""
-        self._session._check_loop()
+        self._host.check_loop()
         async with self._slots:
             payload = await asyncio.to_thread(prepare, source)
             with contextlib.closing(payload):
@@ -174,7 +174,7 @@ class Files:
     ) -> str:
         """Return a file's address, without credentials; the arguments are those of `read`."""
         query = urlencode(_view(filename, subfolder, type, preview, channel))
-        return self._session._http.address.http(f"{self._session._http.prefix}/view?{query}")
+        return self._host.http.address.http(f"{self._host.http.prefix}/view?{query}")
 
     async def read(
         self,
@@ -212,7 +212,7 @@ class Files:
             except (TransportError, ResponseError) as error:
                 if not error.retryable or backoff.tries >= _READ_TRIES:
                     raise
-            await self._session._clock.sleep(backoff.next())
+            await self._host.settings.clock.sleep(backoff.next())
 
     async def open(
         self,
@@ -234,10 +234,10 @@ class Files:
             >>> async for chunk in comfy.files.open("ComfyUI_00001_.png"):
             ...     size += len(chunk)
         """
-        self._session._check_loop()
-        await self._session._known_server()
+        self._host.check_loop()
+        await self._host.known_server()
         params = _view(filename, subfolder, type, preview, channel)
-        async with self._session._http.stream("/view", params=params) as stream:
+        async with self._host.http.stream("/view", params=params) as stream:
             async for chunk in stream.chunks():
                 yield chunk
 
@@ -270,13 +270,13 @@ class Files:
             OSError: The disk would not take it.
         """
         params = _view(filename, subfolder, type, preview, channel)
-        session, target = self._session, Path(path)
+        host, target = self._host, Path(path)
 
         async def work(meter: Meter) -> Path:
-            session._check_loop()
-            await session._known_server()
+            host.check_loop()
+            await host.known_server()
             async with self._slots:
-                download = Download(session._http, meter, clock=session.settings.clock)
+                download = Download(host.http, meter, clock=host.settings.clock)
                 return await download.run("/view", params, target)
 
         return Transfer(work, name=filename)

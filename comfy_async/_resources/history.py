@@ -37,13 +37,13 @@ class History(Resource):
         entry = body.get(prompt_id) if isinstance(body, Mapping) else None
         if not isinstance(entry, Mapping):
             raise NotFoundError(
-                f"{self._session.base_url} has no history of {prompt_id}",
+                f"{self._host.base_url} has no history of {prompt_id}",
                 hint="It has not finished, or the server has restarted; `jobs.get` finds open jobs too.",
                 status=404,
                 method="GET",
                 path=path,
                 prompt_id=prompt_id,
-                server=self._session.base_url,
+                server=self._host.base_url,
             )
         return self._record(prompt_id, entry)
 
@@ -62,7 +62,7 @@ class History(Resource):
         """
         if size < 1 or start < 0:
             raise ValueError("a page has at least one job, and starts at 0 or later")
-        server = await self._session._known_server()
+        server = await self._host.known_server()
         if not (server.cloud or server.can("history_offset")):
             everything = (await self._some(max_items=_ALL))[start:]
             for place in range(0, len(everything), size):
@@ -107,7 +107,7 @@ class History(Resource):
         """Fetch some entries in the server's order."""
         body = await self._get(f"/{self._name}", params=params)
         if not isinstance(body, Mapping):
-            raise NotComfyUIError("GET /history has another shape", server=self._session.base_url)
+            raise NotComfyUIError("GET /history has another shape", server=self._host.base_url)
         rows = body.get("history")
         if self._is_cloud and isinstance(rows, list):
             # The cloud lists the newest first, without a key by id.
@@ -120,6 +120,6 @@ class History(Resource):
             made = HistoryRecord.of_entry(prompt_id, entry)
         except TypeError:
             raise NotComfyUIError(
-                f"the history of {prompt_id} has another shape", server=self._session.base_url
+                f"the history of {prompt_id} has another shape", server=self._host.base_url
             ) from None
         return self._read(HistoryRecord, made, f"the history of {prompt_id}")

@@ -9,6 +9,9 @@ from urllib.parse import quote
 from ..errors import NotFoundError, ResponseError
 from ._resource import Resource
 from ._schema_runs import HistoryRecord, JobRecord, JobsPage, QueueRecord
+from .history import History
+from .host import Host
+from .queue import Queue
 
 __all__ = ["JobRecord", "Jobs"]
 
@@ -30,6 +33,12 @@ class Jobs(Resource):
         ...         print(record.id, record.status, record.outputs_count)
     """
 
+    def __init__(self, host: Host) -> None:
+        """Use the session's HTTP client."""
+        super().__init__(host)
+        self._history = History(host)
+        self._queue = Queue(host)
+
     async def get(self, prompt_id: str) -> JobRecord:
         """Return a job in whatever state it is.
 
@@ -37,19 +46,19 @@ class Jobs(Resource):
             NotFoundError: The server does not know it.
             ComfyError: The server cannot be asked.
         """
-        if (await self._session._known_server()).can("jobs"):
+        if (await self._host.known_server()).can("jobs"):
             path = f"/api/jobs/{quote(prompt_id, safe='')}"
             return self._read(JobRecord, await self._get(path, root=True), f"GET {path}")
         try:
-            return _finished(await self._session.history.get(prompt_id), whole=True)
+            return _finished(await self._history.get(prompt_id), whole=True)
         except NotFoundError:
-            queue = await self._session.queue.snapshot()
+            queue = await self._queue.snapshot()
         for jobs, status in ((queue.running, "in_progress"), (queue.pending, "pending")):
             for job in jobs:
                 if job.prompt_id == prompt_id:
                     return _queued(job, status)
         # It may have moved from the queue into the history between the two looks.
-        return _finished(await self._session.history.get(prompt_id), whole=True)
+        return _finished(await self._history.get(prompt_id), whole=True)
 
     async def page(
         self,
@@ -76,7 +85,7 @@ class Jobs(Resource):
         if size < 1 or order not in _ORDERS:
             raise ValueError(f"a page has at least one job; orders are {', '.join(_ORDERS)}")
         wanted = [status] if isinstance(status, str) else None if status is None else list(status)
-        if not (await self._session._known_server()).can("jobs"):
+        if not (await self._host.known_server()).can("jobs"):
             found = await self._assembled(wanted, newest_first=newest_first)
             for place in range(0, len(found), size):
                 yield tuple(found[place : place + size])
@@ -113,15 +122,15 @@ class Jobs(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        with self._session._stopping(prompt_ids, of=("pending", "running")):
+        with self._host.stopping(prompt_ids, of=("pending", "running")):
             return await self._cancel(prompt_ids)
 
     async def _cancel(self, prompt_ids: tuple[str, ...]) -> bool:
         """Cancel by the best route that the server has."""
-        server = await self._session._known_server()
+        server = await self._host.known_server()
         if not server.can("cancel_jobs"):
             for prompt_id in prompt_ids:
-                await self._session._api.cancel(prompt_id)
+                await self._host.api.cancel(prompt_id)
             return bool(prompt_ids)
         if len(prompt_ids) > 1:
             try:
@@ -146,8 +155,8 @@ class Jobs(Resource):
 
     async def _assembled(self, wanted: list[str] | None, *, newest_first: bool) -> list[JobRecord]:
         """Put the list together for a server without the jobs API."""
-        queue = await self._session.queue.snapshot()
-        found = [_finished(job) async for page in self._session.history.page(size=500) for job in page]
+        queue = await self._queue.snapshot()
+        found = [_finished(job) async for page in self._history.page(size=500) for job in page]
         known = {job.id for job in found}
         waiting = [_queued(job, "in_progress") for job in queue.running]
         waiting += [_queued(job, "pending") for job in queue.pending]

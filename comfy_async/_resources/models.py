@@ -138,9 +138,9 @@ class Models(Resource):
         more = f" and {len(known) - 5} more" if len(known) > 5 else ""
         there = f"There are: {', '.join(known[:5])}{more}." if known else "There are none at all."
         return NotFoundError(
-            f"{self._session.base_url} has {what}",
+            f"{self._host.base_url} has {what}",
             hint=f"Nearest: {', '.join(near)}." if near else there,
             status=404,
             method="GET",
-            server=self._session.base_url,
+            server=self._host.base_url,
         )

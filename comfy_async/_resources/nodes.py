@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from ..errors import NotComfyUIError, NotFoundError, UnsupportedError, WorkflowFormatError
 from ..workflow.catalog import NodeCatalog, NodeClass
 from ._resource import Resource
 from ._schema_server import Blueprint
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
+from .host import Host
 
 __all__ = ["Blueprint", "Nodes"]
 
@@ -34,9 +32,9 @@ class Nodes(Resource):
         ['ImageInvert']
     """
 
-    def __init__(self, session: ComfySession) -> None:
+    def __init__(self, host: Host) -> None:
         """Use the session's HTTP client."""
-        super().__init__(session)
+        super().__init__(host)
         self._catalog: NodeCatalog | None = None
         self._version = ""
         self._fetching: asyncio.Task[NodeCatalog] | None = None
@@ -53,12 +51,12 @@ class Nodes(Resource):
         entry = body.get(class_type) if isinstance(body, dict) else None
         if not isinstance(entry, dict):
             raise NotFoundError(
-                f"{self._session.base_url} has no node class {class_type!r}",
+                f"{self._host.base_url} has no node class {class_type!r}",
                 hint="It belongs to a node pack that is not installed there, or was renamed.",
                 status=404,
                 method="GET",
                 path=route,
-                server=self._session.base_url,
+                server=self._host.base_url,
             )
         return NodeClass(class_type, entry)
 
@@ -78,8 +76,8 @@ class Nodes(Resource):
         Example:
             >>> catalog = await comfy.nodes.catalog(cache="catalogs")  # the next session reads it from there
         """
-        self._session._check_loop()
-        server = await self._session._known_server()
+        self._host.check_loop()
+        server = await self._host.known_server()
         if refresh or self._version != server.version:
             self._catalog = None
         if self._catalog is None and cache is not None and not refresh:
@@ -104,13 +102,13 @@ class Nodes(Resource):
         try:
             body = await self._get("/node_replacements")
         except NotFoundError as error:
-            server = self._session.server
+            server = self._host.server
             raise UnsupportedError(
-                f"{self._session.base_url} knows no node replacements",
+                f"{self._host.base_url} knows no node replacements",
                 hint="It takes ComfyUI 0.13.0 or later.",
                 needs="0.13.0",
                 version=server.version,
-                server=self._session.base_url,
+                server=self._host.base_url,
             ) from error
         return self._read(dict[str, Any], body, "GET /node_replacements")
 
@@ -134,12 +132,12 @@ class Nodes(Resource):
         body = await self._get(path)
         if body is None:
             raise NotFoundError(
-                f"{self._session.base_url} has no blueprint {blueprint_id!r}",
+                f"{self._host.base_url} has no blueprint {blueprint_id!r}",
                 hint="`await comfy.nodes.blueprints()` lists those that there are.",
                 status=404,
                 method="GET",
                 path=path,
-                server=self._session.base_url,
+                server=self._host.base_url,
             )
         return self._read(Blueprint, body, f"GET {path}")
 
@@ -152,23 +150,21 @@ class Nodes(Resource):
         """Remember a catalog, and of which version it is."""
         if catalog is not None:
             self._catalog = catalog
-            self._version = self._session.server.version
+            self._version = self._host.server.version
 
     async def _fetch(self) -> NodeCatalog:
         """Ask the server for all classes; the answer is parsed in a thread when it is large."""
-        body = await self._session._http.get_json("/object_info", seconds=_CATALOG_SECONDS, retry=True)
+        body = await self._host.http.get_json("/object_info", seconds=_CATALOG_SECONDS, retry=True)
         try:
             return NodeCatalog(body)
         except WorkflowFormatError as error:
-            raise NotComfyUIError(
-                f"GET /object_info: {error.args[0]}", server=self._session.base_url
-            ) from None
+            raise NotComfyUIError(f"GET /object_info: {error.args[0]}", server=self._host.base_url) from None
 
     def _place(self, folder: str | os.PathLike[str]) -> Path:
         """Return where the catalog of this server and version is kept."""
-        scheme, host, port = self._session._http.address.origin
-        prefix = self._session._http.address.base.split("/", 3)[3:]
-        name = "-".join([scheme, host, str(port), *prefix, self._session.server.version or "unknown"])
+        scheme, host, port = self._host.http.address.origin
+        prefix = self._host.http.address.base.split("/", 3)[3:]
+        name = "-".join([scheme, host, str(port), *prefix, self._host.server.version or "unknown"])
         return Path(folder) / f"{''.join(c if c.isalnum() or c in '.-' else '_' for c in name)}.json.gz"
 
 

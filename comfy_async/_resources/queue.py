@@ -30,7 +30,7 @@ class Queue(Resource):
         try:
             made = QueueState.of_body(body)
         except (KeyError, TypeError):
-            raise NotComfyUIError("GET /queue has another shape", server=self._session.base_url) from None
+            raise NotComfyUIError("GET /queue has another shape", server=self._host.base_url) from None
         return self._read(QueueState, made, "GET /queue")
 
     async def remaining(self) -> int:
@@ -39,9 +39,9 @@ class Queue(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        self._session._check_loop()
-        await self._session._known_server()
-        return await self._session._api.queue_remaining()
+        self._host.check_loop()
+        await self._host.known_server()
+        return await self._host.api.queue_remaining()
 
     async def clear(self) -> None:
         """Take all waiting jobs of everybody out of the queue; what runs goes on.
@@ -51,7 +51,7 @@ class Queue(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        with self._session._stopping():
+        with self._host.stopping():
             await self._send("POST", "/queue", json={"clear": True}, retry=True)
 
     async def delete(self, *prompt_ids: str) -> None:
@@ -63,7 +63,7 @@ class Queue(Resource):
             ComfyError: The server cannot be asked.
         """
         if prompt_ids:
-            with self._session._stopping(prompt_ids):
+            with self._host.stopping(prompt_ids):
                 await self._send("POST", "/queue", json={"delete": list(prompt_ids)}, retry=True)
 
     async def interrupt(self, prompt_id: str | None = None) -> None:
@@ -76,7 +76,7 @@ class Queue(Resource):
             ComfyError: The server cannot be asked.
         """
         which = None if prompt_id is None else (prompt_id,)
-        with self._session._stopping(which, of=("running",)):
+        with self._host.stopping(which, of=("running",)):
             await self._interrupt(prompt_id)
 
     async def _interrupt(self, prompt_id: str | None) -> None:
@@ -84,8 +84,8 @@ class Queue(Resource):
         if prompt_id is None:
             await self._send("POST", "/interrupt", json={})
         elif self._is_cloud:
-            await self._session.jobs.cancel(prompt_id)
-        elif (await self._session._known_server()).can("targeted_interrupt"):
+            await self._host.api.cancel(prompt_id)
+        elif (await self._host.known_server()).can("targeted_interrupt"):
             await self._send("POST", "/interrupt", json={"prompt_id": prompt_id}, retry=True)
         elif any(job.prompt_id == prompt_id for job in (await self.snapshot()).running):
             await self._send("POST", "/interrupt", json={})

@@ -42,7 +42,7 @@ class System(Resource):
         except NotFoundError as error:
             raise self._too_old("say what it can do", "0.3.44") from error
         features = self._read(dict[str, Any], body, "GET /features")
-        self._session._api.learn(features)
+        self._host.api.learn(features)
         return features
 
     async def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
@@ -129,13 +129,13 @@ class System(Resource):
             UnsupportedError: The server does not send its log, or the session has no socket.
             ComfyError: The server cannot be asked.
         """
-        if self._session._transport != "auto":
+        if not self._host.uses_socket:
             raise UnsupportedError("without a WebSocket no log lines come", hint="`logs()` reads them.")
-        body = {"clientId": self._session.client_id, "enabled": enabled}
+        body = {"clientId": self._host.client_id, "enabled": enabled}
         try:
             # A client without a socket is taken off the list again (app/logger and terminal_service).
-            self._session._check_loop()
-            await self._session._hear()
+            self._host.check_loop()
+            await self._host.hear()
             await self._send("PATCH", "/internal/logs/subscribe", json=body, root=True, retry=True)
         except NotFoundError as error:
             raise self._no_internal() from error
@@ -155,7 +155,7 @@ class System(Resource):
             ...     print(lines.entries[0]["m"])
             ...     break
         """
-        events = self._session.events()
+        events = self._host.events()
         try:
             await self.subscribe_logs()
             async for event in events:
@@ -176,18 +176,18 @@ class System(Resource):
     def _no_internal(self) -> UnsupportedError:
         """Return the error for a server that keeps its inner routes closed."""
         return UnsupportedError(
-            f"{self._session.base_url} does not serve /internal",
+            f"{self._host.base_url} does not serve /internal",
             hint="Servers before 2024-11, Comfy Cloud and many gateways do not.",
             version=self._server.version,
-            server=self._session.base_url,
+            server=self._host.base_url,
         )
 
     def _too_old(self, what: str, needs: str) -> UnsupportedError:
         """Return the error for a server that came before a route."""
         return UnsupportedError(
-            f"{self._session.base_url} cannot {what}",
+            f"{self._host.base_url} cannot {what}",
             hint=f"It takes ComfyUI {needs} or later.",
             needs=needs,
             version=self._server.version,
-            server=self._session.base_url,
+            server=self._host.base_url,
         )

@@ -24,7 +24,7 @@ class UserResource(Resource):
 
         `ComfySession(headers={"comfy-user": id})` does it for everything.
         """
-        other = type(self)(self._session)
+        other = type(self)(self._host)
         other._user = user_id
         return other
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from .._base.lifetime import Lifetime
 from .._batch.items import run_item
 from .._job.stream import abandon
 from ..errors import SessionClosedError
-from ..types import Connection
+from ..types import Connection, Shown
 from .cancel import cancel_job
 from .prepare import WorkflowLike, prepare
 from .router import Router
 from .submission import SubmitOptions
 
 if TYPE_CHECKING:
+    from .._dialects.comfyui import RunApi
     from .._base.settings import Settings
     from .._batch.journal import Journal
     from .._client.session import ComfySession
@@ -31,7 +33,7 @@ __all__ = ["Previews", "SessionCore"]
 Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
 
 
-class SessionCore(Router, Lifetime):
+class SessionCore(Shown, Router, Lifetime):
     """The private part of `ComfySession`."""
 
     _kind = "session"
@@ -70,16 +72,45 @@ class SessionCore(Router, Lifetime):
             malformed=link.malformed,
         )
 
+    # What the resources need (see _resources/host.py).
+
+    @property
+    def http(self) -> HttpClient:
+        """The HTTP client."""
+        return self._http
+
+    @property
+    def api(self) -> RunApi:
+        """The requests that runs need."""
+        return self._api
+
+    @property
+    def uses_socket(self) -> bool:
+        """False when it works without any WebSocket."""
+        return self._transport == "auto"
+
+    def check_loop(self) -> None:
+        """Raise in another event loop, and when it is closed."""
+        self._check_loop()
+
+    async def known_server(self) -> ServerInfo:
+        """Ask once what the server is."""
+        return await self._known_server()
+
+    async def hear(self) -> None:
+        """Make sure that the socket hears."""
+        await self._hear()
+
+    def stopping(
+        self, prompt_ids: Iterable[str] | None = None, *, of: Collection[str] = ("pending",)
+    ) -> AbstractContextManager[None]:
+        """While jobs are stopped from outside, ours in such a state end as cancelled."""
+        return self._stopping(prompt_ids, of=of)
+
     @property
     def _as_session(self) -> ComfySession:
         """The session itself: this class is a part of it."""
         return cast("ComfySession", self)
-
-    def _repr_html_(self) -> str:
-        """Return a card for notebooks: where it leads, and how it hears."""
-        from .._display.cards import session_card
-
-        return session_card(self._as_session)
 
     async def _known_server(self) -> ServerInfo:
         """Ask once what the server is, however many need it.

@@ -120,7 +120,7 @@ async def test_large_catalogs_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyP
 async def test_known_classes_serve_advice(comfy: ComfySession) -> None:
     """Once the catalog is known, a refused class comes with the nearest ones."""
     workflow = Workflow.load({"1": {"class_type": "KSamplr", "inputs": {}}})
-    assert comfy._known_classes() == ()
+    assert comfy.known_classes == ()
     await comfy.nodes.catalog()
     with pytest.raises(PromptRejectedError) as caught:
         await comfy.submit(workflow)
