@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import UnknownInputError, WorkflowFormatError
-from ..types import NodeInfo
+from ..types import NodeInfo, Shown
 from ._editing import Editing
 from ._keys import changed, matches, one_node, resolve
 from ._load import open_editor, open_source
@@ -18,7 +18,7 @@ from ._nodes import Node, parse_nodes, still_pending
 from ._reading import Source
 from ._saving import save
 from ._values import is_handle, plain
-from .convert.carry import Drawing
+from .convert import Drawing, convert_traced
 
 if TYPE_CHECKING:
     from .build import GraphBuilder
@@ -32,7 +32,7 @@ _CONVERT = (
 )
 
 
-class Workflow(Editing):
+class Workflow(Shown, Editing):
     """A graph of nodes to run; every change returns a new workflow and shares what stays the same.
 
     Example:
@@ -99,8 +99,6 @@ class Workflow(Editing):
             >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", catalog)
             <Workflow 8 nodes, api>
         """
-        from .convert.convert import convert_traced
-
         if isinstance(editor_json, Workflow):
             drawing = editor_json._drawing
             editor_json = editor_json.to_api() if drawing is None else drawing.editor
@@ -387,12 +385,6 @@ class Workflow(Editing):
         if drawing is not None and (shown := self.editor) is not None:
             drawing = Drawing(shown, self._nodes, drawing.origins)
         return self._of, (self._nodes, drawing)
-
-    def _repr_html_(self) -> str:
-        """Return a table of the nodes for notebooks; keys among their values are hidden."""
-        from .._display.cards import workflow_card
-
-        return workflow_card(self)
 
     def __repr__(self) -> str:
         """Return the number of nodes and the format."""

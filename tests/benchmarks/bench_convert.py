@@ -62,7 +62,7 @@ def our_round(files: dict[str, Any]) -> Round:
     """Return a function that converts all files once."""
     from comfy_async.errors import WorkflowError
     from comfy_async.workflow.catalog import NodeCatalog
-    from comfy_async.workflow.convert.convert import convert_editor
+    from comfy_async.workflow.convert import convert_editor
 
     catalog = NodeCatalog.load(DATA / "object_info.json.gz")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_async.workflow import NodeCatalog
-from comfy_async.workflow.convert.convert import convert_editor
+from comfy_async.workflow.convert import convert_editor
 
 SUBGRAPH = "11111111-2222-4333-8444-555555555555"
 INNER_SUBGRAPH = "66666666-7777-4888-8999-aaaaaaaaaaaa"

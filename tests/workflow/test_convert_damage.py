@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from comfy_async.errors import ConversionError, WorkflowFormatError
-from comfy_async.workflow.convert.convert import convert_editor
+from comfy_async.workflow.convert import convert_editor
 
 
 def definition(**fields: Any) -> dict[str, Any]:

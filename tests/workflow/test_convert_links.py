@@ -8,7 +8,7 @@ import pytest
 from convert_files import convert, editor, inputs_of, node, one_class
 
 from comfy_async.errors import ConversionError, WorkflowFormatError
-from comfy_async.workflow.convert.convert import convert_editor
+from comfy_async.workflow.convert import convert_editor
 
 
 def checkpoint(**fields: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 
 from comfy_async.errors import ConversionError
 from comfy_async.workflow import NodeCatalog
-from comfy_async.workflow.convert.convert import convert_editor
+from comfy_async.workflow.convert import convert_editor
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests/data"

@@ -1,15 +1,15 @@
-"""Editor format to API format, exactly as ComfyUI's own frontend converts it.
+"""The conversion from end to end: read the file, build the graph, write what would be queued of it.
 
-What is converted is what frontend 1.49.6 sends when the file is opened and queued:
-`app.loadGraphData()`, then `app.graphToPrompt()`. The work is divided as follows.
+What is converted is what the editor sends when the file is opened and queued:
+`app.loadGraphData()`, then `app.graphToPrompt()`. The rooms of that way, in order:
 
-- `_convert_load` reads the file and names damage, `_convert_ids` makes node ids unique.
-- `_convert_open` builds the graph, with nodes from `_convert_build`, values from
-  `_convert_values`, subgraph instances that own values from `_convert_promote`, old lists of
-  such values from `_convert_migrate`, and types that follow the links from `_convert_types`.
-- `_convert_primitive`, `_convert_text` and `_convert_camera` do what happens when a prompt is
-  queued.
-- `_convert_resolve` follows links to the nodes that are really run.
+- `editor_file` reads the file and names damage, `node_ids` makes node ids unique.
+- `graph_from_file` builds the graph that `model` describes: nodes from `node_from_class` (what a
+  class declares is read by `declarations`, what becomes of it by `widgets`), their values from
+  `saved_values`, subgraph instances that own values from `promoted_widgets`, older lists of such
+  values from `old_promotions`, and types that follow the links from `slot_types`.
+- `primitives`, `prompt_texts` and `camera` do what happens when a prompt is queued.
+- `follow_links` finds the nodes that are really run at the other end of a link.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any, Literal
 from ...errors import ConversionError
 from ...types import Problem
 from .camera import viewport_state
-from .carry import Origin, origin_of
-from .ids import renumber
-from .load import read_editor
+from .editor_file import read_editor
+from .follow_links import FromHost, Scope, resolve_input
+from .graph_from_file import Opener
 from .model import (
     BYPASSED,
     JSON_OBJECT,
@@ -36,10 +36,10 @@ from .model import (
     Node,
     Widget,
 )
-from .open import Opener
-from .primitive import apply_primitives
-from .resolve import FromHost, Scope, resolve_input
-from .text import choose_alternatives, fill_placeholders
+from .node_ids import renumber
+from .primitives import apply_primitives
+from .prompt_texts import choose_alternatives, fill_placeholders
+from .write_back import Origin, origin_of
 
 __all__ = ["convert_editor", "convert_traced"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from .camera import VIEWPORTS
-from .declared import Declared
+from .declarations import Declared
 from .model import JSON_OBJECT, MISSING, Node, Widget
 
 __all__ = ["DYNAMIC_COMBO", "is_widget", "make_widgets"]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .declared import Declared, in_display_order, option_inputs
+from .declarations import Declared, in_display_order, option_inputs
 from .model import JSON_OBJECT, InputSlot, Node, OutputSlot, Widget
 from .widgets import DYNAMIC_COMBO, is_widget, make_widgets
 

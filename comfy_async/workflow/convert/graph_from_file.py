@@ -9,10 +9,8 @@ from typing import Any
 
 from ...errors import ConversionError
 from ...types import Problem
-from .build import add_shim, build_node, grow
-from .declared import Declared, declared_inputs
-from .load import SavedEditor, SavedGraph, SavedNode
-from .migrate import migrate_promotions
+from .declarations import Declared, declared_inputs
+from .editor_file import SavedEditor, SavedGraph, SavedNode
 from .model import (
     VIRTUAL,
     Graph,
@@ -21,9 +19,11 @@ from .model import (
     OutputSlot,
     Widget,
 )
-from .promote import bind_promoted, restore_promoted, settle_promoted
-from .types import settle_types
-from .values import restore
+from .node_from_class import add_shim, build_node, grow
+from .old_promotions import migrate_promotions
+from .promoted_widgets import bind_promoted, restore_promoted, settle_promoted
+from .saved_values import restore
+from .slot_types import settle_types
 
 __all__ = ["Opener"]
 

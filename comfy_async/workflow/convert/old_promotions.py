@@ -25,7 +25,7 @@ from .model import (
     Widget,
     any_type,
 )
-from .promote import deepest_widget, promote, source_of
+from .promoted_widgets import deepest_widget, promote, source_of
 
 __all__ = ["migrate_promotions"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .build import choose
-from .declared import Declared
+from .declarations import Declared
 from .model import JSON_OBJECT, MISSING, Node, Spot, Widget
+from .node_from_class import choose
 
 __all__ = ["CONTROL_WORDS", "choices", "restore", "set_value"]
 

@@ -17,9 +17,9 @@ from .._nodes import Node
 from .._values import is_handle, is_pending, plain
 from .model import Node as EditorNode
 from .model import Rules, Spot, Widget
-from .primitive import unrounded
-from .text import choose_alternatives
-from .values import CONTROL_WORDS
+from .primitives import unrounded
+from .prompt_texts import choose_alternatives
+from .saved_values import CONTROL_WORDS
 
 __all__ = ["Drawing", "Origin", "origin_of"]
 

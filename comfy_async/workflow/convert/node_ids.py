@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...errors import WorkflowFormatError
-from .load import SavedEditor, SavedGraph, SavedNode
+from .editor_file import SavedEditor, SavedGraph, SavedNode
 
 __all__ = ["renumber"]
 

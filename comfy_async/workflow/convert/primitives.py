@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .declared import Declared
+from .declarations import Declared
 from .model import (
     MISSING,
     Graph,
@@ -20,7 +20,7 @@ from .model import (
     Spot,
     Widget,
 )
-from .values import set_value
+from .saved_values import set_value
 from .widgets import is_widget
 
 __all__ = ["apply_primitives", "rounded_for", "unrounded"]

@@ -2,7 +2,7 @@
 
 Since frontend 1.49 an instance has a widget for each input whose first link inside ends in a
 widget, and its value wins over the inner one (SubgraphNode.ts). How older files name promoted
-widgets is the matter of `_convert_migrate`.
+widgets is the matter of `old_promotions`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .model import (
     Spot,
     Widget,
 )
-from .values import choices
+from .saved_values import choices
 
 __all__ = ["bind_promoted", "deepest_widget", "promote", "restore_promoted", "settle_promoted", "source_of"]
 
