@@ -37,7 +37,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .types import Problem
+from .types import Problem, Shown
 
 __all__ = [
     "AuthError",
@@ -79,7 +79,7 @@ def _rebuild(cls: type[ComfyError], args: tuple[Any, ...], state: dict[str, Any]
     return error
 
 
-class ComfyError(Exception):
+class ComfyError(Shown, Exception):
     """Something went wrong between you and ComfyUI; the base of every error raised here.
 
     Attributes:
@@ -124,12 +124,6 @@ class ComfyError(Exception):
         if not self.hint or not message:
             return message or self.hint
         return f"{message.rstrip()}{'' if message.rstrip().endswith(('.', '!', '?')) else '.'} {self.hint}"
-
-    def _repr_html_(self) -> str:
-        """Return a card for notebooks: what, where, and the way out."""
-        from ._display.cards import error_card
-
-        return error_card(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by parts, so that errors cross process borders whole."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import importlib
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
@@ -16,6 +17,9 @@ __all__ = [
     "NodeInfo",
     "Problem",
     "Severity",
+    "Shown",
+    "duration_text",
+    "renderer_of",
 ]
 
 Json: TypeAlias = Any
@@ -30,6 +34,39 @@ JobStatus: TypeAlias = Literal["submitting", "pending", "running", "completed", 
 """Where a job stands. The last four are final and never change again."""
 
 TERMINAL_STATUSES: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled", "lost"})
+
+
+def renderer_of(thing: object, way: Literal["html", "show"]) -> Callable[..., Any]:
+    """Return what shows a thing, as `_display` knows it for its class or the nearest class above.
+
+    This is the one place that imports upwards, by name and when somebody looks: plain data, jobs
+    and workflows know nothing of cards, HTML or IPython.
+
+    Args:
+        thing: What is shown.
+        way: "html" for a function that returns a card; "show" for a coroutine function that
+            shows it live, in a notebook or a terminal.
+
+    Raises:
+        LookupError: Its class is not shown that way.
+    """
+    table = importlib.import_module("._display.renderers", __package__).RENDERERS
+    for cls in type(thing).__mro__:
+        if (cls, way) in table:
+            renderer: Callable[..., Any] = table[cls, way]
+            return renderer
+    raise LookupError(f"nothing shows a {type(thing).__name__} as {way!r}")
+
+
+class Shown:
+    """What a notebook shows as a card; `_display` says how, class by class."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        """Return the card for notebooks."""
+        card: str = renderer_of(self, "html")(self)
+        return card
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,7 +90,7 @@ class NodeInfo:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Shown):
     """One thing that is wrong with a workflow, with its place and a way out.
 
     The server's own complaints (HTTP 400, or 200 with `node_errors`) and those of
@@ -90,12 +127,6 @@ class Problem:
     nearest: tuple[str, ...] = ()
     advice: str = ""
     severity: Severity = "error"
-
-    def _repr_html_(self) -> str:
-        """Return a table for notebooks."""
-        from ._display.cards import problems_card
-
-        return problems_card([self])
 
     def __str__(self) -> str:
         """Return one line: place, message, nearest valid values, advice."""
@@ -147,7 +178,7 @@ class JobProgress:
         if self.title:
             parts.append(f"{self.title} {self.step:g}/{self.steps:g}" if self.steps > 1 else self.title)
         if self.eta is not None and self.fraction < 1.0:
-            parts.append(f"{_duration(self.eta) if round(self.eta) > 0 else '<1 s'} to go")
+            parts.append(f"{duration_text(self.eta) if round(self.eta) > 0 else '<1 s'} to go")
         return ", ".join(parts)
 
 
@@ -185,7 +216,7 @@ class Connection:
     malformed: int = 0
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return seconds as people say them: `8 s`, `2 min 5 s`, `1 h 3 min`."""
     whole = max(0, round(seconds))
     if whole < 60:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from .._job.stream import abandon_all
-from ..types import _duration
+from ..types import duration_text, renderer_of
 from .journal import Journal
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class BatchProgress:
         counts = [(self.failed, "failed"), (self.running, "running")]
         words = ", ".join(f"{count} {word}" for count, word in counts if count)
         shown = f" ({words})" if words else ""
-        eta = f", {_duration(self.eta)} to go" if self.eta else ""
+        eta = f", {duration_text(self.eta)} to go" if self.eta else ""
         return f"{self.done + self.failed}{total}{shown}{eta}"
 
 
@@ -235,9 +235,8 @@ class Batch:
             >>> [job.status for job in jobs]
             ['completed', 'completed', 'completed']
         """
-        from .._display.notebook import show_batch
-
-        return await show_batch(self, every=every)
+        jobs: list[Job] = await renderer_of(self, "show")(self, every=every)
+        return jobs
 
     async def _work(self) -> None:
         """Take one workflow after the other to its end."""

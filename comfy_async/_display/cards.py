@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import ComfyError, JobCancelledError, JobFailedError
-from ..types import _duration
+from ..types import duration_text
 from .html import (
     advice,
     bar,
@@ -38,6 +38,7 @@ __all__ = [
     "error_card",
     "job_card",
     "job_parts",
+    "problem_card",
     "problems_card",
     "result_card",
     "result_parts",
@@ -55,7 +56,7 @@ def job_parts(job: Job, *, veil: Veil) -> list[str]:
     progress = job.progress
     right = [f"{int(progress.fraction * 100)} %"] if job.status in ("running", "completed", "failed") else []
     if progress.eta is not None and job.status == "running":
-        right.append(f"{_duration(progress.eta)} to go")
+        right.append(f"{duration_text(progress.eta)} to go")
     parts = [
         headline(
             chip(job.status),
@@ -172,6 +173,11 @@ def workflow_card(workflow: Workflow) -> str:
         f"the first {_ROWS} of {len(workflow)} nodes" if len(workflow) > _ROWS else f"{len(workflow)} nodes"
     )
     return card(headline(chip("api"), "Workflow", detail=rest), table(("Node", "Title", "Inputs"), rows))
+
+
+def problem_card(problem: Problem) -> str:
+    """Return one problem as a table of one row."""
+    return problems_card([problem])
 
 
 def problems_card(problems: Sequence[Problem]) -> str:

@@ -19,7 +19,6 @@ from .cards import job_parts, result_card, result_parts
 from .console_show import TerminalShow, print_result
 from .html import box, card, data_uri, line
 from .media import shelf
-from .notebook_batch import show_batch
 from .screen import Screen, in_notebook
 from .secrets import Veil
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from .._job.job import Job
     from .._job.result import JobResult
 
-__all__ = ["show_batch", "show_job", "show_result"]
+__all__ = ["show_job", "show_result"]
 
 _SECONDS_BETWEEN_FRAMES: Final = 0.2
 

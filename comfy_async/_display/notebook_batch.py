@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from ..types import _duration
+from ..types import duration_text
 from .console_show import show_batch_lines
 from .html import (
     advice,
@@ -135,7 +135,7 @@ class _Grid:
         more = f'<div class="ca-line ca-dim">and {count - _TILES} more</div>' if count > _TILES else ""
         shown = bar(1.0 if whole else progress.fraction or 0.0, state)
         grid = f'<div class="ca-grid">{"".join(tiles)}</div>{more}'
-        eta = "" if progress.eta is None or word != "running" else f"{_duration(progress.eta)} to go"
+        eta = "" if progress.eta is None or word != "running" else f"{duration_text(progress.eta)} to go"
         cut = bool(self._end) and not whole
         counts = self._cut_counts(progress) if cut else _counts(progress)
         head = headline(chip(word, state), counts, right=eta)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from .._protocol.reducer import JobState
 from ..events import BaseEvent, Progress
-from ..types import TERMINAL_STATUSES, JobProgress, JobStatus, Problem
+from ..types import TERMINAL_STATUSES, JobProgress, JobStatus, Problem, Shown, renderer_of
 from .ending import final_error
 from .mailbox import EventStream, Mailbox, is_lossy
 from .result import JobResult
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Job"]
 
 
-class Job:
+class Job(Shown):
     """A handle on one prompt. `await job` gives the result, `async for event in job` the events.
 
     Both work together, in any number and order, and again after the end. The first to iterate over
@@ -229,9 +229,7 @@ class Job:
         Raises:
             SessionClosedError: The session was closed before the end.
         """
-        from .._display.notebook import show_job
-
-        await show_job(self, on_interrupt=on_interrupt, previews=previews, every=every)
+        await renderer_of(self, "show")(self, on_interrupt=on_interrupt, previews=previews, every=every)
 
     # What the session tells it.
 
@@ -373,12 +371,6 @@ class Job:
     def _set_problems(self, problems: Sequence[Problem]) -> None:
         """Keep why some outputs will not run."""
         self.node_errors = tuple(problems)
-
-    def _repr_html_(self) -> str:
-        """Return a card for notebooks: the job at this moment."""
-        from .._display.cards import job_card
-
-        return job_card(self)
 
     def __repr__(self) -> str:
         """Return id, status and progress."""

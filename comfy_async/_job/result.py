@@ -15,7 +15,7 @@ from .._base.paths import reserved, safe_parts, save_at, write_whole
 from .._base.tasks import together
 from ..errors import JobError
 from ..events import Preview
-from ..types import NodeInfo
+from ..types import NodeInfo, Shown, renderer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -191,7 +191,7 @@ class OutputFile:
         return f"<OutputFile {self.kind} {where} ({self.type}) of node {self.node}>"
 
 
-class JobResult:
+class JobResult(Shown):
     """Everything that a completed job made.
 
     Attributes:
@@ -313,9 +313,7 @@ class JobResult:
 
     async def show(self) -> None:
         """Show the files themselves in a notebook (extra `notebook`), and their names elsewhere."""
-        from .._display.notebook import show_result
-
-        await show_result(self)
+        await renderer_of(self, "show")(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold of it: everything but the bytes."""
@@ -343,12 +341,6 @@ class JobResult:
                 hint="`save(allow_missing=True)` and `files` give what arrived; SaveImage loses nothing.",
                 prompt_id=self.prompt_id,
             )
-
-    def _repr_html_(self) -> str:
-        """Return a gallery for notebooks; `show()` puts the pictures themselves into it."""
-        from .._display.cards import result_card
-
-        return result_card(self)
 
     def __repr__(self) -> str:
         """Return the job and what it made."""

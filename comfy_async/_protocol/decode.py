@@ -35,6 +35,9 @@ from ..events import (
 
 __all__ = ["ExecutingNone", "decode_binary", "decode_text"]
 
+# Whoever reads an event that came by the socket gets the parser that the frame was decided by.
+BaseEvent.parser = staticmethod(parse_json)
+
 _PROGRESS: Final = b'{"type": "progress", "data": {'
 _VALUE_FIRST: Final = b'{"type": "progress", "data": {"value": '
 _PROGRESS_STATE: Final = b'{"type": "progress_state", "data": {"prompt_id": "'

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkflowFormatError
+from ..types import Shown
 from ._dynamic import expand
 from ._lists import ClassList
 from ._reading import Source, loads, read_source, unpack
@@ -17,7 +18,7 @@ from ._specs import DYNAMIC_TYPES, InputSpec, NodeClass, OutputSpec
 __all__ = ["InputSpec", "NodeCatalog", "NodeClass", "OutputSpec"]
 
 
-class NodeCatalog(Mapping[str, Mapping[str, Any]]):
+class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
     """What a server can run: a read-only mapping from class names to object_info entries.
 
     `catalog["KSampler"]` is the entry as the server sent it, `catalog.node("KSampler")` the
@@ -165,12 +166,6 @@ class NodeCatalog(Mapping[str, Mapping[str, Any]]):
     def __len__(self) -> int:
         """Count the classes."""
         return len(self._data)
-
-    def _repr_html_(self) -> str:
-        """Return an overview for notebooks."""
-        from .._display.cards import catalog_card
-
-        return catalog_card(self)
 
     def __repr__(self) -> str:
         """Return the number of classes."""

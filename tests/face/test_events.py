@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import typing
 
@@ -10,6 +11,8 @@ import wire_frames as wire
 
 import comfy_async
 from comfy_async import events as ev
+from comfy_async._base.json import parse_json
+from comfy_async._protocol.decode import decode_text
 from comfy_async.events import BaseEvent, Event
 
 CLASSES: tuple[type[BaseEvent], ...] = typing.get_args(Event)
@@ -210,3 +213,24 @@ def test_events_pickle() -> None:
         if isinstance(event, ev.NodeEvent):
             assert twin.title == event.title
     assert state.status == "completed"
+
+
+def test_an_event_is_read_by_the_parser_that_its_class_was_handed() -> None:
+    """The decoder hands all events its fast one; without it they read frames by themselves."""
+    frames: list[bytes] = []
+
+    class Counted(ev.UnknownEvent):
+        """An event with a parser of its own."""
+
+        __slots__ = ()
+
+        @staticmethod
+        def parser(raw: bytes) -> object:
+            """Note the frame, then read it as the standard library does."""
+            frames.append(raw)
+            return json.loads(raw)
+
+    event = Counted(b'{"type": "x", "data": {"a": 1}}')
+    assert (dict(event.data), dict(event.data), len(frames)) == ({"a": 1}, {"a": 1}, 1)
+    assert dict(Counted(b"[" * 200_000).data) == {}
+    assert type(decode_text(wire.step("3", 1, 20), 0.0)).parser is parse_json

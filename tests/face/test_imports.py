@@ -143,6 +143,32 @@ def test_every_import_points_down(path: Path) -> None:
     assert not wrong, "these arrows point up:\n" + "\n".join(wrong)
 
 
+def test_one_place_looks_upwards() -> None:
+    """`types.renderer_of` fetches the display by its name when somebody looks; nobody else imports so.
+
+    But for the doors, which load the modules of their own folder when a name is asked for.
+    """
+    found = [
+        f"{path}: {ast.unparse(node)}"
+        for path in MODULES
+        if path.name != "__init__.py"
+        for node in ast.walk(ast.parse((ROOT.parent / path).read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in IMPORTERS
+    ]
+    assert found == ["comfy_async/types.py: importlib.import_module('._display.renderers', __package__)"]
+
+
+IMPORTERS = {"importlib.import_module", "import_module", "__import__", "importlib.__import__"}
+"""What imports a module that no import statement names."""
+
+
+def test_plain_data_knows_nobody() -> None:
+    """Types, events and errors import nothing of the package but each other."""
+    plain = {f"comfy_async.{name}" for name in FLOORS[0]}
+    for name in FLOORS[0]:
+        assert {found for found, _ in own_imports(Path(f"comfy_async/{name}.py"))} <= plain
+
+
 def test_no_file_stands_beside_the_face() -> None:
     """At the top only the face and plain data; everything else has a folder."""
     here = {path.name for path in ROOT.iterdir() if path.is_file()}
@@ -250,8 +276,8 @@ def own_private_names(tree: ast.AST) -> set[str]:
             targets = [t.id for t in node.targets if isinstance(t, ast.Name)]
             names.update(targets)
             if "__slots__" in targets:
-                names.update(n.value for n in ast.walk(node.value) if isinstance(n, ast.Constant))
-    return {name for name in names if isinstance(name, str) and name.startswith("_")}
+                names.update(ast.literal_eval(node.value))
+    return {name for name in names if name.startswith("_")}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from comfy_async import JobProgress, NodeInfo, Problem
-from comfy_async.types import TERMINAL_STATUSES
+from comfy_async.types import TERMINAL_STATUSES, Shown, duration_text, renderer_of
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,25 @@ def test_data_is_frozen_and_pickles() -> None:
 def test_final_statuses() -> None:
     """Four ends and no fifth."""
     assert {"completed", "failed", "cancelled", "lost"} == TERMINAL_STATUSES
+
+
+def test_a_thing_is_shown_as_its_class_or_the_nearest_above_is() -> None:
+    """A renderer is looked up by class; what nobody shows is told by name."""
+
+    class Mine(Problem):
+        """A class that the table does not know."""
+
+    assert "<b>KSampler</b>" in Mine(node="3", title="KSampler", message="bad")._repr_html_()
+    assert renderer_of(Mine(), "html") is renderer_of(Problem(), "html")
+    with pytest.raises(LookupError, match="nothing shows a Problem as 'show'"):
+        renderer_of(Problem(), "show")
+    with pytest.raises(LookupError, match="nothing shows a Own as 'html'"):
+        type("Own", (Shown,), {})()._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(-1, "0 s"), (8.2, "8 s"), (60, "1 min"), (125, "2 min 5 s"), (3780, "1 h 3 min")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    """As people say them."""
+    assert duration_text(seconds) == text
