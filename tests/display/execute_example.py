@@ -1,6 +1,6 @@
 """Execute the example notebook in a real kernel; as a script, write its outputs back into it.
 
-python tests/notebook/execute_example.py
+python tests/display/execute_example.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The guides are true: their Python runs, and what they list is what the library has.
 
-`python tests/test_guides.py` writes the generated parts anew.
+`python tests/helpers/doc_pages.py` writes the generated parts anew.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import Any, get_args
 
 import pytest
 from doc_drawings import SCENES, drawing, play
+from doc_pages import route_table
 from doc_tools import GUIDES, ROOT, SERVER, Block, blocks, furnish, run_program, run_snippet, run_test
 
 from comfy_async import Event
-from comfy_async._resources.routes import ROUTES
 from comfy_async.events import BaseEvent, NodeEvent
 from comfy_async.testing import FakeComfy
 
-EARLY = "2024 or before"
 PAGES = sorted(GUIDES.glob("*.md"))
 # The fleet takes a cluster: tests/ray runs its page.
 BLOCKS = [block for page in PAGES if page.name != "fleet.md" for block in blocks(page)]
@@ -39,16 +38,6 @@ def between(page: str, mark: str) -> str:
     )
     assert found, f"{page} has no part {mark}"
     return found[1]
-
-
-def route_table() -> str:
-    """Return the table of routes as routes.md shows it."""
-    rows = ["| route | from here | since | Comfy Cloud |", "|---|---|---|---|"]
-    rows += [
-        f"| `{route.method} {route.path}` | `{route.verb}` | {route.since or EARLY} | {route.cloud} |"
-        for route in ROUTES
-    ]
-    return "\n".join(rows)
 
 
 def test_the_table_of_routes() -> None:
@@ -192,17 +181,17 @@ def test_the_links(page: Path) -> None:
         assert not anchor or anchor in anchors(found), target
 
 
-def write(page: str, mark: str, content: str) -> None:
-    """Put a generated part in its place."""
-    path = GUIDES / page
-    part = f"<!-- {mark} -->\n{content}\n<!-- /{mark} -->"
-    text = path.read_text("utf-8")
-    path.write_text(
-        re.sub(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _: part, text, flags=re.DOTALL), "utf-8"
-    )
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)
+def test_the_paths_that_are_named(page: Path) -> None:
+    """Whoever types what a page says finds the test, the script and the example there."""
+    text = re.sub(r"```python.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    named = set(re.findall(r"\b(?<!_)(?:tests|examples)/[\w/]+(?:\.\w+)?", text))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-if __name__ == "__main__":
-    write("routes.md", "routes", route_table())
-    for title, scene in SCENES.items():
-        write("events.md", title, drawing(asyncio.run(play(scene))))
+def test_the_scripts_that_tests_name() -> None:
+    """`python tests/...` in a docstring of the tests is a file."""
+    texts = [path.read_text("utf-8") for path in (ROOT / "tests").rglob("*.py")]
+    named = {name for text in texts for name in re.findall(r"python (tests/[\w/]+\.py)", text)}
+    assert len(named) > 5
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -1,6 +1,6 @@
 """Every public name has an example, and every example of the library runs.
 
-`python tests/test_names.py` writes examples/guides/names.md anew, which is made of them.
+`python tests/helpers/doc_pages.py` writes examples/guides/names.md anew, which is made of them.
 """
 
 from __future__ import annotations
@@ -10,31 +10,23 @@ import contextlib
 import importlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asset_store import Store
+from doc_pages import NAMES, PACKAGE, RESOURCES, names_page
 from doc_tools import GUIDES, ROOT, stage
-from name_tools import docs, example, first_sentence, groups, methods, run_example
+from name_tools import example, first_sentence, methods, run_example
 from raw_server import raw_server
 
 import comfy_async
 from comfy_async import ComfySession
 from comfy_async.testing import plugin
 
-PACKAGE = ROOT / "comfy_async"
-FACES = {
-    "comfy_async": PACKAGE,
-    "comfy_async.testing": PACKAGE / "testing",
-    "comfy_async.ray": PACKAGE / "ray",
-}
-RESOURCES = "files queue history jobs nodes models system userdata settings_store assets".split()
 ELSEWHERE = ("cli", "ray")
 """Whose examples are lines for a shell (tests/cli), and want a cluster (tests/ray)."""
-
-NAMES = {f"{face}.{name}": doc for face, path in FACES.items() for name, doc in docs(path).items()}
 
 
 def documented() -> Iterator[tuple[str, str]]:
@@ -116,56 +108,6 @@ def test_the_example_of_the_plugin(tmp_path: Path) -> None:
     assert "1 passed" in run.stdout, run.stdout
 
 
-def page() -> str:
-    """Return names.md."""
-    parts = [_HEAD]
-    for title, names in groups(PACKAGE).items():
-        parts += [f"## {title}", _index(names)]
-        parts += [_entry(name, NAMES[f"comfy_async.{name}"]) for name in names]
-    parts += ["## The rest of the server", _index([f"comfy.{name}" for name in RESOURCES])]
-    parts += _resource_entries()
-    for face, title in (("comfy_async.testing", "Test your own code"), ("comfy_async.ray", "A fleet on Ray")):
-        found = docs(FACES[face])
-        parts += [f"## {title}: `{face}`", _index(found)]
-        parts += [_entry(name, doc) for name, doc in found.items()]
-    return "\n\n".join(parts) + "\n"
-
-
-_HEAD = """\
-# Every public name, with an example
-
-Made from the docstrings by `python tests/test_names.py`; the tests run each example as it stands.
-
-In the examples `comfy` is an entered `ComfySession`, `fake` the `FakeComfy` that it leads to, `flow` the
-workflow of `examples/workflows/sd15_text2image_api.json`, `job` one that was submitted, `result` what came
-of it. `fake` makes things happen on purpose, which happen by themselves with a real server. `await` at the
-top level works in notebooks and in `python -m asyncio`. `help(ComfySession)` tells all that a class can do:
-the methods, their arguments and what each of them raises."""
-
-
-def _index(names: Iterable[str]) -> str:
-    """Return links to the entries of some names."""
-    return ",\n".join(f"[{name}](#{name.lower().replace('.', '')})" for name in names)
-
-
-def _resource_entries() -> Iterator[str]:
-    """Yield the resources of a session."""
-    for name in RESOURCES:
-        cls = type(getattr(ComfySession("http://127.0.0.1:8188"), name))
-        yield _entry(f"comfy.{name}", cls.__doc__ or "", [method for method, _ in methods(cls)])
-
-
-def _entry(name: str, doc: str, methods: list[str] | None = None) -> str:
-    """Return what the page says of a name."""
-    sentence = first_sentence(doc).removeprefix(f"`{name}`: ")
-    listed = f"\n\nMethods: {', '.join(f'`{method}`' for method in methods)}." if methods else ""
-    return f"### {name}\n\n{sentence[0].upper()}{sentence[1:]}{listed}\n\n```pycon\n{example(doc)}```"
-
-
 def test_the_page_of_names() -> None:
-    """It is what `python tests/test_names.py` writes."""
-    assert (GUIDES / "names.md").read_text("utf-8") == page()
-
-
-if __name__ == "__main__":
-    (GUIDES / "names.md").write_text(page(), "utf-8")
+    """It is what `python tests/helpers/doc_pages.py` writes."""
+    assert (GUIDES / "names.md").read_text("utf-8") == names_page()

@@ -36,7 +36,8 @@ def test_a_name_brings_what_it_needs() -> None:
     code = (
         "import sys, comfy_async\n"
         "session = comfy_async.ComfySession\n"
-        "print([m for m in sys.modules if m.startswith(('comfy_async._client.pool', 'websockets.', 'pydantic.'))])\n"
+        "late = ('comfy_async._client.pool', 'websockets.', 'pydantic.')\n"
+        "print([m for m in sys.modules if m.startswith(late)])\n"
         "here = map(vars(comfy_async).get, comfy_async.__all__)\n"
         "print({value.__module__ for value in here if isinstance(value, type)})\n"
         "print(session is comfy_async.ComfySession, comfy_async.ComfyPool.__module__)"

@@ -1,6 +1,8 @@
 """Pools under random faults on every server: each job ends once, truly, and runs once unless it was lost.
 
-More seeds than the tests have, or one alone: `python tests/test_pool_chaos.py 1 50`.
+More seeds than the tests have, or one alone:
+
+    PYTHONPATH=tests/helpers python tests/pool/test_pool_chaos.py 1 50
 """
 
 from __future__ import annotations
