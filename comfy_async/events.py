@@ -397,6 +397,10 @@ class Preview(NodeEvent):
     delivered: bool
     """True when the frame is an output of the workflow (SaveImageWebsocket), not a preview."""
 
+    def belong_to(self, node: str | None) -> None:
+        """Count as a picture of this node: a frame of type 1 names none."""
+        self._data = {**self.data, "node_id": node}
+
     @property
     def key(self) -> object:
         """The kind and the node."""

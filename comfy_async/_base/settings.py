@@ -1,42 +1,13 @@
-"""Limits and pauses of a session, and the clock that they are measured by."""
+"""Limits and pauses of a session."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import time
 from typing import Any
 
-__all__ = ["Clock", "Settings"]
+from .clock import Clock
 
-
-class Clock:
-    """Time as the session sees it; tests give it another one."""
-
-    def __init__(self) -> None:
-        """Anchor Unix time to the monotonic clock, so that it never jumps."""
-        self._epoch = time.time() - time.monotonic()
-
-    def monotonic(self) -> float:
-        """Return seconds from an arbitrary point."""
-        return time.monotonic()
-
-    def unix(self) -> float:
-        """Return Unix seconds that never go back."""
-        return self._epoch + time.monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
-
-    async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for an event; False when the time is over first."""
-        try:
-            async with asyncio.timeout(seconds):
-                await event.wait()
-        except TimeoutError:
-            return event.is_set()
-        return True
+__all__ = ["Settings"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

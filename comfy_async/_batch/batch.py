@@ -9,17 +9,17 @@ import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from .._job.stream import abandon_all
+from .._base.cleanups import Work
+from .._base.clock import Clock
+from .._job.core import JobCore
+from .._job.job import Job, handle
 from ..types import duration_text, renderer_of
+from .items import Item
 from .journal import Journal
 
-if TYPE_CHECKING:
-    from .._base.settings import Clock
-    from .._job.job import Job
-
-__all__ = ["Batch", "BatchProgress", "BatchRunner", "Workflows"]
+__all__ = ["Batch", "BatchProgress", "BatchRunner", "Workflows", "cut_jobs", "journal_of", "when_left"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -31,16 +31,20 @@ _UNREAD_LEAST = 16
 
 
 class BatchRunner(Protocol):
-    """What a batch needs of a session or a pool."""
+    """What a batch needs of a session, a pool or a fleet."""
 
-    _clock: Clock
+    clock: Clock
 
-    async def _run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Job:
+    async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Bring one workflow to a job that is under way, or that ended long ago."""
         ...
 
-    async def _abandon_job(self, job: Job) -> None:
+    async def abandon(self, job: JobCore) -> None:
         """Cancel a job in bounded time."""
+        ...
+
+    async def clean_up(self, work: Work[None], *, name: str) -> None:
+        """Do something to its end, however often whoever waits for it is cancelled."""
         ...
 
 
@@ -98,6 +102,7 @@ class Batch:
         workflows: Workflows,
         *,
         limit: int,
+        total: int | None = None,
         ordered: bool,
         on_error: Literal["continue", "stop"],
         results: str | os.PathLike[str] | None,
@@ -118,17 +123,18 @@ class Batch:
         self._on_error = on_error
         self._results = results
         self._options = options
-        self._total = len(workflows) if isinstance(workflows, Sized) else None
+        self._total = len(workflows) if isinstance(workflows, Sized) else total
         self._source = _Source(workflows)
         self._journal: Journal | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._entered = False
-        self._open: dict[int, Job] = {}
+        self._open: dict[int, Item] = {}
         # What was open when it ended, None before; and who wants to know of that end.
-        self._cut: list[Job] | None = None
+        self._cut: list[Item] | None = None
+        self._to_note: list[Item] = []
         self._when_left: list[Callable[[], object]] = []
-        self._ready: deque[Job] = deque()
-        self._waiting: dict[int, Job] = {}
+        self._ready: deque[JobCore] = deque()
+        self._waiting: dict[int, JobCore] = {}
         self._next_index = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Semaphore(max(_UNREAD_LEAST, _UNREAD_PER_PLACE * limit))
@@ -162,13 +168,18 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         """Cancel what is still open, in bounded time."""
+        await self._runner.clean_up(self._leave, name="comfy_async map left")
+
+    async def _leave(self, seconds: float | None) -> None:
+        """End everything."""
         try:
-            await self._end()
+            await self._end(seconds)
         finally:
             await self._source.aclose()
             if self._journal is not None:
                 self._journal.close()
-            for call in self._when_left:
+            calls, self._when_left = self._when_left, []
+            for call in calls:
                 call()
 
     def __aiter__(self) -> AsyncIterator[Job]:
@@ -188,31 +199,33 @@ class Batch:
             raise RuntimeError("a map runs inside its block: `async with comfy.map(...) as finished`")
         while not self._ready:
             if self._stopped is not None:
-                await self._end()
+                await self._runner.clean_up(self._end, name="comfy_async map stopped")
                 raise self._stopped
             if all(worker.done() for worker in self._workers):
                 raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
         self._room.release()
-        return self._ready.popleft()
+        return handle(self._ready.popleft())
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs on the server at this moment."""
-        return list(self._open.values())
+        return [handle(item.job) for item in self._open.values()]
 
     @property
     def progress(self) -> BatchProgress:
         """How far the whole batch is."""
         ended = self._done + self._failed
-        share = ended + sum(job.progress.fraction for job in self._open.values())
+        now = self._runner.clock.unix()
+        shares = [(item.job.state.progress(now).fraction, item.recalled) for item in self._open.values()]
+        share = ended + sum(fraction for fraction, _ in shares)
         fraction = eta = None
         if self._total is not None:
             fraction = min(1.0, share / self._total) if self._total else 1.0
-            ran = self._ran + sum(job.progress.fraction for job in self._open.values() if not job._recalled)
+            ran = self._ran + sum(fraction for fraction, recalled in shares if not recalled)
             if ran > 0 and self._total > share and self._cut is None and self._began is not None:
-                eta = (self._runner._clock.monotonic() - self._began) / ran * (self._total - share)
+                eta = (self._runner.clock.monotonic() - self._began) / ran * (self._total - share)
             elif self._total <= share:
                 eta = 0.0
         return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
@@ -255,37 +268,46 @@ class Batch:
         finally:
             self._changed.set()
 
-    async def _one(self, index: int, item: Any) -> None:
+    async def _one(self, index: int, workflow: Any) -> None:
         """Take one workflow to its end."""
-        since = self._runner._clock.monotonic()
-        job = await self._runner._run_item(item, index, self._journal, **self._options)
-        restored = job._restored
-        if self._began is None and not job._recalled:
+        since = self._runner.clock.monotonic()
+        item = await self._runner.run_item(workflow, index, self._journal, **self._options)
+        if self._began is None and not item.recalled:
             # What an earlier batch had done or left running says nothing of how long the rest takes.
             self._began = since
-        if not restored:
-            self._open[index] = job
+        if not item.restored:
+            self._open[index] = item
             try:
-                await job._ended.wait()
+                await item.job.ended.wait()
             finally:
-                if job._ended.is_set():
+                if item.job.ended.is_set():
                     self._open.pop(index, None)
+        self._ended(item)
+
+    def _ended(self, item: Item) -> None:
+        """Count a job that has ended, note it, and give it to the consumer."""
+        job = item.job
         if not job.done:
             # The session was closed: the job goes on, and a later batch picks it up.
-            self._stopped = self._stopped or job._error
+            self._stopped = self._stopped or job.error
             return
-        if self._journal is not None and not restored:
-            self._journal.ended(job, job._key)
-        self._ran += not job._recalled
+        if not item.restored:
+            self._note_end(item)
+        self._ran += not item.recalled
         if job.status == "completed":
             self._done += 1
         else:
             self._failed += 1
         self._hand_over(job)
-        if self._on_error == "stop" and job._error is not None:
-            self._stopped = self._stopped or job._error
+        if self._on_error == "stop" and job.error is not None:
+            self._stopped = self._stopped or job.error
 
-    def _hand_over(self, job: Job) -> None:
+    def _note_end(self, item: Item) -> None:
+        """Write how a job ended into the results file."""
+        if self._journal is not None:
+            self._journal.ended(item.job, item.key)
+
+    def _hand_over(self, job: JobCore) -> None:
         """Give a job to the consumer: at once, or when its turn has come."""
         if not self._ordered:
             self._ready.append(job)
@@ -297,23 +319,41 @@ class Batch:
                 self._next_index += 1
         self._changed.set()
 
-    async def _end(self) -> None:
-        """Stop the workers and cancel the open jobs."""
-        workers, self._workers = self._workers, []
-        # Now: a worker that is cancelled forgets its job when that has just ended.
-        left = list(self._open.values())
-        for worker in workers:
-            worker.cancel()
-        await abandon_all(self._runner, left, workers)
-        self._cut = [*(self._cut or ()), *left]
-        for job in left:
-            if self._journal is not None and job.done:
-                self._journal.ended(job, job._key)
+    async def _end(self, _seconds: float | None) -> None:
+        """Stop the workers, which take back what they are posting, and cancel the open jobs."""
+        if self._cut is None:
+            # Now: a worker that is cancelled forgets its job when that has just ended.
+            self._cut = list(self._open.values())
+            self._to_note = list(self._cut)
+            for worker in self._workers:
+                worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+        await asyncio.gather(*(self._runner.abandon(item.job) for item in self._cut))
+        while self._to_note:
+            item = self._to_note.pop(0)
+            if item.job.done:
+                self._note_end(item)
         self._open.clear()
 
     def __repr__(self) -> str:
         """Return the progress."""
         return f"<Batch {self.progress}>"
+
+
+def journal_of(batch: Batch) -> Journal | None:
+    """Return the results file of a batch that was entered."""
+    return batch._journal
+
+
+def cut_jobs(batch: Batch) -> list[Job] | None:
+    """Return the jobs that were open when a batch was ended early, None while it goes on."""
+    return None if batch._cut is None else [handle(item.job) for item in batch._cut]
+
+
+def when_left(batch: Batch, call: Callable[[], object]) -> None:
+    """Have something called when the block is left."""
+    batch._when_left.append(call)
 
 
 class _Source:

@@ -2,126 +2,158 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._base.backoff import Backoff
-from .._job.job import Job
+from .._base.cleanups import Work
+from .._base.clock import Clock
+from .._job.core import JobCore, Owner
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
 from .._protocol.snapshot import history_events
-from .._session.attach import attach
+from .._session.engine import Engine
 from .._session.submission import Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
 from ..workflow import Workflow
 from .journal import Journal, Record, as_history, is_final, workflow_key
 
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-
-__all__ = ["restored", "run_item"]
+__all__ = ["Item", "SessionItems", "restored"]
 
 _log = logging.getLogger("comfy_async")
 
 
-async def run_item(
-    session: ComfySession, item: Any, journal: Journal | None, *, options: SubmitOptions, check: bool = False
-) -> Job:
-    """Return a job for one workflow of a batch: under way, or already ended.
+@dataclasses.dataclass(slots=True, eq=False)
+class Item:
+    """One workflow of a batch on its way.
 
-    Whatever the submission fails of becomes the job's own end, so that it raises where the job
-    is awaited. A server that nobody reaches is waited for, since nothing was sent.
+    Attributes:
+        job: Its job.
+        key: What tells its workflow from others in the results file, "" without one.
+        restored: It came out of the results file; nothing was asked.
+        recalled: An earlier batch began it.
     """
-    backoff = Backoff(first=session.settings.reconnect_first, cap=session.settings.reconnect_cap)
-    clock = session._clock
-    since = clock.monotonic()
-    while True:
-        try:
-            return await _try_item(session, item, journal, options=options, check=check)
-        except (ConnectError, RateLimitError) as error:
-            limit = session.settings.away_seconds
-            if limit is not None and clock.monotonic() - since >= limit:
-                return _failed(session, error, options)
-            pause = backoff.next()
-            if isinstance(error, RateLimitError) and error.retry_after is not None:
-                pause = max(pause, error.retry_after)
-            _log.info("workflow %s of the batch waits %.1f s: %s", options.index, pause, error)
-            await clock.sleep(pause)
-        except ComfyError as error:
-            return _failed(session, error, options)
+
+    job: JobCore
+    key: str = ""
+    restored: bool = False
+    recalled: bool = False
+
+    @property
+    def index(self) -> int:
+        """Its place in the batch."""
+        assert self.job.index is not None
+        return self.job.index
 
 
-async def _try_item(
-    session: ComfySession, item: Any, journal: Journal | None, *, options: SubmitOptions, check: bool
-) -> Job:
-    """Bring one workflow to a job, with the results file in mind."""
-    session._check_loop()
-    await session._known_server()
-    workflow = await session._prepared(item, check=check)
-    if journal is None:
-        return await Submission(session, workflow, options).run()
-    key = workflow_key(workflow)
-    assert options.index is not None
-    record = journal.find(options.index, key)
-    job = None if record is None else await _from_record(session, record, workflow, options.index)
-    if job is None:
-        submission = Submission(session, workflow, options)
-        submission.job._key = key
-        # Before the post: a process that dies now leaves no job that nobody knows of.
-        journal.posting(submission.job, key)
-        job = await submission.run()
-        if not session.server.can("client_prompt_id"):
-            journal.posting(job, key)
-    job._key = key
-    return job
+class SessionItems:
+    """Runs the items of one batch on a session."""
 
+    def __init__(self, engine: Engine) -> None:
+        """Run them on this one."""
+        self._engine = engine
+        self.clock: Clock = engine.clock
 
-async def _from_record(session: ComfySession, record: Record, workflow: Workflow, index: int) -> Job | None:
-    """Return the job that an earlier batch noted, or None when it has to run again."""
-    ref = record.get("ref")
-    if not isinstance(ref, Mapping):
-        return None
-    if is_final(record):
-        return restored(session, record, workflow, index)
-    if record.get("status") != "submitted":
-        return None
-    job = await attach(session, {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref["client_id"])})
-    job.index, job.workflow = index, workflow
-    if not job.done and not job._seen:
-        # In neither queue nor history: polling finds out whether that is the truth.
-        try:
-            await job.result()
-        except JobLostError:
+    async def run_item(
+        self, workflow: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
+    ) -> Item:
+        """Return a job for one workflow of a batch: under way, or already ended.
+
+        Whatever the submission fails of becomes the job's own end, so that it raises where the job
+        is awaited. A server that nobody reaches is waited for, since nothing was sent.
+        """
+        engine, settings = self._engine, self._engine.settings
+        chosen = engine.options(**{"previews": "none", **options, "index": index, "keep_frames": False})
+        backoff = Backoff(first=settings.reconnect_first, cap=settings.reconnect_cap)
+        since = self.clock.monotonic()
+        while True:
+            try:
+                return await self._try(workflow, journal, options=chosen, check=check)
+            except (ConnectError, RateLimitError) as error:
+                limit = settings.away_seconds
+                if limit is not None and self.clock.monotonic() - since >= limit:
+                    return Item(_failed(engine, error, chosen))
+                pause = backoff.next()
+                if isinstance(error, RateLimitError) and error.retry_after is not None:
+                    pause = max(pause, error.retry_after)
+                _log.info("workflow %s of the batch waits %.1f s: %s", index, pause, error)
+                await self.clock.sleep(pause)
+            except ComfyError as error:
+                return Item(_failed(engine, error, chosen))
+
+    async def abandon(self, job: JobCore) -> None:
+        """Cancel a job that nobody waits for any more."""
+        await self._engine.abandon(job)
+
+    async def clean_up(self, work: Work[None], *, name: str) -> None:
+        """Do something to its end, however often whoever waits for it is cancelled."""
+        await self._engine.clean_up(work, name=name)
+
+    async def _try(
+        self, workflow: Any, journal: Journal | None, *, options: SubmitOptions, check: bool
+    ) -> Item:
+        """Bring one workflow to a job, with the results file in mind."""
+        engine = self._engine
+        engine.check_loop()
+        await engine.known_server()
+        ready = await engine.prepared(workflow, check=check)
+        if journal is None:
+            return Item(await Submission(engine, ready, options).run())
+        key = workflow_key(ready)
+        assert options.index is not None
+        record = journal.find(options.index, key)
+        item = None if record is None else await self._from_record(record, ready, options.index)
+        if item is None:
+            submission = Submission(engine, ready, options)
+            # Before the post: a process that dies now leaves no job that nobody knows of.
+            journal.posting(submission.job, key)
+            item = Item(await submission.run())
+            if not engine.server.can("client_prompt_id"):
+                journal.posting(item.job, key)
+        item.key = key
+        return item
+
+    async def _from_record(self, record: Record, workflow: Workflow, index: int) -> Item | None:
+        """Return the job that an earlier batch noted, or None when it has to run again."""
+        ref = record.get("ref")
+        if not isinstance(ref, Mapping):
             return None
-        except ComfyError:
-            pass
-    job._recalled = True
-    # An interrupted batch cancels what it was submitting, and had no time to note that.
-    return None if job.status == "cancelled" else job
+        if is_final(record):
+            return restored(self._engine, record, workflow, index)
+        if record.get("status") != "submitted":
+            return None
+        found = {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref["client_id"])}
+        job = await self._engine.attach(found)
+        job.index, job.workflow = index, workflow
+        if not job.done and not job.seen:
+            # In neither queue nor history: polling finds out whether that is the truth.
+            await job.ended.wait()
+            if isinstance(job.error, JobLostError):
+                return None
+        # An interrupted batch cancels what it was submitting, and had no time to note that.
+        return None if job.status == "cancelled" else Item(job, recalled=True)
 
 
-def restored(session: ComfySession, record: Record, workflow: Workflow, index: int) -> Job:
+def restored(owner: Owner, record: Record, workflow: Workflow, index: int) -> Item:
     """Return a finished job made from its line: nothing is asked, its files are still on the server."""
     entry = as_history(record, workflow.to_api())
-    plan = Plan(entry.prompt)
-    job = Job(session, JobState(entry.prompt_id, plan), keep_frames=False, index=index)
+    job = JobCore(owner, JobState(entry.prompt_id, Plan(entry.prompt)), keep_frames=False, index=index)
     job.workflow = workflow
-    job._client_id = str(record["ref"].get("client_id") or "")
-    job._key = str(record["key"])
-    job._restored = job._recalled = True
-    for event in history_events(entry, session._clock.unix()):
-        job._take(event)
-    return job
+    job.client_id = str(record["ref"].get("client_id") or "")
+    for event in history_events(entry, owner.clock.unix()):
+        job.take(event)
+    return Item(job, key=str(record["key"]), restored=True, recalled=True)
 
 
-def _failed(session: ComfySession, error: ComfyError, options: SubmitOptions) -> Job:
+def _failed(owner: Owner, error: ComfyError, options: SubmitOptions) -> JobCore:
     """Return a job that never was on the server and ends with the error of its submission."""
     prompt_id = error.prompt_id or str(uuid.uuid4())
-    job = Job(session, JobState(prompt_id, Plan({})), keep_frames=False, index=options.index)
+    job = JobCore(owner, JobState(prompt_id, Plan({})), keep_frames=False, index=options.index)
     data = {"exception_type": type(error).__name__, "exception_message": str(error)}
-    job._take(Failed(None, data, prompt_id, received_at=session._clock.unix()))
-    job._error = error
+    job.take(Failed(None, data, prompt_id, received_at=owner.clock.unix()))
+    job.error = error
     return job

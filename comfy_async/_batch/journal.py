@@ -8,15 +8,13 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
+from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry
 from ..errors import JobError, PromptRejectedError, WorkflowError
 from ..events import Failed
-
-if TYPE_CHECKING:
-    from .._job.job import Job
-    from ..workflow import Workflow
+from ..workflow import Workflow
 
 __all__ = ["Journal", "Record", "workflow_key"]
 
@@ -66,26 +64,28 @@ class Journal:
         self._patience = patience
         self._earlier = frozenset(self._last)
         self._asked: set[tuple[int, str]] = set()
+        self._keys: dict[int, str] = {}
         self._quiet = not self._earlier
 
     def find(self, index: int, key: str) -> Record | None:
         """Return the last line about a workflow at its place, None when there is none."""
         self._asked.add((index, key))
+        self._keys[index] = key
         if not self._quiet and len(self._asked) >= self._patience:
             self._warn_of_strangers()
         return self._last.get((index, key))
 
-    def posting(self, job: Job, key: str) -> None:
+    def posting(self, job: JobCore, key: str) -> None:
         """Note a job that is about to be posted, or that was found again."""
         self._write({"index": job.index, "key": key, "status": "submitted", "ref": job.ref})
 
-    def ended(self, job: Job, key: str) -> None:
+    def ended(self, job: JobCore, key: str) -> None:
         """Note how a job ended, with its outputs, so that it need not run again."""
-        state = job._state
+        state = job.state
         record: Record = {
             "index": job.index,
             "key": key,
-            "status": job.status if _is_verdict(job._error) else "unsent",
+            "status": job.status if _is_verdict(job.error) else "unsent",
             "ref": job.ref,
             "outputs": state.outputs,
             "cached_nodes": list(state.cached or ()),
@@ -95,22 +95,21 @@ class Journal:
             # `current_inputs` may hold keys and whole pictures: it stays out of files.
             hidden = {"current_inputs", "current_outputs"}
             record["error"] = {k: v for k, v in state.terminal.data.items() if k not in hidden}
-        elif job._error is not None:
+        elif job.error is not None:
             record["error"] = {
-                "exception_type": type(job._error).__name__,
-                "exception_message": str(job._error),
+                "exception_type": type(job.error).__name__,
+                "exception_message": str(job.error),
             }
         self._write(record)
 
-    def saved(self, job: Job, files: Sequence[Path]) -> None:
+    def saved(self, index: int, files: Sequence[Path]) -> None:
         """Note where the files of a job that has ended were saved, in the order of its result."""
         paths = [os.path.abspath(path) for path in files]
-        self._write({"index": job.index, "key": job._key, "saved": paths})
+        self._write({"index": index, "key": self._keys.get(index, ""), "saved": paths})
 
-    def saved_files(self, job: Job) -> list[Path]:
+    def saved_files(self, index: int) -> list[Path]:
         """Return where the files of a job were saved, [] when nobody noted that."""
-        assert job.index is not None
-        record = self._last.get((job.index, job._key)) or {}
+        record = self._last.get((index, self._keys.get(index, ""))) or {}
         return [Path(str(path)) for path in record.get("saved") or ()]
 
     def begin(self, seed: int) -> None:

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
-import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, Unpack, cast
 
 from .._base.settings import Settings
-from .._batch.batch import Batch, Workflows
-from .._job.job import Job
-from .._job.result import JobResult
-from .._job.stream import JobStream
-from .._pool.items import PoolBatch
-from .._pool.job import Order, PoolJob
-from .._pool.member import Member
-from .._pool.servers import PoolServers
-from .._session.core import Previews
-from .._session.prepare import WorkflowLike, as_workflow
+from .._batch.batch import Batch, BatchRunner, Workflows
+from .._job.job import Job, handle
+from .._job.mailbox import EventStream
+from .._pool.engine import PoolEngine
+from .._pool.items import PoolItems
+from .._pool.member import Member, PoolServer
+from .._session.engine import Engine
+from .._session.prepare import WorkflowLike, as_workflow, check_with
 from ..errors import ConnectError
 from ..types import Problem
-from ..workflow import Workflow
-from .session import ComfySession
+from .client import Client, MapArguments, Runner
+from .session import ComfySession, engine_of
 
-__all__ = ["ComfyPool"]
+__all__ = ["ComfyPool", "pool_engine_of"]
 
 _MAP_LIMIT = 32
 
 
-class ComfyPool(PoolServers):
-    """Several ComfyUI servers behind the verbs of one session.
+class ComfyPool(Client):
+    """Several ComfyUI servers behind the methods of one session.
 
     A job goes to the server with the least to do: the pool's own jobs there and the queue that
     the server reports, divided by its weight. Among equals it goes where its models are loaded.
@@ -94,15 +90,37 @@ class ComfyPool(PoolServers):
         if attempts < 1:
             raise ValueError(f"attempts must be 1 or more, not {attempts}")
         settings = dataclasses.replace(settings or Settings(), away_seconds=away_seconds)
-        super().__init__(
-            settings, attempts=attempts, away_seconds=away_seconds, retry_out_of_memory=retry_out_of_memory
-        )
         self._limit = limit
         self._eager = connect == "eager"
-        self._session_options = options
+        self._options = {"settings": settings, **options}
+        self._engine = PoolEngine(
+            settings,
+            make=self._opened,
+            attempts=attempts,
+            away_seconds=away_seconds,
+            retry_out_of_memory=retry_out_of_memory,
+        )
         for server in servers:
             weight = float(servers[cast(str, server)]) if isinstance(servers, Mapping) else 1.0
             self.add(server, weight=weight)
+
+    @property
+    def _runner(self) -> Runner:
+        """What does the work."""
+        return self._engine
+
+    def _items(self) -> BatchRunner:
+        """Return what runs the items of one batch."""
+        return PoolItems(self._engine)
+
+    def _opened(self, url: str) -> Engine:
+        """Return a session's engine with one server, as the pool was told."""
+        return engine_of(ComfySession(url, **self._options))
+
+    @property
+    def settings(self) -> Settings:
+        """Limits and pauses, for every session."""
+        return self._engine.settings
 
     # Opening and closing.
 
@@ -117,10 +135,10 @@ class ComfyPool(PoolServers):
             SessionClosedError: It was closed.
             WrongLoopError: It belongs to another event loop.
         """
-        self._check_loop()
-        members = self._places.members
+        self._engine.check_loop()
+        members = self._engine.places.members
         if self._eager and members:
-            await self._health._ask(members, wait_for_all=True)
+            await self._engine.health.ask_all(members, wait_for_all=True)
             if not any(member.usable for member in members):
                 errors = [member.last_error for member in members if member.last_error is not None]
                 if len(errors) == len(members) == 1:
@@ -135,98 +153,76 @@ class ComfyPool(PoolServers):
         Args:
             cancel_jobs: Cancel the open jobs first.
         """
-        shut = functools.partial(self._shut, cancel_jobs=cancel_jobs)
-        await self._close_once(shut, name="comfy_async pool closing")
+        await self._engine.aclose(cancel_jobs=cancel_jobs)
 
-    # Running workflows.
+    # Its servers.
 
-    async def run(self, workflow: WorkflowLike, **options: Any) -> JobResult:
-        """Submit a workflow and wait for its result; takes what `submit` takes.
+    @property
+    def servers(self) -> tuple[PoolServer, ...]:
+        """Every server at this moment: its state, its load, what it lacks, and why."""
+        return tuple(member.snapshot() for member in self._engine.places.members)
 
-        When the wait is cancelled, so is the job.
-
-        Raises:
-            JobError: It failed, was cancelled, or lost on every attempt.
-            PromptRejectedError: Every server that was asked refused it.
-            ComfyError: As `submit`.
-            OSError: As `submit`.
-        """
-        async with self.stream(workflow, **{"previews": "none", **options, "keep_frames": False}) as job:
-            return await job
-
-    async def submit(
+    def add(
         self,
-        workflow: WorkflowLike,
+        server: str | ComfySession,
         *,
-        # Before it is sent.
-        check: bool = False,
-        on_partial: Literal["raise", "keep"] = "raise",
-        # What is sent along.
-        previews: Previews | None = None,
-        extra_data: Mapping[str, Any] | None = None,
-        partner_api_key: str | None = None,
-        # Where in the queue, and how much of the graph.
-        front: bool = False,
-        number: float | None = None,
-        targets: Iterable[str] | None = None,
-        keep_frames: bool = True,
-    ) -> Job:
-        """Put a workflow into the queue of one server, and return its job; see `ComfySession.submit`.
+        weight: float = 1.0,
+        limit: int | None | Literal["pool"] = "pool",
+        **options: Any,
+    ) -> None:
+        """Take a server into the pool, at any time; whoever waits may go there at once.
 
-        While every server has as many jobs as `limit` allows, it waits for a place.
+        Args:
+            server: Its base URL, or a session of your own, which the pool then closes.
+            weight: Its share of the work: one of weight 2 gets twice as many jobs as one of 1.
+            limit: The pool's own jobs there at once, None for any number; the pool's own limit
+                unless given.
+            options: What `ComfySession` takes, beyond what the pool was given.
 
         Raises:
-            PromptRejectedError: No server takes it; `problems` are those of the one that came nearest.
-            PartialPromptError: Every server would run only a part of it.
-            WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
-            OSError: Its file, or one to be uploaded, cannot be read.
-            SubmitUnknownError: Whether it arrived cannot be found out (servers before 0.3.44).
-            ConnectError: No server that could run it answers; nothing was sent.
-            ComfyError: The servers refused or failed otherwise.
+            ValueError: The URL, the weight or the limit makes no sense, or it is in the pool.
             SessionClosedError: The pool is closed.
         """
-        self._check_loop()
-        options = {
-            "on_partial": on_partial,
-            "previews": previews,
-            "extra_data": extra_data,
-            "partner_api_key": partner_api_key,
-            "front": front,
-            "number": number,
-            "targets": None if targets is None else tuple(map(str, targets)),
-            "keep_frames": keep_frames,
-        }
-        order = Order(workflow=Workflow(), options=options, check=check, group=None, patient=False)
-        await self._load(order, workflow)
-        job = PoolJob(self, order, keep_frames=keep_frames)
-        await self._bring(job)
-        return job
+        if self._engine.closed:
+            raise self._engine.closed_error(None)
+        session = (
+            server if isinstance(server, ComfySession) else ComfySession(server, **self._options | options)
+        )
+        self._engine.servers.add(
+            engine_of(session), weight=weight, limit=self._limit if limit == "pool" else limit
+        )
 
-    def stream(self, workflow: WorkflowLike, **options: Any) -> JobStream:
-        """Return `async with` a job that is cancelled when the block is left early.
+    async def drain(self, url: str) -> None:
+        """Give a server no more jobs, wait for those that it has, and let it go.
 
-        Takes what `submit` takes.
+        What its finished jobs made can be downloaded until the pool is closed, or the server is.
+
+        Raises:
+            ValueError: It is not in the pool.
 
         Example:
-            >>> async with ComfyPool(["http://10.0.0.7:8188"]) as pool, pool.stream(flow) as job:
-            ...     async for event in job:
-            ...         print(job.progress)
+            >>> async with ComfyPool(["http://10.0.0.7:8188"]) as pool:
+            ...     pool.add("http://10.0.0.8:8188", weight=2)
+            ...     await pool.drain("http://10.0.0.7:8188")
+            ...     print([server.weight for server in pool.servers])
+            [2]
         """
-        return JobStream(cast(ComfySession, self), workflow, options)
+        self._engine.check_loop()
+        await self._engine.servers.drain(url)
 
-    def map(
-        self,
-        workflows: Workflows,
-        *,
-        # How many at once, and in which order they come back.
-        limit: int = _MAP_LIMIT,
-        ordered: bool = False,
-        on_error: Literal["continue", "stop"] = "continue",
-        results: str | os.PathLike[str] | None = None,
-        # What `submit` takes, for each of them.
-        **options: Any,
-    ) -> Batch:
-        """Return `async with` the jobs of many workflows, as they end; see `ComfySession.map`.
+    def events(self) -> EventStream:
+        """Return every event of every server from now on: of all jobs, and those of no job.
+
+        Raises:
+            SessionClosedError: The pool is closed.
+        """
+        self._engine.check_loop()
+        return self._engine.servers.events()
+
+    # Running workflows: `run`, `submit` and `stream` stand in `Client`.
+
+    def map(self, workflows: Workflows, *, limit: int = _MAP_LIMIT, **options: Unpack[MapArguments]) -> Batch:
+        """Return `async with` the jobs of many workflows, as they end; takes what `ComfySession.map` takes.
 
         Several batches at once get free places in turn. With `results`, a batch that is started
         again finds its jobs on the servers that had them, even on one that left the pool.
@@ -235,26 +231,14 @@ class ComfyPool(PoolServers):
             workflows: Any iterable or async iterable of what `submit` takes; read lazily.
             limit: Workflows in hand at once, on all servers and waiting for a place; the pool's
                 own limit says how many are on each server.
-            ordered: Hand the jobs out in the order of the workflows.
-            on_error: "continue", or "stop" at the first failure.
-            results: A file of JSON lines to go on from; give seeds with `randomized(seed=n)`.
-            options: What `submit` takes; previews are off unless asked for.
+            options: As `ComfySession.map`.
 
         Raises:
             ValueError: `limit` or `on_error` make no sense.
             SessionClosedError: The pool is closed.
             WrongLoopError: It belongs to another event loop.
         """
-        self._check_loop()
-        return Batch(
-            PoolBatch(self),
-            workflows,
-            limit=limit,
-            ordered=ordered,
-            on_error=on_error,
-            results=results,
-            options=options,
-        )
+        return super().map(workflows, limit=limit, **options)
 
     async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
         """Pick up a job by its `ref`, or by an id that is then looked for on every server.
@@ -272,23 +256,23 @@ class ComfyPool(PoolServers):
             ...     ref = (await pool.submit(flow)).ref
             ...     result = await (await pool.attach(ref))
         """
-        self._check_loop()
+        self._engine.check_loop()
         if isinstance(id_or_ref, Mapping) and id_or_ref.get("server"):
-            member = self._member_at(str(id_or_ref["server"]))
+            member = self._engine.servers.at(str(id_or_ref["server"]))
             if member is not None:
-                return await member.session.attach(id_or_ref)
+                return handle(await member.engine.attach(id_or_ref))
         prompt_id = id_or_ref if isinstance(id_or_ref, str) else str(id_or_ref.get("prompt_id") or "")
-        members = list(self._places.members)
+        members = list(self._engine.places.members)
         if not members or not prompt_id:
             raise ValueError("attach takes a prompt_id or a job's ref, and a server")
         found = await asyncio.gather(*(_has(m, prompt_id) for m in members), return_exceptions=True)
         for member, answer in zip(members, found, strict=True):
             if answer is True:
-                return await member.session.attach(id_or_ref)
+                return handle(await member.engine.attach(id_or_ref))
         silent = [error for error in found if isinstance(error, BaseException)]
         if silent:
             raise silent[0]
-        return await members[0].session.attach(id_or_ref)
+        return handle(await members[0].engine.attach(id_or_ref))
 
     async def check(self, workflow: WorkflowLike) -> list[Problem]:
         """Return what the server that suits a workflow best would find wrong with it, [] for nothing.
@@ -298,10 +282,10 @@ class ComfyPool(PoolServers):
             OSError: Its file cannot be read.
             ComfyError: No server can be asked.
         """
-        self._check_loop()
+        self._engine.check_loop()
         made = as_workflow(workflow)
-        members = [m for m in self._places.members if m.usable] or self._places.members
-        found = await asyncio.gather(*(m.session.check(made) for m in members), return_exceptions=True)
+        members = [m for m in self._engine.places.members if m.usable] or self._engine.places.members
+        found = await asyncio.gather(*(check_with(m.engine, made) for m in members), return_exceptions=True)
         lists = [problems for problems in found if isinstance(problems, list)]
         if lists:
             return min(lists, key=lambda problems: sum(p.severity == "error" for p in problems))
@@ -312,9 +296,14 @@ class ComfyPool(PoolServers):
 
     def __repr__(self) -> str:
         """Return the number of servers and of those that answer."""
-        members = self._places.members
+        members = self._engine.places.members
         healthy = sum(member.usable for member in members)
         return f"<ComfyPool {len(members)} servers, {healthy} healthy>"
+
+
+def pool_engine_of(pool: ComfyPool) -> PoolEngine:
+    """Return the engine behind a pool that a user holds."""
+    return pool._engine
 
 
 async def _has(member: Member, prompt_id: str) -> bool:
@@ -323,8 +312,8 @@ async def _has(member: Member, prompt_id: str) -> bool:
     Raises:
         ComfyError: It cannot be asked.
     """
-    session = member.session
-    await session._known_server()
-    if await session._api.history(prompt_id) is not None:
+    engine = member.engine
+    await engine.known_server()
+    if await engine.api.history(prompt_id) is not None:
         return True
-    return prompt_id in (await session._api.snapshot()).entries
+    return prompt_id in (await engine.api.snapshot()).entries

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
-import uuid
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._base.settings import Settings
-from .._batch.batch import Batch, Workflows
+from .._batch.batch import BatchRunner
+from .._batch.items import SessionItems
 from .._dialects.cloud_v1 import CloudApi
 from .._dialects.comfyui import RunApi
-from .._job.job import Job
-from .._job.mailbox import EventStream, Mailbox
-from .._job.result import JobResult
-from .._job.stream import JobStream
-from .._resources.access import Resources
-from .._session.attach import attach
-from .._session.core import Previews, SessionCore
-from .._session.link import Link
-from .._session.poller import Reconciler
-from .._session.prepare import WorkflowLike, as_workflow
-from .._session.submission import Submission
+from .._dialects.server import ServerInfo
+from .._job.job import Job, handle
+from .._job.mailbox import EventStream
+from .._session.engine import Engine, Previews
+from .._session.prepare import WorkflowLike, check_with
 from .._transport.address import CLOUD_URL, Address, cloud_api_key, default_base_url
 from .._transport.auth import Auth, AuthLike, make_auth
 from .._transport.http import HttpClient, HttpOptions
-from ..types import Problem
+from ..types import Connection, Problem, Shown
+from .client import Client, Runner
 
-__all__ = ["ComfySession"]
+if TYPE_CHECKING:
+    from .._resources.assets import Assets
+    from .._resources.files import Files
+    from .._resources.history import History
+    from .._resources.jobs import Jobs
+    from .._resources.models import Models
+    from .._resources.nodes import Nodes
+    from .._resources.queue import Queue
+    from .._resources.settings_store import SettingsStore
+    from .._resources.system import System
+    from .._resources.userdata import UserData
+
+__all__ = ["ComfySession", "engine_of"]
 
 
-class ComfySession(Resources, SessionCore):
+class ComfySession(Client, Shown):
     """A connection to one ComfyUI, for any number of jobs at once.
 
     Args:
@@ -50,6 +56,7 @@ class ComfySession(Resources, SessionCore):
         previews: "auto", "latent2rgb", "taesd", "none", or "default" (the server's own).
         transport: "poll" works without any WebSocket.
         connect: "lazy" lets `async with` succeed although nobody answers yet.
+        dialect: What the server speaks: "comfyui" or "cloud-v1"; "auto" tells Comfy Cloud by its address.
         settings: Limits and pauses.
 
     Example:
@@ -75,55 +82,42 @@ class ComfySession(Resources, SessionCore):
         previews: Previews = "auto",
         transport: Literal["auto", "poll"] = "auto",
         connect: Literal["eager", "lazy"] = "eager",
+        dialect: Literal["auto", "comfyui", "cloud-v1"] = "auto",
         settings: Settings | None = None,
     ) -> None:
         """Prepare a session; nothing is sent before `connect()` or the first call.
 
         Raises:
-            ValueError: The URL, a key or a header cannot be read or sent.
+            ValueError: The URL, a key or a header cannot be read or sent, or a word is unknown.
         """
+        settings = settings or Settings()
         address = Address.parse(base_url or default_base_url())
-        who = address.auth + make_auth(auth)
-        if api_key is None and address.is_cloud and who.is_empty:
-            api_key = cloud_api_key()
-        if api_key is not None:
-            who += Auth.api_key(api_key)
-        self.settings = settings or Settings()
-        self.client_id = client_id or uuid.uuid4().hex
-        self._previews: Previews = previews
-        self._transport = transport
-        self._eager = connect == "eager"
-        self._partner_api_key = partner_api_key
-        self._clock = self.settings.clock
-        self._http = HttpClient(
+        http = HttpClient(
             address,
-            auth=who,
+            auth=_credentials(address, auth=auth, api_key=api_key),
             headers=headers,
             verify=verify,
             trust_env=trust_env,
-            proxy=self.settings.proxy,
+            proxy=settings.proxy,
             options=HttpOptions(
-                request_seconds=self.settings.request_seconds,
-                connect_seconds=self.settings.connect_seconds,
-                max_body=self.settings.max_body,
-                sleep=self._clock.sleep,
+                request_seconds=settings.request_seconds,
+                connect_seconds=settings.connect_seconds,
+                max_body=settings.max_body,
+                sleep=settings.clock.sleep,
             ),
-            transport=self.settings.http_transport,
+            transport=settings.http_transport,
         )
-        self._api = CloudApi(self._http) if self._http.dialect == "cloud" else RunApi(self._http)
-        self._link = Link(
-            self._http,
-            self.client_id,
-            self.settings,
-            on_event=self._on_event,
-            on_up=self._on_up,
-            on_down=self._on_down,
-            wanted=self._is_wanted,
+        self._eager = connect == "eager"
+        cloud_by_address = dialect == "auto" and address.is_cloud
+        self._engine = Engine(
+            http,
+            CloudApi(http) if dialect == "cloud-v1" or cloud_by_address else RunApi(http),
+            settings=settings,
+            client_id=client_id,
+            uses_socket=transport == "auto",
+            previews=previews,
+            partner_api_key=partner_api_key,
         )
-        SessionCore.__init__(self)
-        self._reconciler = Reconciler(self)
-        self._probing = None
-        self._host = self
 
     @classmethod
     def cloud(
@@ -138,9 +132,43 @@ class ComfySession(Resources, SessionCore):
         if not key:
             raise ValueError("Comfy Cloud wants an API key: api_key= or COMFY_CLOUD_API_KEY")
         url = base_url or os.environ.get("COMFY_CLOUD_BASE_URL") or CLOUD_URL
-        session = cls(url, api_key=key, **options)
-        session._api = CloudApi(session._http)
-        return session
+        return cls(url, api_key=key, **{"dialect": "cloud-v1", **options})
+
+    # What it is.
+
+    @property
+    def base_url(self) -> str:
+        """The server's address without credentials and without a trailing slash."""
+        return self._engine.base_url
+
+    @property
+    def client_id(self) -> str:
+        """Under which the server sends events."""
+        return self._engine.client_id
+
+    @property
+    def settings(self) -> Settings:
+        """Limits and pauses."""
+        return self._engine.settings
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server is and can do, as far as it is known."""
+        return self._engine.server
+
+    @property
+    def connection(self) -> Connection:
+        """How the session hears from the server at this moment."""
+        return self._engine.connection
+
+    @property
+    def _runner(self) -> Runner:
+        """What does the work."""
+        return self._engine
+
+    def _items(self) -> BatchRunner:
+        """Return what runs the items of one batch."""
+        return SessionItems(self._engine)
 
     # Opening and closing.
 
@@ -155,9 +183,9 @@ class ComfySession(Resources, SessionCore):
             SessionClosedError: It was closed.
             WrongLoopError: It belongs to another event loop.
         """
-        self._check_loop()
+        self._engine.check_loop()
         if self._eager:
-            await self._known_server()
+            await self._engine.known_server()
         return self
 
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
@@ -166,143 +194,9 @@ class ComfySession(Resources, SessionCore):
         Args:
             cancel_jobs: Cancel the open jobs on the server first.
         """
-        if cancel_jobs and not self._closed:
-            jobs = list(self._jobs.values())
-            await asyncio.gather(*(self._cancel(job) for job in jobs), return_exceptions=True)
-        await self._close_once(self._shut, name="comfy_async closing")
+        await self._engine.aclose(cancel_jobs=cancel_jobs)
 
-    # Running workflows.
-
-    async def run(self, workflow: WorkflowLike, **options: Any) -> JobResult:
-        """Submit a workflow and wait for its result; takes what `submit` takes.
-
-        Nobody else holds the job: when the wait is cancelled, so is the job on the server.
-
-        Raises:
-            JobError: It failed, was cancelled, or lost.
-            PromptRejectedError: The server refused it.
-            ComfyError: As `submit`.
-            OSError: As `submit`.
-        """
-        async with JobStream(self, workflow, {"previews": "none", **options, "keep_frames": False}) as job:
-            return await job
-
-    async def submit(
-        self,
-        workflow: WorkflowLike,
-        *,
-        # Before it is sent.
-        check: bool = False,
-        on_partial: Literal["raise", "keep"] = "raise",
-        # What is sent along.
-        previews: Previews | None = None,
-        extra_data: Mapping[str, Any] | None = None,
-        partner_api_key: str | None = None,
-        # Where in the queue, and how much of the graph.
-        front: bool = False,
-        number: float | None = None,
-        targets: Iterable[str] | None = None,
-        keep_frames: bool = True,
-    ) -> Job:
-        """Put a workflow into the server's queue, exactly once, and return its job.
-
-        Args:
-            workflow: A `Workflow`, a path, a dict, or text, in API or editor format. Files
-                among its input values are uploaded first.
-            check: Compare it with the server's nodes and models first.
-            on_partial: "keep" runs what can be run when some outputs are refused.
-            previews: For this job; None means the session's.
-            extra_data: Further `extra_data` of POST /prompt.
-            partner_api_key: The key for partner nodes of this job; beats the session's.
-            front: Put it before all others.
-            number: Its place by number, lower runs first; beats `front`.
-            targets: The output nodes to run, None for all.
-            keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
-
-        Raises:
-            PromptRejectedError: The server refused it; `problems` says why.
-            PartialPromptError: It refused some outputs.
-            WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
-            OSError: Its file, or one to be uploaded, cannot be read.
-            SubmitUnknownError: Whether it arrived could not be found out.
-            ConnectError: Nobody answers; nothing was sent.
-            ComfyError: The server refused or failed otherwise.
-            SessionClosedError: The session is closed.
-
-        Example:
-            >>> job = await comfy.submit(flow.with_inputs({"6.text": "a fox"}), front=True, targets=["9"])
-        """
-        self._check_loop()
-        await self._known_server()
-        ready = await self._prepared(workflow, check=check)
-        options = self._options(
-            on_partial=on_partial,
-            previews=previews,
-            extra_data=extra_data,
-            partner_api_key=partner_api_key,
-            front=front,
-            number=number,
-            targets=targets,
-            keep_frames=keep_frames,
-        )
-        return await Submission(self, ready, options).run()
-
-    def stream(self, workflow: WorkflowLike, **options: Any) -> JobStream:
-        """Return `async with` a job that is cancelled on the server when the block is left early.
-
-        Example:
-            >>> async with comfy.stream(flow) as job:  # takes what submit takes
-            ...     async for event in job:
-            ...         print(job.progress)
-        """
-        return JobStream(self, workflow, options)
-
-    def map(
-        self,
-        workflows: Workflows,
-        *,
-        # How many at once, and in which order they come back.
-        limit: int = 4,
-        ordered: bool = False,
-        on_error: Literal["continue", "stop"] = "continue",
-        results: str | os.PathLike[str] | None = None,
-        # What `submit` takes, for each of them.
-        **options: Any,
-    ) -> Batch:
-        """Return `async with` the jobs of many workflows, as they end.
-
-        Args:
-            workflows: Any iterable or async iterable of what `submit` takes; read lazily.
-            limit: Jobs on the server at once.
-            ordered: Hand the jobs out in the order of the workflows, not of their ends.
-            on_error: "continue" leaves each failure to whoever awaits that job; "stop"
-                cancels the others and raises it here.
-            results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
-                what had finished comes from the file, what still runs is attached to. A job is
-                known again by its place and its content: give `randomized(seed=n)`, since a seed
-                drawn anew makes another job; a file that knows none of them is told as a warning.
-            options: What `submit` takes; previews are off unless asked for.
-
-        Raises:
-            ValueError: `limit` or `on_error` make no sense.
-            SessionClosedError: The session is closed.
-            WrongLoopError: The session belongs to another event loop.
-
-        Example:
-            >>> async with comfy.map([flow, flow.randomized(7)], results="results.jsonl") as finished:
-            ...     async for job in finished:
-            ...         await (await job).save(f"out/{job.index:03d}")
-        """
-        self._check_loop()
-        return Batch(
-            self,
-            workflows,
-            limit=limit,
-            ordered=ordered,
-            on_error=on_error,
-            results=results,
-            options=options,
-        )
+    # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
     async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
         """Pick up a job by its id or `ref`, from whichever process it was submitted.
@@ -318,9 +212,7 @@ class ComfySession(Resources, SessionCore):
         Example:
             >>> result = await (await comfy.attach(job.ref))  # or its id, or a ref that came as JSON
         """
-        self._check_loop()
-        await self._known_server()
-        return await attach(self, id_or_ref)
+        return handle(await self._engine.attach(id_or_ref))
 
     def events(self) -> EventStream:
         """Return every event of the session from now on: of all jobs, and those of no job.
@@ -339,12 +231,7 @@ class ComfySession(Resources, SessionCore):
             ...     if isinstance(event, StatusChanged) and event.queue_remaining == 0:
             ...         break  # the server is idle
         """
-        self._check_loop()
-        box = Mailbox(max_events=self.settings.mailbox_events, max_bytes=self.settings.mailbox_bytes)
-        self._watchers.append(box)
-        if self._transport == "auto":
-            self._link.start()
-        return EventStream(box, self._drop_watcher)
+        return self._engine.events()
 
     async def check(self, workflow: WorkflowLike) -> list[Problem]:
         """Return what this server would find wrong with a workflow, before anything is queued.
@@ -358,14 +245,81 @@ class ComfySession(Resources, SessionCore):
             >>> print((await comfy.check(flow.with_inputs({"3.sampler_name": "eulr"})))[0])
             3 (KSampler), input 'sampler_name': 'eulr' is none of the 44 choices; nearest: 'euler'
         """
-        self._check_loop()
-        server = await self._known_server()
-        catalog = await self.nodes.catalog()
-        replaced = await self.nodes.replacements() if server.can("node_replacements") else None
-        return as_workflow(workflow).check(catalog, replacements=replaced)
+        self._engine.check_loop()
+        return await check_with(self._engine, workflow)
+
+    # The rest of the server, each part loaded when it is first used.
+
+    @property
+    def files(self) -> Files:
+        """Uploads and downloads."""
+        return self._engine.resources.files
+
+    @property
+    def nodes(self) -> Nodes:
+        """The node classes of the server."""
+        return self._engine.resources.nodes
+
+    @property
+    def queue(self) -> Queue:
+        """What waits and what runs."""
+        return self._engine.resources.queue
+
+    @property
+    def history(self) -> History:
+        """What has run."""
+        return self._engine.resources.history
+
+    @property
+    def jobs(self) -> Jobs:
+        """Jobs of every state in one list."""
+        return self._engine.resources.jobs
+
+    @property
+    def models(self) -> Models:
+        """Checkpoints, LoRAs and the like."""
+        return self._engine.resources.models
+
+    @property
+    def system(self) -> System:
+        """The server as a machine: memory, versions, logs."""
+        return self._engine.resources.system
+
+    @property
+    def userdata(self) -> UserData:
+        """The files that the editor keeps for its users."""
+        return self._engine.resources.userdata
+
+    @property
+    def settings_store(self) -> SettingsStore:
+        """The settings of the editor, as the server keeps them."""
+        return self._engine.resources.settings_store
+
+    @property
+    def assets(self) -> Assets:
+        """Files by their content, where the server's asset system is switched on."""
+        return self._engine.resources.assets
 
     def __repr__(self) -> str:
         """Return address, connection and the number of open jobs; no credentials."""
-        state = "new" if self._loop is None else self._link.state
-        jobs = f" {len(self._jobs)} jobs" if self._jobs else ""
-        return f"<ComfySession {self.base_url} {'closed' if self._closed else state}{jobs}>"
+        engine = self._engine
+        state = "new" if engine.loop is None else engine.link.state
+        jobs = f" {len(engine.jobs)} jobs" if engine.jobs else ""
+        return f"<ComfySession {self.base_url} {'closed' if engine.closed else state}{jobs}>"
+
+
+def engine_of(session: ComfySession) -> Engine:
+    """Return the engine behind a session that a user holds."""
+    return session._engine
+
+
+def _credentials(address: Address, *, auth: AuthLike, api_key: str | None) -> Auth:
+    """Put together what is sent to say who asks.
+
+    Raises:
+        ValueError: A key cannot be sent.
+    """
+    who = address.auth + make_auth(auth)
+    if api_key is None and address.is_cloud and who.is_empty:
+        api_key = cloud_api_key()
+    return who if api_key is None else who + Auth.api_key(api_key)

@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from ..events import BaseEvent, Event, Preview
 
-__all__ = ["EventStream", "Mailbox", "is_lossy"]
+__all__ = ["EventStream", "Mailbox", "Watchers", "is_lossy"]
 
 # How long a consumer may read on without giving way: while frames pour in the reader goes first,
 # since a client that does not drain its socket stalls the server for everybody (PROTOCOL 0.8).
@@ -225,3 +225,28 @@ class EventStream:
         drop, self._drop = self._drop, None
         if drop is not None:
             drop(self._box)
+
+
+class Watchers:
+    """Those who read the events of a whole session: one mailbox each."""
+
+    __slots__ = ("boxes",)
+
+    def __init__(self) -> None:
+        """Start with nobody."""
+        self.boxes: list[Mailbox] = []
+
+    def show(self, event: BaseEvent) -> None:
+        """Give an event to everybody."""
+        for box in self.boxes:
+            box.put(event)
+
+    def drop(self, box: Mailbox) -> None:
+        """Forget somebody who read."""
+        # A new list: the garbage collector may come by in the middle of a loop over the old one.
+        self.boxes = [other for other in self.boxes if other is not box]
+
+    def close(self) -> None:
+        """End every stream."""
+        for box in self.boxes:
+            box.close()

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
-import anyio
+from .core import JobCore
+from .job import Job, handle
 
-from .._session.cancel import patience
-from ..errors import ComfyError
-from .job import Job
+__all__ = ["JobStream", "StreamRunner"]
 
-if TYPE_CHECKING:
-    from .._batch.batch import BatchRunner
-    from .._client.session import ComfySession
 
-__all__ = ["JobStream", "abandon", "abandon_all"]
+class StreamRunner(Protocol):
+    """What a stream needs of a session, a pool or a fleet."""
 
-_log = logging.getLogger("comfy_async")
+    async def submit(self, workflow: Any, options: Mapping[str, Any]) -> JobCore:
+        """Put a workflow into a queue."""
+        ...
+
+    async def abandon(self, job: JobCore) -> None:
+        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        ...
 
 
 class JobStream:
@@ -30,12 +31,12 @@ class JobStream:
     time limit around it. The cancelling is bounded and never swallows a cancellation.
     """
 
-    def __init__(self, session: ComfySession, workflow: Any, options: Mapping[str, Any]) -> None:
+    def __init__(self, runner: StreamRunner, workflow: Any, options: Mapping[str, Any]) -> None:
         """Prepare; nothing is sent."""
-        self._session = session
+        self._runner = runner
         self._workflow = workflow
         self._options = options
-        self._job: Job | None = None
+        self._job: JobCore | None = None
 
     async def __aenter__(self) -> Job:
         """Submit.
@@ -43,8 +44,8 @@ class JobStream:
         Raises:
             ComfyError: As `ComfySession.submit`.
         """
-        self._job = await self._session.submit(self._workflow, **self._options)
-        return self._job
+        self._job = await self._runner.submit(self._workflow, self._options)
+        return handle(self._job)
 
     def __aiter__(self) -> NoReturn:
         """Say that it must be entered first.
@@ -65,29 +66,4 @@ class JobStream:
         """Cancel the job unless it has ended."""
         job, self._job = self._job, None
         if job is not None:
-            await abandon(self._session, job)
-
-
-async def abandon(session: ComfySession, job: Job) -> None:
-    """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
-    if job.done or session._closed:
-        return
-    problem: object = "it took too long"
-    with anyio.move_on_after(patience(session, job), shield=True):
-        try:
-            await session._cancel(job)
-        except ComfyError as error:
-            problem = error
-    if not job.done:
-        _log.warning("job %s could not be cancelled and may still run: %s", job.prompt_id, problem)
-
-
-async def abandon_all(
-    runner: BatchRunner, jobs: Iterable[Job], workers: Iterable[asyncio.Task[None]]
-) -> None:
-    """Wait for cancelled workers, which take back what they were posting, then cancel every job."""
-    with anyio.CancelScope(shield=True):
-        waiting = list(workers)
-        if waiting:
-            await asyncio.wait(waiting)
-        await asyncio.gather(*(runner._abandon_job(job) for job in jobs))
+            await self._runner.abandon(job)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .._session.engine import Engine
 from ..errors import ComfyError
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-    from ..workflow import Workflow
+from ..workflow import Workflow
 
 __all__ = ["own_files", "with_files_read"]
 
@@ -35,9 +33,7 @@ async def with_files_read(workflow: Workflow) -> Workflow:
     return workflow.with_inputs({place: contents[id(value)] for place, value in files.items()})
 
 
-async def own_files(
-    workflow: Workflow, session: ComfySession, others: Mapping[str, ComfySession]
-) -> Workflow:
+async def own_files(workflow: Workflow, engine: Engine, others: Mapping[str, Engine]) -> Workflow:
     """Return a workflow whose uploaded files are on this server: sent again where they are not.
 
     A handle without a source, of a server that cannot be asked, stays as it is: this server may
@@ -47,7 +43,7 @@ async def own_files(
         ComfyError: The server refuses a file, or cannot be reached.
         OSError: A file cannot be read any more.
     """
-    here = session.base_url
+    here = engine.base_url
     changes: dict[tuple[str, str], Any] = {}
     sent: dict[int, Any] = {}
     for place, handle in workflow.handles().items():
@@ -60,14 +56,14 @@ async def own_files(
                 _log.debug("pool: %s is on %s and cannot be sent to %s", handle, server, here)
                 sent[id(handle)] = handle
             else:
-                sent[id(handle)] = await session.files.upload(
+                sent[id(handle)] = await engine.files.upload(
                     source, name=handle.name, subfolder=handle.subfolder, type=handle.type
                 )
         changes[place] = sent[id(handle)]
     return workflow.with_inputs(changes) if changes else workflow
 
 
-async def _source(handle: Any, origin: ComfySession | None) -> Any:
+async def _source(handle: Any, origin: Engine | None) -> Any:
     """Return what was uploaded: as it was given, or read back from the server that has it."""
     if handle.source is not None and not _is_file(handle.source):
         return handle.source

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from .._base.clock import Clock
 from ..errors import ComfyError, SessionClosedError
-
-if TYPE_CHECKING:
-    from .._base.settings import Clock
-    from .member import Member
-    from .places import Places
+from .member import Member
+from .places import Places
 
 __all__ = ["Health"]
 
@@ -45,14 +43,14 @@ class Health:
         members = [m for m in self._places.members if not m.draining]
         healthy = [m for m in members if m.usable]
         if not healthy and members:
-            await self._ask(members, wait_for_all=True)
+            await self.ask_all(members, wait_for_all=True)
             return
         due = [m for m in members if m.is_due]
         stale = [m for m in healthy if m.is_stale] if len(members) > 1 else []
         if due:
             self._start(due)
         if stale:
-            await self._ask(stale)
+            await self.ask_all(stale)
 
     def watch(self) -> None:
         """See to it that those who wait are served when a server comes back."""
@@ -91,7 +89,7 @@ class Health:
         self._places.dispatch()
         self._places.judge_all()
 
-    async def _ask(self, members: Iterable[Member], *, wait_for_all: bool = False) -> None:
+    async def ask_all(self, members: Iterable[Member], *, wait_for_all: bool = False) -> None:
         """Ask several at once; who takes too long is not waited for unless nobody else is there."""
         tasks = self._start(members)
         if not tasks:
@@ -131,8 +129,8 @@ class Health:
         if was_open:
             member.state = "half-open"
         try:
-            await member.session._known_server()
-            queue = await member.session._api.queue_remaining()
+            await member.engine.known_server()
+            queue = await member.engine.api.queue_remaining()
         except SessionClosedError:
             return
         except ComfyError as error:
@@ -154,7 +152,7 @@ class Health:
         """Stop what was given up for lost there and runs elsewhere by now."""
         for prompt_id in list(member.ghosts):
             try:
-                await member.session._api.cancel(prompt_id)
+                await member.engine.api.cancel(prompt_id)
             except ComfyError as error:
                 _log.warning("pool: job %s may run twice, %s: %s", prompt_id, member.url, error)
                 return

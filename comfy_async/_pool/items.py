@@ -2,110 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping
+from typing import Any
 
-from .._batch.items import restored
+from .._base.cleanups import Work
+from .._base.clock import Clock
+from .._batch.items import Item, restored
 from .._batch.journal import Journal, is_final, workflow_key
-from .._job.job import Job
+from .._job.core import JobCore
 from .._protocol.snapshot import history_events
 from ..errors import ComfyError
 from ..events import Cancelled
 from ..workflow import Workflow
-from .job import Limbo, Order, PoolJob
+from .engine import PoolEngine
+from .job import NoServer, Order, PoolJob
+from .member import Member
 
-if TYPE_CHECKING:
-    from .._base.settings import Clock
-    from .._client.pool import ComfyPool
-    from .._client.session import ComfySession
-    from .member import Member
-
-__all__ = ["PoolBatch"]
+__all__ = ["PoolItems"]
 
 
-class PoolBatch:
+class PoolItems:
     """Runs the items of one batch; batches get their places in turn, so each has one of these."""
 
-    def __init__(self, pool: ComfyPool) -> None:
+    def __init__(self, pool: PoolEngine) -> None:
         """Belong to a pool."""
         self._pool = pool
-        self._clock: Clock = pool._clock
+        self.clock: Clock = pool.clock
 
-    async def _run_item(
-        self,
-        item: Any,
-        index: int,
-        journal: Journal | None,
-        *,
-        check: bool = False,
-        previews: str = "none",
-        partner_api_key: str | None = None,
-        targets: Iterable[str] | None = None,
-        **rest: Any,
-    ) -> Job:
+    async def run_item(
+        self, workflow: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
+    ) -> Item:
         """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""
-        pool = self._pool
-        options = {
-            "previews": previews,
-            "partner_api_key": partner_api_key,
-            "targets": None if targets is None else tuple(map(str, targets)),
-            "keep_frames": False,
-            **rest,
-        }
-        order = Order(workflow=Workflow(), options=options, check=check, group=self, patient=True)
+        chosen = {"previews": "none", **options, "keep_frames": False}
+        order = Order(workflow=Workflow(), options=chosen, check=check, group=self, patient=True)
         order.journal = journal
-        job = PoolJob(pool, order, keep_frames=False, index=index)
+        job = PoolJob(self._pool, order, keep_frames=False, index=index)
+        item = order.item = Item(job)
         try:
-            await pool._load(order, item)
-            old = None if journal is None else await self._recall(job, journal)
+            await self._pool.carrier.load(order, workflow)
+            old = None if journal is None else await self._recall(job, item, journal)
             if old is not None:
                 return old
-            await pool._bring(job)
+            await self._pool.carrier.bring(job)
         except ComfyError as error:
-            job._fail(error)
-        return job
+            job.fail(error)
+        return item
 
-    async def _abandon_job(self, job: Job) -> None:
+    async def abandon(self, job: JobCore) -> None:
         """Cancel a job that nobody waits for any more."""
-        await self._pool._abandon_job(job)
+        await self._pool.abandon(job)
 
-    async def _recall(self, job: PoolJob, journal: Journal) -> Job | None:
-        """Return the job that an earlier batch noted, None when it has to run."""
-        assert job.index is not None
+    async def clean_up(self, work: Work[None], *, name: str) -> None:
+        """Do something to its end, however often whoever waits for it is cancelled."""
+        await self._pool.clean_up(work, name=name)
+
+    async def _recall(self, job: PoolJob, item: Item, journal: Journal) -> Item | None:
+        """Return what an earlier batch noted, None when it has to run."""
         workflow = await self._sendable(job)
-        job._key = workflow_key(workflow)
-        record = journal.find(job.index, job._key)
+        item.key = workflow_key(workflow)
+        record = journal.find(item.index, item.key)
         ref = None if record is None else record.get("ref")
         if record is None or not isinstance(ref, Mapping):
             return None
-        member = self._pool._member_at(str(ref.get("server") or ""))
+        member = self._pool.servers.at(str(ref.get("server") or ""))
         if is_final(record):
             # Nothing is asked: a server that the pool does not know any more does no harm.
-            session = member.session if member else cast("ComfySession", Limbo(self._pool))
-            return restored(session, record, workflow, job.index)
+            owner = member.engine if member else NoServer(self._pool)
+            return restored(owner, record, workflow, item.index)
         if record.get("status") == "submitted" and member is not None:
-            return job if await self._rejoin(job, member, ref) else None
+            return item if await self._rejoin(job, item, member=member, ref=ref) else None
         return None
 
     async def _sendable(self, job: PoolJob) -> Workflow:
         """Return the workflow as it is noted: what would be sent, with the names of its files."""
-        workflow = job._order.workflow
+        workflow = job.order.workflow
         if workflow.format == "api" and not workflow.uploads():
             return workflow
         pool = self._pool
-        await pool._health.refresh()
-        member = await pool._places.take(job)
+        await pool.health.refresh()
+        member = await pool.places.take(job)
         try:
-            return await pool._prepared(job._order, member)
+            return await pool.carrier.prepared(job.order, member)
         finally:
-            pool._vacate(job)
+            pool.vacate(job)
 
-    async def _rejoin(self, job: PoolJob, member: Member, ref: Mapping[str, Any]) -> bool:
+    async def _rejoin(self, job: PoolJob, item: Item, *, member: Member, ref: Mapping[str, Any]) -> bool:
         """Follow what was under way; a server that does not answer is waited for like any other."""
         prompt_id = str(ref["prompt_id"])
         try:
-            await member.session._known_server()
-            entry = await member.session._api.history(prompt_id)
+            await member.engine.known_server()
+            entry = await member.engine.api.history(prompt_id)
         except ComfyError as error:
             member.failed(error)
         else:
@@ -113,8 +99,8 @@ class PoolBatch:
                 # An interrupted batch cancels what it was submitting, and had no time to note that.
                 return False
         member.take(job)
-        job._member = member
-        job._recalled = True
-        job._order.attempts += 1
-        self._pool._adopt(job, member, prompt_id, str(ref.get("client_id") or ""))
+        job.member = member
+        item.recalled = True
+        job.order.attempts += 1
+        self._pool.carrier.adopt(job, member, prompt_id, str(ref.get("client_id") or ""))
         return True

@@ -5,57 +5,54 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import uuid
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from .._job.job import Job
+from .._base.clock import Clock
+from .._base.settings import Settings
+from .._batch.items import Item
+from .._batch.journal import Journal
+from .._job.core import JobCore
+from .._job.mailbox import Watchers
+from .._job.result import FileReader
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
-from .._transport.auth import Auth
-from ..errors import ComfyError
-from ..events import (
-    BaseEvent,
-    Cancelled,
-    Disconnected,
-    Failed,
-    Lost,
-    Reconnected,
-)
+from .._session.engine import Engine
+from ..errors import ComfyError, SessionClosedError
+from ..events import BaseEvent, Cancelled, Disconnected, Failed, Lost, Reconnected
+from ..types import JobStatus
+from ..workflow import Workflow
+from .member import Member
 from .needs import Need, models_of, needs_of
 
-if TYPE_CHECKING:
-    from .._base.settings import Clock, Settings
-    from .._batch.journal import Journal
-    from .._client.session import ComfySession
-    from .._job.mailbox import Mailbox
-    from ..types import JobStatus
-    from ..workflow import Workflow
-    from .member import Member
-
-__all__ = ["Keeper", "Limbo", "Order", "PoolJob"]
+__all__ = ["Keeper", "NoServer", "Order", "PoolJob"]
 
 
 class Keeper(Protocol):
     """What a job needs of its pool."""
 
     settings: Settings
-    _clock: Clock
-    _closed: bool
+    clock: Clock
+    closed: bool
 
-    def _sessions(self) -> Iterable[ComfySession]:
-        """Return the sessions with all servers."""
-        ...
-
-    def _check_loop(self) -> None:
+    def check_loop(self) -> None:
         """Raise in another event loop, and when the pool is closed."""
         ...
 
-    def _takes_over(self, job: PoolJob, event: BaseEvent) -> bool:
+    def any_engine(self) -> Engine | None:
+        """Return one of the pool's sessions: all know the same keys."""
+        ...
+
+    def takes_over(self, job: PoolJob, event: BaseEvent) -> bool:
         """Say whether another attempt begins in the place of an end."""
         ...
 
-    def _let_go(self, job: PoolJob) -> None:
-        """The job has ended."""
+    def vacate(self, job: PoolJob) -> None:
+        """The job has ended: its place is free."""
+        ...
+
+    async def abandon(self, job: JobCore) -> None:
+        """Cancel a job that nobody waits for any more."""
         ...
 
 
@@ -70,6 +67,7 @@ class Order:
         group: Whom it belongs to: batches get their places in turn.
         patient: Wait for a server although none answers.
         journal: The results file of its batch.
+        item: What it is in its batch, None outside of one.
         attempts: How often it was queued.
         failures: How often a server failed before it was queued.
         refused: The servers that would not run it, with their words.
@@ -83,6 +81,7 @@ class Order:
     group: object
     patient: bool
     journal: Journal | None = None
+    item: Item | None = None
     attempts: int = 0
     failures: int = 0
     refused: dict[Member, ComfyError] = dataclasses.field(default_factory=dict)
@@ -97,129 +96,167 @@ class Order:
             self.needs = needs_of(workflow)
             self.models = models_of(self.needs)
 
+    def note_posting(self, job: JobCore) -> None:
+        """Write into the results file that the job is about to be posted, or was found again."""
+        if self.journal is not None and self.item is not None:
+            self.journal.posting(job, self.item.key)
 
-class _NoServer:
-    """Stands in for the HTTP client of a pool without servers: no keys."""
 
-    auth = Auth()
-
-
-class Limbo:
-    """Stands in for the session of a job that is on no server at the moment."""
+class NoServer:
+    """Owns a job that is on no server at the moment; cancelling asks nobody."""
 
     client_id = ""
-    # No server, nobody who watches it.
-    _watchers: tuple[Mailbox, ...] = ()
 
-    def __init__(self, keeper: Keeper, session: ComfySession | None = None, *, base_url: str = "") -> None:
+    def __init__(self, keeper: Keeper, last: Engine | None = None, *, base_url: str = "") -> None:
         """Remember the server that it was on last, and the keys that are to be kept out of sight."""
-        self.base_url = base_url or ("" if session is None else session.base_url)
-        self.settings = keeper.settings
+        self._base_url = base_url or ("" if last is None else last.base_url)
         self._keeper = keeper
-        self._clock = keeper._clock
-        self._check_loop = keeper._check_loop
-        known = session or next(iter(keeper._sessions()), None)
-        self._http = _NoServer() if known is None else known._http
-        self._partner_api_key = None if known is None else known._partner_api_key
+        self._last = last
+        self.settings = keeper.settings
+        self.clock = keeper.clock
+        # Nobody watches what is on no server.
+        self.watchers = Watchers()
+        self.engine = last or keeper.any_engine()
 
     @property
-    def _closed(self) -> bool:
-        """True when the pool is."""
-        return self._keeper._closed
+    def base_url(self) -> str:
+        """The server that it was on last, "" when it was on none."""
+        return self._base_url
 
-    def _job_ended(self, job: Job) -> None:
+    @property
+    def closed(self) -> bool:
+        """True when the pool is."""
+        return self._keeper.closed
+
+    @property
+    def files(self) -> FileReader:
+        """Where the job's files are, when it was on a server.
+
+        Raises:
+            SessionClosedError: It was on none.
+        """
+        if self._last is None:
+            raise SessionClosedError("the job is on no server, and so are its files")
+        return self._last.files
+
+    def check_loop(self) -> None:
+        """Raise in another event loop, and when the pool is closed."""
+        self._keeper.check_loop()
+
+    def job_ended(self, job: JobCore) -> None:
         """No server, nothing to forget."""
 
-    async def _cancel(self, job: Job) -> JobStatus:
-        """End a job that waits for a place: there is nobody to be asked."""
+    def ask_for_place(self, job: JobCore) -> bool:
+        """It is in no queue."""
+        return False
+
+    async def cancel(self, job: JobCore) -> JobStatus:
+        """End a job that waits for a place."""
         assert isinstance(job, PoolJob)
-        job._cancel_wanted = True
-        if job._going is not None:
-            job._going.cancel()
-        job._give_up(Cancelled(None, {}, job.prompt_id, received_at=self._clock.unix()))
+        job.cancel_wanted = True
+        if job.going is not None:
+            job.going.cancel()
+        job.give_up(Cancelled(None, {}, job.prompt_id, received_at=self.clock.unix()))
         return job.status
 
+    async def abandon(self, job: JobCore) -> None:
+        """End a job that nobody waits for any more."""
+        await self._keeper.abandon(job)
 
-class PoolJob(Job):
-    """A handle on one workflow, whichever server runs it in the end. See `Job`."""
+
+class PoolJob(JobCore):
+    """One workflow, whichever server runs it in the end. See `JobCore`.
+
+    Attributes:
+        order: What it is to run.
+        member: The server that it has a place on.
+        going: What brings it to the next server.
+    """
 
     def __init__(
         self, keeper: Keeper, order: Order, *, keep_frames: bool = True, index: int | None = None
     ) -> None:
         """Begin without a server."""
         self._keeper = keeper
-        self._order = order
-        self._member: Member | None = None
-        self._going: asyncio.Task[None] | None = None
+        self.order = order
+        self.member: Member | None = None
+        self.going: asyncio.Task[None] | None = None
         self._busy = False
         self._held: BaseEvent | None = None
-        limbo = cast("ComfySession", Limbo(keeper))
-        super().__init__(limbo, JobState("", Plan({})), keep_frames=keep_frames, index=index)
+        super().__init__(NoServer(keeper), JobState("", Plan({})), keep_frames=keep_frames, index=index)
 
     @property
-    def _is_in_limbo(self) -> bool:
-        """True while it is on no server."""
-        return isinstance(self._session, Limbo)
+    def is_on_no_server(self) -> bool:
+        """True while it waits for a place."""
+        return isinstance(self.owner, NoServer)
 
-    def _take(self, event: BaseEvent) -> None:
+    def take(self, event: BaseEvent) -> None:
         """Take in one fact; an end that another attempt can mend is none."""
         if event.terminal and not self.done:
-            if self._busy and not self._cancel_wanted:
+            if self._busy and not self.cancel_wanted:
                 # The submission has not returned yet, and may find that this was not the whole job.
                 self._held = event
                 return
-            if type(event) in (Lost, Failed) and self._keeper._takes_over(self, event):
+            if type(event) in (Lost, Failed) and self._keeper.takes_over(self, event):
                 return
-        super()._take(event)
+        super().take(event)
 
-    def _release_held(self) -> None:
+    def hold_end(self) -> None:
+        """A submission begins: an end that comes before it returns is kept back."""
+        self._busy = True
+
+    def release_end(self) -> None:
         """The submission has returned: take the end that came before it did."""
         self._busy = False
         event, self._held = self._held, None
         if event is not None:
-            self._take(event)
-            if self._state.wants_history:
-                self._session._reconciler.poke([self])
+            self.take(event)
+            if self.state.wants_history and isinstance(self.owner, Engine):
+                self.owner.poller.poke([self])
 
-    def _leave(self, reason: str = "") -> None:
+    def forget_end(self) -> None:
+        """Whatever was kept back is of another attempt."""
+        self._busy, self._held = False, None
+
+    def leave(self, reason: str = "") -> None:
         """Be on no server; with a reason, the consumers are told."""
-        if self._ended.is_set():
+        if self.ended.is_set():
             return
-        if not self._is_in_limbo:
-            state = JobState(self.prompt_id, self._state.plan)
-            session = self._session
-            self._move(cast("ComfySession", Limbo(self._keeper, session)), state)
-            self._client_id = session.client_id
-        self._busy, self._held = False, None
+        engine = self.owner
+        if isinstance(engine, Engine):
+            client_id = engine.client_id
+            self.move(NoServer(self._keeper, engine), JobState(self.prompt_id, self.state.plan))
+            self.client_id = client_id
+        self.forget_end()
         if reason:
-            self._tell_connection(Disconnected, reason)
+            self.tell_connection(Disconnected, reason)
 
-    def _tell_connection(self, cls: type[Disconnected | Reconnected], reason: str) -> None:
+    def tell_connection(self, cls: type[Disconnected | Reconnected], reason: str) -> None:
         """Tell where the job goes."""
-        now = self._keeper._clock.unix()
-        self._tell_own(cls(None, {"reason": reason}, self.prompt_id or None, received_at=now))
+        now = self._keeper.clock.unix()
+        self.tell_own(cls(None, {"reason": reason}, self.prompt_id or None, received_at=now))
 
-    def _give_up(self, event: BaseEvent) -> None:
+    def give_up(self, event: BaseEvent) -> None:
         """End without a server."""
-        self._busy, self._held = False, None
-        super()._take(event)
+        self.forget_end()
+        super().take(event)
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         """End with the error of a submission that never came to be."""
         data = {"exception_type": type(error).__name__, "exception_message": str(error)}
         told_by = error if isinstance(error, ComfyError) else ComfyError()
-        self._state.prompt_id = told_by.prompt_id or self.prompt_id or str(uuid.uuid4())
-        if told_by.server and self._is_in_limbo:
-            self._session = cast("ComfySession", Limbo(self._keeper, base_url=told_by.server))
-        self._give_up(Failed(None, data, self.prompt_id, received_at=self._keeper._clock.unix()))
-        self._error = error
+        self.state.prompt_id = told_by.prompt_id or self.prompt_id or str(uuid.uuid4())
+        if told_by.server and self.is_on_no_server:
+            self.owner = NoServer(self._keeper, base_url=told_by.server)
+        self.give_up(Failed(None, data, self.prompt_id, received_at=self._keeper.clock.unix()))
+        self.error = error
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """The end was told."""
-        super()._finish()
-        self._keeper._let_go(self)
+        super().finish()
+        self._keeper.vacate(self)
 
-    def _abandon(self, error: Exception) -> None:
+    def abandon(self, error: Exception) -> None:
         """The pool closes."""
-        super()._abandon(error)
-        self._keeper._let_go(self)
+        super().abandon(error)
+        self._keeper.vacate(self)

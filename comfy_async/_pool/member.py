@@ -6,15 +6,13 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from .._base.backoff import Backoff
+from .._job.core import JobCore
+from .._session.engine import Engine
 from ..errors import ComfyError, ConnectError, RateLimitError
 from .needs import Need
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-    from .job import PoolJob
 
 __all__ = ["Member", "PoolServer"]
 
@@ -73,7 +71,7 @@ class PoolServer:
 class Member:
     """A session with what the pool knows about its server; every method decides without awaiting."""
 
-    def __init__(self, session: ComfySession, *, weight: float, limit: int | None) -> None:
+    def __init__(self, engine: Engine, *, weight: float, limit: int | None) -> None:
         """Believe the best until told otherwise.
 
         Raises:
@@ -83,7 +81,7 @@ class Member:
             raise ValueError(f"a server's weight must be more than 0, not {weight}")
         if limit is not None and limit < 1:
             raise ValueError(f"a server's limit must be 1 or more, not {limit}")
-        self.session = session
+        self.engine = engine
         self.weight = weight
         self.limit = limit
         self.state: PoolState = "healthy"
@@ -98,8 +96,8 @@ class Member:
         self.idle.set()
         self.looking: asyncio.Task[None] | None = None
         self.unanswered = False
-        self._clock = session._clock
-        self._jobs: set[PoolJob] = set()
+        self._clock = engine.clock
+        self._jobs: set[JobCore] = set()
         self._failures = 0
         self._was_away = False
         self._backoff = Backoff(first=_BACKOFF_FIRST_S, cap=_BACKOFF_CAP_S)
@@ -112,19 +110,19 @@ class Member:
     @property
     def url(self) -> str:
         """Its base URL."""
-        return self.session.base_url
+        return self.engine.base_url
 
     @property
     def draining(self) -> bool:
         """True when it gets no more jobs: it is on its way out, or its session was closed by its owner."""
-        return self.leaving or self.session._closed
+        return self.leaving or self.engine.closed
 
     # How busy it is.
 
     @property
     def queue(self) -> int | None:
         """Everybody's jobs as the server said last: for nothing while the socket hears."""
-        live = self.session._queue_remaining if self.session._link.hearing else None
+        live = self.engine.health.queue_remaining if self.engine.link.hearing else None
         return self._looked if live is None else live
 
     @property
@@ -148,7 +146,7 @@ class Member:
     @property
     def is_stale(self) -> bool:
         """True when nobody knows how long its queue is at this moment."""
-        if self.session._link.hearing and self.session._queue_remaining is not None:
+        if self.engine.link.hearing and self.engine.health.queue_remaining is not None:
             return False
         now = self._clock.monotonic()
         return self._looked_at is None or now - self._looked_at >= _LOOK_FRESH_S
@@ -158,12 +156,12 @@ class Member:
         self._looked, self._looked_at = queue, self._clock.monotonic()
         self.unanswered = False
 
-    def take(self, job: PoolJob) -> None:
+    def take(self, job: JobCore) -> None:
         """Keep a place for a job."""
         self._jobs.add(job)
         self.idle.clear()
 
-    def release(self, job: PoolJob) -> None:
+    def release(self, job: JobCore) -> None:
         """The job has ended, or gone elsewhere."""
         if job in self._jobs:
             self._jobs.discard(job)
@@ -178,7 +176,7 @@ class Member:
     @property
     def away(self) -> bool:
         """True while the session's poller gets no answer about open jobs."""
-        return self.session._reconciler._away_since is not None
+        return self.engine.poller.away
 
     @property
     def usable(self) -> bool:
@@ -191,7 +189,7 @@ class Member:
         if self.state == "healthy" and self.away:
             self.open("it does not answer about its jobs")
             self._was_away = True
-        elif self.state == "open" and self._was_away and not self.away and self.session._jobs:
+        elif self.state == "open" and self._was_away and not self.away and self.engine.jobs:
             # It was heard again: that is as good as a probe.
             self.close()
 

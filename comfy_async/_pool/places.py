@@ -6,15 +6,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from .._base.clock import Clock
 from ..errors import ComfyError, ConnectError
+from .job import Order, PoolJob
+from .member import Member
 from .needs import worst_first
-
-if TYPE_CHECKING:
-    from .._base.settings import Clock
-    from .job import Order, PoolJob
-    from .member import Member
 
 __all__ = ["Places"]
 
@@ -66,7 +63,7 @@ class Places:
         if self._closed is not None:
             raise self._closed
         waiter = _Waiter(job, asyncio.get_running_loop().create_future())
-        queue = self._groups.setdefault(job._order.group, deque())
+        queue = self._groups.setdefault(job.order.group, deque())
         queue.appendleft(waiter) if first else queue.append(waiter)
         self.dispatch(newcomer=waiter)
         if not waiter.place.done():
@@ -105,7 +102,7 @@ class Places:
             return False
         for group, queue in self._groups.items():
             for waiter in queue:
-                member = self._choose(waiter.job._order)
+                member = self._choose(waiter.job.order)
                 if isinstance(member, Exception) or member is None:
                     continue
                 queue.remove(waiter)
@@ -125,19 +122,19 @@ class Places:
         member.turn = self._turn
         _log.debug("pool: a job goes to %s: its load is %.2f, its queue %s", *_figures(member))
         member.take(waiter.job)
-        waiter.job._member = member
+        waiter.job.member = member
         waiter.place.set_result(member)
 
     def _judge(self, waiter: _Waiter) -> None:
         """End a wait that has become hopeless."""
-        verdict = self._choose(waiter.job._order)
+        verdict = self._choose(waiter.job.order)
         if isinstance(verdict, Exception) and not waiter.place.done():
             self._forget(waiter)
             waiter.place.set_exception(verdict)
 
     def _forget(self, waiter: _Waiter) -> None:
         """Somebody waits no more, or was given a place that is not wanted any more."""
-        group = waiter.job._order.group
+        group = waiter.job.order.group
         queue = self._groups.get(group)
         if queue is not None and waiter in queue:
             queue.remove(waiter)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .._job.job import Job
+from .._job.core import JobCore
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
+from .desk import Desk
 
 __all__ = ["attach"]
 
 
-async def attach(session: ComfySession, id_or_ref: str | Mapping[str, str]) -> Job:
+async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
     """Find a job in history and queue, and follow it.
 
     Raises:
@@ -23,36 +21,36 @@ async def attach(session: ComfySession, id_or_ref: str | Mapping[str, str]) -> J
         ValueError: That is no id and no ref.
     """
     prompt_id, client_id = _reference(id_or_ref)
-    if prompt_id in session._jobs:
-        return session._jobs[prompt_id]
-    history = await session._api.history(prompt_id)
+    if prompt_id in desk.jobs.by_id:
+        return desk.jobs.by_id[prompt_id]
+    history = await desk.api.history(prompt_id)
     graph: Mapping[str, Any] = {}
     extra: Mapping[str, Any] = {}
     entry = None
     if history is not None:
         graph, extra = history.prompt, history.extra_data
     else:
-        entry = (await session._api.snapshot(whole=True)).entries.get(prompt_id)
+        entry = (await desk.api.snapshot(whole=True)).entries.get(prompt_id)
         if entry is not None:
             graph, extra = entry.prompt or {}, entry.extra_data or {}
     submitter = client_id or str(extra.get("client_id") or "")
-    if history is None and submitter == session.client_id:
-        await session._hear()
-    session._check_loop()
-    if prompt_id in session._jobs:
+    if history is None and submitter == desk.client_id:
+        await desk.hear()
+    desk.check_loop()
+    if prompt_id in desk.jobs.by_id:
         # Somebody else attached meanwhile: two handles under one id, and one would never end.
-        return session._jobs[prompt_id]
-    job = Job(session, JobState(prompt_id, Plan(graph), timings=session._timings))
-    job._client_id = submitter
-    job._seen = entry is not None
-    job._state.status = "pending"
-    job._state.mark_gap()
-    session._register(job)
-    session._posted(job)
+        return desk.jobs.by_id[prompt_id]
+    job = JobCore(desk, JobState(prompt_id, Plan(graph), timings=desk.timings))
+    job.client_id = submitter
+    job.seen = entry is not None
+    job.state.status = "pending"
+    job.state.mark_gap()
+    desk.jobs.add(job)
+    desk.router.posted(job)
     if history is not None:
-        session._reconciler._end_by(job, history)
+        desk.poller.end_by(job, history)
     else:
-        session._reconciler.poke([job])
+        desk.poller.poke([job])
     return job
 
 

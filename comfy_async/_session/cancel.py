@@ -2,62 +2,122 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import logging
+from typing import Final
 
+import anyio
+
+from .._base.cleanups import HURRIED_S
+from .._base.settings import Settings
+from .._dialects.comfyui import RunApi
+from .._job.core import JobCore
 from ..errors import ComfyError
 from ..types import JobStatus
+from .poller import Poller
 
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-    from .._job.job import Job
+__all__ = ["Canceller"]
 
-__all__ = ["cancel_job", "patience"]
+_log = logging.getLogger("comfy_async")
 
 # An accepted cancel can miss: the worker clears the interrupt flag when a run starts, or the run
 # ends first (PROTOCOL 0.11; 2 of 60 tries). So it is said again while the job still runs.
 _AGAIN_S: Final = 1.0
 # What is tried once more although it has just been given up.
 _ONCE_MORE_S: Final = 0.5
+# How soon an end is looked for when nothing else brings news.
+_LOOK_S: Final = 0.1
 
 
-def patience(session: ComfySession, job: Job) -> float:
-    """Return how long a job that is left may be cancelled: what an attempt just made has left over."""
-    limit = session.settings.cancel_seconds
-    if job._cancel_tried is None:
-        return limit
-    began, ended = job._cancel_tried
-    if session._clock.monotonic() - ended > limit:
-        return limit
-    return max(limit - (ended - began), min(limit, _ONCE_MORE_S))
+class Canceller:
+    """Stops jobs, as their users want it or because nobody waits for them any more."""
 
+    def __init__(self, *, api: RunApi, poller: Poller, settings: Settings) -> None:
+        """Tell the server by `api`, and have the poller look for the end."""
+        self._api = api
+        self._poller = poller
+        self._clock = settings.clock
+        self._limit = settings.cancel_seconds
 
-async def cancel_job(session: ComfySession, job: Job) -> JobStatus:
-    """Cancel a job until it has ended, and return how it did.
+    async def cancel(self, job: JobCore, seconds: float | None = None) -> JobStatus:
+        """Cancel a job until it has ended, and return how it did.
 
-    Raises:
-        ComfyError: The server could not be told.
-    """
-    clock = session._clock
-    began = clock.monotonic()
-    failure: ComfyError | None = None
-    try:
-        while not job._ended.is_set():
-            job._cancel_wanted = True
-            failure = None
+        Args:
+            job: The job.
+            seconds: How long it may take, None for `Settings.cancel_seconds`.
+
+        Raises:
+            ComfyError: The server could not be told.
+        """
+        began = self._clock.monotonic()
+        deadline = began + (self._limit if seconds is None else min(seconds, self._limit))
+        failure: ComfyError | None = None
+        try:
+            while not job.ended.is_set():
+                job.cancel_wanted = True
+                failure = await self._tell_server(job)
+                # A pending job that is removed says nothing (PROTOCOL 0.7): it must be looked for.
+                self._poller.poke([job])
+                left = deadline - self._clock.monotonic()
+                if left <= 0:
+                    break
+                await self._wait(job, min(_AGAIN_S, left))
+        finally:
+            job.cancel_tried = began, self._clock.monotonic()
+        if failure is not None and not job.done:
+            raise failure
+        return job.status
+
+    async def abandon(self, job: JobCore, seconds: float | None = None) -> None:
+        """Cancel a job that nobody will wait for, in bounded time; never raises, says what may still run.
+
+        Args:
+            job: The job.
+            seconds: How long it may take, None for what earlier attempts have left of
+                `Settings.cancel_seconds`.
+        """
+        if not self._poller.running:
+            # `asyncio.run` cancels every task when the program ends.
+            seconds = HURRIED_S
+        limit = self._patience(job) if seconds is None else min(seconds, self._patience(job))
+        problem: object = "it took too long"
+        with anyio.move_on_after(limit):
             try:
-                await session._api.cancel(job.prompt_id)
+                await self.cancel(job, limit)
             except ComfyError as error:
-                if not error.retryable:
-                    raise
-                failure = error
-            # A pending job that is removed says nothing (PROTOCOL 0.7): it must be looked for.
-            session._reconciler.poke([job])
-            left = began + session.settings.cancel_seconds - clock.monotonic()
-            if left <= 0:
-                break
-            await clock.wait(job._ended, min(_AGAIN_S, left))
-    finally:
-        job._cancel_tried = began, clock.monotonic()
-    if failure is not None and not job.done:
-        raise failure
-    return job.status
+                problem = error
+        if not job.done:
+            _log.warning("job %s could not be cancelled and may still run: %s", job.prompt_id, problem)
+
+    async def _tell_server(self, job: JobCore) -> ComfyError | None:
+        """Ask the server to stop it; return a failure that may pass.
+
+        Raises:
+            ComfyError: The server refuses.
+        """
+        try:
+            await self._api.cancel(job.prompt_id)
+        except ComfyError as error:
+            if not error.retryable:
+                raise
+            return error
+        return None
+
+    async def _wait(self, job: JobCore, seconds: float) -> None:
+        """Wait for the end; where the poller was ended with the program, look for it here."""
+        if self._poller.running:
+            await self._clock.wait(job.ended, seconds)
+            return
+        if not await self._clock.wait(job.ended, _LOOK_S):
+            try:
+                await self._poller.look_for(job)
+            except ComfyError as error:
+                _log.debug("job %s could not be looked for: %s", job.prompt_id, error)
+
+    def _patience(self, job: JobCore) -> float:
+        """Return how long a job that is left may be cancelled: what an attempt just made has left over."""
+        if job.cancel_tried is None:
+            return self._limit
+        began, ended = job.cancel_tried
+        if self._clock.monotonic() - ended > self._limit:
+            return self._limit
+        return max(self._limit - (ended - began), min(self._limit, _ONCE_MORE_S))

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from .._base.backoff import Backoff
-from .._base.settings import Clock, Settings
+from .._base.clock import Clock
+from .._base.settings import Settings
 from .._protocol.decode import decode_binary, decode_text
 from .._transport.address import Address
 from .._transport.foreign import SocketClosedError
@@ -24,7 +24,7 @@ from ..events import BaseEvent, FeatureFlags, MalformedFrame, StatusChanged
 if TYPE_CHECKING:
     from .._transport.socket import Socket
 
-__all__ = ["Link", "LinkState"]
+__all__ = ["Link", "LinkState", "Listener"]
 
 LinkState: TypeAlias = Literal["idle", "connecting", "hearing", "down", "refused", "deaf", "closed"]
 
@@ -42,21 +42,43 @@ _REFUSALS: Final = frozenset({401, 403})
 _ABOUT_THE_LINK: Final = frozenset({FeatureFlags, MalformedFrame})
 
 
-class Link:
-    """Owns the socket. What it hears goes to `on_event`, what happens to it to `on_up` and `on_down`."""
+class Listener(Protocol):
+    """Whom the link brings what it hears."""
 
-    def __init__(
-        self,
-        http: HttpClient,
-        client_id: str,
-        settings: Settings,
-        *,
-        on_event: Callable[[BaseEvent], None],
-        on_up: Callable[[], None],
-        on_down: Callable[[str], None],
-        wanted: Callable[[], bool],
-    ) -> None:
-        """Prepare; nothing is dialled. `wanted` says whether anybody would listen."""
+    def take(self, event: BaseEvent) -> None:
+        """An event came."""
+        ...
+
+    def up(self) -> None:
+        """The socket is known to hear."""
+        ...
+
+    def down(self, reason: str) -> None:
+        """It hears no more."""
+        ...
+
+    def wanted(self) -> bool:
+        """Say whether anybody would listen."""
+        ...
+
+
+class Link:
+    """Owns the socket.
+
+    Attributes:
+        listener: Who gets what it hears, and is told what happens to it.
+        state: Where it stands.
+        reason: Why it does not hear, "" while it does.
+        reconnects: How often it was dialled again with success.
+        last_heard: When the latest frame came, on the monotonic clock; None before.
+        frames: How many frames came.
+        malformed: How many of them could not be read.
+    """
+
+    listener: Listener
+
+    def __init__(self, http: HttpClient, client_id: str, settings: Settings) -> None:
+        """Prepare; nothing is dialled. Set `listener` before it is started."""
         self.state: LinkState = "idle"
         self.reason = ""
         self.reconnects = 0
@@ -67,10 +89,6 @@ class Link:
         self._client_id = client_id
         self._settings = settings
         self._clock: Clock = settings.clock
-        self._on_event = on_event
-        self._on_up = on_up
-        self._on_down = on_down
-        self._wanted = wanted
         self._backoff = Backoff(first=settings.reconnect_first, cap=settings.reconnect_cap)
         self._path = "/ws"
         self._task: asyncio.Task[None] | None = None
@@ -115,6 +133,7 @@ class Link:
 
     def give_up(self, reason: str) -> None:
         """Stop dialling for good: polling goes on."""
+        self.listener.down(reason)
         self.state, self.reason = "deaf", reason
         if self._task is not None:
             self._task.cancel()
@@ -135,9 +154,9 @@ class Link:
                 await self._attempt()
                 if self.state == "refused":
                     return
-                if self._wanted():
+                if self.listener.wanted():
                     await self._clock.sleep(self._backoff.next())
-                if not self._wanted():
+                if not self.listener.wanted():
                     self.state = "idle"
                     return
         finally:
@@ -250,7 +269,7 @@ class Link:
     def _deliver(self, event: BaseEvent) -> None:
         """Hand an event over; a frame that breaks the code behind ends nothing."""
         try:
-            self._on_event(event)
+            self.listener.take(event)
         except Exception:
             _log.exception("%r could not be taken in", event)
 
@@ -275,7 +294,7 @@ class Link:
             self._was_up = True
             self._renewed = False
             self._settled.set()
-            self._on_up()
+            self.listener.up()
 
     def _down(self, reason: str) -> None:
         """The socket hears no more; said once for each time that it did."""
@@ -283,7 +302,7 @@ class Link:
         self._settled.clear()
         if self._clock.monotonic() - self._up_at >= _STABLE_S:
             self._backoff.reset()
-        self._on_down(reason)
+        self.listener.down(reason)
 
     def _failed(self, reason: str) -> None:
         """An attempt is over; the next one waits its turn."""

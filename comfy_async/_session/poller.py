@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from .._dialects.comfyui import UnreadableError
+from .._base.settings import Settings
+from .._dialects.comfyui import RunApi, UnreadableError
+from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
 from ..errors import ComfyError
-from ..events import BaseEvent, Cancelled, Lost, Started
-from .socket_health import Hearing
+from ..events import BaseEvent, Cancelled, Disconnected, Lost, PollingStarted, Started
+from .link import Link
+from .open_jobs import OpenJobs
+from .socket_health import SocketHealth
 
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-    from .._job.job import Job
-
-__all__ = ["Reconciler"]
+__all__ = ["Poller"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -34,16 +34,32 @@ _GROWTH: Final = 1.5
 _HISTORIES_AT_ONCE: Final = 8
 
 
-class Reconciler:
-    """Looks while jobs are open. Decides without awaiting; the awaits are the requests."""
+class Poller:
+    """Looks while jobs are open. Decides without awaiting; the awaits are the requests.
 
-    def __init__(self, session: ComfySession) -> None:
+    Attributes:
+        closed: Nothing is looked at any more.
+    """
+
+    def __init__(
+        self,
+        jobs: OpenJobs,
+        *,
+        api: RunApi,
+        client_id: str,
+        link: Link,
+        health: SocketHealth,
+        settings: Settings,
+    ) -> None:
         """Prepare; the task runs only while there are jobs."""
-        settings = session.settings
-        self._session = session
+        self.closed = False
+        self._jobs = jobs
+        self._api = api
+        self._client_id = client_id
+        self._link = link
+        self._health = health
         self._settings = settings
         self._clock = settings.clock
-        self.hearing = Hearing(session)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
@@ -57,13 +73,34 @@ class Reconciler:
         self._watching_status = False
         self._frames_before = 0
 
+    @property
+    def away(self) -> bool:
+        """True while the server does not answer about open jobs."""
+        return self._away_since is not None
+
+    @property
+    def running(self) -> bool:
+        """True unless it has nothing to do, or was ended with the program."""
+        task = self._task
+        return task is not None and not task.done() and not task.cancelling()
+
+    async def look_for(self, job: JobCore) -> None:
+        """Look for one job at once, in the place of the task that was ended with the program.
+
+        Raises:
+            ComfyError: The server did not answer.
+        """
+        # The socket's reader was ended too.
+        job.state.mark_gap()
+        await self._take(await self._api.snapshot(), [job])
+
     def start(self) -> None:
         """Begin to look unless that is under way, or nobody is left to be told."""
-        if not self._session._closed and (self._task is None or self._task.done()):
+        if not self.closed and (self._task is None or self._task.done()):
             self._pause = self._settings.poll_min
             self._task = asyncio.create_task(self._run(), name="comfy_async poller")
 
-    def poke(self, jobs: Iterable[Job] = ()) -> None:
+    def poke(self, jobs: Iterable[JobCore] = ()) -> None:
         """Look now; the given jobs are looked up although the socket hears."""
         self._due.update(job.prompt_id for job in jobs)
         self._pause = self._settings.poll_min
@@ -79,7 +116,7 @@ class Reconciler:
 
     def expect_status(self) -> None:
         """A prompt was queued: the socket must hear of it within a second, or it is deaf."""
-        self._frames_before = self._session._link.frames
+        self._frames_before = self._link.frames
         self._watching_status = True
         self._set_timer()
 
@@ -90,14 +127,14 @@ class Reconciler:
 
     def _on_timer(self) -> None:
         self._timer = None
-        unheard = self._watching_status and self._session._link.frames == self._frames_before
+        unheard = self._watching_status and self._link.frames == self._frames_before
         wanted = self._must_look or unheard
         self._must_look = self._watching_status = False
         if wanted:
             self._closely = True
             self._wake.set()
 
-    def forget(self, job: Job) -> None:
+    def forget(self, job: JobCore) -> None:
         """A job has ended."""
         for known in (self._absent, self._over):
             known.pop(job.prompt_id, None)
@@ -105,6 +142,7 @@ class Reconciler:
 
     async def aclose(self) -> None:
         """End the task."""
+        self.closed = True
         if self._timer is not None:
             self._timer.cancel()
         task, self._task = self._task, None
@@ -114,10 +152,10 @@ class Reconciler:
 
     async def _run(self) -> None:
         """Look, pause, look again, until no job is open."""
-        while self._session._jobs:
+        while self._jobs:
             await self._clock.wait(self._wake, self._next_pause())
             self._wake.clear()
-            if not self._session._jobs:
+            if not self._jobs:
                 break
             try:
                 await self._look()
@@ -130,25 +168,25 @@ class Reconciler:
         # Nobody looks any more: how long the server has been away begins anew with the next job.
         self._away_since = None
 
-    def _needy(self) -> list[Job]:
+    def _needy(self) -> list[JobCore]:
         """Return the jobs whose fate polling must find."""
-        jobs = [job for job in self._session._jobs.values() if job.status != "submitting"]
-        if self._session._link.hearing and not self.hearing.stalled:
-            mine = self._session.client_id
+        jobs = self._jobs.submitted()
+        if self._link.hearing and not self._health.stalled:
+            mine = self._client_id
             return [
                 job
                 for job in jobs
-                if job._client_id != mine or job._state.wants_history or job.prompt_id in self._due
+                if job.client_id != mine or job.state.wants_history or job.prompt_id in self._due
             ]
         return jobs
 
     def _next_pause(self) -> float:
         """Return how long nothing needs to be asked."""
-        if any(job._state.wants_history for job in self._session._jobs.values()):
+        if any(job.state.wants_history for job in self._jobs):
             return _SOON_S
         if self._needy() or self._absent or self._over or self._away_since is not None:
             return self._pause
-        return self.hearing.pause()
+        return self._health.pause()
 
     async def _look(self) -> None:
         """Look once, as closely as need be."""
@@ -157,17 +195,17 @@ class Reconciler:
             await self._watch()
             return
         before = self._picture()
-        snapshot = await self._session._api.snapshot()
+        snapshot = await self._api.snapshot()
         self._reachable()
-        if self._session._link.hearing:
-            self.hearing.compare(snapshot)
+        if self._link.hearing:
+            self._health.compare(snapshot)
         await self._take(snapshot, needy)
         changed = self._picture() != before
         self._pause = (
             self._settings.poll_min if changed else min(self._settings.poll_max, self._pause * _GROWTH)
         )
         self._due.difference_update(job.prompt_id for job in needy)
-        self._due.intersection_update(self._session._jobs)
+        self._due.intersection_update(self._jobs.by_id)
         # What is half known is looked at again soon.
         if self._absent or self._over:
             self._pause = min(self._pause, _GRACE_S)
@@ -175,86 +213,86 @@ class Reconciler:
     async def _watch(self) -> None:
         """The cheap look: does the socket still hear?"""
         closely, self._closely = self._closely, False
-        snapshot = await self.hearing.look(closely=closely)
+        snapshot = await self._health.look(closely=closely)
         self._reachable()
         if snapshot is not None:
             await self._take(snapshot, [])
 
     def _picture(self) -> tuple[tuple[str, str], ...]:
         """Return what would show that a look has found something."""
-        return tuple((job.prompt_id, job.status) for job in self._session._jobs.values())
+        return tuple((job.prompt_id, job.status) for job in self._jobs)
 
-    async def _take(self, snapshot: QueueSnapshot, needy: list[Job]) -> None:
+    async def _take(self, snapshot: QueueSnapshot, needy: list[JobCore]) -> None:
         """Bring the queue's facts to the jobs, then look for those that left it."""
-        gone: list[Job] = []
+        gone: list[JobCore] = []
         wanted = set(needy)
         positions = snapshot.positions()
         now = self._clock.unix()
-        for job in list(self._session._jobs.values()):
-            if job.status == "submitting" or job.prompt_id in self._session._posting:
+        for job in self._jobs:
+            if job.status == "submitting" or job.prompt_id in self._jobs.posting:
                 continue
             entry = snapshot.entries.get(job.prompt_id)
-            if entry is None or job._state.wants_history:
+            if entry is None or job.state.wants_history:
                 gone.append(job)
                 continue
             self._absent.pop(job.prompt_id, None)
-            job._queue_position = positions[job.prompt_id]
+            job.place = positions[job.prompt_id]
             if entry.running and job in wanted and self._is_blind(job):
-                job._take(Started(None, {}, job.prompt_id, received_at=now))
+                job.take(Started(None, {}, job.prompt_id, received_at=now))
         for start in range(0, len(gone), _HISTORIES_AT_ONCE):
             batch = gone[start : start + _HISTORIES_AT_ONCE]
             await asyncio.gather(*(self._find_end(job) for job in batch))
         await self._count_absences()
 
-    def _is_blind(self, job: Job) -> bool:
+    def _is_blind(self, job: JobCore) -> bool:
         """True for a job of which the socket may have told nothing; that of others may be under way."""
-        return job._state.gap or self.hearing.stalled
+        return job.state.gap or self._health.stalled
 
-    async def _find_end(self, job: Job) -> None:
+    async def _find_end(self, job: JobCore) -> None:
         """Ask the history about a job that left the queue."""
         now = self._clock.monotonic()
         try:
-            entry = await self._session._api.history(job.prompt_id)
+            entry = await self._api.history(job.prompt_id)
         except UnreadableError as error:
             self._unreadable(job, now, error)
             return
-        if self._session._jobs.get(job.prompt_id) is not job:
+        if not self._jobs.has(job):
             # It has ended meanwhile, or gone on elsewhere.
             return
         if entry is None:
-            if job._state.wants_history:
+            if job.state.wants_history:
                 self._give_up_history(job, now)
             else:
                 self._absent.setdefault(job.prompt_id, -1.0)
             return
         self._absent.pop(job.prompt_id, None)
         first_seen = self._over.setdefault(job.prompt_id, now)
-        if self._is_blind(job) or job._state.wants_history or now - first_seen >= _GRACE_S:
-            self._end_by(job, entry)
+        if self._is_blind(job) or job.state.wants_history or now - first_seen >= _GRACE_S:
+            self.end_by(job, entry)
 
-    def _unreadable(self, job: Job, now: float, error: UnreadableError) -> None:
+    def _unreadable(self, job: JobCore, now: float, error: UnreadableError) -> None:
         """The history has something that is no entry: name it when it stays so."""
         first_seen = self._over.setdefault(job.prompt_id, now)
         if now - first_seen >= self._settings.history_seconds and not job.done:
             data = {"reason": f"its end cannot be read: {error.args[0]}", "ended": True}
             self._end(job, Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
 
-    def _end_by(self, job: Job, entry: HistoryEntry) -> None:
+    def end_by(self, job: JobCore, entry: HistoryEntry) -> None:
         """Let the history tell the rest of a job's life."""
-        if not job._state.gap and not job._state.wants_history:
+        if not job.state.gap and not job.state.wants_history:
             # The history speaks first although the socket is said to hear: it has missed something.
             # (A server without execution_success, before 2024-07, ends by the mere end marker.)
-            job._state.mark_gap()
-            if job._client_id == self._session.client_id:
-                self.hearing.missed_an_end()
+            job.state.mark_gap()
+            if job.client_id == self._client_id:
+                self._health.missed_an_end()
         for event in history_events(entry, self._clock.unix()):
-            job._take(event)
+            job.take(event)
 
-    def _give_up_history(self, job: Job, now: float) -> None:
+    def _give_up_history(self, job: JobCore, now: float) -> None:
         """The end was heard, but the history does not come: accept the end after a while."""
         first = self._over.setdefault(job.prompt_id, now)
         if now - first >= self._settings.history_seconds:
-            job._accept_end()
+            job.accept_end()
             if not job.done:
                 self._absent.setdefault(job.prompt_id, -1.0)
 
@@ -262,30 +300,30 @@ class Reconciler:
         """Believe an absence after two looks (queue, history, queue) some time apart."""
         if not self._absent:
             return
-        again = await self._session._api.snapshot()
+        again = await self._api.snapshot()
         now = self._clock.monotonic()
         for prompt_id, since in list(self._absent.items()):
-            job = self._session._jobs.get(prompt_id)
+            job = self._jobs.by_id.get(prompt_id)
             if job is None or prompt_id in again.entries:
                 del self._absent[prompt_id]
-            elif job._cancel_wanted and job._state.started_at is None and was_known(job):
+            elif job.cancel_wanted and job.state.started_at is None and was_known(job):
                 self._end(job, Cancelled(None, {}, prompt_id, received_at=self._clock.unix()))
             elif since < 0:
                 self._absent[prompt_id] = now
             elif now - since >= _GRACE_S:
                 self._end(job, Lost(None, {}, prompt_id, received_at=self._clock.unix()))
 
-    def _end(self, job: Job, event: BaseEvent) -> None:
+    def _end(self, job: JobCore, event: BaseEvent) -> None:
         """End a job by what was not found."""
         self._absent.pop(job.prompt_id, None)
-        job._take(event)
+        job.take(event)
 
     def _reachable(self) -> None:
         """A request was answered."""
         if self._away_since is not None:
             self._away_since = None
             self._pause = self._settings.poll_min
-            self._session._tell_all_back()
+            self._jobs.tell_all(PollingStarted, "the server answers again")
 
     def _unreachable(self, error: ComfyError) -> None:
         """A look failed: that says nothing about any job, but much about the server."""
@@ -293,20 +331,21 @@ class Reconciler:
         self._pause = min(self._settings.poll_max, self._pause * _GROWTH)
         if self._away_since is None:
             self._away_since = now
-            self._session._tell_all_away(str(error.args[0]) if error.args else "no answer")
+            reason = str(error.args[0]) if error.args else "no answer"
+            self._jobs.tell_all(Disconnected, f"the server does not answer: {reason}")
         limit = self._settings.away_seconds
         if limit is not None and now - self._away_since >= limit:
             data = {"reason": f"the server has not answered for {limit:g} s"}
-            for job in list(self._session._jobs.values()):
+            for job in self._jobs:
                 if job.status != "submitting":
-                    job._take(Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
+                    job.take(Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
 
     def _warn_of_quiet(self) -> None:
         """Mention, once, a job of which nothing was heard for long."""
         now = self._clock.unix()
-        for job in self._session._jobs.values():
-            if not job._warned and now - job._news_at >= self._settings.quiet_seconds:
-                job._warned = True
+        for job in self._jobs:
+            if not job.quiet_told and now - job.news_at >= self._settings.quiet_seconds:
+                job.quiet_told = True
                 minutes = self._settings.quiet_seconds / 60
                 _log.warning(
                     "job %s is %s, and nothing was heard of it for %.0f minutes; still waiting",
@@ -316,6 +355,6 @@ class Reconciler:
                 )
 
 
-def was_known(job: Job) -> bool:
+def was_known(job: JobCore) -> bool:
     """Say whether the server ever had the job: what was never there cannot have been cancelled."""
-    return job._seen or job._state.queued_at is not None
+    return job.seen or job.state.queued_at is not None

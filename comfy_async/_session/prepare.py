@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from ..errors import PromptRejectedError, WorkflowError
+from ..types import Problem
 from ..workflow import NodeCatalog, Workflow
 from ..workflow._loose import Loose, deadly_links, loose_links, undeclared_links
+from .desk import Desk
 
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-
-__all__ = ["WorkflowLike", "as_workflow", "prepare"]
+__all__ = ["WorkflowLike", "as_workflow", "check_with", "prepare"]
 
 WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str]
 
@@ -29,7 +28,7 @@ def as_workflow(workflow: Any) -> Workflow:
     return workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
 
 
-async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool) -> Workflow:
+async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflow:
     """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
 
     Raises:
@@ -39,50 +38,64 @@ async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool)
     """
     made = as_workflow(workflow)
     if made.format == "editor":
-        made = made.converted(await session.nodes.catalog())
+        made = made.converted(await desk.resources.nodes.catalog())
     if made.uploads():
-        made = await session.files.upload_inputs(made)
+        made = await desk.resources.files.upload_inputs(made)
     if check:
-        await _demand_sound(session, made)
+        await _demand_sound(desk, made)
     elif loose := loose_links(made):
-        await _demand_harmless(session, made, loose)
+        await _demand_harmless(desk, made, loose)
     return made
 
 
-async def _demand_harmless(session: ComfySession, workflow: Workflow, loose: Loose) -> None:
+async def check_with(desk: Desk, workflow: WorkflowLike) -> list[Problem]:
+    """Return what this server would find wrong with a workflow, before anything is queued.
+
+    Raises:
+        WorkflowError: It is no workflow, or cannot be converted.
+        ComfyError: The server cannot be asked.
+    """
+    server = await desk.known_server()
+    nodes = desk.resources.nodes
+    catalog = await nodes.catalog()
+    replaced = await nodes.replacements() if server.can("node_replacements") else None
+    return as_workflow(workflow).check(catalog, replacements=replaced)
+
+
+async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None:
     """Keep a link from the server that would end its worker thread, so that nobody's prompts run any more.
 
     Only the classes tell such a link from one that the server refuses or overlooks, and they
     are asked for only now that there is a link that leads nowhere.
     """
     nodes = workflow.nodes
-    catalog = await _classes(session, {nodes[key].class_type for key, _, _ in loose})
+    catalog = await _classes(desk, {nodes[key].class_type for key, _, _ in loose})
     if not undeclared_links(workflow, loose, catalog):
         return
-    found = deadly_links(workflow, await _classes(session, {info.class_type for info in nodes.values()}))
+    found = deadly_links(workflow, await _classes(desk, {info.class_type for info in nodes.values()}))
     if found:
         raise WorkflowError(
             "the server would take this workflow and then run nothing any more; nothing was sent",
             problems=found,
-            server=session.base_url,
+            server=desk.base_url,
         )
 
 
-async def _classes(session: ComfySession, names: set[str]) -> NodeCatalog:
+async def _classes(desk: Desk, names: set[str]) -> NodeCatalog:
     """Return what the server says of some classes: for all of them it needs seconds, or many."""
-    if session._http.dialect == "cloud":
-        return await session.nodes.catalog()
-    known = await asyncio.gather(*map(session._api.object_info, names))
+    if desk.http.dialect == "cloud":
+        return await desk.resources.nodes.catalog()
+    known = await asyncio.gather(*map(desk.api.object_info, names))
     return NodeCatalog({name: info for name, info in zip(names, known, strict=True) if info})
 
 
-async def _demand_sound(session: ComfySession, workflow: Workflow) -> None:
+async def _demand_sound(desk: Desk, workflow: Workflow) -> None:
     """Raise the errors that `check` finds, as the server would."""
-    found = [problem for problem in await session.check(workflow) if problem.severity == "error"]
+    found = [problem for problem in await check_with(desk, workflow) if problem.severity == "error"]
     if found:
         raise PromptRejectedError(
             "the workflow would be refused; nothing was sent",
             problems=found,
             type="checked",
-            server=session.base_url,
+            server=desk.base_url,
         )

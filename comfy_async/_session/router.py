@@ -1,16 +1,20 @@
-"""From one socket to many jobs: who gets which event, and what a gap means for whom."""
+"""From one socket to many jobs: who gets which event, and what a gap means for whom.
+
+The walk of a frame: `Link` reads and decodes it, `Router.take` finds its job, `JobCore.take` brings it
+through the reducer and into the mailboxes. Every method here decides without awaiting.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Final
 
-from .._job.mailbox import Mailbox
+from .._base.clock import Clock
+from .._dialects.comfyui import RunApi
+from .._job.core import JobCore
 from .._protocol.decode import ExecutingNone
-from .._protocol.plan import Plans
 from ..errors import ResponseError
 from ..events import (
     BaseEvent,
@@ -23,146 +27,128 @@ from ..events import (
     Reconnected,
     StatusChanged,
 )
-
-if TYPE_CHECKING:
-    from .._base.settings import Clock
-    from .._dialects.comfyui import RunApi
-    from .._job.job import Job
-    from .._protocol.meter import Timings
-    from .link import Link
-    from .poller import Reconciler
+from .link import Link
+from .open_jobs import OpenJobs
+from .poller import Poller
+from .socket_health import SocketHealth
 
 __all__ = ["Router"]
 
-_ORPHANS = 1000
+_ORPHANS: Final = 1000
+# A `status` soon after an end of ours tells of that end.
+_OWN_END_S: Final = 1.0
 
 
 class Router:
-    """The part of the session that hands out events; every method decides without awaiting."""
+    """Brings each event of the socket to its job, and each job in and out of the session."""
 
-    _api: RunApi
-    _clock: Clock
-    _link: Link
-    _reconciler: Reconciler
-    _transport: str
-    _closed: bool
-    client_id: str
-
-    def __init__(self) -> None:
-        """Start without jobs."""
-        self._jobs: dict[str, Job] = {}
-        self._posting: set[str] = set()
-        self._watchers: list[Mailbox] = []
-        self._timings: Timings = {}
-        self._plans = Plans()
-        self._queue_remaining: int | None = None
-        self._running: Job | None = None
+    def __init__(
+        self,
+        jobs: OpenJobs,
+        *,
+        api: RunApi,
+        clock: Clock,
+        link: Link,
+        health: SocketHealth,
+        poller: Poller,
+    ) -> None:
+        """Route to these jobs."""
+        self._jobs = jobs
+        self._watchers = jobs.watchers
+        self._api = api
+        self._clock = clock
+        self._link = link
+        self._health = health
+        self._poller = poller
+        self._running: JobCore | None = None
         self._orphans: deque[BaseEvent] = deque(maxlen=_ORPHANS)
         self._own_end_at = 0.0
 
-    def __del__(self) -> None:
-        """Say that nobody closed what had been opened, as asyncio's transports do; no I/O is done here."""
-        link = getattr(self, "_link", None)
-        # Without a link its making has failed.
-        if link is not None and not self._closed and (self._api.probed or link.state != "idle"):
-            text = f"unclosed session with {self._api.address}: use `async with` or `await session.aclose()`"
-            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
-
     # Jobs come and go.
 
-    def _register(self, job: Job) -> None:
-        """Route the job's events to it from now on."""
-        self._jobs[job.prompt_id] = job
-        self._posting.add(job.prompt_id)
-
-    def _posted(self, job: Job, *, frames_before: int = -1) -> None:
+    def posted(self, job: JobCore, *, frames_before: int = -1) -> None:
         """The job is in the queue: watch over it, and over a socket that said nothing of it yet."""
-        self._posting.discard(job.prompt_id)
-        if not self._posting:
+        self._jobs.posted(job)
+        if not self._jobs.posting:
             self._orphans.clear()
         if job.done:
             return
         if not self._link.hearing:
-            job._state.mark_gap()
+            job.state.mark_gap()
             self._tell_polling(job)
         elif self._link.frames == frames_before:
-            self._reconciler.expect_status()
-        self._reconciler.start()
+            self._poller.expect_status()
+        self._poller.start()
 
-    def _unregister(self, job: Job) -> None:
-        """The submission failed: nobody holds the job."""
-        self._posting.discard(job.prompt_id)
-        self._jobs.pop(job.prompt_id, None)
-
-    def _rebind(self, job: Job, prompt_id: str) -> None:
+    def rebind(self, job: JobCore, prompt_id: str) -> None:
         """An old server chose the id: route by it, and replay what came before it was known."""
-        self._unregister(job)
+        self._jobs.remove(job)
         if len(self._orphans) == _ORPHANS:
-            job._state.mark_gap()
-        job._state.prompt_id = prompt_id
-        self._register(job)
+            job.state.mark_gap()
+        job.state.prompt_id = prompt_id
+        self._jobs.add(job)
         for event in [orphan for orphan in self._orphans if orphan.prompt_id == prompt_id]:
-            job._take(event)
+            job.take(event)
 
-    def _job_ended(self, job: Job) -> None:
-        """Let go of a job that has ended."""
-        self._jobs.pop(job.prompt_id, None)
-        self._reconciler.forget(job)
+    def ended(self, job: JobCore) -> None:
+        """Let go of a job that has ended, or gone elsewhere."""
+        self._jobs.remove(job)
+        self._poller.forget(job)
         self._own_end_at = self._clock.monotonic()
         if self._running is job:
             self._running = None
 
     @contextlib.contextmanager
-    def _stopping(
+    def stopping(
         self, prompt_ids: Iterable[str] | None = None, *, of: Collection[str] = ("pending",)
     ) -> Iterator[None]:
-        """While a verb of this session stops jobs (None: all), ours in such a state end as cancelled.
+        """While jobs are stopped from outside (None: all), ours in such a state end as cancelled.
 
         A pending job that is removed says nothing (PROTOCOL 0.7): without the intent it would be lost.
         """
-        found = (self._jobs.get(one) for one in (list(self._jobs) if prompt_ids is None else prompt_ids))
+        found = self._jobs if prompt_ids is None else map(self._jobs.by_id.get, prompt_ids)
         meant = [job for job in found if job is not None and job.status in of]
-        fresh = [job for job in meant if not job._cancel_wanted]
+        fresh = [job for job in meant if not job.cancel_wanted]
         for job in fresh:
-            job._cancel_wanted = True
+            job.cancel_wanted = True
         try:
             yield
         except ResponseError:
             # Refused; any other failure may have come after the deed.
             for job in fresh:
-                job._cancel_wanted = False
+                job.cancel_wanted = False
             raise
         waiting = [job for job in meant if job.status == "pending"]
         if waiting:
-            self._reconciler.poke(waiting)
+            self._poller.poke(waiting)
 
     # Events come in.
 
-    def _on_event(self, event: BaseEvent) -> None:
+    def take(self, event: BaseEvent) -> None:
         """Give one event of the socket to whom it belongs."""
-        if self._reconciler.hearing.stalled:
-            self._reconciler.hearing.heard()
+        if self._health.stalled:
+            self._health.heard()
         prompt_id = event.prompt_id
-        job = self._jobs.get(prompt_id) if prompt_id is not None else self._owner(event)
+        job = self._jobs.by_id.get(prompt_id) if prompt_id is not None else self._owner(event)
         if job is not None:
             if type(event) is NodeStarted and job is not self._running:
                 self._running = job
-            job._take(event)
-            if not event.lossy and job._state.wants_history:
-                self._reconciler.poke([job])
+            job.take(event)
+            if not event.lossy and job.state.wants_history:
+                self._poller.poke([job])
         elif type(event) is not ExecutingNone:
-            if prompt_id is not None and self._posting and not self._api.server.can("client_prompt_id"):
+            if prompt_id is not None and self._jobs.posting and not self._api.server.can("client_prompt_id"):
                 self._orphans.append(event)
             self._session_event(event)
 
-    def _owner(self, event: BaseEvent) -> Job | None:
+    def _owner(self, event: BaseEvent) -> JobCore | None:
         """Find the job of an event that names none: the one that runs (PROTOCOL 0.6, 0.9)."""
         job = self._running
         if job is None or not isinstance(event, (NodeStarted, Preview, ProgressText)):
             return None
         event.prompt_id = job.prompt_id if not isinstance(event, NodeStarted) else None
         if type(event) is Preview and event.node is None:
-            event._data = {**event.data, "node_id": job._state.running_node}
+            event.belong_to(job.state.running_node)
         return job
 
     def _session_event(self, event: BaseEvent) -> None:
@@ -171,93 +157,46 @@ class Router:
             self._status_changed(event)
         elif type(event) is FeatureFlags:
             self._api.learn(event.flags)
-        self._show(event)
+        self._watchers.show(event)
 
     def _status_changed(self, event: StatusChanged) -> None:
         """The queue's length is what the cheap look is compared with."""
-        before, now = self._queue_remaining, event.queue_remaining
-        self._queue_remaining = now
-        shrank = before is not None and now is not None and now < before
-        if shrank and self._jobs and self._clock.monotonic() - self._own_end_at > 1.0:
-            self._reconciler.soon()
-
-    # Events go out to those who watch the whole session.
-
-    def _show(self, event: BaseEvent) -> None:
-        """Give an event to everybody who reads `events()`."""
-        for box in self._watchers:
-            box.put(event)
-
-    def _drop_watcher(self, box: Mailbox) -> None:
-        """Forget somebody who read `events()`."""
-        # A new list: the garbage collector may come by in the middle of a loop over the old one.
-        self._watchers = [other for other in self._watchers if other is not box]
-
-    def _close_watchers(self) -> None:
-        """End every `events()`."""
-        for box in self._watchers:
-            box.close()
+        shrank = self._health.said(event.queue_remaining)
+        if shrank and self._jobs and self._clock.monotonic() - self._own_end_at > _OWN_END_S:
+            self._poller.soon()
 
     # The connection.
 
-    def _is_wanted(self) -> bool:
+    def wanted(self) -> bool:
         """True while somebody would miss the socket."""
-        return bool(self._jobs or self._watchers)
+        return bool(self._jobs or self._watchers.boxes)
 
-    def _is_polling(self) -> bool:
-        """True while the socket does not bring the news."""
-        return not self._link.hearing or self._reconciler.hearing.stalled
-
-    def _on_down(self, reason: str) -> None:
+    def down(self, reason: str) -> None:
         """The socket went down or deaf: every open job may miss something from now on."""
-        self._queue_remaining = None
+        self._health.said(None)
         self._running = None
-        jobs = list(self._jobs.values())
-        self._show(self._connection_event(Disconnected, None, reason))
+        jobs = list(self._jobs)
+        self._jobs.tell_watchers(Disconnected, reason)
         for job in jobs:
-            job._state.mark_gap()
-            job._cut_off = True
-            job._tell_own(self._connection_event(Disconnected, job, reason))
-            job._tell_own(self._connection_event(PollingStarted, job, reason))
-        self._reconciler.poke()
+            job.state.mark_gap()
+            job.cut_off = True
+            self._jobs.tell(Disconnected, job, reason)
+            self._jobs.tell(PollingStarted, job, reason)
+        self._poller.poke()
 
-    def _on_up(self) -> None:
+    def up(self) -> None:
         """The socket hears: what happened meanwhile is looked up once."""
-        cut_off = [job for job in self._jobs.values() if job._cut_off]
+        cut_off = [job for job in self._jobs if job.cut_off]
         if self._link.reconnects:
-            self._show(self._connection_event(Reconnected, None, ""))
+            self._jobs.tell_watchers(Reconnected, "")
         for job in cut_off:
-            job._cut_off = False
-            job._tell_own(self._connection_event(Reconnected, job, ""))
+            job.cut_off = False
+            self._jobs.tell(Reconnected, job, "")
         if cut_off:
-            self._reconciler.poke(cut_off)
+            self._poller.poke(cut_off)
 
-    def _tell_polling(self, job: Job) -> None:
+    def _tell_polling(self, job: JobCore) -> None:
         """A job begins its life without a socket."""
-        if not job._cut_off:
-            job._cut_off = True
-            reason = self._link.reason or "no socket"
-            job._tell_own(self._connection_event(PollingStarted, job, reason))
-
-    def _tell_all_away(self, reason: str) -> None:
-        """The server does not even answer HTTP."""
-        self._tell_all(Disconnected, f"the server does not answer: {reason}")
-
-    def _tell_all_back(self) -> None:
-        """It answers again; the socket says for itself when it hears."""
-        self._tell_all(PollingStarted, "the server answers again")
-
-    def _tell_all(self, cls: type[BaseEvent], reason: str) -> None:
-        """Tell every open job, and the session's watchers once."""
-        for job in list(self._jobs.values()):
-            job._tell_own(self._connection_event(cls, job, reason))
-        self._show(self._connection_event(cls, None, reason))
-
-    def _went_deaf(self, reason: str) -> None:
-        """The socket will not be dialled again."""
-        self._on_down(reason)
-
-    def _connection_event(self, cls: type[BaseEvent], job: Job | None, reason: str) -> BaseEvent:
-        """Make an event about our own connection."""
-        prompt_id = None if job is None else job.prompt_id
-        return cls(None, {"reason": reason}, prompt_id, received_at=self._clock.unix())
+        if not job.cut_off:
+            job.cut_off = True
+            self._jobs.tell(PollingStarted, job, self._link.reason or "no socket")

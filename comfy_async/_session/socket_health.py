@@ -7,14 +7,15 @@ another client (0.8). Neither is quiet: a quiet server has nothing to say, and H
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from .._base.settings import Settings
+from .._dialects.comfyui import RunApi
 from .._protocol.snapshot import QueueSnapshot
+from .link import Link
+from .open_jobs import OpenJobs
 
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
-
-__all__ = ["Hearing"]
+__all__ = ["SocketHealth"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -30,22 +31,39 @@ _SHARED = (
 )
 
 
-class Hearing:
-    """Suspects the socket when HTTP knows more than it said, and has it dialled again."""
+class SocketHealth:
+    """Suspects the socket when HTTP knows more than it said, and has it dialled again.
 
-    def __init__(self, session: ComfySession) -> None:
+    Attributes:
+        stalled: A fresh socket is as silent: the server serves nobody at the moment.
+        queue_remaining: How many jobs run or wait, as the socket said last; None before.
+    """
+
+    def __init__(
+        self, link: Link, jobs: OpenJobs, *, api: RunApi, client_id: str, settings: Settings
+    ) -> None:
         """Start without a suspicion."""
         self.stalled = False
-        self._session = session
-        self._clock = session.settings.clock
+        self.queue_remaining: int | None = None
+        self._link = link
+        self._jobs = jobs
+        self._api = api
+        self._client_id = client_id
+        self._settings = settings
+        self._clock = settings.clock
         self._ticks = 0
         self._suspected_at_frame: int | None = None
         self._deafenings = 0
         self._redialled_at: float | None = None
 
+    def said(self, queue_remaining: int | None) -> bool:
+        """Keep the queue's length as the socket says it, None when it says nothing; say whether it shrank."""
+        before, self.queue_remaining = self.queue_remaining, queue_remaining
+        return before is not None and queue_remaining is not None and queue_remaining < before
+
     def pause(self) -> float:
         """Return the seconds to the next look."""
-        return _RECHECK_S if self._suspected_at_frame is not None else self._session.settings.look_every
+        return _RECHECK_S if self._suspected_at_frame is not None else self._settings.look_every
 
     def heard(self) -> None:
         """A frame came: whatever was suspected is over."""
@@ -57,17 +75,16 @@ class Hearing:
         Raises:
             ComfyError: The server did not answer.
         """
-        session = self._session
         self._ticks += 1
         # A list of many jobs costs more than a number: then only every second look is whole.
-        small = session._api.lists_jobs and len(session._jobs) <= _FEW_JOBS
+        small = self._api.lists_jobs and len(self._jobs) <= _FEW_JOBS
         if not (closely or small or self._ticks % 2 == 0) and self._suspected_at_frame is None:
-            silent_for = self._clock.monotonic() - (session._link.last_heard or 0.0)
-            if silent_for >= session.settings.look_every * 0.9:
-                remaining = await session._api.queue_remaining()
+            silent_for = self._clock.monotonic() - (self._link.last_heard or 0.0)
+            if silent_for >= self._settings.look_every * 0.9:
+                remaining = await self._api.queue_remaining()
                 self._judge(self._queue_differs(remaining))
             return None
-        snapshot = await session._api.snapshot()
+        snapshot = await self._api.snapshot()
         self.compare(snapshot)
         return snapshot
 
@@ -77,27 +94,27 @@ class Hearing:
 
     def missed_an_end(self) -> None:
         """The history has had a job for a second, and its end was never heard."""
-        if self._session._link.hearing and not self.stalled:
+        if self._link.hearing and not self.stalled:
             self._believe("a job ended and no event came")
 
     def _queue_differs(self, remaining: int) -> str:
         """Every change of the queue is broadcast: another number means an unheard status."""
-        said = self._session._queue_remaining
+        said = self.queue_remaining
         return "" if said is None or said == remaining else "the queue changed and no status came"
 
     def _job_moved(self, snapshot: QueueSnapshot) -> str:
         """Our own events come to this socket or to none."""
-        for job in self._session._jobs.values():
-            if job._client_id != self._session.client_id or job.prompt_id in self._session._posting:
+        for job in self._jobs:
+            if job.client_id != self._client_id or job.prompt_id in self._jobs.posting:
                 continue
             entry = snapshot.entries.get(job.prompt_id)
-            if entry is not None and entry.running and job._state.started_at is None:
+            if entry is not None and entry.running and job.state.started_at is None:
                 return "a job runs and no event came"
         return ""
 
     def _judge(self, reason: str) -> None:
         """Believe a difference when it stands for a second without a frame between."""
-        frames = self._session._link.frames
+        frames = self._link.frames
         if not reason:
             self._suspected_at_frame = None
         elif self._suspected_at_frame is None or self._suspected_at_frame != frames:
@@ -108,7 +125,7 @@ class Hearing:
 
     def _believe(self, reason: str) -> None:
         """The socket is deaf, or the server is stalled: a fresh socket tells which."""
-        link = self._session._link
+        link = self._link
         now = self._clock.monotonic()
         fresh = self._redialled_at is not None and link.frames_since_up <= _HANDSHAKE_FRAMES
         if fresh and self._redialled_at is not None and now - self._redialled_at < _REDIAL_STALLED_S:
@@ -119,9 +136,8 @@ class Hearing:
         if self._redialled_at is not None and link.frames_since_up > _HANDSHAKE_FRAMES:
             self._deafenings += 1
         if self._deafenings >= _MAX_DEAFENINGS:
-            text = _SHARED.format(self._session.client_id)
+            text = _SHARED.format(self._client_id)
             _log.warning("%s", text)
-            self._session._went_deaf(text)
             link.give_up(text)
             return
         self._redialled_at = now

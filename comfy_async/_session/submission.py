@@ -8,11 +8,11 @@ import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 
-from .._job.job import Job
+from .._job.core import JobCore
 from .._protocol.reducer import JobState
 from .._protocol.rejection import choices, nearest, problems
 from .._transport.answers import Answer
@@ -34,9 +34,7 @@ from ..workflow import Workflow
 from ..workflow._keys import nearest as near_names
 from ..workflow._loose import loose_links, named
 from ..workflow.check.advice import model_advice
-
-if TYPE_CHECKING:
-    from .._client.session import ComfySession
+from .desk import Desk
 
 __all__ = ["MARK", "SubmitOptions", "Submission"]
 
@@ -47,8 +45,14 @@ _LOOKS_APART_S: Final = 2.0
 _MAX_POSTS: Final = 3
 _CLEANUP_S: Final = 10.0
 _ANSWER_S: Final = 3.0
+# A request that was cut off may be read a moment later.
+_GONE_S: Final = 1.0
 # Servers before 0.3.44 choose the id themselves; by this key of extra_data the job is found again.
 MARK: Final = "comfy_async_id"
+
+
+PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
+"""How pictures of work in progress may be made; "default" is as the server was started."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,33 +70,47 @@ class SubmitOptions:
     keep_frames: bool = True
     index: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse words that no server knows.
+
+        Raises:
+            ValueError: `previews` or `on_partial` is such a word.
+        """
+        for name, value, known in (
+            ("previews", self.previews, PREVIEWS),
+            ("on_partial", self.on_partial, ("raise", "keep")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+
 
 class Submission:
     """One attempt to bring one workflow into the server's queue."""
 
     def __init__(
-        self, session: ComfySession, workflow: Workflow, options: SubmitOptions, *, job: Job | None = None
+        self, desk: Desk, workflow: Workflow, options: SubmitOptions, *, job: JobCore | None = None
     ) -> None:
         """Prepare; nothing is sent. The workflow is in API format, its files are uploaded.
 
         A pool brings a `job` along that may have been elsewhere before: it moves in here.
         """
-        self._session = session
-        self._api = session._api
+        self._desk = desk
+        self._api = desk.api
         self._workflow = workflow
         self._options = options
-        self._clock = session.settings.clock
+        self._clock = desk.settings.clock
         self._posting: asyncio.Task[Answer | None] | None = None
-        plan = session._plans.of(workflow.to_api(), targets=options.targets)
-        state = JobState(str(uuid.uuid4()), plan, timings=session._timings)
+        plan = desk.plans.of(workflow.to_api(), targets=options.targets)
+        state = JobState(str(uuid.uuid4()), plan, timings=desk.timings)
         if job is None:
-            job = Job(session, state, keep_frames=options.keep_frames, index=options.index)
+            job = JobCore(desk, state, keep_frames=options.keep_frames, index=options.index)
         else:
-            job._move(session, state)
+            job.move(desk, state)
         self.job = job
+        self.prompt_id = job.prompt_id
         job.workflow = workflow
 
-    async def run(self) -> Job:
+    async def run(self) -> JobCore:
         """Send the prompt and return its job.
 
         Raises:
@@ -100,13 +118,13 @@ class Submission:
             SubmitUnknownError: Whether it arrived could not be found out.
             ComfyError: The server cannot be reached, or refuses.
         """
-        job, session = self.job, self._session
+        job, desk = self.job, self._desk
         body = self._body()
-        session._register(job)
+        desk.jobs.add(job)
         try:
-            await session._hear()
-            session._check_loop()
-            frames_before = session._link.frames
+            await desk.hear()
+            desk.check_loop()
+            frames_before = desk.link.frames
             # A request that is cut off may still arrive: who is cancelled has to know how it went.
             self._posting = asyncio.create_task(self._post(body), name="comfy_async submit")
             answer = await asyncio.shield(self._posting)
@@ -114,11 +132,10 @@ class Submission:
                 await self._accepted(answer)
         except BaseException as error:
             await self._clean_up(error)
-            session._unregister(job)
-            if session._closed and isinstance(error, TransportError):
-                raise session._closed_error(job.prompt_id) from error
+            if desk.closed and isinstance(error, TransportError):
+                raise desk.closed_error(job.prompt_id) from error
             raise
-        session._posted(job, frames_before=frames_before)
+        desk.router.posted(job, frames_before=frames_before)
         return job
 
     def _body(self) -> bytes:
@@ -133,7 +150,7 @@ class Submission:
             extra["extra_pnginfo"] = {"workflow": editor, **extra.get("extra_pnginfo", {})}
         envelope: dict[str, Any] = {}
         if not server.cloud:
-            envelope["client_id"] = self._session.client_id
+            envelope["client_id"] = self._desk.client_id
             envelope["prompt_id"] = self.job.prompt_id
             if not server.can("client_prompt_id"):
                 extra[MARK] = self.job.prompt_id
@@ -158,7 +175,7 @@ class Submission:
             try:
                 return await self._api.post_prompt(body)
             except (RequestTimeoutError, TransportError, ResponseError) as error:
-                if not _is_unknown(error) or self._session._closed:
+                if not _is_unknown(error) or self._desk.closed:
                     raise
                 if await self._arrived(error):
                     return None
@@ -173,7 +190,7 @@ class Submission:
             SubmitUnknownError: It could not be found out in time.
         """
         clock, job = self._clock, self.job
-        deadline = clock.monotonic() + self._session.settings.submit_seconds
+        deadline = clock.monotonic() + self._desk.settings.submit_seconds
         absent_since: float | None = None
         while not self._api.server.cloud:
             try:
@@ -183,7 +200,7 @@ class Submission:
             except ComfyError:
                 found = None
             now = clock.monotonic()
-            if job._state.started_at is not None or found:
+            if job.state.started_at is not None or found:
                 self._take_queued(b"", {"prompt_id": job.prompt_id})
                 return True
             if found is False:
@@ -194,10 +211,10 @@ class Submission:
                 break
             await clock.sleep(_LOOKS_APART_S / 2)
         raise SubmitUnknownError(
-            f"whether prompt {job.prompt_id} reached {self._session.base_url} is unknown: {error.args[0]}",
+            f"whether prompt {job.prompt_id} reached {self._desk.base_url} is unknown: {error.args[0]}",
             hint="It was not sent again. `attach(error.prompt_id)` finds the job should it turn up.",
             prompt_id=job.prompt_id,
-            server=self._session.base_url,
+            server=self._desk.base_url,
         ) from error
 
     async def _found(self) -> bool:
@@ -216,7 +233,7 @@ class Submission:
         """Look for the mark: an old server has given the job an id of its own."""
         found = await self._api.find_mark(MARK, self.job.prompt_id)
         if found is not None:
-            self._session._rebind(self.job, found)
+            self._desk.router.rebind(self.job, found)
         return found is not None
 
     async def _accepted(self, answer: Answer) -> None:
@@ -228,7 +245,7 @@ class Submission:
         if not isinstance(prompt_id, str):
             raise answer.not_comfyui("the answer to a prompt has no prompt_id")
         if prompt_id != self.job.prompt_id:
-            self._session._rebind(self.job, prompt_id)
+            self._desk.router.rebind(self.job, prompt_id)
         self._take_queued(answer.body, body)
         node_errors = body.get("node_errors")
         if node_errors:
@@ -237,24 +254,24 @@ class Submission:
     def _take_queued(self, raw: bytes, data: Mapping[str, Any]) -> None:
         """Tell the job that it is in the queue."""
         now = self._clock.unix()
-        self.job._take(Queued(raw or None, data, self.job.prompt_id, received_at=now))
+        self.job.take(Queued(raw or None, data, self.job.prompt_id, received_at=now))
 
     async def _partial(self, node_errors: Any) -> None:
         """Some outputs will not run: keep the job, or cancel it and say so."""
         found = self._complaints(None, node_errors)
-        self.job._set_problems(found)
+        self.job.node_errors = tuple(found)
         if self._options.on_partial == "keep":
             return
         # A pending job that is removed says nothing: the poller must watch over it.
-        self._session._posted(self.job)
-        await self._session._cancel(self.job)
+        self._desk.router.posted(self.job)
+        await self._desk.cancel(self.job)
         raise PartialPromptError(
             "the server would run only a part of the workflow; the job was cancelled",
-            problems=await self._with_nearest(found),
+            problems=await self.with_nearest(found),
             node_errors=node_errors,
             hint='`on_partial="keep"` runs what can be run.',
             prompt_id=self.job.prompt_id,
-            server=self._session.base_url,
+            server=self._desk.base_url,
         )
 
     async def _rejection(self, body: Mapping[str, Any]) -> PromptRejectedError:
@@ -267,20 +284,20 @@ class Submission:
         kind = str(error.get("type") or "") if isinstance(error, Mapping) else ""
         node_errors = body.get("node_errors")
         return PromptRejectedError(
-            f"{self._session.base_url} refused the workflow",
-            problems=await self._with_nearest(found),
+            f"{self._desk.base_url} refused the workflow",
+            problems=await self.with_nearest(found),
             hint="`await comfy.check(flow)` finds such things before anything is sent.",
             type=kind,
             node_errors=node_errors if isinstance(node_errors, Mapping) else {},
             prompt_id=self.job.prompt_id,
-            server=self._session.base_url,
+            server=self._desk.base_url,
         )
 
     def _complaints(self, error: Any, node_errors: Any) -> list[Problem]:
         """Read what the server said, and name the links that its words leave out."""
-        return named(problems(error, node_errors, self.job._state.nodes), loose_links(self._workflow))
+        return named(problems(error, node_errors, self.job.state.nodes), loose_links(self._workflow))
 
-    async def _with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
+    async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""
         done = []
         for problem in found:
@@ -297,7 +314,7 @@ class Submission:
     async def _near_classes(self, class_type: str) -> tuple[str, ...]:
         """Return the classes that resemble one that the server lacks; advice is not worth an error."""
         try:
-            return near_names(class_type, await self._session.nodes.catalog())
+            return near_names(class_type, await self._desk.resources.nodes.catalog())
         except ComfyError:
             return ()
 
@@ -326,35 +343,68 @@ class Submission:
 
     async def _clean_up(self, error: BaseException) -> None:
         """The caller will never hold the job: see to it that the server does not run it."""
-        if self._posting is None or (isinstance(error, Exception) and not isinstance(error, NotComfyUIError)):
+        refused = isinstance(error, Exception) and not isinstance(error, NotComfyUIError)
+        if self._posting is None or refused:
+            self._desk.jobs.remove(self.job)
             return
-        try:
-            with anyio.move_on_after(_CLEANUP_S, shield=True):
-                await self._withdraw(error)
-        except PromptRejectedError:
-            pass
-        except ComfyError as failure:
-            _log.warning("prompt %s may still run: %s", self.job.prompt_id, failure)
-        finally:
-            self._posting.cancel()
 
-    async def _withdraw(self, error: BaseException) -> None:
+        async def work(seconds: float | None) -> None:
+            await self._take_back(self._posting, _CLEANUP_S if seconds is None else seconds)
+            self._desk.jobs.remove(self.job)
+
+        await self._desk.clean_up(work, name="comfy_async submit withdrawn")
+
+    async def _take_back(self, posting: asyncio.Task[Answer | None] | None, seconds: float) -> None:
+        """Withdraw the prompt within a time; never raises, says what may still run."""
+        assert posting is not None
+        problem: object = "it took too long"
+        with anyio.move_on_after(seconds):
+            try:
+                await self._withdraw(posting, seconds)
+                problem = None
+            except PromptRejectedError:
+                problem = None
+            except ComfyError as failure:
+                problem = failure
+        posting.cancel()
+        if problem is not None:
+            _log.warning("prompt %s may still run: %s", self.job.prompt_id, problem)
+
+    async def _withdraw(self, posting: asyncio.Task[Answer | None], seconds: float) -> None:
         """Wait a while for the answer, which may name another id, then cancel the job until it has ended.
 
         Raises:
             ComfyError: The server could not be asked.
         """
-        assert self._posting is not None
-        if self.job._state.queued_at is None and not isinstance(error, NotComfyUIError):
-            with anyio.move_on_after(_ANSWER_S):
-                answer = await self._posting
+        state = self.job.state
+        if state.queued_at is None:
+            await asyncio.wait([posting], timeout=_ANSWER_S)
+            if posting.done() and not posting.cancelled() and posting.exception() is None:
+                answer = posting.result()
                 if answer is not None:
                     await self._accepted(answer)
-        if self.job._state.queued_at is None:
-            await self._api.cancel(self.job.prompt_id)
+        if state.queued_at is None and not await self._turns_up():
             return
-        self._session._posted(self.job)
-        await self._session._cancel(self.job)
+        self._desk.router.posted(self.job)
+        await self._desk.canceller.cancel(self.job, seconds)
+
+    async def _turns_up(self) -> bool:
+        """Cancel a prompt that may arrive yet; say whether it did, False when it is absent for a while.
+
+        Raises:
+            ComfyError: The server could not be asked.
+        """
+        absent_since: float | None = None
+        while True:
+            await self._api.cancel(self.job.prompt_id)
+            if await self._found():
+                self._take_queued(b"", {"prompt_id": self.job.prompt_id})
+                return True
+            now = self._clock.monotonic()
+            absent_since = now if absent_since is None else absent_since
+            if now - absent_since >= _GONE_S:
+                return False
+            await self._clock.sleep(_GONE_S / 2)
 
 
 def _is_unknown(error: ComfyError) -> bool:

@@ -23,6 +23,7 @@ from comfy_async import (
     PromptRejectedError,
     Settings,
 )
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy, FastClock
 
 
@@ -62,7 +63,7 @@ async def test_at_most_limit_on_the_server_and_read_lazily(server: FakeComfy) ->
             async for job in finished:
                 if job.index is not None and job.index >= 10:
                     break
-        assert not comfy._jobs
+        assert not engine_of(comfy).jobs.by_id
     assert taken < 50
     assert {end for record in server.books.accepted for end in [record.end]} <= {
         "success",
@@ -123,7 +124,7 @@ async def test_stop_at_the_first_error(server: FakeComfy) -> None:
             gate.open()
             with pytest.raises(JobError):
                 assert [job.status async for job in finished] == []
-        assert not comfy._jobs
+        assert not engine_of(comfy).jobs.by_id
     assert len(server.books.accepted) < 9
 
 
@@ -138,7 +139,7 @@ async def test_what_the_iterable_raises_comes_out(server: FakeComfy) -> None:
         async with comfy.map(flows(), limit=1) as finished:
             with pytest.raises(ValueError, match="mine"):
                 assert [job async for job in finished] == []
-        assert not comfy._jobs
+        assert not engine_of(comfy).jobs.by_id
 
 
 async def test_leaving_the_block_cancels_what_is_open(server: FakeComfy) -> None:
@@ -160,7 +161,7 @@ async def test_leaving_the_block_cancels_what_is_open(server: FakeComfy) -> None
         with pytest.raises(asyncio.CancelledError):
             await task
         await server.idle()
-        assert not comfy._jobs
+        assert not engine_of(comfy).jobs.by_id
     assert [record.end for record in server.books.accepted].count("success") == 0
     assert len(server.books.accepted) == 4
 

@@ -33,6 +33,7 @@ from comfy_async import (
     Settings,
     Started,
 )
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy, FastClock, RunRecord
 
 TERMINAL = (Completed, Failed, Cancelled, Lost)
@@ -207,7 +208,7 @@ async def chaos_round(
         if pending:
             report.problems.append(f"seed {seed}: {len(pending)} jobs hang")
             for session in sessions:
-                jobs_open = list(session._jobs.values())
+                jobs_open = list(engine_of(session).jobs)
                 report.problems.append(f"  {session!r} {session.connection} {jobs_open!r}")
         for task in pending:
             task.cancel()

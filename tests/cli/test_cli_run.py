@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from comfy_async._client.session import engine_of
 from comfy_async.testing import Books, FakeComfy
 
 FIELDS = {
@@ -47,7 +48,7 @@ def cancels(books: Books) -> bool:
 async def sent(fake: FakeComfy) -> dict[str, Any]:
     """Return the graph that reached the server."""
     async with fake.session() as comfy:
-        history = await comfy._api.history(fake.books.runs[0].prompt_id)
+        history = await engine_of(comfy).api.history(fake.books.runs[0].prompt_id)
     assert history is not None
     return dict(history.prompt)
 

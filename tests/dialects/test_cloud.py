@@ -30,6 +30,7 @@ from comfy_async import (
     SubmitUnknownError,
     UploadTooLargeError,
 )
+from comfy_async._client.session import engine_of
 from comfy_async._dialects.comfyui import UnreadableError
 from comfy_async._protocol.snapshot import history_events
 from comfy_async.testing import FakeComfy
@@ -59,7 +60,7 @@ def test_base_url_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     for session in (ComfySession("https://cloud.comfy.org"), ComfySession.cloud()):
         assert session.server.cloud
         assert session.base_url == "https://cloud.comfy.org"
-        assert session._http.auth.headers == {"X-API-Key": "comfyui-k3y"}
+        assert engine_of(session).http.auth.headers == {"X-API-Key": "comfyui-k3y"}
         assert "k3y" not in repr(session)
     assert not ComfySession("http://127.0.0.1:1").server.cloud
     assert ComfySession("http://127.0.0.1:1")._http.auth.is_empty
@@ -173,7 +174,7 @@ async def test_many_waiting_jobs_are_listed_by_cursor(fake: FakeComfy, comfy: Co
     jobs = [await comfy.submit(picture(n)) for n in range(7)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_api_cloud, "_PAGE", 3)
-        snapshot = await comfy._api.snapshot()
+        snapshot = await engine_of(comfy).api.snapshot()
     assert set(snapshot.entries) == {job.prompt_id for job in jobs}
     fake.release()
 
@@ -183,7 +184,7 @@ async def test_list_without_a_cursor_proves_nothing(fake: FakeComfy, comfy: Comf
     body = {"jobs": [], "pagination": {"has_more": True}}
     fake.faults.fail("GET", "/api/jobs", 200, json=body, count=1)
     with pytest.raises(UnreadableError, match="not whole"):
-        await comfy._api.snapshot()
+        await engine_of(comfy).api.snapshot()
 
 
 # What the cloud refuses.
@@ -301,7 +302,7 @@ async def test_ends_by_the_jobs_api(
     """Whatever the cloud leaves out, a job that it calls ended has exactly one end."""
     told = {"id": ID, "status": status, "execution_start_time": 1, "execution_end_time": 2, **more}
     fake.faults.fail("GET", "/api/jobs/*", 200, json=told)
-    entry = await comfy._api.history(ID)
+    entry = await engine_of(comfy).api.history(ID)
     assert entry is not None
     events = history_events(entry, 0.0)
     assert type(events[-1]) is end
@@ -315,11 +316,11 @@ async def test_another_job_proves_nothing(fake: FakeComfy, comfy: ComfySession, 
     """An answer about something else is no end, and no absence."""
     fake.faults.fail("GET", "/api/jobs/*", 200, json=told)
     with pytest.raises(UnreadableError):
-        await comfy._api.history(ID)
+        await engine_of(comfy).api.history(ID)
 
 
 @pytest.mark.parametrize("status", ["pending", "in_progress", "something new"])
 async def test_open_jobs_have_no_history(fake: FakeComfy, comfy: ComfySession, status: str) -> None:
     """A job that has not ended is in no history, whatever its state is called."""
     fake.faults.fail("GET", "/api/jobs/*", 200, json={"id": ID, "status": status})
-    assert await comfy._api.history(ID) is None
+    assert await engine_of(comfy).api.history(ID) is None

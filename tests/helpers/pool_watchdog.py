@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from comfy_async import ComfyPool, Job
+from comfy_async import ComfyPool
+from comfy_async._client.pool import pool_engine_of
+from comfy_async._job.core import JobCore
 from comfy_async.testing import Chaos, FakeComfy
 
 _LAST_EVENTS = 6
@@ -48,36 +50,38 @@ def who_waits(pool: ComfyPool | None, servers: Iterable[FakeComfy], storms: Iter
 
 def _pool(pool: ComfyPool) -> Iterator[str]:
     """Tell what the pool believes, and whom it lets wait."""
+    engine = pool_engine_of(pool)
     yield from (f"server {server}" for server in pool.servers)
-    for member in [*pool._places.members, *pool._guests]:
+    for member in engine.servers.known():
         yield from _member(member)
-    for group, queue in pool._places._groups.items():
+    for group, queue in engine.places._groups.items():
         yield from (f"waits for a place, in {group!r}: {_job(waiter.job)}" for waiter in queue)
-    yield from (f"runs again: {_job(job)} {task!r}" for job, task in pool._going.items())
+    yield from (f"runs again: {_job(job)} {task!r}" for job, task in engine._going.items())
 
 
 def _member(member: Any) -> Iterator[str]:
     """Tell what the library believes about one server."""
-    session, link = member.session, member.session._link
-    poller, pause = session._reconciler, member.retry_at - member._clock.monotonic()
+    engine, link = member.engine, member.engine.link
+    poller, pause = engine.poller, member.retry_at - member._clock.monotonic()
     yield f"  {member.url}: away {member.away}, next try in {pause:.1f} s, looking {member.looking!r}"
-    yield f"    socket {link.state} {link.reason!r}, said {session._queue_remaining} in the queue"
-    yield f"    poller {poller._task!r}, stalled {poller.hearing.stalled}, pause {poller._pause:.2f}"
-    yield f"    absent {poller._absent}, over {poller._over}, posting {session._posting}"
-    yield from (f"    followed: {_job(job)}" for job in session._jobs.values())
+    yield f"    socket {link.state} {link.reason!r}, said {engine.health.queue_remaining} in the queue"
+    yield f"    poller {poller._task!r}, stalled {engine.health.stalled}, pause {poller._pause:.2f}"
+    yield f"    absent {poller._absent}, over {poller._over}, posting {engine.jobs.posting}"
+    yield from (f"    followed: {_job(job)}" for job in engine.jobs)
     yield from (f"    has a place: {_job(job)}" for job in member._jobs)
 
 
-def _job(job: Job) -> str:
+def _job(job: JobCore) -> str:
     """Tell where a job stands."""
-    state = job._state
+    state = job.state
     told = [type(event).__name__ for event in job._log[-_LAST_EVENTS:]]
     known = {
         name: value
-        for name in ("_busy", "_held", "_cancel_wanted", "_going", "_order")
+        for name in ("_busy", "_held", "cancel_wanted", "going", "order")
         if (value := getattr(job, name, None))
     }
-    return f"{job!r} ended {job._ended.is_set()}, over {state._is_over}, gap {state.gap}, {told} {known}"
+    where = f"{job.prompt_id} {job.status} ended {job.ended.is_set()}"
+    return f"{where}, over {state._is_over}, gap {state.gap}, {told} {known}"
 
 
 def _truth(fake: FakeComfy) -> Iterator[str]:

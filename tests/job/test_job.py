@@ -24,6 +24,8 @@ from comfy_async import (
     Settings,
     Started,
 )
+from comfy_async._client.session import engine_of
+from comfy_async._job.job import core_of
 from comfy_async._job.mailbox import Mailbox
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
@@ -167,7 +169,7 @@ async def test_break_frees_the_mailbox(fake: FakeComfy, comfy: ComfySession) -> 
         async for _ in job:
             break
         gc.collect()
-        assert job._boxes == []
+        assert core_of(job)._boxes == []
     assert len((await job).texts) == 1
 
 
@@ -201,7 +203,10 @@ async def test_a_consumer_that_vanishes_in_the_middle_of_an_event(fake: FakeComf
         everybody = comfy.events()
         fake.hold()
         job = await comfy.submit(picture())
-        for boxes, leave in ((job._boxes, job._drop_box), (comfy._watchers, comfy._drop_watcher)):
+        for boxes, leave in (
+            (core_of(job)._boxes, core_of(job)._drop_box),
+            (engine_of(comfy).watchers.boxes, engine_of(comfy).watchers.drop),
+        ):
             gone = Vanishing(max_events=1, max_bytes=1)
             gone.leave = leave
             boxes.insert(0, gone)
@@ -358,7 +363,7 @@ async def test_a_place_that_is_read_costs_one_look(fake: FakeComfy) -> None:
     fake.hold()
     async with fake.session(settings=Settings(look_every=300)) as comfy:
         jobs = [await comfy.submit(picture(color)) for color in range(3)]
-        await eventually(lambda: comfy._reconciler._timer is None)
+        await eventually(lambda: engine_of(comfy).poller._timer is None)
         looks = fake.books.requests[("GET", "/api/jobs")]
         await turns()
         assert fake.books.requests[("GET", "/api/jobs")] == looks

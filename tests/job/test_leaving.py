@@ -28,6 +28,8 @@ from comfy_async import (
     Settings,
     TransportError,
 )
+from comfy_async._client.session import engine_of
+from comfy_async._job.job import core_of
 from comfy_async.testing import FakeComfy
 
 
@@ -101,7 +103,8 @@ class TestStream:
     async def test_a_limit(self, fake: FakeComfy, comfy: ComfySession, verb: str, kind: str) -> None:
         """A limit of either library takes effect, after the job was cancelled."""
         fake.hold()
-        async with limited(kind, eventually(lambda: comfy._jobs and not comfy._posting)):
+        open_jobs = engine_of(comfy).jobs
+        async with limited(kind, eventually(lambda: open_jobs.by_id and not open_jobs.posting)):
             await _use(comfy, verb, picture())
         assert [record.end for record in fake.books.accepted] == ["deleted"]
 
@@ -156,7 +159,7 @@ class TestStream:
                     await first(job, NodeStarted)
                     await fake.faults.go_down()
                     cancelling = asyncio.create_task(job.cancel())
-                    await eventually(lambda: job._cancel_wanted)
+                    await eventually(lambda: core_of(job).cancel_wanted)
                     clock.jump(600)
                     with pytest.raises(TransportError):
                         await cancelling
@@ -167,7 +170,7 @@ class TestStream:
         with pytest.raises(PromptRejectedError):
             async with comfy.stream({"1": {"class_type": "EmptyImage", "inputs": {}}}):
                 pytest.fail("entered")
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
     async def test_a_closed_session(self, fake: FakeComfy) -> None:
         """A block that is left after its session has nothing to cancel."""
@@ -203,7 +206,7 @@ class TestSubmitting:
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
         assert fake.books.accepted == []
         await comfy.aclose()
         assert not library_tasks()
@@ -219,7 +222,7 @@ class TestSubmitting:
         assert task.cancelled()
         await fake.wait_for(lambda books: bool(books.accepted) and books.accepted[0].end is not None)
         assert fake.books.accepted[0].end == "deleted"
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
     @pytest.mark.parametrize("mode", ["local", "old"])
     async def test_before_the_answer_has_come(self, mode: Any) -> None:
@@ -236,7 +239,7 @@ class TestSubmitting:
                 await asyncio.wait([task])
                 assert task.cancelled()
                 assert fake.books.accepted[0].end == "deleted"
-                assert comfy._jobs == {}
+                assert engine_of(comfy).jobs.by_id == {}
 
     async def test_by_an_anyio_scope(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """A scope repeats its cancellation; the clean-up is shielded from it."""
@@ -256,7 +259,7 @@ class TestSubmitting:
         async with asyncio.timeout(10):
             await asyncio.wait([task])
         assert task.cancelled()
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
     async def test_nobody_answers_any_more(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """A server that went away between two jobs: ConnectError, nothing was sent."""

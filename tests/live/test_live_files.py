@@ -16,6 +16,7 @@ import route_tour
 from PIL import Image
 
 from comfy_async import ComfySession, Settings, UploadTooLargeError, Workflow
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
 GRAPH = {
@@ -101,7 +102,7 @@ class _Breaking:
     """Breaks the first answer to a download in the middle, by a relay on a port of its own."""
 
     def __init__(self, comfy: ComfySession) -> None:
-        self._scheme, self._host, self._port = comfy._http.address.origin
+        self._scheme, self._host, self._port = engine_of(comfy).http.address.origin
         self._left = 300_000
 
     async def save(self, name: str, path: Path, *, subfolder: str, type: str) -> Path:
@@ -145,7 +146,7 @@ async def test_too_large(comfy: ComfySession) -> None:
     with pytest.raises(UploadTooLargeError) as caught:
         await comfy.files.upload(bytes(limit + 1))
     assert (caught.value.limit, caught.value.size) == (limit, limit + 1)
-    comfy._api.learn({**features, "max_upload_size": 1 << 40})
+    engine_of(comfy).api.learn({**features, "max_upload_size": 1 << 40})
     with pytest.raises(UploadTooLargeError, match="max-upload-size") as said:
         await comfy.files.upload(random.randbytes(limit * 3))
     assert said.value.status == 413

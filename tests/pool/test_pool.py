@@ -29,6 +29,7 @@ from comfy_async import (
     WorkflowFormatError,
     WrongLoopError,
 )
+from comfy_async._client.pool import pool_engine_of
 from comfy_async.testing import FakeComfy
 
 # The verbs.
@@ -562,7 +563,7 @@ async def test_draining_waits_for_attached_jobs_too() -> None:
                 if event.prompt_id == streamed.prompt_id and isinstance(event, Completed):
                     break
         await stream.aclose()
-        assert not pool._watchers
+        assert not pool_engine_of(pool).servers._watchers.boxes
 
 
 async def test_the_check_says_what_a_server_said() -> None:

@@ -21,6 +21,8 @@ from pool_watchdog import watched, who_waits
 from session_tools import graph
 
 from comfy_async import ComfyError, ComfyPool, Job, JobError, Settings
+from comfy_async._client.pool import pool_engine_of
+from comfy_async._job.job import core_of
 from comfy_async.testing import Chaos, FakeComfy, FastClock, RunRecord
 
 JOBS = 40
@@ -49,7 +51,7 @@ async def one_job(pool: ComfyPool, number: int, rng: random.Random) -> tuple[int
         # Whether it is cancelled is known later, when the servers can be asked again.
         if job is None:
             return number, None, type(error).__name__
-        await asyncio.wait([asyncio.ensure_future(job._ended.wait())])
+        await asyncio.wait([asyncio.ensure_future(core_of(job).ended.wait())])
     assert job is not None
     return number, job, job.status
 
@@ -142,11 +144,12 @@ async def judge_all(results: list[Any], servers: list[FakeComfy]) -> list[str]:
 
 def left_behind(pool: ComfyPool) -> list[str]:
     """Return what nobody will ever free, after every job has ended: places, and jobs that are followed."""
-    members = pool._places.members
+    engine = pool_engine_of(pool)
+    members = engine.places.members
     found = [f"{member.url} keeps places for {member._jobs}" for member in members if member._jobs]
-    found += [f"{member.url} follows {m}" for member in members if (m := member.session._jobs)]
-    if pool._going or pool._places.is_waited_for:
-        found.append(f"somebody waits still: {pool._going} {pool._places._groups}")
+    found += [f"{member.url} follows {m}" for member in members if (m := member.engine.jobs.by_id)]
+    if engine._going or engine.places.is_waited_for:
+        found.append(f"somebody waits still: {engine._going} {engine.places._groups}")
     return found
 
 

@@ -35,6 +35,8 @@ from comfy_async import (
     SubmitUnknownError,
     Workflow,
 )
+from comfy_async._client.pool import pool_engine_of
+from comfy_async._job.job import handle
 from comfy_async._pool.job import Order, PoolJob
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
@@ -175,6 +177,7 @@ async def test_where_it_may_be_running_comes_before_where_there_is_room() -> Non
             async with a.session() as somebody:
                 running = await somebody.submit(graph(1))
                 await gate.reached()
+                engine = pool_engine_of(pool)
                 order = Order(
                     workflow=Workflow.load(graph(1)),
                     options={"previews": "none"},
@@ -182,13 +185,13 @@ async def test_where_it_may_be_running_comes_before_where_there_is_room() -> Non
                     group=1,
                     patient=True,
                 )
-                order.ghosts[pool._places.members[0]] = running.prompt_id
-                job = PoolJob(pool, order)
-                await pool._bring(job)
+                order.ghosts[engine.places.members[0]] = running.prompt_id
+                job = PoolJob(engine, order)
+                await engine.carrier.bring(job)
                 assert job.ref["server"] == a.url
                 assert state(pool, b).jobs == 0
                 gate.open()
-                assert (await job).prompt_id == running.prompt_id
+                assert (await handle(job)).prompt_id == running.prompt_id
         assert b.books.accepted == []
 
 

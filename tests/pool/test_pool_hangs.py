@@ -10,6 +10,9 @@ from pool_tools import fakes, fast, pool_of, state
 from session_tools import HeldAnswers, eventually, graph, library_tasks, turns
 
 from comfy_async import ComfyPool, ComfySession, ConnectError, SessionClosedError, Workflow
+from comfy_async._client.pool import pool_engine_of
+from comfy_async._client.session import engine_of
+from comfy_async._job.job import core_of
 from comfy_async._pool.health import Health
 from comfy_async._pool.job import Order, PoolJob
 from comfy_async._pool.member import Member
@@ -19,7 +22,7 @@ from comfy_async._pool.places import Places
 def anybody(pool: ComfyPool) -> PoolJob:
     """Return a job that waits for its server however long it takes."""
     order = Order(workflow=Workflow(), options={}, check=False, group=None, patient=True)
-    return PoolJob(pool, order)
+    return PoolJob(pool_engine_of(pool), order)
 
 
 async def test_a_job_that_was_lost_while_it_was_queued_can_be_stopped() -> None:
@@ -33,16 +36,17 @@ async def test_a_job_that_was_lost_while_it_was_queued_can_be_stopped() -> None:
         pool.add(a.url)
         pool.add(ComfySession(b.url, settings=fast(http_transport=held)))
         job = await pool.submit(graph(2, "Hungry"))
-        assert isinstance(job, PoolJob)
-        await eventually(lambda: job._held is not None)
+        core = core_of(job)
+        assert isinstance(core, PoolJob)
+        await eventually(lambda: core._held is not None)
         held.release.set()
-        await eventually(lambda: pool._places.is_waited_for)
+        await eventually(lambda: pool_engine_of(pool).places.is_waited_for)
         assert [record.end for fake in (a, b) for record in fake.books.accepted] == ["error", "error"]
         await turns()
         assert await job.cancel() == "cancelled"
         await turns()
-        assert not pool._places.is_waited_for
-        assert not pool._going
+        assert not pool_engine_of(pool).places.is_waited_for
+        assert not pool_engine_of(pool)._going
         c.release()
         await other
         await pool.run(graph(3))
@@ -55,11 +59,12 @@ async def test_a_job_that_is_stopped_before_it_goes_on_leaves_nothing() -> None:
     async with fakes(1) as (a,), pool_of([a]) as pool:
         a.hold()
         job = await pool.submit(graph(1))
-        assert isinstance(job, PoolJob)
-        assert job._keeper._takes_over(job, job._log[-1])
+        core = core_of(job)
+        assert isinstance(core, PoolJob)
+        assert core._keeper.takes_over(core, core._log[-1])
         assert await job.cancel() == "cancelled"
         await turns()
-        assert not pool._going
+        assert not pool_engine_of(pool)._going
         assert state(pool, a).jobs == 0
 
 
@@ -68,7 +73,7 @@ async def test_a_server_that_is_heard_again_before_anybody_looks_is_used() -> No
     async with fakes(1) as (a,), pool_of([a]) as pool, a.session() as session:
         places = Places(pool.settings.clock, away_seconds=None, on_wait=lambda: health.watch())
         health = Health(places, pool.settings.clock)
-        member = Member(session, weight=1.0, limit=1)
+        member = Member(engine_of(session), weight=1.0, limit=1)
         places.members.append(member)
         member.open("it does not answer about its jobs")
         waiting = asyncio.create_task(places.take(anybody(pool)))
@@ -89,7 +94,7 @@ async def test_whoever_waits_for_a_server_whose_session_is_closed_is_told() -> N
             job = await pool.submit(graph(1))
             batch = pool.map([graph(2)])
             async with batch as finished:
-                await eventually(lambda: pool._places.is_waited_for)
+                await eventually(lambda: pool_engine_of(pool).places.is_waited_for)
                 await own.aclose()
                 with pytest.raises(SessionClosedError):
                     await job

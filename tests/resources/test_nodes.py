@@ -19,6 +19,7 @@ from comfy_async import (
     Workflow,
 )
 from comfy_async._base.json import parse_json
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
 
@@ -120,7 +121,7 @@ async def test_large_catalogs_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyP
 async def test_known_classes_serve_advice(comfy: ComfySession) -> None:
     """Once the catalog is known, a refused class comes with the nearest ones."""
     workflow = Workflow.load({"1": {"class_type": "KSamplr", "inputs": {}}})
-    assert comfy.known_classes == ()
+    assert engine_of(comfy).resources.known_classes == ()
     await comfy.nodes.catalog()
     with pytest.raises(PromptRejectedError) as caught:
         await comfy.submit(workflow)

@@ -21,6 +21,7 @@ from comfy_async import (
     Settings,
     StatusChanged,
 )
+from comfy_async._client.session import engine_of
 from comfy_async._session.link import Link
 from comfy_async._transport.address import Address
 from comfy_async._transport.auth import Auth
@@ -157,7 +158,9 @@ async def test_the_poller_ends_with_the_jobs(fake: FakeComfy) -> None:
     async with quick(fake, look_every=0.02) as comfy:
         job = await comfy.submit(steps(fake, 1))
         await job
-        await eventually(lambda: comfy._reconciler._task is None or comfy._reconciler._task.done())
+        await eventually(
+            lambda: engine_of(comfy).poller._task is None or engine_of(comfy).poller._task.done()
+        )
         before = fake.books.requests.total()
         await asyncio.sleep(0.1)
         assert fake.books.requests.total() == before

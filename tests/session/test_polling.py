@@ -25,6 +25,7 @@ from comfy_async import (
     Started,
 )
 from comfy_async._base.settings import Clock
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
 GRAPH = graph()
@@ -156,7 +157,7 @@ async def test_a_pending_job_that_somebody_deletes(server: FakeComfy) -> None:
     server.hold()
     async with fast(server) as comfy:
         theirs, ours = await comfy.submit(GRAPH), await comfy.submit(graph(2))
-        await comfy._http.request("POST", "/queue", json={"delete": [theirs.prompt_id]})
+        await engine_of(comfy).http.request("POST", "/queue", json={"delete": [theirs.prompt_id]})
         with pytest.raises(JobLostError):
             await theirs
         assert await ours.cancel() == "cancelled"
@@ -171,10 +172,10 @@ async def test_a_deletion_right_after_a_submission(fake: FakeComfy) -> None:
     fake.hold()
     async with fake.session(settings=Settings(look_every=300)) as comfy, fake.session() as other:
         job = await comfy.submit(picture())
-        await eventually(lambda: comfy._reconciler._timer is None)
+        await eventually(lambda: engine_of(comfy).poller._timer is None)
         await other.submit(picture(1))
-        comfy._reconciler.expect_status()
-        comfy._link.frames += 1
+        engine_of(comfy).poller.expect_status()
+        engine_of(comfy).link.frames += 1
         await other.queue.delete(job.prompt_id)
         with pytest.raises(JobLostError):
             await job

@@ -21,6 +21,7 @@ from comfy_async import (
     Reconnected,
     Started,
 )
+from comfy_async._client.session import engine_of
 from comfy_async.testing import Books, FakeComfy
 
 GRAPH = graph()
@@ -41,7 +42,7 @@ def reconnected(comfy: ComfySession, count: int) -> Callable[[Books], bool]:
 
 def heard_more(comfy: ComfySession, frames: int) -> Callable[[Books], bool]:
     """Return what is true once the session has heard more frames than these."""
-    return lambda _: comfy._link.frames > frames
+    return lambda _: engine_of(comfy).link.frames > frames
 
 
 def lifecycle(events: list[Any]) -> list[tuple[str, str | None]]:
@@ -281,7 +282,7 @@ async def test_the_third_deafening_is_named(server: FakeComfy, caplog: pytest.Lo
             if round_ < 3:
                 await server.wait_for(reconnected(comfy, round_ + 1))
                 # It hears again, so that this was no stall.
-                before = comfy._link.frames
+                before = engine_of(comfy).link.frames
                 seed = {"1": {"class_type": "Steps", "inputs": {"seed": 20 + round_}}}
                 strange.append(await stranger.submit({**GRAPH, **seed}))
                 await server.wait_for(heard_more(comfy, before))

@@ -17,6 +17,7 @@ from comfy_async import (
     Settings,
     WorkflowError,
 )
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
 SAMPLER = {
@@ -74,7 +75,7 @@ class TestRejected:
             assert word in text
         assert set(error.node_errors) == {"3", "4"}
         assert fake.books.accepted == []
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
     async def test_unknown_class(self, comfy: ComfySession) -> None:
         """The node and its class are named, with the nearest when the catalog is known."""
@@ -130,7 +131,7 @@ class TestRejected:
         fake.faults.fail("POST", "/prompt", 200, json={"ok": True}, count=1)
         with pytest.raises(NotComfyUIError, match="prompt_id"):
             await comfy.submit(picture())
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
     @pytest.mark.parametrize("status", [403, 404, 413, 429])
     async def test_other_statuses(self, fake: FakeComfy, comfy: ComfySession, status: int) -> None:
@@ -140,7 +141,7 @@ class TestRejected:
             await comfy.submit(picture())
         assert caught.value.status == status
         assert fake.books.requests[("POST", "/prompt")] == 1
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
 
 class TestPartial:
@@ -164,14 +165,14 @@ class TestPartial:
         assert [(problem.node, problem.title) for problem in error.problems] == [("3", "The other")]
         assert "on_partial" in error.hint
         assert fake.books.ends(error.prompt_id) == ["deleted"]
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
         await comfy.aclose()
 
     async def test_raised_although_it_ran(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """A server that was faster has run it; the error is the same."""
         with pytest.raises(PartialPromptError):
             await comfy.submit(self.graph())
-        assert comfy._jobs == {}
+        assert engine_of(comfy).jobs.by_id == {}
 
     async def test_kept(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """`on_partial="keep"` runs the rest and leaves the problems."""

@@ -31,6 +31,7 @@ from comfy_async import (
     Workflow,
     WorkflowError,
 )
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
 
@@ -182,7 +183,7 @@ class TestBody:
                 await comfy.submit(two_outputs(), targets=["3"])
             assert (caught.value.needs, caught.value.version) == ("0.3.47", "0.3.45")
             assert fake.books.accepted == []
-            assert comfy._jobs == {}
+            assert engine_of(comfy).jobs.by_id == {}
 
     async def test_editor_format(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """A file of the editor is converted with the server's own classes, and goes along."""
@@ -298,5 +299,5 @@ async def test_a_job_that_is_deleted_by_somebody(fake: FakeComfy, comfy: ComfySe
         with pytest.raises(Exception, match="does not know|cancelled"):
             await waiting
         assert waiting.status in ("lost", "cancelled")
-        assert not isinstance(waiting._error, JobCancelledError)
+        assert not isinstance(waiting.error, JobCancelledError)
     await running

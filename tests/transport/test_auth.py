@@ -9,6 +9,7 @@ import pytest
 from session_tools import picture
 
 from comfy_async import ComfySession
+from comfy_async._client.session import engine_of
 from comfy_async._transport.auth import Auth, make_auth
 from comfy_async.testing import FakeComfy
 from comfy_async.testing._auth import Gatekeeper
@@ -124,7 +125,7 @@ async def test_cookies_are_shared_with_the_socket() -> None:
     """A login that sets a cookie opens the socket too."""
     async with FakeComfy(auth=Gatekeeper(cookies={"session": SECRET})) as fake:
         async with fake.session(connect="lazy") as comfy:
-            comfy._http._client.cookies.set("session", SECRET, domain="127.0.0.1")
+            engine_of(comfy).http._client.cookies.set("session", SECRET, domain="127.0.0.1")
             await comfy.run(picture())
             assert comfy.connection.state == "hearing"
 

@@ -18,6 +18,7 @@ from raw_server import RawRequest, raw_server, reply
 from session_tools import picture
 
 from comfy_async import ComfyError, ComfySession, PartnerNodeError, Settings, Workflow
+from comfy_async._client.session import engine_of
 from comfy_async._transport.auth import Auth
 from comfy_async.testing import FakeComfy
 from comfy_async.testing._auth import Gatekeeper
@@ -86,7 +87,7 @@ def session(fake: FakeComfy) -> ComfySession:
         partner_api_key=SECRETS["partner"],
         settings=Settings(request_seconds=5),
     )
-    comfy._http._client.cookies.set("session", SECRETS["cookie"], domain="127.0.0.1")
+    engine_of(comfy).http._client.cookies.set("session", SECRETS["cookie"], domain="127.0.0.1")
     return comfy
 
 
@@ -128,7 +129,8 @@ async def test_a_whole_life_says_no_secret(guarded: FakeComfy, heard: Heard, tmp
             repr(comfy.settings),
             comfy.base_url,
         ]
-        shown += [repr(comfy._http.auth), repr(comfy._http.address), str(vars(comfy._http).keys())]
+        http = engine_of(comfy).http
+        shown += [repr(http.auth), repr(http.address), str(vars(http).keys())]
         await events.aclose()
     shown += [path.read_text("latin-1") for path in files_below(tmp_path)]
     assert leaks("\n".join(shown)) == []

@@ -1,0 +1,223 @@
+"""What sessions, pools and fleets have in common: their methods, for one server or many."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
+
+from .._batch.batch import Batch, BatchRunner, Workflows
+from .._job.job import Job, handle
+from .._job.result import JobResult
+from .._job.stream import JobStream, StreamRunner
+from .._session.engine import Previews
+from .._session.prepare import WorkflowLike
+
+__all__ = ["Client", "MapArguments", "Runner", "SubmitArguments"]
+
+
+class SubmitArguments(TypedDict, total=False):
+    """What `submit` takes beside the workflow, for `run`, `stream` and `map`; see there."""
+
+    check: bool
+    on_partial: Literal["raise", "keep"]
+    previews: Previews | None
+    extra_data: Mapping[str, Any] | None
+    partner_api_key: str | None
+    front: bool
+    number: float | None
+    targets: Iterable[str] | None
+    keep_frames: bool
+
+
+class MapArguments(SubmitArguments, total=False):
+    """What `map` takes beside the workflows and the limit; see there."""
+
+    total: int | None
+    ordered: bool
+    on_error: Literal["continue", "stop"]
+    results: str | os.PathLike[str] | None
+
+
+class Runner(StreamRunner, Protocol):
+    """What stands behind a client: a session's engine, a pool's, a fleet's."""
+
+    def check_loop(self) -> None:
+        """Raise in another event loop, and when it is closed."""
+        ...
+
+
+class Client(abc.ABC):
+    """The methods that `ComfySession`, `ComfyPool` and `ComfyFleet` share."""
+
+    @property
+    @abc.abstractmethod
+    def _runner(self) -> Runner:
+        """What does the work."""
+
+    @abc.abstractmethod
+    def _items(self) -> BatchRunner:
+        """Return what runs the items of one batch."""
+
+    @abc.abstractmethod
+    async def connect(self) -> Self:
+        """Make sure that there is somebody to talk to."""
+
+    @abc.abstractmethod
+    async def aclose(self) -> None:
+        """Close everything."""
+
+    async def __aenter__(self) -> Self:
+        """Connect, as `connect()`."""
+        try:
+            return await self.connect()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close, as `aclose()`."""
+        await self.aclose()
+
+    async def run(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobResult:
+        """Submit a workflow and wait for its result; takes what `submit` takes.
+
+        Nobody else holds the job: when the wait is cancelled, so is the job on the server.
+
+        Raises:
+            JobError: It failed, was cancelled, or lost.
+            PromptRejectedError: The server refused it.
+            ComfyError: As `submit`.
+            OSError: As `submit`.
+        """
+        chosen = {"previews": "none", **options, "keep_frames": False}
+        async with JobStream(self._runner, workflow, chosen) as job:
+            return await job
+
+    async def submit(
+        self,
+        workflow: WorkflowLike,
+        *,
+        # Before it is sent.
+        check: bool = False,
+        on_partial: Literal["raise", "keep"] = "raise",
+        # What is sent along.
+        previews: Previews | None = None,
+        extra_data: Mapping[str, Any] | None = None,
+        partner_api_key: str | None = None,
+        # Where in the queue, and how much of the graph.
+        front: bool = False,
+        number: float | None = None,
+        targets: Iterable[str] | None = None,
+        keep_frames: bool = True,
+    ) -> Job:
+        """Put a workflow into the server's queue, exactly once, and return its job.
+
+        Args:
+            workflow: A `Workflow`, a path, a dict, or text, in API or editor format. Files
+                among its input values are uploaded first.
+            check: Compare it with the server's nodes and models first.
+            on_partial: "keep" runs what can be run when some outputs are refused.
+            previews: For this job; None means the session's.
+            extra_data: Further `extra_data` of POST /prompt.
+            partner_api_key: The key for partner nodes of this job; beats the session's.
+            front: Put it before all others.
+            number: Its place by number, lower runs first; beats `front`.
+            targets: The output nodes to run, None for all.
+            keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
+
+        Raises:
+            PromptRejectedError: The server refused it; `problems` says why.
+            PartialPromptError: It refused some outputs.
+            WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
+            OSError: Its file, or one to be uploaded, cannot be read.
+            ValueError: `previews` or `on_partial` is an unknown word; nothing was sent.
+            SubmitUnknownError: Whether it arrived could not be found out.
+            ConnectError: Nobody answers; nothing was sent.
+            ComfyError: The server refused or failed otherwise.
+            SessionClosedError: The session is closed.
+
+        Example:
+            >>> job = await comfy.submit(flow.with_inputs({"6.text": "a fox"}), front=True, targets=["9"])
+        """
+        options: SubmitArguments = {
+            "check": check,
+            "on_partial": on_partial,
+            "previews": previews,
+            "extra_data": extra_data,
+            "partner_api_key": partner_api_key,
+            "front": front,
+            "number": number,
+            "targets": targets,
+            "keep_frames": keep_frames,
+        }
+        return handle(await self._runner.submit(workflow, options))
+
+    def stream(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobStream:
+        """Return `async with` a job that is cancelled on the server when the block is left early.
+
+        Takes what `submit` takes.
+
+        Example:
+            >>> async with comfy.stream(flow) as job:
+            ...     async for event in job:
+            ...         print(job.progress)
+        """
+        return JobStream(self._runner, workflow, {**options})
+
+    def map(
+        self,
+        workflows: Workflows,
+        *,
+        # How many at once, and in which order they come back.
+        limit: int = 4,
+        total: int | None = None,
+        ordered: bool = False,
+        on_error: Literal["continue", "stop"] = "continue",
+        results: str | os.PathLike[str] | None = None,
+        # What `submit` takes, for each of them.
+        **options: Unpack[SubmitArguments],
+    ) -> Batch:
+        """Return `async with` the jobs of many workflows, as they end.
+
+        Args:
+            workflows: Any iterable or async iterable of what `submit` takes; read lazily.
+            limit: Jobs on the server at once.
+            total: How many there are, where the iterable does not tell: for progress alone.
+            ordered: Hand the jobs out in the order of the workflows, not of their ends.
+            on_error: "continue" leaves each failure to whoever awaits that job; "stop"
+                cancels the others and raises it here.
+            results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
+                what had finished comes from the file, what still runs is attached to. A job is
+                known again by its place and its content: give `randomized(seed=n)`, since a seed
+                drawn anew makes another job; a file that knows none of them is told as a warning.
+            options: What `submit` takes; previews are off unless asked for.
+
+        Raises:
+            ValueError: `limit` or `on_error` make no sense.
+            SessionClosedError: The session is closed.
+            WrongLoopError: The session belongs to another event loop.
+
+        Example:
+            >>> async with comfy.map([flow, flow.randomized(7)], results="results.jsonl") as finished:
+            ...     async for job in finished:
+            ...         await (await job).save(f"out/{job.index:03d}")
+        """
+        self._runner.check_loop()
+        return Batch(
+            self._items(),
+            workflows,
+            limit=limit,
+            total=total,
+            ordered=ordered,
+            on_error=on_error,
+            results=results,
+            options={**options},
+        )

@@ -1,0 +1,313 @@
+"""The machinery of one job: facts in, events out to every consumer, one end."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from typing import Any, Protocol
+
+from .._base.clock import Clock
+from .._base.settings import Settings
+from .._protocol.reducer import JobState
+from .._protocol.rejection import failure
+from ..errors import JobCancelledError, JobError, JobLostError
+from ..events import BaseEvent, Failed, Progress
+from ..types import TERMINAL_STATUSES, JobStatus, Problem
+from ..workflow import Workflow
+from .mailbox import EventStream, Mailbox, Watchers, is_lossy
+from .result import FileReader, JobResult
+
+__all__ = ["JobCore", "Owner"]
+
+
+class Owner(Protocol):
+    """What a job needs of whoever runs it: a session's engine, or a stand-in while it is on no server."""
+
+    client_id: str
+    settings: Settings
+    clock: Clock
+    watchers: Watchers
+    closed: bool
+
+    @property
+    def base_url(self) -> str:
+        """The server's address, for errors and for `ref`."""
+        ...
+
+    @property
+    def files(self) -> FileReader:
+        """Where the bytes of output files come from."""
+        ...
+
+    def check_loop(self) -> None:
+        """Raise in another event loop, and when everything is closed."""
+        ...
+
+    def job_ended(self, job: JobCore) -> None:
+        """The job has had its end."""
+        ...
+
+    def ask_for_place(self, job: JobCore) -> bool:
+        """Have the queue looked at for a job's place; say whether that is possible here and now."""
+        ...
+
+    async def cancel(self, job: JobCore) -> JobStatus:
+        """Stop the job on the server and return its true end."""
+        ...
+
+    async def abandon(self, job: JobCore) -> None:
+        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        ...
+
+
+class JobCore:
+    """One prompt: what is known of it, who reads its events, how it ended.
+
+    Attributes:
+        owner: Who runs it.
+        state: What is known of it.
+        client_id: Under which it was submitted.
+        index: Its place in a batch, else None.
+        workflow: What was submitted, None for a job that was attached to.
+        node_errors: Why some outputs will not run.
+        ended: Set at the end, or when the session is closed before.
+        error: What waiting for it raises, None for a result.
+        place: How many jobs come first, as of the latest look at the queue.
+        cancel_wanted: Somebody of this process wants it stopped.
+        cancel_tried: When the latest attempt to stop it began and ended.
+        news_at: When anything was heard of it, Unix seconds.
+        quiet_told: That nothing was heard for long has been logged.
+        cut_off: The socket does not bring its news.
+        seen: It was found in the queue when it was attached to.
+        seen_as: The handle that users hold, while they do.
+    """
+
+    def __init__(
+        self, owner: Owner, state: JobState, *, keep_frames: bool = True, index: int | None = None
+    ) -> None:
+        """Begin with nobody reading; `keep_frames` keeps frames for a first consumer to come."""
+        self.owner = owner
+        self.state = state
+        self.client_id = owner.client_id
+        self.index = index
+        self.workflow: Workflow | None = None
+        self.node_errors: tuple[Problem, ...] = ()
+        self.ended = asyncio.Event()
+        self.error: Exception | None = None
+        self.place: int | None = None
+        self.cancel_wanted = False
+        self.cancel_tried: tuple[float, float] | None = None
+        self.news_at = owner.clock.unix()
+        self.quiet_told = False
+        self.cut_off = False
+        self.seen = False
+        self.seen_as: weakref.ref[Any] | None = None
+        self._place_wanted = False
+        self._result: JobResult | None = None
+        self._log: list[BaseEvent] = []
+        self._last_progress: BaseEvent | None = None
+        self._boxes: list[Mailbox] = []
+        self._dropped = 0
+        self._first = self._new_box() if keep_frames else None
+        self._unseen: int | None = None if keep_frames else 0
+
+    # What it is.
+
+    @property
+    def prompt_id(self) -> str:
+        """The job's id on the server."""
+        return self.state.prompt_id
+
+    @property
+    def status(self) -> JobStatus:
+        """Where it stands."""
+        return self.state.status
+
+    @property
+    def done(self) -> bool:
+        """True when the status is final."""
+        return self.state.status in TERMINAL_STATUSES
+
+    @property
+    def ref(self) -> dict[str, str]:
+        """What picks it up from elsewhere."""
+        return {"prompt_id": self.prompt_id, "client_id": self.client_id, "server": self.owner.base_url}
+
+    @property
+    def dropped(self) -> int:
+        """How many progress and preview events nobody got."""
+        return self._dropped + self._never_shown() + sum(box.dropped for box in self._boxes)
+
+    @property
+    def result(self) -> JobResult:
+        """What a completed job made, the same each time."""
+        if self._result is None:
+            state = self.state
+            self._result = JobResult(
+                self.prompt_id,
+                outputs=state.outputs,
+                nodes=state.nodes,
+                reader=self.owner.files,
+                images=state.images,
+                cached_nodes=state.cached or (),
+                node_seconds=state.meter.node_seconds,
+                duration=state.duration,
+                missing=state.missing,
+            )
+        return self._result
+
+    def read_place(self) -> int | None:
+        """Return how many jobs come first; the first reading has the queue looked at."""
+        if self.done:
+            return None
+        if self.status == "pending" and self.place is None and not self._place_wanted:
+            self._place_wanted = self.owner.ask_for_place(self)
+        return 0 if self.status == "running" else self.place
+
+    # Facts come in.
+
+    def take(self, event: BaseEvent) -> None:
+        """Take in one fact; never waits and never raises for what a server sends."""
+        state = self.state
+        self.news_at = event.received_at
+        if event.lossy and state.repeats(event):
+            # The usual case by far: another step of a node, which changes nothing else.
+            self._pass_on(event)
+            return
+        for told in state.apply(event):
+            self._tell(told)
+        if state.terminal is not None and not self.ended.is_set():
+            self.finish()
+
+    def tell_own(self, event: BaseEvent) -> None:
+        """Tell something about the connection: news for consumers, none about the job."""
+        if not self.done:
+            self._log.append(event)
+            for box in self._boxes:
+                box.put(event)
+
+    def move(self, owner: Owner, state: JobState) -> None:
+        """Go on as another prompt, of another session perhaps; what was told so far stays told."""
+        self.owner = owner
+        self.state = state
+        self.client_id = owner.client_id
+        self._last_progress = None
+        self.place = None
+        self._place_wanted = False
+        self.cut_off = False
+        self.node_errors = ()
+
+    def accept_end(self) -> None:
+        """The end was heard after a gap, and the history never came: take it as it was heard."""
+        for told in self.state.finish_without_history():
+            self._tell(told)
+        if self.state.terminal is not None and not self.ended.is_set():
+            self.finish()
+
+    def finish(self) -> None:
+        """The end was told: wake everybody and let go of what nobody reads."""
+        self.error = _final_error(self)
+        self._close_boxes(None)
+        self.owner.job_ended(self)
+
+    def abandon(self, error: Exception) -> None:
+        """The session closes, or the submission failed: end every waiter with an error."""
+        if not self.ended.is_set():
+            self.error = error
+            self._close_boxes(error)
+
+    # Events go out.
+
+    def read(self) -> EventStream:
+        """Return a reader of the events from the beginning."""
+        if not self.ended.is_set():
+            self.owner.check_loop()
+        box, self._first = self._first, None
+        self._dropped += self._never_shown()
+        self._unseen = None
+        return EventStream(box if box is not None else self._replayed_box(), self._drop_box)
+
+    def _tell(self, event: BaseEvent) -> None:
+        """Give an event to every consumer, and keep it for those to come if it is a milestone."""
+        if not is_lossy(event):
+            if self._last_progress is not None:
+                self._log.append(self._last_progress)
+                self._last_progress = None
+            self._log.append(event)
+        self._pass_on(event)
+
+    def _pass_on(self, event: BaseEvent) -> None:
+        """Give an event to every consumer."""
+        if type(event) is Progress:
+            self._last_progress = event
+        for box in self._boxes:
+            box.put(event)
+        if self._unseen is not None and is_lossy(event):
+            self._unseen += 1
+        for box in self.owner.watchers.boxes:
+            box.put(event)
+
+    def _close_boxes(self, error: Exception | None) -> None:
+        """End every stream; frames kept for a first consumer that never came are let go, and counted."""
+        if self._first is not None:
+            self._boxes.remove(self._first)
+            self._unseen = self._first.lossy
+            self._first = None
+        for box in self._boxes:
+            box.close(error)
+        self.ended.set()
+
+    def _new_box(self) -> Mailbox:
+        """Open a mailbox that gets every event from now on."""
+        settings = self.owner.settings
+        box = Mailbox(max_events=settings.mailbox_events, max_bytes=settings.mailbox_bytes)
+        self._boxes.append(box)
+        return box
+
+    def _replayed_box(self) -> Mailbox:
+        """Open a mailbox with what happened so far in it."""
+        box = self._new_box()
+        for event in self._log:
+            box.put(event)
+        if self._last_progress is not None:
+            box.put(self._last_progress)
+        if self.ended.is_set():
+            box.close(self.error if self.state.terminal is None else None)
+        return box
+
+    def _never_shown(self) -> int:
+        """Count what came before the first consumer and is not replayed to it."""
+        if self._unseen is None:
+            return 0
+        replayed = sum(map(is_lossy, self._log)) + (self._last_progress is not None)
+        return max(0, self._unseen - replayed)
+
+    def _drop_box(self, box: Mailbox) -> None:
+        """Forget a consumer, but not what it missed."""
+        if box in self._boxes:
+            # A new list: the garbage collector may come by in the middle of a loop over the old one.
+            self._boxes = [other for other in self._boxes if other is not box]
+            self._dropped += box.dropped
+
+
+def _final_error(job: JobCore) -> JobError | None:
+    """Return the error that a job's end stands for, None when it is a success."""
+    server, end, prompt_id = job.owner.base_url, job.state.terminal, job.prompt_id
+    match job.status:
+        case "failed":
+            assert isinstance(end, Failed)
+            return failure(end, prompt_id=prompt_id, server=server)
+        case "cancelled":
+            who = "" if job.cancel_wanted else " by somebody else"
+            return JobCancelledError(
+                f"job {prompt_id} was cancelled{who}", prompt_id=prompt_id, server=server
+            )
+        case "lost":
+            reason = str(end.data.get("reason") or "it is in neither queue nor history") if end else ""
+            return JobLostError(
+                f"{server} does not know job {prompt_id} any more: {reason}",
+                hint="The server was restarted, or its queue or history cleared: submit it again.",
+                prompt_id=prompt_id,
+                server=server,
+            )
+    return None

@@ -1,0 +1,344 @@
+"""The engine of a session: its parts put together, and what they do for who drives it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import uuid
+import warnings
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Literal, TypeAlias
+
+from .._base.cleanups import Work
+from .._base.lifetime import Lifetime
+from .._base.settings import Settings
+from .._dialects.comfyui import RunApi
+from .._dialects.server import ServerInfo
+from .._job.core import JobCore
+from .._job.mailbox import EventStream, Mailbox
+from .._protocol.meter import Timings
+from .._protocol.plan import Plans
+from .._resources.access import Resources
+from .._resources.files import Files
+from .._transport.http import HttpClient
+from ..errors import SessionClosedError
+from ..types import Connection, JobStatus
+from ..workflow import Workflow
+from .attach import attach
+from .cancel import Canceller
+from .link import Link
+from .open_jobs import OpenJobs
+from .poller import Poller
+from .prepare import WorkflowLike, prepare
+from .router import Router
+from .socket_health import SocketHealth
+from .submission import Submission, SubmitOptions
+
+__all__ = ["Engine", "Previews"]
+
+Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
+
+
+class Engine(Lifetime):
+    """One HTTP client, one WebSocket, one poller, and every job between them.
+
+    The walk of a submit: `submit` prepares the workflow, `Submission` posts it through the dialect,
+    `Router` brings its events. Everything that the package does with a session goes through here:
+    the public `ComfySession`, a pool, a batch, a worker of a fleet.
+
+    Attributes:
+        settings: Limits and pauses.
+        clock: What time it is.
+        client_id: Under which the server sends events.
+        http: The HTTP client; knows the credentials.
+        api: The requests that runs need, in the server's dialect.
+        jobs: The open jobs.
+        watchers: Who reads the events of all of them.
+        link: The socket.
+        health: Whether the socket still hears.
+        poller: Who looks for what the socket does not say.
+        router: Who brings the jobs their events.
+        canceller: Who stops jobs.
+        resources: The rest of the server.
+        plans: What the graphs of earlier jobs were going to do.
+        timings: How long their nodes took.
+        uses_socket: False when it works without any WebSocket.
+        previews: What jobs get that ask for nothing else.
+        partner_api_key: The key for partner nodes, sent along with every prompt.
+    """
+
+    kind = "session"
+
+    def __init__(
+        self,
+        http: HttpClient,
+        api: RunApi,
+        *,
+        settings: Settings,
+        client_id: str | None = None,
+        uses_socket: bool = True,
+        previews: Previews = "auto",
+        partner_api_key: str | None = None,
+    ) -> None:
+        """Put the parts together; nothing is sent."""
+        super().__init__()
+        self.settings = settings
+        self.clock = settings.clock
+        self.client_id = client_id or uuid.uuid4().hex
+        self.http = http
+        self.api = api
+        self.uses_socket = uses_socket
+        self.previews: Previews = previews
+        self.partner_api_key = partner_api_key
+        self.plans = Plans()
+        self.timings: Timings = {}
+        self.resources = Resources(self)
+        self._probing: asyncio.Task[ServerInfo] | None = None
+        self._leaving: dict[JobCore, asyncio.Task[None]] = {}
+        self._connect_parts()
+
+    def _connect_parts(self) -> None:
+        """Hand each part what it works with, from the socket to the jobs."""
+        jobs, client_id, settings = OpenJobs(self.clock), self.client_id, self.settings
+        self.jobs, self.watchers = jobs, jobs.watchers
+        self.link = Link(self.http, client_id, settings)
+        self.health = SocketHealth(self.link, jobs, api=self.api, client_id=client_id, settings=settings)
+        self.poller = Poller(
+            jobs,
+            api=self.api,
+            client_id=client_id,
+            link=self.link,
+            health=self.health,
+            settings=settings,
+        )
+        self.router = Router(
+            jobs, api=self.api, clock=self.clock, link=self.link, health=self.health, poller=self.poller
+        )
+        self.link.listener = self.router
+        self.canceller = Canceller(api=self.api, poller=self.poller, settings=settings)
+
+    def __del__(self) -> None:
+        """Say that nobody closed what had been opened, as asyncio's transports do; no I/O is done here."""
+        link = getattr(self, "link", None)
+        # Without a link its making has failed.
+        if link is not None and not self.closed and (self.api.probed or link.state != "idle"):
+            text = f"unclosed session with {self.api.address}: use `async with` or `await session.aclose()`"
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
+
+    # What it is.
+
+    @property
+    def base_url(self) -> str:
+        """The server's address without credentials and without a trailing slash."""
+        return self.api.address
+
+    @property
+    def server(self) -> ServerInfo:
+        """What the server is and can do, as far as it is known."""
+        return self.api.server
+
+    @property
+    def files(self) -> Files:
+        """Where the bytes of output files come from."""
+        return self.resources.files
+
+    @property
+    def connection(self) -> Connection:
+        """How the session hears from the server at this moment."""
+        link, heard = self.link, self.link.last_heard
+        return Connection(
+            state="stalled" if link.hearing and self.health.stalled else link.state,
+            polling=bool(self.jobs) and (not link.hearing or self.health.stalled),
+            reconnects=link.reconnects,
+            last_heard=None if heard is None else self.clock.monotonic() - heard,
+            reason=link.reason,
+            malformed=link.malformed,
+        )
+
+    async def known_server(self) -> ServerInfo:
+        """Ask once what the server is, however many need it.
+
+        Raises:
+            SessionClosedError: It was closed before there was an answer.
+            ComfyError: The server does not answer, or is none.
+        """
+        if self.api.server.version or self.api.probed:
+            return self.api.server
+        probing = self._probing
+        if probing is None or probing.done():
+            probing = self._probing = asyncio.create_task(self.api.probe(), name="comfy_async probe")
+            probing.add_done_callback(_look_at)
+        await asyncio.wait([probing])
+        if probing.cancelled():
+            # By `aclose()`: as a CancelledError whoever waits here would take it for an own one.
+            raise self.closed_error(None)
+        return probing.result()
+
+    async def hear(self) -> None:
+        """Make sure that the socket hears, for as long as it is worth waiting."""
+        if self.uses_socket:
+            await self.link.settled(self.settings.hearing_seconds)
+
+    def listen(self) -> None:
+        """Dial in the background, for who reads the events of the whole session."""
+        if self.uses_socket:
+            self.link.start()
+
+    def events(self) -> EventStream:
+        """Return every event from now on: of all jobs, and those of no job."""
+        self.check_loop()
+        box = Mailbox(max_events=self.settings.mailbox_events, max_bytes=self.settings.mailbox_bytes)
+        self.watchers.boxes.append(box)
+        self.listen()
+        return EventStream(box, self.watchers.drop)
+
+    # Jobs come in.
+
+    async def submit(self, workflow: WorkflowLike, options: Mapping[str, Any]) -> JobCore:
+        """Put a workflow into the server's queue, exactly once; takes what `ComfySession.submit` takes.
+
+        Raises:
+            ComfyError: As `ComfySession.submit`.
+            OSError: A file cannot be read.
+        """
+        self.check_loop()
+        await self.known_server()
+        rest = dict(options)
+        ready = await self.prepared(workflow, check=rest.pop("check", False))
+        return await Submission(self, ready, self.options(**rest)).run()
+
+    async def prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
+        """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
+
+        Raises:
+            ComfyError: It is none, or the server refuses a part of it.
+            OSError: A file cannot be read.
+        """
+        return await prepare(self, workflow, check=check)
+
+    def options(
+        self,
+        *,
+        previews: Previews | None = None,
+        partner_api_key: str | None = None,
+        targets: Iterable[str] | None = None,
+        **rest: Any,
+    ) -> SubmitOptions:
+        """Fill in what the session knows."""
+        return SubmitOptions(
+            previews=previews or self.previews,
+            partner_api_key=partner_api_key or self.partner_api_key,
+            targets=None if targets is None else tuple(map(str, targets)),
+            **rest,
+        )
+
+    async def attach(self, id_or_ref: str | Mapping[str, str]) -> JobCore:
+        """Pick up a job by its id or `ref`.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+            ValueError: That is no id and no ref.
+        """
+        self.check_loop()
+        await self.known_server()
+        return await attach(self, id_or_ref)
+
+    def ask_for_place(self, job: JobCore) -> bool:
+        """Have the queue looked at for a job's place, once for all jobs that ask now; in no other thread."""
+        if self.loop is None or self.loop is not _running_loop():
+            return False
+        self.poller.poke([job])
+        return True
+
+    # Jobs go.
+
+    def job_ended(self, job: JobCore) -> None:
+        """Let go of a job that has ended, or gone elsewhere."""
+        self.router.ended(job)
+
+    def stopping(
+        self, prompt_ids: Iterable[str] | None = None, *, of: Collection[str] = ("pending",)
+    ) -> AbstractContextManager[None]:
+        """While jobs are stopped from outside (None: all), ours in such a state end as cancelled."""
+        return self.router.stopping(prompt_ids, of=of)
+
+    async def cancel(self, job: JobCore) -> JobStatus:
+        """Cancel one job and return its true end; goes on although whoever waits is cancelled.
+
+        Raises:
+            ComfyError: The server could not be told.
+        """
+        self.check_loop()
+        work = functools.partial(self.canceller.cancel, job)
+        return await self.cleanups.see_to(work, name="comfy_async cancel")
+
+    async def abandon(self, job: JobCore) -> None:
+        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        if job.done or self.closed:
+            return
+        going = self._leaving.get(job)
+        if going is None:
+            work = functools.partial(self.canceller.abandon, job)
+            going = self._leaving[job] = self.cleanups.start(work, name="comfy_async job abandoned")
+            going.add_done_callback(lambda _task: self._leaving.pop(job, None))
+        await self.cleanups.wait_for(going)
+
+    async def clean_up(self, work: Work[None], *, name: str) -> None:
+        """Do something to its end, however often whoever waits for it is cancelled."""
+        await self.cleanups.see_to(work, name=name)
+
+    # The end.
+
+    async def aclose(self, *, cancel_jobs: bool = False) -> None:
+        """Close everything; twice is fine. Open jobs go on on the server unless told otherwise."""
+        if cancel_jobs and not self.closed:
+            await asyncio.gather(*(self.cancel(job) for job in self.jobs), return_exceptions=True)
+        await self.close_once(self._shut, name="comfy_async closing")
+
+    def send_home(self) -> None:
+        """Wake whoever waits for a job or an event; the jobs go on, but those that are being cancelled."""
+        for job in self.jobs:
+            if job not in self._leaving:
+                job.abandon(self.closed_error(job.prompt_id))
+                self.jobs.remove(job)
+        self.watchers.close()
+
+    async def _shut(self, _seconds: float | None) -> None:
+        """End the tasks, the socket and the HTTP client, in bounded time."""
+        if self._leaving:
+            await asyncio.wait(list(self._leaving.values()))
+        for job in self.jobs:
+            job.abandon(self.closed_error(job.prompt_id))
+            self.jobs.remove(job)
+        await self.poller.aclose()
+        await self.link.aclose()
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        await self.http.aclose()
+        await self.cleanups.finish()
+
+    def closed_error(self, prompt_id: str | None) -> SessionClosedError:
+        """Return the error for what comes after `aclose()`."""
+        what = "" if prompt_id is None else f" before job {prompt_id} had ended"
+        return SessionClosedError(
+            f"the session with {self.base_url} was closed{what}",
+            hint="Open another one; `attach` picks up what still runs." if prompt_id else "",
+            prompt_id=prompt_id,
+            server=self.base_url,
+        )
+
+
+def _look_at(task: asyncio.Task[ServerInfo]) -> None:
+    """Let a failure that everybody has ceased to wait for go unmentioned."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, None when there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

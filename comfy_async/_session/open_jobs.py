@@ -1,0 +1,73 @@
+"""The jobs of one session that have not ended, and what all of them are told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .._base.clock import Clock
+from .._job.core import JobCore
+from .._job.mailbox import Watchers
+from ..events import BaseEvent
+
+__all__ = ["OpenJobs"]
+
+
+class OpenJobs:
+    """Knows which prompt is which job of ours.
+
+    Attributes:
+        by_id: The open jobs by prompt_id.
+        posting: The ids of those whose submission has not returned.
+        watchers: Who reads the events of the whole session.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """Start without jobs."""
+        self.by_id: dict[str, JobCore] = {}
+        self.posting: set[str] = set()
+        self.watchers = Watchers()
+        self._clock = clock
+
+    def __iter__(self) -> Iterator[JobCore]:
+        """Go through a copy: jobs end while somebody goes through them."""
+        return iter(list(self.by_id.values()))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.by_id)
+
+    def submitted(self) -> list[JobCore]:
+        """Return those that are, or may be, on the server."""
+        return [job for job in self.by_id.values() if job.status != "submitting"]
+
+    def has(self, job: JobCore) -> bool:
+        """Say whether a job is open, and still this session's."""
+        return self.by_id.get(job.prompt_id) is job
+
+    def add(self, job: JobCore) -> None:
+        """Route the job's events to it from now on; its submission begins."""
+        self.by_id[job.prompt_id] = job
+        self.posting.add(job.prompt_id)
+
+    def posted(self, job: JobCore) -> None:
+        """The submission of a job has returned."""
+        self.posting.discard(job.prompt_id)
+
+    def remove(self, job: JobCore) -> None:
+        """The job has ended, gone elsewhere, or was never queued."""
+        self.posting.discard(job.prompt_id)
+        self.by_id.pop(job.prompt_id, None)
+
+    def tell(self, cls: type[BaseEvent], job: JobCore, reason: str) -> None:
+        """Tell one job's consumers about the connection."""
+        job.tell_own(cls(None, {"reason": reason}, job.prompt_id, received_at=self._clock.unix()))
+
+    def tell_watchers(self, cls: type[BaseEvent], reason: str) -> None:
+        """Tell those who read the whole session."""
+        self.watchers.show(cls(None, {"reason": reason}, None, received_at=self._clock.unix()))
+
+    def tell_all(self, cls: type[BaseEvent], reason: str) -> None:
+        """Tell every open job, and the session's watchers once."""
+        for job in self:
+            self.tell(cls, job, reason)
+        self.tell_watchers(cls, reason)
