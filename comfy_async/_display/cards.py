@@ -269,7 +269,7 @@ def _values(workflow: Workflow, node: str) -> str:
 
 def _input_names(workflow: Workflow, node: str) -> Iterable[str]:
     """Return the names of a node's inputs in order."""
-    return workflow._graph()[node].inputs
+    return workflow.graph[node].inputs
 
 
 def _plain(value: Any) -> str:

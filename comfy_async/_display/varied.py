@@ -42,7 +42,7 @@ class Varied:
         workflow = self._workflows.get(index)
         if workflow is None:
             return ""
-        graph = workflow._graph()
+        graph = workflow.graph
         found = [
             f"{key}.{name} {_short(graph[key].inputs[name])}"
             for key, name in self._places
@@ -54,7 +54,7 @@ class Varied:
 
 def _differing(one: Workflow, other: Workflow) -> list[tuple[str, str]]:
     """Return the inputs with other values: of shared nodes none has."""
-    before, after = one._graph(), other._graph()
+    before, after = one.graph, other.graph
     places = []
     for key, new in after.items():
         old = before.get(key)

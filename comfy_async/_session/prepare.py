@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import PromptRejectedError, WorkflowError
 from ..workflow import NodeCatalog, Workflow
-from ..workflow._loose import Loose, deadly_links, loose_links, undeclared_links
+from ..workflow.check import Loose, deadly_links, loose_links, undeclared_links
 
 if TYPE_CHECKING:
     from .._client.session import ComfySession
@@ -44,7 +44,7 @@ async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool)
         made = await session.files.upload_inputs(made)
     if check:
         await _demand_sound(session, made)
-    elif loose := loose_links(made):
+    elif loose := loose_links(made.graph):
         await _demand_harmless(session, made, loose)
     return made
 
@@ -57,9 +57,9 @@ async def _demand_harmless(session: ComfySession, workflow: Workflow, loose: Loo
     """
     nodes = workflow.nodes
     catalog = await _classes(session, {nodes[key].class_type for key, _, _ in loose})
-    if not undeclared_links(workflow, loose, catalog):
+    if not undeclared_links(workflow.graph, loose, catalog):
         return
-    found = deadly_links(workflow, await _classes(session, {info.class_type for info in nodes.values()}))
+    found = deadly_links(workflow.graph, await _classes(session, {info.class_type for info in nodes.values()}))
     if found:
         raise WorkflowError(
             "the server would take this workflow and then run nothing any more; nothing was sent",

@@ -7,15 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import UnknownInputError
-from ._keys import changed, nearest, one_node
-from ._nodes import Node
+from ._keys import changed, nearest, one_node, resolve
+from ._nodes import Graph, Node
 from ._specs import InputSpec
+from ._values import same_path
 from .catalog import NodeCatalog
-from .check.values import same_path
 
-__all__ = ["Graph", "added", "localized", "randomized", "removed", "replaced", "seed_inputs"]
-
-Graph = dict[str, Node]
+__all__ = ["added", "localized", "randomized", "removed", "replaced", "seed_inputs", "with_values"]
 
 _SEEDS = frozenset({"seed", "noise_seed"})
 
@@ -24,6 +22,40 @@ _SAFE_MAX = 2**31 - 1
 
 _EDITOR_MAX = 2**50
 """What the editor itself draws up to, so that its doubles keep every digit."""
+
+
+def with_values(
+    graph: Graph, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
+) -> Graph:
+    """Put values into inputs, which are named as `Workflow.with_inputs` says.
+
+    Raises:
+        UnknownInputError: A key means no input, or two, or a value cannot be sent.
+    """
+    result = dict(graph)
+
+    def accepts(key: str, name: str) -> bool:
+        node = result[key]
+        known = catalog is not None and catalog.input(node.class_type, name, node.inputs) is not None
+        return add or known or name in node.inputs
+
+    waiting = list(changes.items())
+    while waiting:
+        later: list[tuple[Any, Any]] = []
+        error: UnknownInputError | None = None
+        for key, value in waiting:
+            try:
+                node, name = resolve(result, key, accepts)
+            except UnknownInputError as unknown:
+                # The value of a dynamic combo, which a later key sets, may bring it.
+                later.append((key, value))
+                error = error or unknown
+                continue
+            result[node] = changed(result, node, {name: value})
+        if error is not None and len(later) == len(waiting):
+            raise error
+        waiting = later
+    return result
 
 
 def ancestors(graph: Mapping[str, Node], node: str) -> set[str]:

@@ -18,7 +18,7 @@ from ._values import (
     tidy,
 )
 
-__all__ = ["Node", "parse_nodes"]
+__all__ = ["Graph", "Node", "parse_nodes", "still_pending"]
 
 _NOT_NODES = frozenset({"version", "extra", "extra_data", "client_id", "prompt_id", "workflow"})
 
@@ -92,6 +92,10 @@ class Node:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts without what was derived from them."""
         return Node, (self.class_type, self.inputs, self.meta)
+
+
+Graph = dict[str, Node]
+"""Nodes by id."""
 
 
 def parse_nodes(data: Mapping[Any, Any], *, name: str = "") -> dict[str, Node]:

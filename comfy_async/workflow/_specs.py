@@ -16,6 +16,8 @@ DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW = "COMFY_AUTOGROW_V3"
 DYNAMIC_SLOT = "COMFY_DYNAMICSLOT_V3"
 MATCH_TYPE = "COMFY_MATCHTYPE_V3"
+_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
+
 DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT})
 
 
@@ -86,6 +88,11 @@ class InputSpec:
     def force_input(self) -> bool:
         """Whether it is a socket although its type has a widget."""
         return bool(self.options.get("forceInput") or self.options.get("defaultInput"))
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it names a file that was uploaded; the editor has a button for it."""
+        return any(self.options.get(flag) for flag in _UPLOADS)
 
     @property
     def is_seed(self) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from comfy_async.errors import ConversionError, UnknownInputError, WorkflowFormatError
 from comfy_async.types import Problem
 from comfy_async.workflow import NodeCatalog, Workflow
-from comfy_async.workflow.check.check import check
+from comfy_async.workflow.check import check_graph
 
 ROOT = Path(__file__).parents[2]
 SD15 = ROOT / "examples/workflows/sd15_text2image_api.json"
@@ -32,6 +32,21 @@ def graph() -> Graph:
     """The SD1.5 workflow as a dict to damage."""
     loaded: Graph = json.loads(SD15.read_text())
     return loaded
+
+
+def check(
+    flow: Workflow | Graph,
+    catalog: NodeCatalog,
+    *,
+    editor: dict[str, Any] | None = None,
+    replacements: dict[str, Any] | None = None,
+) -> list[Problem]:
+    """Ask a workflow, made of a dict if need be, what is wrong with it."""
+    if not isinstance(flow, Workflow):
+        flow = Workflow.load(flow)
+    if editor is not None:
+        return check_graph(flow.graph, catalog, editor=editor, replacements=replacements)
+    return flow.check(catalog, replacements=replacements)
 
 
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .._keys import nearest
-
-if TYPE_CHECKING:
-    from ..graph import Workflow
 
 __all__ = ["Advisor", "model_advice"]
 
@@ -96,10 +93,9 @@ class Advisor:
         return f"It belongs in models/{folder} on the server{f'; download: {url}' if url else ''}."
 
 
-def model_advice(workflow: Workflow, input_name: str, value: Any) -> str:
+def model_advice(editor: Mapping[str, Any] | None, input_name: str, value: Any) -> str:
     """Return where a model belongs that the server lacks, "" when the value is no model."""
-    drawing = workflow._drawing
-    return Advisor(None if drawing is None else drawing.editor, {}).missing_value(input_name, value)
+    return Advisor(editor, {}).missing_value(input_name, value)
 
 
 def _graphs(editor: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:

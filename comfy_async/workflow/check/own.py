@@ -49,20 +49,13 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
     "FluxProUltraImageNode": frozenset({"aspect_ratio"}),
 }
 
-_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
-
-
-def is_upload(spec: InputSpec) -> bool:
-    """Tell whether an input names an uploaded file."""
-    return any(spec.options.get(flag) for flag in _UPLOADS)
-
 
 def checks_itself(node: Node, spec: InputSpec) -> bool:
     """Tell whether the node looks after an input itself, so that ranges and lists do not count."""
     own = _OWN.get(node.class_type)
     if own is not None:
         return own is _ALL or spec.name in own
-    return is_upload(spec) and spec.type == "COMBO"
+    return spec.is_upload and spec.type == "COMBO"
 
 
 def checks_link_types(class_type: str) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 
 from .._keys import nearest
 from .._specs import InputSpec
+from .._values import same_path
 
-__all__ = ["Finding", "check_value", "not_among", "same_path", "unwrapped"]
+__all__ = ["Finding", "check_value", "not_among", "unwrapped"]
 
 EXCEPTION = "exception_during_inner_validation"
 """The server's word for whatever its validation did not foresee."""
@@ -30,15 +31,6 @@ class Finding:
 def unwrapped(value: Any) -> Any:
     """Return what the server makes of a wrapped value."""
     return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
-
-
-def same_path(value: Any, choices: tuple[Any, ...] | list[Any]) -> str | None:
-    """Return the choice that differs from a value only in its path separators."""
-    if not isinstance(value, str):
-        return None
-    wanted = value.replace("\\", "/")
-    fitting = (choice for choice in choices if isinstance(choice, str))
-    return next((choice for choice in fitting if choice.replace("\\", "/") == wanted), None)
 
 
 def check_value(spec: InputSpec, value: Any, *, limits: bool = True) -> Finding | None:
