@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
-from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._variants import Variant, read_rows, read_varied, variants
-from ._watch import unsaved
+from ._watch import demand_folder, unsaved
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult, Workflow
