@@ -237,7 +237,7 @@ class ComfyPool(PoolServers):
                 own limit says how many are on each server.
             ordered: Hand the jobs out in the order of the workflows.
             on_error: "continue", or "stop" at the first failure.
-            results: A file of JSON lines to go on from; give seeds with `randomized(seed=n)`.
+            results: A file of JSON lines to go on from; give seeds with `randomized(n)`.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:

@@ -279,7 +279,7 @@ class ComfySession(Resources, SessionCore):
                 cancels the others and raises it here.
             results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
                 what had finished comes from the file, what still runs is attached to. A job is
-                known again by its place and its content: give `randomized(seed=n)`, since a seed
+                known again by its place and its content: give `randomized(n)`, since a seed
                 drawn anew makes another job; a file that knows none of them is told as a warning.
             options: What `submit` takes; previews are off unless asked for.
 

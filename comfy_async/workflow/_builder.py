@@ -149,7 +149,7 @@ class Growing:
                 )
             values = {**known_inputs(self.catalog, class_type, values), **values}
         draft = {**self.grown, key: Node(class_type, {}, None if _title is None else {"title": _title})}
-        draft[key] = changed(draft, key, values)
+        draft[key] = changed(draft, key, values, self.catalog)
         if self.catalog is not None:
             _refuse(draft, key, self.catalog)
         self.grown = draft

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from ._bypass import bypassed
-from ._edits import added, localized, randomized, removed, replaced, with_values
+from ._edits import added, localized, randomized, removed, replaced, with_seed, with_values
 from ._nodes import Graph
 from ._view import GraphView
 from .catalog import NodeCatalog
@@ -173,11 +173,30 @@ class Editing(GraphView):
         graph = added(self.graph, class_type, inputs or {}, node=id, title=title, catalog=catalog)
         return self._with(graph)
 
-    def randomized(self: Self, seed: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
-        """Return a copy with every seed drawn anew; the same `seed` draws the same.
+    def with_seed(self: Self, seed: int, *, catalog: NodeCatalog | None = None) -> Self:
+        """Return a copy with this number in every seed.
 
         Args:
-            seed: What the draws depend on; None for another result each time.
+            seed: The number, the same in all of them.
+            catalog: Its ranges are kept, and seeds by other names than `seed` and
+                `noise_seed` are known by it.
+
+        Raises:
+            UnknownInputError: There is no seed, or one of them does not take the number.
+            WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.with_seed(0).get("3", "seed")
+            0
+        """
+        return self._with(with_seed(self.graph, seed, catalog))
+
+    def randomized(self: Self, source: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
+        """Return a copy with every seed drawn anew.
+
+        Args:
+            source: What the draws depend on: the same number draws the same seeds, for each
+                node its own. It is no seed itself, which is `with_seed`. None draws anew each time.
             catalog: Its ranges are kept, and seeds by other names than `seed` and
                 `noise_seed` are known by it. Without one the draws stay below 2**31.
 
@@ -188,7 +207,7 @@ class Editing(GraphView):
             >>> flow.randomized(7).get("3", "seed") == flow.randomized(7).get("3", "seed")
             True
         """
-        return self._with(randomized(self.graph, seed, catalog))
+        return self._with(randomized(self.graph, source, catalog))
 
     def localized(self: Self, catalog: NodeCatalog) -> Self:
         """Return a copy with model paths spelled as the server spells them, `\\` or `/`.

@@ -20,6 +20,18 @@ _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "anim
 
 DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT})
 
+FILE_INPUTS: Mapping[str, str] = {
+    "LoadImage": "image",
+    "LoadImageMask": "image",
+    "LoadImageOutput": "image",
+    "LoadLatent": "latent",
+    "LoadAudio": "audio",
+    "LoadVideo": "file",
+    "Load3D": "model_file",
+    "Load3DAdvanced": "model_file",
+}
+"""The inputs of ComfyUI's own nodes that name a file of its folders."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InputSpec:
@@ -159,6 +171,11 @@ class NodeClass:
     def python_module(self) -> str:
         """Where the server has it from: `nodes`, `comfy_extras.…` or `custom_nodes.…`."""
         return str(self.raw.get("python_module") or "")
+
+    @property
+    def from_pack(self) -> bool:
+        """Whether it comes with a node pack, whose ways are not ComfyUI's own."""
+        return self.python_module.startswith("custom_nodes")
 
     @property
     def output_node(self) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "plain",
     "same_path",
     "tidy",
+    "truth",
     "wrap",
 ]
 
@@ -84,6 +85,17 @@ def tidy(value: Any, *, depth: int = 0) -> Any:
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         return tidy(value.item(), depth=depth + 1)
     raise DamageError(f"a {type(value).__name__} cannot be sent")
+
+
+_TRUTHS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def truth(text: str) -> bool | None:
+    """Return what a text means where yes or no is asked for, None when it means neither."""
+    return _TRUTHS.get(text.strip().lower()) if len(text) < 20 else None
 
 
 def wrap(value: Any) -> Any:

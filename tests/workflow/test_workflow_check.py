@@ -319,8 +319,9 @@ def test_3d_files_may_be_none_at_all() -> None:
     """Load3D takes no file, and looks for any other itself; its values are not held to lists."""
     spec = {"input": {"required": {"model_file": ["COMBO", {"options": ["none"]}]}}, "output_node": True}
     own = NodeCatalog({"Load3D": spec})
-    for value in ("none", "", "deeper/a.glb"):
+    for value in ("none", ""):
         assert check({"1": node("Load3D", model_file=value)}, own) == []
+    assert errors(check({"1": node("Load3D", model_file="deeper/a.glb")}, own)) == []
     assert errors(check({"1": node("Load3D", model_file="a.glb")}, own)) == [
         ("1", "model_file", "custom_validation_failed")
     ]
@@ -379,7 +380,7 @@ def test_nodes_that_validate_themselves(catalog: NodeCatalog) -> None:
 
 
 def test_path_separators_are_matched_either_way(catalog: NodeCatalog) -> None:
-    """A model that another system spells otherwise is not missing: a warning, and localized() helps."""
+    """A model that another system spells otherwise is refused, though not missing: localized() helps."""
     own = NodeCatalog(
         {
             **catalog.raw,
@@ -388,7 +389,7 @@ def test_path_separators_are_matched_either_way(catalog: NodeCatalog) -> None:
     )
     flow = Workflow({"1": node("Loader", name="sub/a.safetensors")})
     (problem,) = flow.check(own)
-    assert (problem.severity, problem.nearest) == ("warning", ("sub\\a.safetensors",))
+    assert (problem.severity, problem.nearest) == ("error", ("sub\\a.safetensors",))
     assert flow.localized(own).check(own) == []
 
 

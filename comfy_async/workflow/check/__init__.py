@@ -8,10 +8,12 @@ warnings for what it takes although you should know.
 from __future__ import annotations
 
 from .advice import model_advice
+from .doubts import FilePlace, settled, stale_classes, unseen_files
 from .loose import Loose, deadly_links, loose_links, named, undeclared_links
 from .problems import check_graph, check_node, conversion_problems
 
 __all__ = [
+    "FilePlace",
     "Loose",
     "check_graph",
     "check_node",
@@ -20,5 +22,8 @@ __all__ = [
     "loose_links",
     "model_advice",
     "named",
+    "settled",
+    "stale_classes",
     "undeclared_links",
+    "unseen_files",
 ]

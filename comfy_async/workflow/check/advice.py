@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...types import clipped
 from .._keys import nearest
 
 __all__ = ["Advisor", "model_advice"]
@@ -78,7 +79,7 @@ class Advisor:
             least = f" {version} or later" if version else ""
             return close, f"It belongs to ComfyUI itself: the server needs ComfyUI{least}."
         if pack:
-            return close, f"Install the node pack {pack!r}, for example with ComfyUI-Manager."
+            return close, f"Install the node pack {clipped(pack)}, for example with ComfyUI-Manager."
         return close, "Install the node pack that has it, for example with ComfyUI-Manager."
 
     def missing_value(self, input_name: str, value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from ...types import Problem
+from ...types import Problem, clipped
 from .._nodes import Graph
 from ..catalog import NodeCatalog
 from .problems import problems_of
@@ -59,7 +59,7 @@ def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
         mine = [(name, source) for node, name, source in loose if node == problem.node]
         if mine and problem.type in {EXCEPTION, OUTER}:
             meant = [link for link in mine if repr(link[1]) in problem.message] or mine
-            told = f"it is linked to node {meant[0][1]!r}, which is not there"
+            told = f"it is linked to node {clipped(meant[0][1])}, which is not there"
             problem = dataclasses.replace(problem, input=meant[0][0], message=told)
         done.append(problem)
     return done

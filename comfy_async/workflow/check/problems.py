@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import ConversionError
-from ...types import Problem, Severity
+from ...types import Problem, Severity, clipped
 from .._nodes import Node
 from ..catalog import NodeCatalog
 from .advice import Advisor
@@ -87,7 +87,7 @@ def _missing_classes(graph: Mapping[str, Node], catalog: NodeCatalog, advisor: A
                 title=node.title,
                 class_type=node.class_type,
                 type="missing_node_type",
-                message=f"the server has no node class {node.class_type!r}",
+                message=f"the server has no node class {clipped(node.class_type)}",
                 received=node.class_type,
                 nearest=close,
                 advice=advice,
@@ -133,6 +133,6 @@ def _warnings(graph: Mapping[str, Node], catalog: NodeCatalog, run: GraphCheck) 
             told = f"{known.display_name} is deprecated"
             advice = known.description if "deprecated" in known.description.lower() else ""
             yield place(type="deprecated_node", message=told, advice=advice)
-        if key not in run.reached and run.reached:
+        if key not in run.running and run.running:
             told = "no output needs this node, so it does not run"
             yield place(type="unused_node", message=told)
