@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
@@ -18,6 +19,7 @@ __all__ = [
     "Problem",
     "Severity",
     "Shown",
+    "clipped",
     "duration_text",
     "renderer_of",
 ]
@@ -136,7 +138,7 @@ class Problem(Shown):
             if self.input is not None:
                 place += f", input {self.input!r}"
             place += ": "
-        nearest = f"; nearest: {', '.join(map(repr, self.nearest))}" if self.nearest else ""
+        nearest = f"; nearest: {', '.join(map(clipped, self.nearest))}" if self.nearest else ""
         advice = f". {self.advice}" if self.advice else ""
         # Some of ComfyUI's own sentences end in a dot, others do not.
         message = self.message.removesuffix(".") if nearest or advice else self.message
@@ -214,6 +216,29 @@ class Connection:
     last_heard: float | None
     reason: str = ""
     malformed: int = 0
+
+
+def clipped(value: object, *, most: int = 120) -> str:
+    """Return a value as messages show it: its repr, of long ones the beginning and how long they are.
+
+    Example:
+        >>> clipped("data:image/png;base64,iVBORw0KGgo", most=10)
+        "'data:image'… (33 characters)"
+    """
+    if isinstance(value, str | bytes):
+        unit = "characters" if isinstance(value, str) else "bytes"
+        return repr(value) if len(value) <= most else f"{value[:most]!r}… ({len(value):,} {unit})"
+    if isinstance(value, int) and value.bit_length() > 4 * most:
+        # Python refuses to write integers of more than 4,300 digits.
+        return f"a whole number of {value.bit_length():,} bits"
+    if isinstance(value, Mapping | list | tuple | set | frozenset):
+        short = reprlib.Repr()
+        short.maxstring = short.maxother = short.maxlong = most // 2
+        short.maxlist = short.maxtuple = short.maxdict = short.maxset = short.maxfrozenset = 4
+        text = short.repr(value)
+    else:
+        text = repr(value)
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def duration_text(seconds: float) -> str:

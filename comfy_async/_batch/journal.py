@@ -146,7 +146,7 @@ class Journal:
         _log.warning(
             "%s has results of other workflows: none of the first %d is among the %d in it, and each runs as "
             "a new job. A job is known again by its place and its content: draw seeds with "
-            "randomized(seed=n), since one drawn anew makes another job, or take another file.%s",
+            "randomized(n), since one drawn anew makes another job, or take another file.%s",
             self.path,
             len(self._asked),
             len(self._earlier),

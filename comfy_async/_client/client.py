@@ -6,7 +6,7 @@ import abc
 import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, Unpack
 
 from .._batch.batch import Batch, BatchRunner, Workflows
 from .._job.job import Job, handle
@@ -15,7 +15,7 @@ from .._job.stream import JobStream, StreamRunner
 from .._session.engine import Previews
 from .._session.prepare import WorkflowLike
 
-__all__ = ["Client", "MapArguments", "Runner", "SubmitArguments"]
+__all__ = ["Client", "Runner", "SubmitArguments"]
 
 
 class SubmitArguments(TypedDict, total=False):
@@ -32,15 +32,6 @@ class SubmitArguments(TypedDict, total=False):
     keep_frames: bool
 
 
-class MapArguments(SubmitArguments, total=False):
-    """What `map` takes beside the workflows and the limit; see there."""
-
-    total: int | None
-    ordered: bool
-    on_error: Literal["continue", "stop"]
-    results: str | os.PathLike[str] | None
-
-
 class Runner(StreamRunner, Protocol):
     """What stands behind a client: a session's engine, a pool's, a fleet's."""
 
@@ -51,6 +42,9 @@ class Runner(StreamRunner, Protocol):
 
 class Client(abc.ABC):
     """The methods that `ComfySession`, `ComfyPool` and `ComfyFleet` share."""
+
+    _map_limit: ClassVar[int] = 4
+    """How many jobs a `map` has in hand at once unless told otherwise."""
 
     @property
     @abc.abstractmethod
@@ -177,7 +171,7 @@ class Client(abc.ABC):
         workflows: Workflows,
         *,
         # How many at once, and in which order they come back.
-        limit: int = 4,
+        limit: int | None = None,
         total: int | None = None,
         ordered: bool = False,
         on_error: Literal["continue", "stop"] = "continue",
@@ -189,14 +183,15 @@ class Client(abc.ABC):
 
         Args:
             workflows: Any iterable or async iterable of what `submit` takes; read lazily.
-            limit: Jobs on the server at once.
+            limit: Jobs in hand at once: 4 for a session; 32 for a pool, which says itself how many
+                are on each server.
             total: How many there are, where the iterable does not tell: for progress alone.
             ordered: Hand the jobs out in the order of the workflows, not of their ends.
             on_error: "continue" leaves each failure to whoever awaits that job; "stop"
                 cancels the others and raises it here.
             results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
                 what had finished comes from the file, what still runs is attached to. A job is
-                known again by its place and its content: give `randomized(seed=n)`, since a seed
+                known again by its place and its content: give `randomized(n)`, since a seed
                 drawn anew makes another job; a file that knows none of them is told as a warning.
             options: What `submit` takes; previews are off unless asked for.
 
@@ -214,7 +209,7 @@ class Client(abc.ABC):
         return Batch(
             self._items(),
             workflows,
-            limit=limit,
+            limit=self._map_limit if limit is None else limit,
             total=total,
             ordered=ordered,
             on_error=on_error,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Self, Unpack, cast
+from typing import Any, Literal, Self, cast
 
 from .._base.settings import Settings
-from .._batch.batch import Batch, BatchRunner, Workflows
+from .._batch.batch import BatchRunner
 from .._job.job import Job, handle
 from .._job.mailbox import EventStream
 from .._pool.engine import PoolEngine
@@ -18,12 +18,10 @@ from .._session.engine import Engine
 from .._session.prepare import WorkflowLike, as_workflow, check_with
 from ..errors import ConnectError
 from ..types import Problem
-from .client import Client, MapArguments, Runner
+from .client import Client, Runner
 from .session import ComfySession, engine_of
 
 __all__ = ["ComfyPool", "pool_engine_of"]
-
-_MAP_LIMIT = 32
 
 
 class ComfyPool(Client):
@@ -103,6 +101,8 @@ class ComfyPool(Client):
         for server in servers:
             weight = float(servers[cast(str, server)]) if isinstance(servers, Mapping) else 1.0
             self.add(server, weight=weight)
+
+    _map_limit = 32
 
     @property
     def _runner(self) -> Runner:
@@ -219,26 +219,7 @@ class ComfyPool(Client):
         self._engine.check_loop()
         return self._engine.servers.events()
 
-    # Running workflows: `run`, `submit` and `stream` stand in `Client`.
-
-    def map(self, workflows: Workflows, *, limit: int = _MAP_LIMIT, **options: Unpack[MapArguments]) -> Batch:
-        """Return `async with` the jobs of many workflows, as they end; takes what `ComfySession.map` takes.
-
-        Several batches at once get free places in turn. With `results`, a batch that is started
-        again finds its jobs on the servers that had them, even on one that left the pool.
-
-        Args:
-            workflows: Any iterable or async iterable of what `submit` takes; read lazily.
-            limit: Workflows in hand at once, on all servers and waiting for a place; the pool's
-                own limit says how many are on each server.
-            options: As `ComfySession.map`.
-
-        Raises:
-            ValueError: `limit` or `on_error` make no sense.
-            SessionClosedError: The pool is closed.
-            WrongLoopError: It belongs to another event loop.
-        """
-        return super().map(workflows, limit=limit, **options)
+    # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
     async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
         """Pick up a job by its `ref`, or by an id that is then looked for on every server.

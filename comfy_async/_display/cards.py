@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from .._base.secrets import Veil, is_secret_name
+from .._client.session import engine_of
+from .._job.job import core_of, handle
 from ..errors import ComfyError, JobCancelledError, JobFailedError
 from ..types import duration_text
 from .html import (
@@ -21,7 +24,6 @@ from .html import (
     text,
 )
 from .media import linked
-from .secrets import Veil, is_secret_name
 
 if TYPE_CHECKING:
     from .._client.session import ComfySession
@@ -73,18 +75,18 @@ def job_parts(job: Job, *, veil: Veil) -> list[str]:
         if progress.total:
             rest.append(f"{progress.done} of {progress.total} nodes done")
         parts.append(line(progress.title or progress.node, " · ".join(rest)))
-    if job._error is not None:
-        parts.append(error_box(job._error, veil=veil))
+    if job.error is not None:
+        parts.append(error_box(job.error, veil=veil))
     parts += [box("", veil(problem), note=True) for problem in job.node_errors]
     return parts
 
 
 def job_card(job: Job) -> str:
     """Return a job as it is at this moment, with what it made once `show()` has fetched that."""
-    parts = job_parts(job, veil=Veil.of(job._session))
-    result = job._result
-    if result is not None and result._shown is not None:
-        parts += [*result_parts(result), result._shown]
+    parts = job_parts(job, veil=core_of(job).owner.veil)
+    result = core_of(job).made
+    if result is not None and result.shown is not None:
+        parts += [*result_parts(result), result.shown]
     elif job.status == "completed":
         parts.append(advice("`await job.show()` shows what it made."))
     return card(*parts)
@@ -130,7 +132,7 @@ def result_parts(result: JobResult) -> list[str]:
 
 def result_card(result: JobResult) -> str:
     """Return a gallery: the pictures themselves once `show()` has fetched them, their addresses before."""
-    known = result._shown
+    known = result.shown
     shelf = known if known is not None else f'<div class="ca-shelf">{_addresses(result)}</div>'
     return card(
         headline(chip("completed"), "", detail=f"job {result.prompt_id[:8]}"), *result_parts(result), shelf
@@ -140,12 +142,12 @@ def result_card(result: JobResult) -> str:
 def session_card(session: ComfySession) -> str:
     """Return where a session leads, and how it hears."""
     connection, server = session.connection, session.server
-    state = "closed" if session._closed else connection.state
+    state = "closed" if engine_of(session).closed else connection.state
     # The socket is dialled for the first job; until then "idle" would sound as if something were missing.
     known = "ready" if state == "idle" and server.version else state
     rows = [["Server", text(server.version and f"ComfyUI {server.version}")]] if server.version else []
     rows += [["Device", text(device.get("name", "?"))] for device in server.devices]
-    jobs = list(session._jobs.values())
+    jobs = [handle(core) for core in engine_of(session).jobs]
     rows.append(["Jobs", text(f"{len(jobs)} open") if jobs else "none open"])
     rows += [["", f"{chip(job.status)} {text(job.progress)}"] for job in jobs[:_SHOWN]]
     if connection.polling:
@@ -269,7 +271,7 @@ def _values(workflow: Workflow, node: str) -> str:
 
 def _input_names(workflow: Workflow, node: str) -> Iterable[str]:
     """Return the names of a node's inputs in order."""
-    return workflow._graph()[node].inputs
+    return workflow.graph[node].inputs
 
 
 def _plain(value: Any) -> str:

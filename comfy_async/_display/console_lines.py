@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from .._job.job import core_of
+
 if TYPE_CHECKING:
     from .._job.job import Job
     from .._job.result import JobResult
@@ -34,11 +36,11 @@ def node_line(fraction: float, title: str, node: str | None) -> str:
 def ending_lines(job: Job) -> list[str]:
     """Return how a job ended: what it made, or what went wrong and what to do."""
     if job.status == "cancelled":
-        return [str(job._error)]
-    if job._error is not None:
-        return [f"{job.status}: {job._error}"]
-    if job._result is not None:
-        return result_lines(job._result)
+        return [str(job.error)]
+    if job.error is not None:
+        return [f"{job.status}: {job.error}"]
+    if (made := core_of(job).made) is not None:
+        return result_lines(made)
     return [f"job {job.prompt_id}: {job.status}"]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from .._job.job import core_of
 from ..events import (
     Disconnected,
     NodeStarted,
@@ -19,7 +20,6 @@ from ..events import (
 )
 from .console_lines import ending_lines, node_line, result_lines, without_controls
 from .console_told import Told
-from .secrets import Veil
 
 if TYPE_CHECKING:
     from .._batch.batch import Batch
@@ -71,7 +71,7 @@ class TerminalShow:
         self.job = job
         self.note = ""
         self._terminal = Terminal()
-        self._veil = Veil.of(job._session)
+        self._veil = core_of(job).owner.veil
         self._said_at = 0.0
         self._away = False
 
@@ -148,7 +148,7 @@ async def show_batch_lines(batch: Batch, *, every: float) -> list[Job]:
                 ended.append(job)
                 text, style = await _told(job)
                 terminal.say(text, style=style)
-        if any(job._result is not None and job._result.files for job in ended):
+        if any((made := core_of(job).made) is not None and made.files for job in ended):
             said = "; show() saves nothing, and returns the jobs"
     except (asyncio.CancelledError, KeyboardInterrupt):
         said = "; interrupted: leaving the block cancels what is open"
@@ -170,8 +170,8 @@ async def _tick(terminal: Terminal, batch: Batch, every: float) -> None:
 
 async def _told(job: Job) -> tuple[str, str]:
     """Return a line about a job of a batch that has ended, and its style."""
-    if job._error is not None:
-        return Veil.of(job._session)(f"#{job.index}  {job.status}: {job._error}"), "red"
+    if job.error is not None:
+        return core_of(job).owner.veil(f"#{job.index}  {job.status}: {job.error}"), "red"
     result = await job
     names = ", ".join(file.filename for file in result.files) or " ".join(result.texts)
     return f"#{job.index}  {names or 'done'}", ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._job.job import core_of
 from .._protocol.reducer import JobState
 from ..events import Queued
 
@@ -30,7 +31,7 @@ class Told:
     def take(self, event: Event) -> JobProgress:
         """Take in the next event and return how far the job was then."""
         again = isinstance(event, Queued) and self._state.queued_at is not None
-        if again or self._state.plan is not self._job._state.plan:
+        if again or self._state.plan is not core_of(self._job).state.plan:
             # A job of a pool that begins anew on another server.
             self._state = self._fresh()
         if not (event.lossy and self._state.repeats(event)):
@@ -39,4 +40,4 @@ class Told:
 
     def _fresh(self) -> JobState:
         """Return a state in which nothing has happened."""
-        return JobState(self._job.prompt_id, self._job._state.plan)
+        return JobState(self._job.prompt_id, core_of(self._job).state.plan)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Literal
 
-from .._job.stream import abandon
+from .._job.job import core_of
 from ..events import (
     Disconnected,
     NodeStarted,
@@ -20,7 +20,6 @@ from .console_show import TerminalShow, print_result
 from .html import box, card, data_uri, line
 from .media import shelf
 from .screen import Screen, in_notebook
-from .secrets import Veil
 
 if TYPE_CHECKING:
     from .._job.job import Job
@@ -61,7 +60,7 @@ async def show_job(
         await show.finish()
     except (asyncio.CancelledError, KeyboardInterrupt):
         if on_interrupt == "cancel":
-            await abandon(job._session, job)
+            await core_of(job).owner.abandon(core_of(job))
         else:
             show.note = "Interrupted; the job goes on. Show it again, or await it."
         raise
@@ -75,7 +74,7 @@ async def show_result(result: JobResult) -> None:
         print_result(result)
         return
     screen = Screen()
-    result._shown = await shelf(result.files)
+    result.shown = await shelf(result.files)
     screen.draw(result_card(result), repr(result))
 
 
@@ -86,7 +85,7 @@ class _JobShow:
         self.job = job
         self.note = ""
         self._screen = screen
-        self._veil = Veil.of(job._session)
+        self._veil = core_of(job).owner.veil
         self._previews = previews
         self._preview: Preview | None = None
         self._said = ""
@@ -112,8 +111,8 @@ class _JobShow:
         """Fetch what the job made."""
         if self.job.status == "completed":
             result = await self.job
-            result._shown = await shelf(result.files)
-            self._made = [*result_parts(result), result._shown]
+            result.shown = await shelf(result.files)
+            self._made = [*result_parts(result), result.shown]
 
     def draw(self) -> None:
         """Draw the job as it is now."""
@@ -140,8 +139,8 @@ class _JobShow:
     def _words(self) -> str:
         """Return a line for front ends without HTML."""
         job = self.job
-        if job._error is not None:
-            return self._veil(f"{job.status}: {job._error}")
+        if job.error is not None:
+            return self._veil(f"{job.status}: {job.error}")
         return (
             f"{job.status}: {job.progress}"
             if job.status == "running"

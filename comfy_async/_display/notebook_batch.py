@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from .._batch.batch import cut_jobs, when_left
+from .._job.job import core_of
 from ..types import duration_text
 from .console_show import show_batch_lines
 from .html import (
@@ -20,7 +22,6 @@ from .html import (
 )
 from .media import embedded
 from .screen import Screen, in_notebook
-from .secrets import Veil
 from .varied import Varied
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class _Grid:
         progress = self._batch.progress
         self._end = "done" if progress.done + progress.failed == progress.total else word
         # What was open is cancelled when the block is left, which comes after this.
-        self._batch._when_left.append(self.draw)
+        when_left(self._batch, self.draw)
 
     def leave(self) -> None:
         """Fetch nothing more."""
@@ -146,16 +147,18 @@ class _Grid:
         """Return what becomes of an interrupted batch, or of what a whole one made."""
         if whole:
             saves = 'await (await job).save("out")'
-            files = any(job._result is not None and job._result.files for job in self._ended.values())
+            files = any(
+                (made := core_of(job).made) is not None and made.files for job in self._ended.values()
+            )
             words = f"`show()` saves nothing; it returns the jobs: `{saves}` saves the files of one."
             return advice(words) if files else ""
-        if self._end and self._batch._cut is None:
+        if self._end and cut_jobs(self._batch) is None:
             return box("", f"{self._end.capitalize()}; leaving the block cancels what is open.", note=True)
         return ""
 
     def _cut_counts(self, progress: BatchProgress) -> str:
         """Return what became of the jobs of a batch that was left before its end."""
-        cut = [job.status for job in self._batch._cut or ()]
+        cut = [job.status for job in cut_jobs(self._batch) or ()]
         done = progress.done + cut.count("completed")
         failed = progress.failed + cut.count("failed") + cut.count("lost")
         cancelled = cut.count("cancelled")
@@ -170,10 +173,10 @@ class _Grid:
     async def _fill(self, index: int, job: Job) -> None:
         """Make the tile of a job that has ended."""
         name = f"#{index}"
-        if job._error is not None:
+        if job.error is not None:
             # Of a refused workflow the first finding says more than that it was refused.
-            problems = getattr(job._error, "problems", ()) or job._error.args or (job.status,)
-            said = Veil.of(job._session)(problems[0])
+            problems = getattr(job.error, "problems", ()) or job.error.args or (job.status,)
+            said = core_of(job).owner.veil(problems[0])
             tile = f'<div class="ca-tile ca-bad">{chip(job.status)}{clamped(said)}</div>'
             self._tiles[index] = figure(tile, name)
             return
@@ -191,7 +194,7 @@ class _Grid:
         told = self._varied.of(index)
         if not told:
             return ""
-        told = Veil.of(self._seen[index]._session)(told)
+        told = core_of(self._seen[index]).owner.veil(told)
         return f'<div class="ca-line ca-dim" title="{text(told)}">{text(told)}</div>'
 
     def _tile(self, index: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from .._base.secrets import is_secret_name
 from ..workflow._values import is_link
-from .secrets import is_secret_name
 
 if TYPE_CHECKING:
     from .._job.job import Job
@@ -42,7 +42,7 @@ class Varied:
         workflow = self._workflows.get(index)
         if workflow is None:
             return ""
-        graph = workflow._graph()
+        graph = workflow.graph
         found = [
             f"{key}.{name} {_short(graph[key].inputs[name])}"
             for key, name in self._places
@@ -54,7 +54,7 @@ class Varied:
 
 def _differing(one: Workflow, other: Workflow) -> list[tuple[str, str]]:
     """Return the inputs with other values: of shared nodes none has."""
-    before, after = one._graph(), other._graph()
+    before, after = one.graph, other.graph
     places = []
     for key, new in after.items():
         old = before.get(key)

@@ -7,6 +7,7 @@ import weakref
 from typing import Any, Protocol
 
 from .._base.clock import Clock
+from .._base.secrets import Veil
 from .._base.settings import Settings
 from .._protocol.reducer import JobState
 from .._protocol.rejection import failure
@@ -27,6 +28,7 @@ class Owner(Protocol):
     settings: Settings
     clock: Clock
     watchers: Watchers
+    veil: Veil
     closed: bool
 
     @property
@@ -72,6 +74,7 @@ class JobCore:
         node_errors: Why some outputs will not run.
         ended: Set at the end, or when the session is closed before.
         error: What waiting for it raises, None for a result.
+        made: The result, None until somebody asks for it.
         place: How many jobs come first, as of the latest look at the queue.
         cancel_wanted: Somebody of this process wants it stopped.
         cancel_tried: When the latest attempt to stop it began and ended.
@@ -103,7 +106,7 @@ class JobCore:
         self.seen = False
         self.seen_as: weakref.ref[Any] | None = None
         self._place_wanted = False
-        self._result: JobResult | None = None
+        self.made: JobResult | None = None
         self._log: list[BaseEvent] = []
         self._last_progress: BaseEvent | None = None
         self._boxes: list[Mailbox] = []
@@ -141,9 +144,9 @@ class JobCore:
     @property
     def result(self) -> JobResult:
         """What a completed job made, the same each time."""
-        if self._result is None:
+        if self.made is None:
             state = self.state
-            self._result = JobResult(
+            self.made = JobResult(
                 self.prompt_id,
                 outputs=state.outputs,
                 nodes=state.nodes,
@@ -154,7 +157,7 @@ class JobCore:
                 duration=state.duration,
                 missing=state.missing,
             )
-        return self._result
+        return self.made
 
     def read_place(self) -> int | None:
         """Return how many jobs come first; the first reading has the queue looked at."""

@@ -234,7 +234,7 @@ class JobResult(Shown):
         self.duration = duration
         self.missing = missing
         self.values: dict[str, dict[str, Any]] = {}
-        self._shown: str | None = None
+        self.shown: str | None = None
         found: list[OutputFile] = []
         for node, output in outputs.items():
             title = _title(nodes, node)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .._base.clock import Clock
+from .._base.secrets import Veil
 from .._base.settings import Settings
 from .._batch.items import Item
 from .._batch.journal import Journal
@@ -116,7 +117,8 @@ class NoServer:
         self.clock = keeper.clock
         # Nobody watches what is on no server.
         self.watchers = Watchers()
-        self.engine = last or keeper.any_engine()
+        known = last or keeper.any_engine()
+        self.veil = Veil() if known is None else known.veil
 
     @property
     def base_url(self) -> str:

@@ -38,7 +38,7 @@ def needs_of(workflow: Workflow) -> frozenset[Need]:
     if workflow.format != "api":
         return frozenset()
     found: set[Need] = set()
-    for node in workflow._graph().values():
+    for node in workflow.graph.values():
         found.add((node.class_type,))
         for name, value in node.inputs.items():
             if isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import Final
 
@@ -108,10 +109,9 @@ class Canceller:
             await self._clock.wait(job.ended, seconds)
             return
         if not await self._clock.wait(job.ended, _LOOK_S):
-            try:
+            # A server that does not answer is asked again, as long as there is time.
+            with contextlib.suppress(ComfyError):
                 await self._poller.look_for(job)
-            except ComfyError as error:
-                _log.debug("job %s could not be looked for: %s", job.prompt_id, error)
 
     def _patience(self, job: JobCore) -> float:
         """Return how long a job that is left may be cancelled: what an attempt just made has left over."""

@@ -63,6 +63,7 @@ class Engine(Lifetime):
         resources: The rest of the server.
         plans: What the graphs of earlier jobs were going to do.
         timings: How long their nodes took.
+        veil: Hides the keys in what is shown.
         uses_socket: False when it works without any WebSocket.
         previews: What jobs get that ask for nothing else.
         partner_api_key: The key for partner nodes, sent along with every prompt.
@@ -91,6 +92,8 @@ class Engine(Lifetime):
         self.uses_socket = uses_socket
         self.previews: Previews = previews
         self.partner_api_key = partner_api_key
+        self.veil = http.veil
+        self.veil.add(partner_api_key)
         self.plans = Plans()
         self.timings: Timings = {}
         self.resources = Resources(self)

@@ -15,7 +15,6 @@ from .._base.backoff import Backoff
 from .._base.clock import Clock
 from .._base.settings import Settings
 from .._protocol.decode import decode_binary, decode_text
-from .._transport.address import Address
 from .._transport.foreign import SocketClosedError
 from .._transport.http import HttpClient
 from ..errors import AuthError, HandshakeError, TransportError
@@ -200,23 +199,10 @@ class Link:
         # A quarter of the time that importing the session took, and not every session has a socket.
         from .._transport.socket import Socket
 
-        auth = await self._http.credentials()
+        handshake = await self._http.handshake(self._path, clientId=self._client_id)
         self._used_renewals = self._http.renewals
-        address: Address = self._http.address
-        query = {"clientId": self._client_id, **auth.params}
-        headers = auth.headers
-        if self._http.dialect == "cloud":
-            key = headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")
-            query["token"] = key
-        cookies = self._http.cookies
-        if cookies:
-            headers["Cookie"] = cookies
         return await Socket.open(
-            address.websocket(self._path, **query),
-            server=address.base,
-            headers=headers,
-            ssl_context=self._http.ssl_context,
-            proxy=self._http.proxy,
+            handshake,
             connect_seconds=self._settings.connect_seconds,
             max_size=self._settings.max_frame,
         )

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from ..errors import PromptRejectedError, WorkflowError
 from ..types import Problem
 from ..workflow import NodeCatalog, Workflow
-from ..workflow._loose import Loose, deadly_links, loose_links, undeclared_links
+from ..workflow.check import Loose, deadly_links, loose_links, undeclared_links
 from .desk import Desk
 
 __all__ = ["WorkflowLike", "as_workflow", "check_with", "prepare"]
@@ -43,7 +43,7 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflo
         made = await desk.resources.files.upload_inputs(made)
     if check:
         await _demand_sound(desk, made)
-    elif loose := loose_links(made):
+    elif loose := loose_links(made.graph):
         await _demand_harmless(desk, made, loose)
     return made
 
@@ -70,9 +70,9 @@ async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None
     """
     nodes = workflow.nodes
     catalog = await _classes(desk, {nodes[key].class_type for key, _, _ in loose})
-    if not undeclared_links(workflow, loose, catalog):
+    if not undeclared_links(workflow.graph, loose, catalog):
         return
-    found = deadly_links(workflow, await _classes(desk, {info.class_type for info in nodes.values()}))
+    found = deadly_links(workflow.graph, await _classes(desk, {info.class_type for info in nodes.values()}))
     if found:
         raise WorkflowError(
             "the server would take this workflow and then run nothing any more; nothing was sent",

@@ -32,8 +32,7 @@ from ..events import Queued
 from ..types import Problem
 from ..workflow import Workflow
 from ..workflow._keys import nearest as near_names
-from ..workflow._loose import loose_links, named
-from ..workflow.check.advice import model_advice
+from ..workflow.check import loose_links, model_advice, named
 from .desk import Desk
 
 __all__ = ["MARK", "SubmitOptions", "Submission"]
@@ -295,7 +294,7 @@ class Submission:
 
     def _complaints(self, error: Any, node_errors: Any) -> list[Problem]:
         """Read what the server said, and name the links that its words leave out."""
-        return named(problems(error, node_errors, self.job.state.nodes), loose_links(self._workflow))
+        return named(problems(error, node_errors, self.job.state.nodes), loose_links(self._workflow.graph))
 
     async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""
@@ -306,7 +305,7 @@ class Submission:
             elif _is_missing_class(problem) and not problem.nearest:
                 problem = dataclasses.replace(problem, nearest=await self._near_classes(problem.class_type))
             if problem.type == "value_not_in_list" and problem.input and not problem.advice:
-                folder = model_advice(self._workflow, problem.input, problem.received)
+                folder = model_advice(self._workflow.drawn, problem.input, problem.received)
                 problem = dataclasses.replace(problem, advice=folder)
             done.append(problem)
         return done
@@ -326,7 +325,7 @@ class Submission:
             return dataclasses.replace(problem, nearest=close)
         more = f" and {len(valid) - 5} more" if len(valid) > 5 else ""
         there = f"There are: {', '.join(valid[:5])}{more}."
-        folder = model_advice(self._workflow, problem.input or "", problem.received)
+        folder = model_advice(self._workflow.drawn, problem.input or "", problem.received)
         return dataclasses.replace(problem, advice=f"{there} {folder}".strip())
 
     async def _choices(self, class_type: str, name: str) -> Iterable[object]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import urllib.request
 from typing import Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
+from .._base.secrets import Secret
 from .auth import Auth
+from .proxy import Proxy
 
 __all__ = ["CLOUD_URL", "Address", "cloud_api_key", "default_base_url"]
 
@@ -53,28 +54,24 @@ class Address:
         Raises:
             ValueError: It is no http or https URL with a host.
         """
-        text = url.strip()
-        if "://" not in text:
-            text = f"http://{text}"
+        text = Secret(url.strip())
+        del url
+        if "://" not in text.reveal():
+            text = Secret(f"http://{text.reveal()}")
         try:
-            parts = urlsplit(text)
-            port = parts.port
+            parts = Secret(urlsplit(text.reveal()))
+            scheme, host, port = (parts.reveal().scheme, parts.reveal().hostname, parts.reveal().port)
         except ValueError:
             raise ValueError("the server's URL has a host or port that cannot be read") from None
-        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-        if scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(
-                f"the server's URL must be http(s)://host:port, not one of scheme {parts.scheme!r}"
-            )
+        scheme = {"ws": "http", "wss": "https"}.get(scheme, scheme)
+        if scheme not in {"http", "https"} or not host:
+            raise ValueError(f"the server's URL must be http(s)://host:port, not one of scheme {scheme!r}")
         # A server that listens on every address is reached on loopback, as comfy-cli does.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parts.hostname, parts.hostname)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         host = f"[{host}]" if ":" in host else host
         where = host if port is None else f"{host}:{port}"
-        auth = Auth()
-        if parts.username is not None:
-            auth += Auth.basic(unquote(parts.username), unquote(parts.password or ""))
-        auth += Auth(query=dict(parse_qsl(parts.query)))
-        return cls(f"{scheme}://{where}{parts.path.rstrip('/')}", auth)
+        path = parts.reveal().path.rstrip("/")
+        return cls(f"{scheme}://{where}{path}", _auth_of(parts))
 
     @property
     def origin(self) -> tuple[str, str, int]:
@@ -91,16 +88,16 @@ class Address:
         """True for Comfy Cloud."""
         return self.origin[1] == "cloud.comfy.org"
 
-    def environment_proxy(self) -> str | None:
+    def environment_proxy(self) -> Proxy | None:
         """Return the proxy that the environment names for this address.
 
         One answer for HTTP and WebSocket alike; this machine is never reached through one.
+
+        Raises:
+            ConnectError: It names one that cannot be used.
         """
         scheme, host, _ = self.origin
-        if self.is_loopback or urllib.request.proxy_bypass(host):
-            return None
-        proxies = urllib.request.getproxies()
-        return proxies.get(scheme) or proxies.get("all")
+        return None if self.is_loopback else Proxy.of_environment(scheme, host)
 
     def http(self, path: str) -> str:
         """Return the URL of a route."""
@@ -117,3 +114,11 @@ def origin_of(url: str) -> tuple[str, str, int]:
     parts = urlsplit(url)
     default = 443 if parts.scheme in {"https", "wss"} else 80
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
+
+
+def _auth_of(parts: Secret[SplitResult]) -> Auth:
+    """Return the credentials of a URL: `user:password@`, and everything in its query."""
+    auth = Auth(query=dict(parse_qsl(parts.reveal().query)))
+    if parts.reveal().username is None:
+        return auth
+    return auth + Auth.basic(unquote(parts.reveal().username or ""), unquote(parts.reveal().password or ""))

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from .._base.json import parse_json
+from .._base.secrets import Veil
 from ..errors import (
     AuthError,
     ComfyError,
@@ -46,14 +47,19 @@ class Answer:
 
     Attributes:
         headers: By lower-case name.
+        body: Of a refusal, without the session's secrets: it is for people to read.
+        veil: Knows the secrets of whoever asked.
+        cut: True when the end of a very long refusal was left away.
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = dataclasses.field(repr=False)
+    body: bytes = dataclasses.field(repr=False)
     method: str
     path: str
     server: str
+    veil: Veil = dataclasses.field(default_factory=Veil, repr=False, compare=False)
+    cut: bool = False
 
     @property
     def content_type(self) -> str:
@@ -74,7 +80,7 @@ class Answer:
         try:
             return parse_json(self.body)
         except ValueError:
-            raise self.not_comfyui("the answer is no JSON") from None
+            raise self.no_json() from None
 
     def json_object(self) -> dict[str, Any]:
         """Return the decoded body, which must be an object.
@@ -87,9 +93,15 @@ class Answer:
             raise self.not_comfyui("the answer is no JSON object")
         return value
 
+    def no_json(self) -> NotComfyUIError:
+        """Return the error for a body that is none, or of which only the beginning was read."""
+        return self.not_comfyui(
+            f"the answer is longer than {len(self.body)} bytes" if self.cut else "the answer is no JSON"
+        )
+
     def not_comfyui(self, why: str) -> NotComfyUIError:
         """Return the error for an answer that no ComfyUI gives."""
-        kind = self.content_type or "no content type"
+        kind = self.veil(self.content_type[:100]) or "no content type"
         return NotComfyUIError(
             f"{self.method} {self.path} at {self.server}: {why} (status {self.status}, {kind})",
             hint="Check the address: a proxy or another program may answer there.",
@@ -103,7 +115,7 @@ class Answer:
         if parts.hostname:
             # Neither path nor query: a login page's URL may carry a token.
             port = "" if parts.port is None else f":{parts.port}"
-            where = f"{parts.scheme or 'http'}://{parts.hostname}{port}"
+            where = self.veil(f"{parts.scheme or 'http'}://{parts.hostname}{port}")
             error.hint = f"It redirects to {where}: log in there, or make that the session's base URL."
         return error
 

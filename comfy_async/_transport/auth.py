@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+import binascii
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Final, TypeAlias, cast
+
+from .._base.secrets import Secret
 
 __all__ = ["Auth", "AuthLike", "make_auth"]
 
 Renewer: TypeAlias = Callable[[], Awaitable["Auth | Mapping[str, str] | str"]]
+
+# What these hold is no secret, and would hide ordinary words if it were taken for one.
+_HARMLESS: Final = frozenset(
+    {
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "comfy-user"),
+        *("connection", "content-type", "dnt", "from", "host", "origin", "pragma", "prefer", "priority"),
+        *("referer", "user-agent", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"),
+        *("x-requested-with", "x-request-id", "traceparent", "tracestate"),
+    }
+)
+
+_NEVER_IN_A_HEADER: Final = re.compile(r"[^\t\x20-\x7e]")
+_UNSENDABLE: Final = (
+    "a key, token or header value is empty or has characters that cannot be sent: "
+    "line breaks, or letters beyond ASCII (percent-encode them if the server expects that)"
+)
 
 
 class Auth:
     """Who you are, for every request and for the socket.
 
     Credentials go to the session's own origin only: not along redirects, and not to another
-    host that an answer names. Make one with the class methods; `+` joins two.
+    host that an answer names. Make one with the class methods; `+` joins two. It is no part of a
+    pickle: hand the key itself to another process.
 
     Example:
         >>> Auth.basic("anna", "s3cret") + Auth.query("t0ken")
@@ -33,9 +54,15 @@ class Auth:
         *,
         renewer: Renewer | None = None,
     ) -> None:
-        """Take headers and query parameters as they are to be sent."""
-        self._headers = dict(headers or {})
-        self._query = dict(query or {})
+        """Take headers and query parameters as they are to be sent.
+
+        Raises:
+            ValueError: A name or value has characters that cannot be sent; it is not repeated.
+        """
+        held = Secret((headers or {}, query or {}))
+        del headers, query
+        self._headers = {_name(name): _sendable(Secret(value)) for name, value in held.reveal()[0].items()}
+        self._query = {name: Secret(value) for name, value in held.reveal()[1].items()}
         self._renewer = renewer
         self._fresh: Auth | None = None
 
@@ -46,7 +73,9 @@ class Auth:
         Raises:
             ValueError: It is empty, or has characters that cannot be sent.
         """
-        return cls({"X-API-Key": _clean(key)})
+        held = Secret(key)
+        del key
+        return cls({"X-API-Key": _clean(held).reveal()})
 
     @classmethod
     def bearer(cls, token: str) -> Auth:
@@ -55,13 +84,16 @@ class Auth:
         Raises:
             ValueError: It is empty, or has characters that cannot be sent.
         """
-        return cls({"Authorization": f"Bearer {_clean(token)}"})
+        held = Secret(token)
+        del token
+        return cls({"Authorization": f"Bearer {_clean(held).reveal()}"})
 
     @classmethod
     def basic(cls, user: str, password: str) -> Auth:
         """Send `Authorization: Basic`, as a reverse proxy wants it."""
-        text = base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
-        return cls({"Authorization": f"Basic {text}"})
+        pair = Secret(f"{user}:{password}")
+        del password
+        return cls({"Authorization": f"Basic {base64.b64encode(pair.reveal().encode()).decode('ascii')}"})
 
     @classmethod
     def query(cls, token: str, *, name: str = "token") -> Auth:
@@ -70,7 +102,11 @@ class Auth:
         Raises:
             ValueError: It is empty, or has characters that cannot be sent.
         """
-        return cls(query={name: _clean(token)})
+        held = Secret(token.strip())
+        del token
+        if not held or any(ord(char) < 32 for char in held.reveal()):
+            raise ValueError(_UNSENDABLE)
+        return cls(query={name: held.reveal()})
 
     @classmethod
     def renewing(cls, renew: Renewer) -> Auth:
@@ -88,11 +124,30 @@ class Auth:
     @property
     def headers(self) -> dict[str, str]:
         """The headers to send."""
-        return {**self._headers, **(self._fresh._headers if self._fresh else {})}
+        return {name: value.reveal() for name, value in self._all_headers().items()}
 
     @property
     def params(self) -> dict[str, str]:
         """The query parameters to send."""
+        return {name: value.reveal() for name, value in self._all_query().items()}
+
+    def secrets(self) -> Iterator[Secret[str]]:
+        """Yield what of all this nobody may see: keys, tokens, passwords, by themselves too."""
+        yield from self._all_query().values()
+        for name, value in self._all_headers().items():
+            if name.lower() == "authorization":
+                yield from _credentials(value)
+            elif name.lower() == "cookie":
+                yield from (Secret(pair.partition("=")[2].strip()) for pair in value.reveal().split(";"))
+            elif name.lower() not in _HARMLESS:
+                yield value
+
+    def _all_headers(self) -> dict[str, Secret[str]]:
+        """Return the headers that stand, and those that were renewed."""
+        return {**self._headers, **(self._fresh._headers if self._fresh else {})}
+
+    def _all_query(self) -> dict[str, Secret[str]]:
+        """Return the parameters that stand, and those that were renewed."""
         return {**self._query, **(self._fresh._query if self._fresh else {})}
 
     @property
@@ -120,11 +175,9 @@ class Auth:
 
     def __add__(self, other: Auth) -> Auth:
         """Join two; the right one wins where both speak."""
-        joined = Auth(
-            {**self._headers, **other._headers},
-            {**self._query, **other._query},
-            renewer=other._renewer or self._renewer,
-        )
+        joined = Auth(renewer=other._renewer or self._renewer)
+        joined._headers = {**self._headers, **other._headers}
+        joined._query = {**self._query, **other._query}
         joined._fresh = other._fresh or self._fresh
         return joined
 
@@ -149,26 +202,68 @@ def make_auth(auth: AuthLike) -> Auth:
     Raises:
         TypeError: It is none of these.
     """
-    if auth is None:
-        return Auth()
-    if isinstance(auth, Auth):
-        return auth
-    if isinstance(auth, str):
-        return Auth.bearer(auth)
-    if isinstance(auth, tuple) and len(auth) == 2:
-        return Auth.basic(*auth)
-    if isinstance(auth, Mapping):
-        return Auth({str(name): _clean(value) for name, value in auth.items()})
+    held = Secret(auth)
+    del auth
+    match held.reveal():
+        case None:
+            return Auth()
+        case Auth() as made:
+            return made
+        case str():
+            return Auth.bearer(str(held.reveal()))
+        case tuple() as pair if len(pair) == 2:
+            del pair
+            return Auth.basic(*cast("tuple[str, str]", held.reveal()))
+        case Mapping():
+            return _of_headers(cast("Secret[Mapping[str, str]]", held))
     raise TypeError("auth is an Auth, a (user, password) pair, a bearer token or a mapping of headers")
 
 
-def _clean(secret: str) -> str:
+def _of_headers(headers: Secret[Mapping[str, str]]) -> Auth:
+    """Return an `Auth` of headers, without the white space that comes with copying."""
+    return Auth({str(name): _clean(Secret(value)).reveal() for name, value in headers.reveal().items()})
+
+
+def _clean(secret: Secret[str]) -> Secret[str]:
     """Strip the white space that comes with copying, and refuse what no header may hold.
 
     Raises:
         ValueError: It is empty or has a line break in it; the value is not repeated.
     """
-    text = secret.strip()
-    if not text or any(ord(c) < 32 or ord(c) > 255 for c in text):
-        raise ValueError("a key, token or header value is empty or has characters that cannot be sent")
-    return text
+    stripped = Secret(secret.reveal().strip())
+    if not stripped:
+        raise ValueError(_UNSENDABLE)
+    return _sendable(stripped)
+
+
+def _sendable(value: Secret[str]) -> Secret[str]:
+    """Return a header's value if it can be sent.
+
+    Raises:
+        ValueError: It cannot; the value is not repeated.
+    """
+    if not isinstance(value.reveal(), str) or _NEVER_IN_A_HEADER.search(value.reveal()):
+        raise ValueError(_UNSENDABLE)
+    return value
+
+
+def _name(name: str) -> str:
+    """Return a header's name if it can be sent.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name):
+        raise ValueError(f"{name!r} cannot be the name of a header")
+    return name
+
+
+def _credentials(value: Secret[str]) -> Iterator[Secret[str]]:
+    """Yield what is secret in the value of `Authorization`: not its scheme, nor the name of a user."""
+    scheme, _, rest = value.reveal().partition(" ")
+    yield Secret(rest or scheme)
+    if scheme.lower() == "basic":
+        try:
+            yield Secret(base64.b64decode(rest).decode().partition(":")[2])
+        except (binascii.Error, UnicodeDecodeError):
+            return

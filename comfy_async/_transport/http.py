@@ -4,61 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
+import functools
 import math
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
 
 import httpx
 
 from .._base.json import parse_json
+from .._base.secrets import Secret, Veil
 from ..errors import AuthError, ComfyError, SessionClosedError, TransportError
 from .address import Address, origin_of
 from .answers import Answer, error_of
 from .auth import Auth
+from .body import LARGE_BODY, Stream, answer_of, read_whole
 from .foreign import CredentialTransport, translated
+from .options import Handshake, HttpOptions, trust
+from .proxy import Proxy
 from .quiet import quietly
 from .retries import Retries
+from .unpack import ACCEPTED
 
-__all__ = ["HttpClient", "Stream"]
+__all__ = ["HttpClient", "HttpOptions", "Stream"]
 
 USER_AGENT: Final = "comfy-async"
-_LARGE_BODY: Final = 512 * 1024
-_ERROR_BODY: Final = 1024 * 1024
 _MAX_REDIRECTS: Final = 5
-
-
-class Stream:
-    """An answer whose body is still to come."""
-
-    def __init__(self, response: httpx.Response, answer: Answer) -> None:
-        """Wrap an open response."""
-        self._response = response
-        self.answer = answer
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes.
-
-        Raises:
-            TransportError: The connection broke before the body was whole.
-        """
-        with translated(self.answer.method, self.answer.path, self.answer.server):
-            plain = "content-encoding" not in self._response.headers
-            body = self._response.aiter_raw() if plain else self._response.aiter_bytes()
-            async for chunk in body:
-                yield chunk
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """How requests are made; durations in seconds, sizes in bytes."""
-
-    request_seconds: float = 30.0
-    connect_seconds: float = 10.0
-    max_body: int = 1 << 30
-    max_connections: int = 32
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+# Shorter values of cookies are settings, and as words too common to be hidden.
+_SHORTEST_COOKIE: Final = 8
 
 
 class HttpClient:
@@ -72,19 +46,26 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         verify: bool | str | ssl.SSLContext = True,
         trust_env: bool = True,
-        proxy: str | None = None,
+        proxy: str | Secret[str] | None = None,
         options: HttpOptions | None = None,
         transport: Any = None,
     ) -> None:
-        """Prepare the client; nothing is opened yet. `transport` is an injected httpx transport."""
+        """Prepare the client; nothing is opened yet. `transport` is an injected httpx transport.
+
+        Raises:
+            ConnectError: The proxy that the settings or the environment name cannot be used.
+            ValueError: A header cannot be sent.
+        """
         self.address = address
         # Custom headers may hold keys (`X-Whatever-Token`): they stay at home like credentials.
         self.auth = Auth(headers) + auth if headers else auth
         self.prefix = ""
         self.dialect: Literal["local", "cloud"] = "cloud" if address.is_cloud else "local"
         self.options = options or HttpOptions()
-        self.ssl_context = _ssl_context(verify)
-        self.proxy = proxy or (address.environment_proxy() if trust_env else None)
+        self.ssl_context = trust(verify)
+        self.proxy = self._chosen_proxy(Secret.of(proxy), trust_env=trust_env)
+        del proxy
+        self.veil = Veil([*self.auth.secrets(), *(self.proxy.secrets if self.proxy else ())])
         # httpcore 1.0.9 loses a place in its pool for good when a request is cancelled, by a limit of
         # time perhaps, before it is sent (encode/httpcore 1093): the limit is kept here, not there.
         self._lines = asyncio.Semaphore(self.options.max_connections)
@@ -92,12 +73,18 @@ class HttpClient:
         self.renewals = 0
         self._client = self._make_client(transport)
 
+    def _chosen_proxy(self, given: Secret[str] | None, *, trust_env: bool) -> Proxy | None:
+        """Return the proxy to go through, if any: the one that is given, or the environment's."""
+        if given:
+            return Proxy.of(given, server=self.address.base)
+        return self.address.environment_proxy() if trust_env else None
+
     def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
         """Build the client over one transport that keeps the credentials."""
         inner = transport or httpx.AsyncHTTPTransport(
             verify=self.ssl_context,
             trust_env=False,
-            proxy=self.proxy,
+            proxy=self.proxy.url.reveal() if self.proxy else None,
             limits=httpx.Limits(
                 max_connections=None,
                 max_keepalive_connections=None,
@@ -105,7 +92,7 @@ class HttpClient:
             ),
         )
         return httpx.AsyncClient(
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED},
             trust_env=False,
             timeout=httpx.Timeout(
                 self.options.request_seconds, connect=self.options.connect_seconds, pool=None
@@ -124,6 +111,33 @@ class HttpClient:
         self._client.cookies.set_cookie_header(request)
         return str(request.headers.get("cookie", ""))
 
+    async def handshake(self, path: str, **query: str) -> Handshake:
+        """Return what opens a WebSocket at a route of this server.
+
+        Raises:
+            AuthError: The callback for renewing credentials has failed.
+        """
+        auth = await self.credentials()
+        headers = Secret(auth.headers)
+        if self.cookies:
+            headers.reveal()["Cookie"] = self.cookies
+        self._learn_cookies()
+        return Handshake(
+            url=Secret(self.address.websocket(path, **query, **auth.params, **self._cloud_token())),
+            headers=headers,
+            server=self.address.base,
+            ssl_context=self.ssl_context,
+            proxy=self.proxy,
+            veil=self.veil,
+        )
+
+    def _cloud_token(self) -> dict[str, str]:
+        """Return the key as Comfy Cloud's socket wants it, in the query (PROTOCOL 4)."""
+        if self.dialect != "cloud":
+            return {}
+        headers = self.auth.headers
+        return {"token": headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")}
+
     async def request(
         self,
         method: str,
@@ -131,7 +145,7 @@ class HttpClient:
         *,
         params: Mapping[str, Any] | None = None,
         json: Any = None,
-        content: bytes | AsyncIterable[bytes] | None = None,
+        content: bytes | Secret[bytes] | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         expect: Sequence[int] = (),
@@ -145,7 +159,8 @@ class HttpClient:
             path: The route, for example `/prompt`; the `/api` prefix is added when there is one.
             params: The query.
             json: A body to encode as JSON.
-            content: A body as bytes, or as something that yields it anew at each iteration.
+            content: A body as bytes, held as a secret when there is a key in it, or as something
+                that yields it anew at each iteration.
             headers: Further headers.
             seconds: The limit for the whole exchange, None for the session's; `math.inf` leaves
                 only the session's limit for each single read and write.
@@ -165,7 +180,7 @@ class HttpClient:
             self.address.http(path if root else f"{self.prefix}{path}"),
             params=params,
             json=json,
-            content=content,
+            content=content.reveal() if isinstance(content, Secret) else content,
             headers=headers,
             timeout=self._timeout(limit),
         )
@@ -219,7 +234,19 @@ class HttpClient:
                         server=self.address.base,
                     ) from error
                 self.renewals += 1
+                self.veil.add(*self.auth.secrets())
         return self.auth
+
+    def _learn_cookies(self) -> None:
+        """Let nobody see what the server has set as cookies either: a login perhaps."""
+        values = (cookie.value for cookie in self._client.cookies.jar)
+        self.veil.add(*(value for value in values if value and len(value) >= _SHORTEST_COOKIE))
+
+    def _translated(
+        self, method: str, path: str, seconds: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Return what turns httpx's errors into ours, around a request."""
+        return translated(method, path, self.address.base, seconds=seconds, veil=self.veil, proxy=self.proxy)
 
     async def get_json(self, path: str, **options: Any) -> Any:
         """GET a route and return its decoded body; large ones are decoded in a thread.
@@ -229,12 +256,12 @@ class HttpClient:
             ComfyError: As `request`.
         """
         answer = await self.request("GET", path, **options)
-        if len(answer.body) < _LARGE_BODY:
+        if len(answer.body) < LARGE_BODY:
             return answer.json()
         try:
             return await asyncio.to_thread(parse_json, answer.body)
         except ValueError:
-            raise answer.not_comfyui("the answer is no JSON") from None
+            raise answer.no_json() from None
 
     def _timeout(self, seconds: float) -> httpx.Timeout:
         """Return httpx's limits for each step of an exchange that may take this long."""
@@ -243,15 +270,13 @@ class HttpClient:
 
     async def _exchange(self, request: httpx.Request, path: str, seconds: float) -> Answer:
         """Send one request, follow redirects at home, and read the body up to the limit."""
-        server = self.address.base
-        with translated(request.method, path, server, seconds):
+        with self._translated(request.method, path, seconds):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds), self._lines:
                 response = await self._send(request)
                 try:
-                    body = await self._read(response, path)
+                    return await self._read(response, request.method, path)
                 finally:
                     await response.aclose()
-        return _answer(response, request.method, path, server, body)
 
     async def _send(self, request: httpx.Request, *, abroad: bool = False) -> httpx.Response:
         """Send, following redirects of GET at home, or `abroad` too.
@@ -263,7 +288,7 @@ class HttpClient:
                 f"the session with {self.address.base} was closed", server=self.address.base
             )
         for _ in range(_MAX_REDIRECTS):
-            with quietly():
+            with quietly(self.veil):
                 response = await self._client.send(request, stream=True)
             target = response.next_request
             if target is None or request.method != "GET" or not (abroad or self._is_home(target)):
@@ -281,23 +306,15 @@ class HttpClient:
         """True when the request goes to our own origin."""
         return origin_of(str(request.url)) == self.address.origin
 
-    async def _read(self, response: httpx.Response, path: str) -> bytes:
-        """Read a body that may not be endless."""
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.aiter_bytes():
-            size += len(chunk)
-            if response.status_code >= 400 and size > _ERROR_BODY:
-                break
-            if size > self.options.max_body:
-                raise TransportError(
-                    f"the answer to {path} is larger than {self.options.max_body} bytes",
-                    hint="Raise `Settings.max_body` if that is what you want.",
-                    server=self.address.base,
-                    retryable=False,
-                )
-            chunks.append(chunk)
-        return b"".join(chunks)
+    def _answer(self, response: httpx.Response, method: str, path: str) -> Answer:
+        """Return an answer whose body is still to be read."""
+        self._learn_cookies()
+        return answer_of(response, method, path, self.address.base, self.veil)
+
+    async def _read(self, response: httpx.Response, method: str, path: str) -> Answer:
+        """Return an answer with its body."""
+        answer = self._answer(response, method, path)
+        return await read_whole(response, answer, max_body=self.options.max_body)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -326,11 +343,15 @@ class HttpClient:
             response = await self._opened(request, path)
             try:
                 if response.status_code >= 400 and response.status_code not in expect:
-                    with translated("GET", path, self.address.base):
+                    with self._translated("GET", path):
                         async with asyncio.timeout(self.options.request_seconds):
-                            body = await self._read(response, path)
-                    raise error_of(_answer(response, "GET", path, self.address.base, body), params)
-                yield Stream(response, _answer(response, "GET", path, self.address.base, b""))
+                            answer = await self._read(response, "GET", path)
+                    raise error_of(answer, params)
+                answer = self._answer(response, "GET", path)
+                if 300 <= answer.status < 400:
+                    raise answer.leads_elsewhere()
+                guard = functools.partial(self._translated, "GET", path)
+                yield Stream(response, answer, max_body=self.options.max_body, guard=guard)
             finally:
                 await response.aclose()
 
@@ -338,26 +359,11 @@ class HttpClient:
         """Return an answer to be streamed; refused credentials are renewed once."""
         auth = await self.credentials()
         used = self.renewals
-        with translated("GET", path, self.address.base):
+        with self._translated("GET", path):
             response = await self._send(request, abroad=True)
         if response.status_code == 401 and auth.renews:
             await response.aclose()
             await self.credentials(refused=used)
-            with translated("GET", path, self.address.base):
+            with self._translated("GET", path):
                 response = await self._send(request, abroad=True)
         return response
-
-
-def _answer(response: httpx.Response, method: str, path: str, server: str, body: bytes) -> Answer:
-    """Return a response without anything of httpx in it."""
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, headers, body, method, path, server)
-
-
-def _ssl_context(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
-    """Return what httpx and websockets both take: one context for both."""
-    if isinstance(verify, ssl.SSLContext):
-        return verify
-    if isinstance(verify, str):
-        return ssl.create_default_context(cafile=verify)
-    return verify

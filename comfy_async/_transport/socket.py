@@ -6,16 +6,17 @@ import asyncio
 import functools
 import logging
 import ssl
-from collections.abc import Mapping
 from typing import Any, Final
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from .._base.secrets import Veil
 from ..errors import ConnectError, HandshakeError
 from .bulk import BulkConnection
-from .foreign import SocketClosedError, connect_error
+from .foreign import SocketClosedError, connect_error, forget_locals
 from .http import USER_AGENT
+from .options import Handshake
 
 __all__ = ["Socket"]
 
@@ -57,66 +58,42 @@ class _Connect(connect):
 class Socket:
     """One WebSocket connection: receives bytes, sends text."""
 
-    def __init__(self, connection: BulkConnection) -> None:
-        """Wrap an open connection."""
+    def __init__(self, connection: BulkConnection, veil: Veil) -> None:
+        """Wrap an open connection; the veil hides what the server says when it closes."""
         self._connection = connection
+        self._veil = veil
         self._expelling: asyncio.Future[None] | None = None
 
     @classmethod
-    async def open(
-        cls,
-        url: str,
-        *,
-        server: str,
-        headers: Mapping[str, str],
-        ssl_context: ssl.SSLContext | bool,
-        proxy: str | bool | None,
-        connect_seconds: float,
-        max_size: int | None,
-    ) -> Socket:
-        """Dial; `url` may hold a token, `server` is what errors name.
+    async def open(cls, knock: Handshake, *, connect_seconds: float, max_size: int | None) -> Socket:
+        """Dial.
 
         Raises:
             HandshakeError: The server refused the upgrade, or speaks no WebSocket.
             ConnectError: Nobody answers.
         """
-        options: dict[str, Any] = {"proxy": proxy if proxy is not False else None}
-        # The reader always drains, so there is no bound: one would stall the server for everybody.
-        options["create_connection"] = functools.partial(BulkConnection, largest=max_size)
-        if url.startswith("wss:"):
-            options["ssl"] = _context(ssl_context)
+        server = knock.server
         try:
-            connection = await _Connect(
-                url,
-                additional_headers=dict(headers),
-                user_agent_header=USER_AGENT,
-                # The server would compress every frame on its one publish loop.
-                compression=None,
-                open_timeout=connect_seconds,
-                ping_interval=_PING_INTERVAL_S,
-                ping_timeout=_PING_TIMEOUT_S,
-                close_timeout=_CLOSE_TIMEOUT_S,
-                max_size=max_size,
-                logger=_LOGGER,
-                **options,
-            )
-        except InvalidStatus as error:
-            status = error.response.status_code
-            raise HandshakeError(
-                f"{server} refused the WebSocket with status {status}", status=status, server=server
-            ) from None
-        except TimeoutError as error:
-            raise ConnectError(
-                f"{server} did not open the WebSocket within {connect_seconds:g} s", server=server
-            ) from error
-        except WebSocketException as error:
-            raise HandshakeError(
-                f"{server} did not open the WebSocket: {type(error).__name__}", server=server
-            ) from None
-        except OSError as error:
-            raise connect_error(server, error) from error
-        assert isinstance(connection, BulkConnection)
-        return cls(connection)
+            connection = await _dial(knock, connect_seconds=connect_seconds, max_size=max_size)
+        except BaseException as error:
+            forget_locals(error)
+            if isinstance(error, InvalidStatus):
+                status = error.response.status_code
+                raise HandshakeError(
+                    f"{server} refused the WebSocket with status {status}", status=status, server=server
+                ) from None
+            if isinstance(error, TimeoutError):
+                raise ConnectError(
+                    f"{server} did not open the WebSocket within {connect_seconds:g} s", server=server
+                ) from error
+            if isinstance(error, WebSocketException):
+                raise HandshakeError(
+                    f"{server} did not open the WebSocket: {type(error).__name__}", server=server
+                ) from None
+            if isinstance(error, OSError):
+                raise connect_error(server, error, proxy=knock.proxy) from error
+            raise
+        return cls(connection, knock.veil)
 
     async def receive(self) -> list[bytes]:
         """Return the frames that have come, at least one, text and binary alike.
@@ -128,7 +105,7 @@ class Socket:
         """
         frames = await self._connection.take()
         if not frames:
-            raise SocketClosedError(_reason(self._connection.protocol.close_exc))
+            raise SocketClosedError(self._veil(_reason(self._connection.protocol.close_exc)))
         return frames
 
     async def send(self, text: str) -> None:
@@ -140,7 +117,7 @@ class Socket:
         try:
             await self._connection.send(text)
         except ConnectionClosed as error:
-            raise SocketClosedError(_reason(error)) from None
+            raise SocketClosedError(self._veil(_reason(error))) from None
 
     async def close(self) -> None:
         """Close and wait for the end, bounded: a half-open peer never answers."""
@@ -157,6 +134,31 @@ class Socket:
     def abort(self) -> None:
         """Drop the connection without a word."""
         self._connection.transport.abort()
+
+
+async def _dial(knock: Handshake, *, connect_seconds: float, max_size: int | None) -> BulkConnection:
+    """Open a connection by websockets."""
+    # The reader always drains, so there is no bound: one would stall the server for everybody.
+    options: dict[str, Any] = {"create_connection": functools.partial(BulkConnection, largest=max_size)}
+    if knock.url.reveal().startswith("wss:"):
+        options["ssl"] = _context(knock.ssl_context)
+    connection = await _Connect(
+        knock.url.reveal(),
+        additional_headers=knock.headers.reveal(),
+        user_agent_header=USER_AGENT,
+        proxy=knock.proxy.url.reveal() if knock.proxy else None,
+        # The server would compress every frame on its one publish loop.
+        compression=None,
+        open_timeout=connect_seconds,
+        ping_interval=_PING_INTERVAL_S,
+        ping_timeout=_PING_TIMEOUT_S,
+        close_timeout=_CLOSE_TIMEOUT_S,
+        max_size=max_size,
+        logger=_LOGGER,
+        **options,
+    )
+    assert isinstance(connection, BulkConnection)
+    return connection
 
 
 def _context(context: ssl.SSLContext | bool) -> ssl.SSLContext:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, get_type_hints
 
 import typer
 
+from ._connection import Connection
 from ._interrupt import Interrupts, run_loop
 
 if TYPE_CHECKING:
     from ._report import Report
 
-__all__ = ["EXIT_PIPE", "Json", "Work", "app", "perform"]
+__all__ = ["EXIT_PIPE", "Work", "app", "command", "perform", "report_for"]
 
 EXIT_PIPE: Final = 141
 """What a shell says of a process that SIGPIPE ended."""
@@ -41,6 +45,28 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_Json = Annotated[
+    bool, typer.Option("--json", help="One JSON object a line on stdout; text for people on stderr.")
+]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """What a command does once its options are read.
+
+    Attributes:
+        run: The work; it returns the exit code.
+        quiet: Say results and errors only.
+        warn: Say the library's warnings too; False for what finds out the same by itself.
+    """
+
+    run: Callable[[Report, Interrupts], Coroutine[Any, Any, int]]
+    quiet: bool = False
+    warn: bool = True
+
+
+Command: TypeAlias = Callable[..., Work]
+
 
 def _version(wanted: bool) -> None:
     """Print the version."""
@@ -49,12 +75,6 @@ def _version(wanted: bool) -> None:
 
         typer.echo(comfy_async.__version__)
         raise typer.Exit
-
-
-Json = Annotated[
-    bool, typer.Option("--json", help="One JSON object a line on stdout; text for people on stderr.")
-]
-Work = Callable[["Report", Interrupts], Coroutine[Any, Any, int]]
 
 
 @app.callback()
@@ -66,27 +86,98 @@ def main_options(
     """Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed."""
 
 
-def perform(work: Work, *, as_json: bool = False, quiet: bool = False, warn: bool = True) -> None:
-    """Run a command's work, print its errors as what they are, and exit with its code.
+def command(name: str | None = None) -> Callable[[Command], Command]:
+    """Make a command of a function that turns options into work.
 
-    Args:
-        work: What to do.
-        as_json: Speak JSON.
-        quiet: Say results and errors only.
-        warn: Say the library's warnings too; False for what finds out the same by itself.
+    Each dataclass among its parameters stands for its fields: a group of options, such as
+    `Connection`, so stands in one place however many commands have it. `--json` comes by itself.
+    """
+
+    def register(function: Command) -> Command:
+        hints = get_type_hints(function, include_extras=True)
+        groups: dict[str, Any] = {
+            key: hint for key, hint in hints.items() if dataclasses.is_dataclass(hint) and hint != Work
+        }
+
+        @functools.wraps(function)
+        def run(**values: Any) -> None:
+            as_json = values.pop("as_json")
+            made = {
+                key: group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+                for key, group in groups.items()
+            }
+            perform(function(**values, **made), as_json=as_json)
+
+        parameters = _parameters(function, hints, groups)
+        # typer reads both: the signature for the defaults, the annotations for the types.
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+def _parameters(function: Command, hints: dict[str, Any], groups: dict[str, Any]) -> list[inspect.Parameter]:
+    """Return all options of a command, those about the server last."""
+    found: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if groups.get(name) is not Connection:
+            given = _fields(groups[name]) if name in groups else [(name, parameter.default, hints[name])]
+            found += [_option(*one) for one in given]
+    found.append(_option("as_json", False, _Json))
+    return found + [_option(*one) for one in _fields(Connection) if Connection in groups.values()]
+
+
+def _fields(group: Any) -> list[tuple[str, Any, Any]]:
+    """Return name, default and type of each field of a dataclass."""
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        (
+            field.name,
+            inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
+            hints[field.name],
+        )
+        for field in dataclasses.fields(group)
+    ]
+
+
+def _option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    """Return a parameter of a command."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def report_for(*, as_json: bool, quiet: bool = False) -> Report:
+    """Return the way to speak that suits the output."""
+    if as_json:
+        from ._report_json import JsonReport
+
+        return JsonReport(quiet=quiet)
+    from ._report import QuietReport, Report
+
+    if quiet:
+        return QuietReport()
+    if sys.stderr.isatty():
+        from ._report_live import LiveReport
+
+        return LiveReport()
+    return Report()
+
+
+def perform(work: Work, *, as_json: bool = False) -> None:
+    """Do a command's work, print its errors as what they are, and exit with its code.
 
     Raises:
         typer.Exit: Always; the code says how it went.
     """
     from ._failure import describe
-    from ._report import Report
 
-    report = Report.make(as_json=as_json, quiet=quiet)
-    log = _Log(report) if warn else logging.NullHandler()
+    report = report_for(as_json=as_json, quiet=work.quiet)
+    log = _Log(report) if work.warn else logging.NullHandler()
 
-    async def told(interrupts: Interrupts) -> int:
+    async def guarded(interrupts: Interrupts) -> int:
         try:
-            return await work(report, interrupts)
+            return await work.run(report, interrupts)
         except BrokenPipeError:
             # Whoever read the output has seen enough (`| head`); nothing may be flushed at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,7 +192,7 @@ def perform(work: Work, *, as_json: bool = False, quiet: bool = False, warn: boo
     logger = logging.getLogger("comfy_async")
     logger.addHandler(log)
     try:
-        code = run_loop(told)
+        code = run_loop(guarded)
     finally:
         logger.removeHandler(log)
     raise typer.Exit(code)

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .._batch.batch import journal_of
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
-from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._variants import Variant, read_rows, read_varied, variants
-from ._watch import unsaved
+from ._watch import demand_folder, unsaved
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult, Workflow
@@ -170,15 +170,16 @@ class _Item:
         paths = self._saved_before(result, self.folder)
         if not paths:
             paths = await result.save(self.folder)
-            if self.batch._journal is not None:
-                self.batch._journal.saved(self.job, paths)
+            journal = journal_of(self.batch)
+            if journal is not None:
+                journal.saved(self.job.index or 0, paths)
         return [str(path) for path in paths]
 
     def _saved_before(self, result: JobResult, folder: Path) -> list[Path]:
         """Return this very job's files if an earlier batch saved them here, and they are still there."""
-        journal = self.batch._journal
+        journal = journal_of(self.batch)
         root = os.path.abspath(folder)
-        paths = [] if journal is None else journal.saved_files(self.job)
+        paths = [] if journal is None else journal.saved_files(self.job.index or 0)
         whole = len(paths) == len(result.files) and all(
             path.is_relative_to(root) and path.is_file() for path in paths
         )

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ._base import Json, app, perform
-from ._connection import Connection, connected
+from ._base import Work, command
+from ._connection import Connection
 from ._requests import Out
 
 JobArgument = Annotated[
@@ -18,11 +18,8 @@ JobsArgument = Annotated[
 ]
 
 
-@app.command("watch")
-@connected
-def watch_command(
-    job: JobArgument, out: Out = None, as_json: Json = False, *, connection: Connection
-) -> None:
+@command("watch")
+def watch_command(job: JobArgument, out: Out = None, *, connection: Connection) -> Work:
     """Watch a job to its end; Ctrl-C leaves it running.
 
     With what submit printed the steps come live.
@@ -36,24 +33,19 @@ def watch_command(
     """
     from ._jobs import watch_job
 
-    perform(
-        lambda report, interrupts: watch_job(job, connection, report, interrupts=interrupts, out=out),
-        as_json=as_json,
-    )
+    return Work(lambda report, interrupts: watch_job(job, connection, report, interrupts=interrupts, out=out))
 
 
-@app.command()
-@connected
+@command()
 def wait(
     jobs: JobsArgument,
     out: Out = None,
     timeout: Annotated[
         float | None, typer.Option("--timeout", metavar="SECONDS", help="Wait no longer; the jobs go on.")
     ] = None,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Wait for jobs without a word, then print their files; 0 only if all completed.
 
     [bold]Examples[/bold]
@@ -64,16 +56,14 @@ def wait(
     """
     from ._jobs import wait_jobs
 
-    perform(
+    return Work(
         lambda report, _: wait_jobs(jobs, connection, report, out=out, seconds=timeout),
-        as_json=as_json,
         quiet=True,
     )
 
 
-@app.command()
-@connected
-def cancel(jobs: JobsArgument, as_json: Json = False, *, connection: Connection) -> None:
+@command()
+def cancel(jobs: JobsArgument, *, connection: Connection) -> Work:
     """Stop exactly these jobs, waiting or running, and print how they truly ended.
 
     [bold]Examples[/bold]
@@ -84,20 +74,18 @@ def cancel(jobs: JobsArgument, as_json: Json = False, *, connection: Connection)
     """
     from ._jobs import cancel_jobs
 
-    perform(lambda report, _: cancel_jobs(jobs, connection, report), as_json=as_json)
+    return Work(lambda report, _: cancel_jobs(jobs, connection, report))
 
 
-@app.command()
-@connected
+@command()
 def queue(
     clear: Annotated[
         bool, typer.Option("--clear", help="Take every waiting job of everybody out of it.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """List what runs and what waits, in the order in which it will run.
 
     [bold]Examples[/bold]
@@ -113,21 +101,19 @@ def queue(
     if clear and not yes:
         typer.confirm("Take all waiting jobs of everybody out of the queue?", abort=True, err=True)
     work = clear_queue if clear else list_queue
-    perform(lambda report, _: work(connection, report), as_json=as_json)
+    return Work(lambda report, _: work(connection, report))
 
 
-@app.command()
-@connected
+@command()
 def history(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one with its files.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")] = 10,
     status: Annotated[
         str | None, typer.Option("--status", help="Only these: completed, failed or cancelled.")
     ] = None,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """List finished jobs, or show one.
 
     [bold]Examples[/bold]
@@ -141,5 +127,5 @@ def history(
     from ._listing import list_history, show_history
 
     if job is not None:
-        perform(lambda report, _: show_history(job, connection, report), as_json=as_json)
-    perform(lambda report, _: list_history(connection, report, limit=limit, status=status), as_json=as_json)
+        return Work(lambda report, _: show_history(job, connection, report))
+    return Work(lambda report, _: list_history(connection, report, limit=limit, status=status))

@@ -6,20 +6,18 @@ from typing import Annotated
 
 import typer
 
-from ._base import Json, app, perform
-from ._connection import Connection, connected
+from ._base import Work, command
+from ._connection import Connection
 from ._requests import BatchRequest, RunRequest, SubmitRequest
 
 
-@app.command()
-@connected
+@command()
 def run(
     request: RunRequest,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")] = False,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Run a workflow, watch it, and save what it makes.
 
     Values are JSON where no text stands now.
@@ -40,16 +38,14 @@ def run(
     """
     from ._run import run as work
 
-    perform(
+    return Work(
         lambda report, interrupts: work(request, connection, report, interrupts=interrupts),
-        as_json=as_json,
         quiet=quiet,
     )
 
 
-@app.command()
-@connected
-def submit(request: SubmitRequest, as_json: Json = False, *, connection: Connection) -> None:
+@command()
+def submit(request: SubmitRequest, *, connection: Connection) -> Work:
     """Queue a workflow and print the job's ref: what watch, wait and cancel take.
 
     [bold]Examples[/bold]
@@ -62,14 +58,11 @@ def submit(request: SubmitRequest, as_json: Json = False, *, connection: Connect
     """
     from ._run import submit as work
 
-    perform(
-        lambda report, interrupts: work(request, connection, report, interrupts=interrupts), as_json=as_json
-    )
+    return Work(lambda report, interrupts: work(request, connection, report, interrupts=interrupts))
 
 
-@app.command()
-@connected
-def batch(request: BatchRequest, as_json: Json = False, *, connection: Connection) -> None:
+@command()
+def batch(request: BatchRequest, *, connection: Connection) -> Work:
     """Run many variants, a few at a time; 0 only if all completed.
 
     With --results the same command goes on after an interruption.
@@ -86,7 +79,4 @@ def batch(request: BatchRequest, as_json: Json = False, *, connection: Connectio
     """
     from ._batch import run_batch
 
-    perform(
-        lambda report, interrupts: run_batch(request, connection, report, interrupts=interrupts),
-        as_json=as_json,
-    )
+    return Work(lambda report, interrupts: run_batch(request, connection, report, interrupts=interrupts))

@@ -7,24 +7,22 @@ from typing import Annotated
 
 import typer
 
-from ._base import Json, app, perform
-from ._connection import Connection, connected
+from ._base import Work, command
+from ._connection import Connection
 
 Folder = Annotated[str, typer.Option("--subfolder", metavar="DIR", help="Below the server's folder.")]
 
 
-@app.command()
-@connected
+@command()
 def upload(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Pictures, films, sounds, any file.")
     ],
     subfolder: Folder = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what has its name.")] = False,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Send files to the server's input folder, and print what LoadImage calls them.
 
     [bold]Examples[/bold]
@@ -35,14 +33,12 @@ def upload(
     """
     from ._files import upload_files
 
-    perform(
-        lambda report, _: upload_files(files, connection, report, subfolder=subfolder, overwrite=overwrite),
-        as_json=as_json,
+    return Work(
+        lambda report, _: upload_files(files, connection, report, subfolder=subfolder, overwrite=overwrite)
     )
 
 
-@app.command()
-@connected
+@command()
 def download(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Files on the server, or jobs for all their files.")
@@ -50,10 +46,9 @@ def download(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where they go.")] = Path(),
     subfolder: Folder = "",
     type: Annotated[str, typer.Option("--type", help="output, input or temp.")] = "output",
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Fetch files from the server; nothing is overwritten.
 
     [bold]Examples[/bold]
@@ -66,23 +61,20 @@ def download(
     """
     from ._files import download_files
 
-    perform(
-        lambda report, _: download_files(names, connection, report, out=out, subfolder=subfolder, type_=type),
-        as_json=as_json,
+    return Work(
+        lambda report, _: download_files(names, connection, report, out=out, subfolder=subfolder, type_=type)
     )
 
 
-@app.command()
-@connected
+@command()
 def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new lines, until Ctrl-C.")
     ] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last.")] = 50,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Print the server's log.
 
     [bold]Examples[/bold]
@@ -93,22 +85,19 @@ def logs(
     """
     from ._files import show_logs
 
-    perform(
-        lambda report, interrupts: show_logs(connection, report, interrupts, follow=follow, lines=lines),
-        as_json=as_json,
+    return Work(
+        lambda report, interrupts: show_logs(connection, report, interrupts, follow=follow, lines=lines)
     )
 
 
-@app.command()
-@connected
+@command()
 def free(
     keep_models: Annotated[
         bool, typer.Option("--keep-models", help="Only the caches; models stay loaded.")
     ] = False,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Let the server unload its models and free its memory, as soon as nothing runs.
 
     [bold]Examples[/bold]
@@ -119,19 +108,17 @@ def free(
     """
     from ._files import free_memory
 
-    perform(lambda report, _: free_memory(connection, report, keep_models=keep_models), as_json=as_json)
+    return Work(lambda report, _: free_memory(connection, report, keep_models=keep_models))
 
 
-@app.command()
-@connected
+@command()
 def doctor(
     fake: Annotated[
         bool, typer.Option("--fake", help="Look at an embedded FakeComfy: does this side work?")
     ] = False,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Look whether all works between here and the server, and say what to do if not.
 
     [bold]Examples[/bold]
@@ -145,11 +132,11 @@ def doctor(
     from ._doctor import examine, examine_fake
 
     if fake:
-        perform(lambda report, interrupts: examine_fake(connection, report, interrupts), as_json=as_json)
-    perform(lambda report, _: examine(connection, report), as_json=as_json, warn=False)
+        return Work(lambda report, interrupts: examine_fake(connection, report, interrupts))
+    return Work(lambda report, _: examine(connection, report), warn=False)
 
 
-@app.command("fake-server")
+@command("fake-server")
 def fake_server(
     port: Annotated[int, typer.Option("--port", "-p", help="0 picks a free one.")] = 8188,
     host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
@@ -157,8 +144,7 @@ def fake_server(
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Where outputs go; else a folder that ends with it.")
     ] = None,
-    as_json: Json = False,
-) -> None:
+) -> Work:
     """Serve a FakeComfy: a ComfyUI to try things on, which paints, not diffuses.
 
     [bold]Examples[/bold]
@@ -170,4 +156,4 @@ def fake_server(
     from ._fake import serve
 
     options = {"host": host, "port": port, "step_seconds": step_seconds, "output_dir": output_dir}
-    perform(lambda report, interrupts: serve(options, report, interrupts), as_json=as_json)
+    return Work(lambda report, interrupts: serve(options, report, interrupts))

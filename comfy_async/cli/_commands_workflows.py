@@ -7,23 +7,21 @@ from typing import Annotated
 
 import typer
 
-from ._base import Json, app, perform
-from ._connection import Connection, connected
+from ._base import Work, command
+from ._connection import Connection
 from ._requests import CatalogFile, Seed, Settings, WorkflowArgument
 
 
-@app.command()
-@connected
+@command()
 def inputs(
     workflow: WorkflowArgument,
     every: Annotated[
         bool, typer.Option("--all", "-a", help="Every value, not only what people change.")
     ] = False,
     catalog: CatalogFile = None,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """List what can be set: prompts, seeds, sizes, models, with what is there now.
 
     An API file needs no server; --server or --catalog add types and ranges.
@@ -39,24 +37,19 @@ def inputs(
     """
     from ._workflows import list_inputs
 
-    perform(
-        lambda report, _: list_inputs(workflow, connection, report, every=every, catalog=catalog),
-        as_json=as_json,
-    )
+    return Work(lambda report, _: list_inputs(workflow, connection, report, every=every, catalog=catalog))
 
 
-@app.command()
-@connected
+@command()
 def check(
     workflow: WorkflowArgument,
     settings: Settings = None,
     seed: Seed = None,
     catalog: CatalogFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Say what the server would refuse, before it is queued; 1 if there is an error.
 
     [bold]Examples[/bold]
@@ -69,26 +62,23 @@ def check(
     """
     from ._workflows import Changed, check_workflow
 
-    perform(
+    return Work(
         lambda report, _: check_workflow(
             Changed(workflow, settings or (), seed), connection, report, catalog=catalog, strict=strict
         ),
-        as_json=as_json,
     )
 
 
-@app.command()
-@connected
+@command()
 def convert(
     workflow: WorkflowArgument,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else it goes to stdout.")
     ] = None,
     catalog: CatalogFile = None,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Turn an editor file or a picture into API format, as ComfyUI's editor does.
 
     [bold]Examples[/bold]
@@ -99,14 +89,12 @@ def convert(
     """
     from ._workflows import convert_workflow
 
-    perform(
-        lambda report, _: convert_workflow(workflow, connection, report, catalog=catalog, output=output),
-        as_json=as_json,
+    return Work(
+        lambda report, _: convert_workflow(workflow, connection, report, catalog=catalog, output=output)
     )
 
 
-@app.command()
-@connected
+@command()
 def nodes(
     words: Annotated[
         list[str] | None,
@@ -119,10 +107,9 @@ def nodes(
         Path | None, typer.Option("--save", metavar="FILE", help="Write the catalog (object_info, also .gz).")
     ] = None,
     catalog: CatalogFile = None,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """Search the server's nodes, show one, or keep them for work without it.
 
     [bold]Examples[/bold]
@@ -138,23 +125,20 @@ def nodes(
     from ._nodes import keep_catalog, show_nodes
 
     if stubs is not None or save is not None:
-        perform(
+        return Work(
             lambda report, _: keep_catalog(connection, report, catalog=catalog, stubs=stubs, save=save),
-            as_json=as_json,
         )
     text = " ".join(words or ())
-    perform(lambda report, _: show_nodes(text, connection, report, catalog=catalog), as_json=as_json)
+    return Work(lambda report, _: show_nodes(text, connection, report, catalog=catalog))
 
 
-@app.command()
-@connected
+@command()
 def models(
     folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="A kind of models.")] = None,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show what its file says.")] = None,
-    as_json: Json = False,
     *,
     connection: Connection,
-) -> None:
+) -> Work:
     """List the kinds of models, the models of a kind, or one model's metadata.
 
     [bold]Examples[/bold]
@@ -167,4 +151,4 @@ def models(
     """
     from ._nodes import show_models
 
-    perform(lambda report, _: show_models(connection, report, folder=folder, name=name), as_json=as_json)
+    return Work(lambda report, _: show_models(connection, report, folder=folder, name=name))

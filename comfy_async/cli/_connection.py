@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from comfy_async import ComfySession
     from comfy_async.testing import FakeComfy
 
-__all__ = ["Connection", "MissingExtraError", "UsageError", "connected", "fake_server", "opened"]
+__all__ = ["Connection", "MissingExtraError", "UsageError", "opened"]
 
 _PANEL = "Server"
 
@@ -101,61 +99,6 @@ class Connection:
                 raise UsageError(f"--header takes NAME:VALUE, not {text!r}")
             found[name.strip()] = value.strip()
         return found
-
-
-def connected(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of each dataclass among its parameters in the parameter's place.
-
-    A group of options, such as `Connection`, so stands in one place however many commands have it.
-    """
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if dataclasses.is_dataclass(hint)}
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        if name in groups:
-            parameters += _options_of(groups[name])
-        else:
-            parameters.append(parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY))
-
-    @functools.wraps(command)
-    def wrapper(**values: Any) -> None:
-        made = {
-            name: group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
-            for name, group in groups.items()
-        }
-        command(**values, **made)
-
-    # typer reads both: the signature for the defaults, the annotations for the types.
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapper
-
-
-def _options_of(group: Any) -> list[inspect.Parameter]:
-    """Return the fields of a dataclass as parameters of a command."""
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in dataclasses.fields(group)
-    ]
-
-
-def fake_server(**options: Any) -> FakeComfy:
-    """Return a FakeComfy, not yet started.
-
-    Raises:
-        MissingExtraError: The extra `testing` is not installed.
-    """
-    try:
-        from comfy_async.testing import FakeComfy
-    except ImportError as error:
-        raise MissingExtraError(str(error)) from error
-    return FakeComfy(**options)
 
 
 @asynccontextmanager

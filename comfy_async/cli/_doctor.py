@@ -9,59 +9,33 @@ import platform
 import statistics
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from ._connection import Connection, fake_server
+from .._client.session import engine_of
+from ._connection import Connection
 from ._doctor_job import look_at_job
 from ._failure import EXIT_FAILED, describe
+from ._fake import fake_server
+from ._finding import Finding
 from ._interrupt import Interrupts
-from ._tables import counted, folded, has_colours, screen_width
+from ._tables import counted, has_colours, screen_width
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
 
     from ._report import Report
 
-__all__ = ["Finding", "examine", "examine_fake"]
-
-State: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
+__all__ = ["examine", "examine_fake"]
 
 _PINGS: Final = 5
 _SLOW_S: Final = 0.5
 _HEARING_S: Final = 8.0
-_MARKS: Final = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
-_COLOURS: Final = {"ok": "32", "warning": "33", "failed": "1;31", "skipped": "2"}
-_INDENT: Final = 21
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was looked at, how it is, and what to do."""
-
-    name: str
-    state: State
-    text: str
-    advice: str = ""
-
-    def lines(self, *, width: int | None = None, colours: bool = False) -> str:
-        """Return it as text: the state, the name, what was found, and below it what to do.
-
-        Args:
-            width: The columns of the terminal, None for lines of any length.
-            colours: Show the state by its colour too.
-        """
-        head = f"{_MARKS[self.state]}  {self.name:<10}  "
-        told = [*folded(self.text, width, indent=_INDENT), *folded(self.advice, width, indent=_INDENT)]
-        rest = f"\n{' ' * _INDENT}".join(told)
-        if colours:
-            head = f"\x1b[{_COLOURS[self.state]}m{_MARKS[self.state]}\x1b[0m{head[len(_MARKS[self.state]) :]}"
-        return f"{head}{rest}"
 
 
 async def examine(connection: Connection, report: Report) -> int:
     """Look at everything, print each finding as it comes, and return 1 when one is red."""
-    return await _told(_findings(connection), report)
+    return await _report_all(_findings(connection), report)
 
 
 async def examine_fake(connection: Connection, report: Report, interrupts: Interrupts) -> int:
@@ -74,10 +48,10 @@ async def examine_fake(connection: Connection, report: Report, interrupts: Inter
     interrupts.last_words.append(fake.folders.remove)
     async with fake:
         there = dataclasses.replace(connection, server=fake.url, cloud=False)
-        return await _told(_findings(there, embedded=True), report)
+        return await _report_all(_findings(there, embedded=True), report)
 
 
-async def _told(findings: AsyncIterator[Finding], report: Report) -> int:
+async def _report_all(findings: AsyncIterator[Finding], report: Report) -> int:
     """Print each finding as it comes, and return 1 when one is red."""
     bad = False
     async for finding in findings:
@@ -105,7 +79,9 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
             yield _unreachable(error)
             yield Finding("the rest", "skipped", "it takes a server that answers")
             return
-        yield Finding("reached", "ok", f"a ComfyUI answers; routes are under {session._http.prefix or '/'}")
+        yield Finding(
+            "reached", "ok", f"a ComfyUI answers; routes are under {engine_of(session).http.prefix or '/'}"
+        )
         for look in (_version, _devices, _latency, _socket, _flags):
             yield await _guarded(look, session)
         async for finding in look_at_job(session):
@@ -164,10 +140,10 @@ def _proxies(session: ComfySession) -> Finding:
     """Say whether requests take a proxy; HTTP and WebSocket take the same."""
     import urllib.request
 
-    proxy = session._http.proxy
+    proxy = engine_of(session).http.proxy
     if proxy is not None:
         advice = f"If that is wrong: NO_PROXY={urlsplit(session.base_url).hostname}"
-        return Finding("proxy", "ok", f"through {urlsplit(proxy).hostname}, HTTP and WebSocket alike", advice)
+        return Finding("proxy", "ok", f"through {proxy}, HTTP and WebSocket alike", advice)
     if urllib.request.getproxies().get(urlsplit(session.base_url).scheme):
         return Finding("proxy", "ok", "the environment's proxy is not used for this address")
     return Finding("proxy", "ok", "none is used for this address")
@@ -234,7 +210,7 @@ async def _socket(session: ComfySession) -> Finding:
     try:
         async with asyncio.timeout(_HEARING_S):
             while session.connection.state in {"idle", "connecting"}:
-                await session._link.settled(_HEARING_S)
+                await engine_of(session).link.settled(_HEARING_S)
     except TimeoutError:
         pass
     finally:

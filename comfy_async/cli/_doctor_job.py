@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from ._failure import describe
+from ._finding import Finding
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult
-
-    from ._doctor import Finding
 
 __all__ = ["look_at_job"]
 
@@ -24,8 +23,6 @@ _SKEW_S: Final = 5.0
 async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
     """Run two nodes that every ComfyUI has, and yield what comes of it."""
     from comfy_async import ComfyError
-
-    from ._doctor import Finding
 
     began = time.perf_counter()
     try:
@@ -49,8 +46,6 @@ async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
 
 def _busy(job: Job) -> Finding:
     """Say that the job's turn did not come."""
-    from ._doctor import Finding
-
     ahead = job.queue_position
     text = f"the queue is long: {'some' if ahead is None else ahead} before it"
     return Finding("job", "skipped", text, "Look again later: comfy-async queue")
@@ -84,8 +79,6 @@ def _graph() -> dict[str, object]:
 
 def _events(live: int, *, hears: bool) -> Finding:
     """Say whether the events came by the socket."""
-    from ._doctor import Finding
-
     if live:
         return Finding("events", "ok", f"{live} events of the job came live")
     text = "no event of the job came live; polling found its end"
@@ -95,8 +88,6 @@ def _events(live: int, *, hears: bool) -> Finding:
 
 async def _file(result: JobResult) -> Finding:
     """Fetch what the job made."""
-    from ._doctor import Finding
-
     if not result.files:
         return Finding("files", "warning", "the job ended without a file")
     data = await result.files[0].read()
@@ -105,8 +96,6 @@ async def _file(result: JobResult) -> Finding:
 
 def _clock(skew: float | None) -> Finding:
     """Say how far the clocks are apart."""
-    from ._doctor import Finding
-
     if skew is None:
         return Finding("clock", "skipped", "the server did not say its time")
     if abs(skew) <= _SKEW_S:

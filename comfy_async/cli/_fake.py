@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._connection import fake_server
+from ._connection import MissingExtraError
 from ._interrupt import Interrupts
 from ._report import Report
 
@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
     from ._requests import BatchRequest, RunRequest
 
-__all__ = ["embedded", "serve"]
+__all__ = ["embedded", "fake_server", "serve"]
+
+
+def fake_server(**options: Any) -> FakeComfy:
+    """Return a FakeComfy, not yet started.
+
+    Raises:
+        MissingExtraError: The extra `testing` is not installed.
+    """
+    try:
+        from comfy_async.testing import FakeComfy
+    except ImportError as error:
+        raise MissingExtraError(str(error)) from error
+    return FakeComfy(**options)
 
 
 def embedded(request: RunRequest | BatchRequest, report: Report, interrupts: Interrupts) -> FakeComfy | None:

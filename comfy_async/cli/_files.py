@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ._connection import Connection, UsageError, opened
-from ._folders import demand_folder
 from ._interrupt import Interrupts
 from ._tables import has_colours, without_controls
-from ._watch import saved, tell, watch
+from ._watch import demand_folder, saved, tell, watch
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure
-from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._refs import plain, read_refs, toward
-from ._watch import saved, tell, watch
+from ._watch import demand_folder, saved, tell, watch
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job

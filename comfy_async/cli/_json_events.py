@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from .._job.job import core_of
+
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobProgress
 
@@ -73,7 +75,7 @@ def queued_fields(job: Job) -> dict[str, Any]:
         "queue_position": job.queue_position,
         "nodes": [
             {"node": info.id, "title": info.title, "class_type": info.class_type}
-            for info in job._state.nodes.values()
+            for info in core_of(job).state.nodes.values()
         ],
     }
 

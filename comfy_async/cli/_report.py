@@ -30,21 +30,6 @@ class Report:
     The base is for plain output: one line for what matters, none that is ever drawn over.
     """
 
-    @staticmethod
-    def make(*, as_json: bool, quiet: bool = False) -> Report:
-        """Return the kind that suits the output."""
-        if as_json:
-            from ._report_json import JsonReport
-
-            return JsonReport(quiet=quiet)
-        if quiet:
-            return QuietReport()
-        if sys.stderr.isatty():
-            from ._report_live import LiveReport
-
-            return LiveReport()
-        return Report()
-
     def __init__(self) -> None:
         """Say nothing yet."""
         self._said_at = 0.0

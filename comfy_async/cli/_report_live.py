@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveReport"]
 
 _TICK_S: Final = 0.1
+_PICTURE_CELLS: Final = 60
 
 
 class LiveReport(Report):
@@ -140,9 +142,7 @@ class LiveReport(Report):
 
     def picture(self, picture: Image) -> None:
         """Draw it."""
-        from ._pictures import print_picture
-
-        print_picture(picture)
+        _print_picture(picture)
 
     def failed(self, failure: Failure) -> None:
         """Print what went wrong, the first line in red."""
@@ -161,3 +161,21 @@ class LiveReport(Report):
         """Show the cursor."""
         if self._display is not None:
             self._display.restore()
+
+
+def _print_picture(picture: Image) -> None:
+    """Draw a picture by what the terminal says that it can: sixels, kitty's protocol, or half cells.
+
+    textual_image asks the terminal when it is imported, so this must not happen while anything
+    else draws, nor when nobody would answer.
+    """
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        return
+    console = Console()
+    try:
+        from textual_image.renderable import Image as Renderable
+
+        console.print(Renderable(picture, width=min(_PICTURE_CELLS, console.width), height="auto"))
+    except Exception as error:
+        # Terminals answer strangely; a run that completed must not fail of its picture.
+        sys.stderr.write(f"the picture cannot be drawn here: {error}\n")

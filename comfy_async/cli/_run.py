@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import importlib.util
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from .._job.stream import abandon
-from ._connection import Connection, UsageError, opened
+from .._job.job import core_of
+from ._connection import Connection, MissingExtraError, UsageError, opened
 from ._failure import describe
 from ._fake import embedded
-from ._folders import demand_folder
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
 from ._later import cancel_command, withheld
-from ._pictures import demand_pictures, fetched
 from ._prepare import asked, kept, load, partner_options, prepared
-from ._watch import Outcome, saved, tell, watch
+from ._watch import Outcome, demand_folder, saved, tell, watch
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from comfy_async import ComfySession, ConnectError, Job, Workflow
 
     from ._report import Report
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["run", "submit"]
 
 _PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
+_MOST_PICTURES: Final = 8
 _NEEDS_CATALOG: Final = (
     "An editor file is converted with the server's nodes; with --catalog object_info.json "
     "(from `comfy-async nodes --save`) the prompt is kept for later."
@@ -90,6 +92,16 @@ def _demand(request: RunRequest) -> None:
     demand_folder(request.out)
 
 
+def demand_pictures() -> None:
+    """See to it before the run that its pictures can be shown after it.
+
+    Raises:
+        MissingExtraError: textual-image is not installed.
+    """
+    if importlib.util.find_spec("textual_image") is None:
+        raise MissingExtraError("--show needs textual-image: pip install 'comfy-async[pictures]'")
+
+
 async def _submitted(
     comfy: ComfySession, workflow: Workflow, request: SubmitRequest, *, report: Report, interrupts: Interrupts
 ) -> Job:
@@ -107,7 +119,7 @@ async def _followed(comfy: ComfySession, job: Job, *, report: Report, interrupts
         return await watch(job, report, interrupts)
     except BaseException:
         # Nobody sees what it makes any more. (Ctrl-C is dealt with in `watch`.)
-        await abandon(comfy, job)
+        await core_of(job).owner.abandon(core_of(job))
         raise
 
 
@@ -125,6 +137,19 @@ async def _fetched(
         except (ComfyError, OSError) as error:
             report.say(f"the pictures cannot be shown: {error}")
     return outcome
+
+
+async def fetched(outcome: Outcome) -> dict[int, Image]:
+    """Return the first pictures of a result by their place among its files, decoded.
+
+    Raises:
+        ComfyError: The server does not give them.
+    """
+    found: dict[int, Image] = {}
+    for place, (file, _) in enumerate(outcome.files):
+        if file.kind == "image" and len(found) < _MOST_PICTURES:
+            found[place] = await file.image()
+    return found
 
 
 async def submit(

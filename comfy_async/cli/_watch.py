@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._display.console_told import Told
-from ._connection import Connection
+from ._connection import Connection, UsageError
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._later import wait_command, withheld
@@ -21,7 +22,27 @@ if TYPE_CHECKING:
 
     from ._report import Report
 
-__all__ = ["Outcome", "saved", "tell", "unsaved", "watch"]
+__all__ = ["Outcome", "demand_folder", "saved", "tell", "unsaved", "watch"]
+
+
+def demand_folder(folder: Path | None) -> None:
+    """See to it before a long run that its files can be saved after it; leaves nothing behind.
+
+    A file is really made in the nearest folder that exists: what permissions say is not what a
+    read-only or full disk does.
+
+    Raises:
+        UsageError: Nothing can be written there.
+    """
+    if folder is None:
+        return
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        where = f"{folder}" if there == folder else f"{folder} ({there})"
+        raise UsageError(f"--out {where} cannot be written: {error.strerror or error}") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -223,7 +223,7 @@ class ComfyFleet(FleetCore):
             ordered: Hand the jobs out in the order of the workflows.
             on_error: "continue" leaves each failure to whoever awaits that job, "stop" raises it.
             results: A file of JSON lines, with which another driver goes on when this one dies;
-                give seeds with `randomized(seed=n)`.
+                give seeds with `randomized(n)`.
             options: What `submit` takes.
 
         Raises:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from .._display.secrets import Veil, is_secret_name
+from .._base.secrets import Veil, is_secret_name
 
 __all__ = ["Entry", "RecordingWriter", "masked", "masked_path", "read_recording", "route_of"]
 

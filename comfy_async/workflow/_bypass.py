@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import WorkflowError
-from ._edits import Graph, consumers
+from ._edits import consumers
 from ._keys import one_node
-from ._nodes import Node
+from ._nodes import Graph, Node
 from ._specs import InputSpec
 from ._types import type_matches
 from ._values import is_link

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-if TYPE_CHECKING:
-    from ..types import Problem
-    from ._edits import Graph
-    from ._inputs import WorkflowInput
-    from .catalog import NodeCatalog
+from ._bypass import bypassed
+from ._edits import added, localized, randomized, removed, replaced, with_seed, with_values
+from ._nodes import Graph
+from ._view import GraphView
+from .catalog import NodeCatalog
 
 __all__ = ["Editing"]
 
@@ -19,23 +19,40 @@ _NOTHING: Any = object()
 Self = TypeVar("Self", bound="Editing")
 
 
-class Editing:
+class Editing(GraphView):
     """What can be done to a workflow; a node is named by id, else by title, else by class."""
 
     __slots__ = ()
 
     @abstractmethod
-    def _graph(self) -> Graph: ...
+    def _with(self: Self, nodes: Graph) -> Self:
+        """Return the same workflow with other nodes."""
+        ...
 
-    @abstractmethod
-    def _with(self: Self, nodes: Graph) -> Self: ...
-
-    @abstractmethod
     def with_inputs(
         self: Self, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
     ) -> Self:
-        """Return a copy with other values."""
-        ...
+        """Return a copy with other values.
+
+        Args:
+            changes: Values by `"node.input"`, tried at every dot: node is an id, else a
+                title, else a class. `("node", "input")` is the form that cannot be mistaken.
+                `[id, slot]` is a link, another list is passed as a list. Paths, bytes, open
+                files and images are uploaded by submit().
+            add: Take inputs that the node does not have yet.
+            catalog: Take inputs that the node's class is known to have.
+
+        Raises:
+            UnknownInputError: No node or input has that name, two different nodes have,
+                or a value cannot be sent; nothing was changed.
+            WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> other = flow.with_inputs({"6.text": "a fox", "KSampler.steps": 8, ("5", "width"): 768})
+            >>> other.get("6", "text"), other.get("3", "steps"), other.get("5", "width")
+            ('a fox', 8, 768)
+        """
+        return self._with(with_values(self.graph, changes, add=add, catalog=catalog))
 
     def set(
         self: Self,
@@ -78,9 +95,7 @@ class Editing:
             >>> between.get("20", "image"), between.get("9", "images")
             (['8', 0], ['20', 0])
         """
-        from ._edits import replaced
-
-        return self._with(replaced(self._graph(), old, new))
+        return self._with(replaced(self.graph, old, new))
 
     def bypass(self: Self, node: Any, catalog: NodeCatalog | None = None) -> Self:
         """Take a node away and lead its inputs on to what it fed, by type, as the editor does.
@@ -99,9 +114,7 @@ class Editing:
             >>> between.bypass("20", await comfy.nodes.catalog()).get("9", "images")
             ['8', 0]
         """
-        from ._bypass import bypassed
-
-        return self._with(bypassed(self._graph(), node, catalog))
+        return self._with(bypassed(self.graph, node, catalog))
 
     def mute(self: Self, node: Any) -> Self:
         """Take a node away as the editor's muting does: what it fed loses that input.
@@ -127,9 +140,7 @@ class Editing:
             >>> flow.remove("9", "8")
             <Workflow 6 nodes, api>
         """
-        from ._edits import removed
-
-        return self._with(removed(self._graph(), nodes))
+        return self._with(removed(self.graph, nodes))
 
     def add(
         self: Self,
@@ -159,16 +170,33 @@ class Editing:
             >>> inverted.with_inputs({"9.images": ["20", 0]}).get("9", "images")
             ['20', 0]
         """
-        from ._edits import added
-
-        graph = added(self._graph(), class_type, inputs or {}, node=id, title=title, catalog=catalog)
+        graph = added(self.graph, class_type, inputs or {}, node=id, title=title, catalog=catalog)
         return self._with(graph)
 
-    def randomized(self: Self, seed: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
-        """Return a copy with every seed drawn anew; the same `seed` draws the same.
+    def with_seed(self: Self, seed: int, *, catalog: NodeCatalog | None = None) -> Self:
+        """Return a copy with this number in every seed.
 
         Args:
-            seed: What the draws depend on; None for another result each time.
+            seed: The number, the same in all of them.
+            catalog: Its ranges are kept, and seeds by other names than `seed` and
+                `noise_seed` are known by it.
+
+        Raises:
+            UnknownInputError: There is no seed, or one of them does not take the number.
+            WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.with_seed(0).get("3", "seed")
+            0
+        """
+        return self._with(with_seed(self.graph, seed, catalog))
+
+    def randomized(self: Self, source: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
+        """Return a copy with every seed drawn anew.
+
+        Args:
+            source: What the draws depend on: the same number draws the same seeds, for each
+                node its own. It is no seed itself, which is `with_seed`. None draws anew each time.
             catalog: Its ranges are kept, and seeds by other names than `seed` and
                 `noise_seed` are known by it. Without one the draws stay below 2**31.
 
@@ -179,47 +207,7 @@ class Editing:
             >>> flow.randomized(7).get("3", "seed") == flow.randomized(7).get("3", "seed")
             True
         """
-        from ._edits import randomized
-
-        return self._with(randomized(self._graph(), seed, catalog))
-
-    def inputs(self, catalog: NodeCatalog | None = None, *, every: bool = False) -> list[WorkflowInput]:
-        """List what is worth changing, prompt texts first; `every` lists all values.
-
-        Args:
-            catalog: Adds types, ranges and choices, and finds more texts and files.
-            every: Also list what people seldom change.
-
-        Raises:
-            WorkflowFormatError: It is an editor file.
-
-        Example:
-            >>> for entry in flow.inputs()[1:2]:
-            ...     print(entry.key, entry.title, entry.value, sep=" | ")
-            7.text | CLIP Text Encode (Prompt) | text, watermark
-        """
-        from ._inputs import list_inputs
-
-        return list_inputs(self._graph(), catalog, every=every)
-
-    def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> list[Problem]:
-        """Return what a server with this catalog would refuse (errors), and what to know (warnings).
-
-        An editor file is converted first. See `comfy_async.workflow.check.check.check`.
-
-        Raises:
-            WorkflowFormatError: The editor file is damaged.
-
-        Example:
-            >>> catalog = await comfy.nodes.catalog()  # or NodeCatalog.load("object_info.json")
-            >>> for problem in flow.with_inputs({"3.steps": 0}).check(catalog):
-            ...     print(problem)
-            3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
-        """
-        from ._lists import ProblemList
-        from .check.check import check
-
-        return ProblemList(check(self, catalog, replacements=replacements))  # type: ignore[arg-type]
+        return self._with(randomized(self.graph, source, catalog))
 
     def localized(self: Self, catalog: NodeCatalog) -> Self:
         """Return a copy with model paths spelled as the server spells them, `\\` or `/`.
@@ -227,6 +215,4 @@ class Editing:
         Raises:
             WorkflowFormatError: It is an editor file.
         """
-        from ._edits import localized
-
-        return self._with(localized(self._graph(), catalog))
+        return self._with(localized(self.graph, catalog))

@@ -7,15 +7,23 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..errors import UnknownInputError
-from ._keys import changed, nearest, one_node
-from ._nodes import Node
+from ..types import clipped
+from ._keys import changed, nearest, one_node, resolve
+from ._nodes import Graph, Node
 from ._specs import InputSpec
+from ._values import same_path
 from .catalog import NodeCatalog
-from .check.values import same_path
 
-__all__ = ["Graph", "added", "localized", "randomized", "removed", "replaced", "seed_inputs"]
-
-Graph = dict[str, Node]
+__all__ = [
+    "added",
+    "localized",
+    "randomized",
+    "removed",
+    "replaced",
+    "seed_inputs",
+    "with_seed",
+    "with_values",
+]
 
 _SEEDS = frozenset({"seed", "noise_seed"})
 
@@ -24,6 +32,40 @@ _SAFE_MAX = 2**31 - 1
 
 _EDITOR_MAX = 2**50
 """What the editor itself draws up to, so that its doubles keep every digit."""
+
+
+def with_values(
+    graph: Graph, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
+) -> Graph:
+    """Put values into inputs, which are named as `Workflow.with_inputs` says.
+
+    Raises:
+        UnknownInputError: A key means no input, or two, or a value cannot be sent.
+    """
+    result = dict(graph)
+
+    def accepts(key: str, name: str) -> bool:
+        node = result[key]
+        known = catalog is not None and catalog.input(node.class_type, name, node.inputs) is not None
+        return add or known or name in node.inputs
+
+    waiting = list(changes.items())
+    while waiting:
+        later: list[tuple[Any, Any]] = []
+        error: UnknownInputError | None = None
+        for key, value in waiting:
+            try:
+                node, name = resolve(result, key, accepts)
+            except UnknownInputError as unknown:
+                # The value of a dynamic combo, which a later key sets, may bring it.
+                later.append((key, value))
+                error = error or unknown
+                continue
+            result[node] = changed(result, node, {name: value}, catalog)
+        if error is not None and len(later) == len(waiting):
+            raise error
+        waiting = later
+    return result
 
 
 def ancestors(graph: Mapping[str, Node], node: str) -> set[str]:
@@ -111,12 +153,12 @@ def added(
     if catalog is not None:
         if class_type not in catalog:
             close = nearest(class_type, catalog)
-            told = f"the catalog has no class {class_type!r}; nearest: {', '.join(close) or 'none'}"
+            told = f"the catalog has no class {clipped(class_type)}; nearest: {', '.join(close) or 'none'}"
             raise UnknownInputError(told, candidates=close)
         defaults = known_inputs(catalog, class_type, inputs)
     meta = None if title is None else {"title": title}
     result = {**graph, key: Node(class_type, {}, meta)}
-    result[key] = changed(result, key, {**defaults, **inputs})
+    result[key] = changed(result, key, {**defaults, **inputs}, catalog)
     return result
 
 
@@ -137,7 +179,7 @@ def known_inputs(catalog: NodeCatalog, class_type: str, inputs: Mapping[str, Any
     for name in inputs:
         if name not in specs and catalog.input(class_type, name, values) is None:
             close = nearest(name, list(specs)) or tuple(specs)
-            told = f"{class_type} has no input {name!r}; nearest: {', '.join(close) or 'none'}"
+            told = f"{class_type} has no input {clipped(name)}; nearest: {', '.join(close) or 'none'}"
             raise UnknownInputError(told, candidates=close)
     return {name: value for name, value in values.items() if name not in inputs}
 
@@ -176,17 +218,54 @@ def _feeds_seeds(graph: Graph, key: str, node: Node) -> bool:
     return bool(names) and all(name in _SEEDS for name in names)
 
 
-def randomized(graph: Graph, seed: int | None, catalog: NodeCatalog | None) -> Graph:
-    """Draw every seed anew; the same seed draws the same, whatever else is in the graph."""
-    base = random.SystemRandom().getrandbits(64) if seed is None else seed
+def randomized(graph: Graph, source: int | None, catalog: NodeCatalog | None) -> Graph:
+    """Draw every seed anew; the same source draws the same, whatever else is in the graph."""
+    base = random.SystemRandom().getrandbits(64) if source is None else source
     result = dict(graph)
     for key, name, spec in seed_inputs(graph, catalog):
-        low, high = 0, _SAFE_MAX
-        if spec is not None and spec.max is not None:
-            low, high = int(spec.min or 0), min(int(spec.max), _EDITOR_MAX)
+        least, most = _range(graph, key, spec, catalog)
+        high = _SAFE_MAX if most is None else min(most, _EDITOR_MAX)
         draw = random.Random(f"{base}/{key}/{name}")
-        result[key] = changed(result, key, {name: draw.randint(min(max(low, 0), high), high)})
+        result[key] = changed(result, key, {name: draw.randint(min(max(least or 0, 0), high), high)})
     return result
+
+
+def with_seed(graph: Graph, seed: int, catalog: NodeCatalog | None) -> Graph:
+    """Put one number into every seed.
+
+    Raises:
+        UnknownInputError: There is no seed, or a class takes no such number; nothing was changed.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise UnknownInputError(f"{clipped(seed)} is no seed but a {type(seed).__name__}")
+    result = dict(graph)
+    places = list(seed_inputs(graph, catalog))
+    if not places:
+        hint = "Name the input: with_inputs({'node.input': seed}); a catalog knows seeds by any name."
+        raise UnknownInputError("the workflow has no seed", hint=hint)
+    for key, name, spec in places:
+        least, most = _range(graph, key, spec, catalog)
+        if (least is not None and seed < least) or (most is not None and seed > most):
+            told = f"node {graph[key].info(key)}, input {name!r}: {seed} is not within {least} to {most}"
+            raise UnknownInputError(told)
+        result[key] = changed(result, key, {name: seed})
+    return result
+
+
+def _range(
+    graph: Graph, key: str, spec: InputSpec | None, catalog: NodeCatalog | None
+) -> tuple[int | None, int | None]:
+    """Return the least and the largest seed that the server declares, None for what nobody declares.
+
+    A number that other nodes take for their seeds must suit them all.
+    """
+    specs = [spec]
+    if catalog is not None and _is_plain_number(graph[key]):
+        for other, name, _ in consumers(graph, key):
+            specs.append(catalog.input(graph[other].class_type, name, graph[other].inputs))
+    least = [int(one.min) for one in specs if one is not None and one.min is not None]
+    most = [int(one.max) for one in specs if one is not None and one.max is not None]
+    return max(least, default=None), min(most, default=None)
 
 
 def localized(graph: Graph, catalog: NodeCatalog) -> Graph:

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from ._edits import Graph, consumers, seed_inputs
-from ._nodes import Node
+from ._edits import consumers, seed_inputs
+from ._nodes import Graph, Node
 from ._specs import InputSpec
 from ._values import is_link, is_pending, plain
 from .catalog import NodeCatalog
@@ -24,7 +24,6 @@ _FILE_ENDINGS = (
     *(".mp4", ".webm", ".mov", ".mkv", ".avi", ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a"),
     *(".glb", ".gltf", ".obj", ".fbx", ".stl", ".ply", ".latent"),
 )
-_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
 
 _NAMES: dict[InputKind, frozenset[str]] = {
     "text": frozenset(
@@ -112,7 +111,7 @@ def _kind(graph: Graph, key: str, name: str, spec: InputSpec | None) -> InputKin
     """Return what an input is: by its value, its specification, its name, or what it feeds."""
     node = graph[key]
     value = node.inputs[name]
-    if is_pending(value) or (spec is not None and any(spec.options.get(flag) for flag in _UPLOADS)):
+    if is_pending(value) or (spec is not None and spec.is_upload):
         return "file"
     if node.class_type.startswith("Primitive") and name == "value":
         return _fed_kind(graph, key, value)

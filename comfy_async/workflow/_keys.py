@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..errors import UnknownInputError
+from ..types import clipped
 from ._nodes import Node
+from ._texts import meant
 from ._values import DamageError, is_link, wrap
+from .catalog import NodeCatalog
 
 __all__ = ["Accepts", "changed", "matches", "nearest", "one_node", "resolve"]
 
@@ -17,13 +21,26 @@ Accepts = Callable[[str, str], bool]
 _TUPLE_HINT = "Name it by id, or by a tuple: (node, input)."
 
 
-def nearest(word: str, names: Mapping[str, Any] | list[str], *, count: int = 3) -> tuple[str, ...]:
+_MOST_LETTERS = 200
+"""Longer than any name: a value such as a picture in base64, which resembles nothing."""
+
+
+def nearest(word: str, names: Iterable[str], *, count: int = 3) -> tuple[str, ...]:
     """Return the names that resemble a word, the best first, letter case aside."""
+    if len(word) > _MOST_LETTERS:
+        return ()
+    return _nearest(word, tuple(names), count)
+
+
+# A workflow may miss one class five hundred times, and a server has thousands of names.
+@functools.lru_cache(maxsize=64)
+def _nearest(word: str, names: tuple[str, ...], count: int) -> tuple[str, ...]:
     import difflib
 
     by_folded: dict[str, str] = {}
     for name in names:
-        by_folded.setdefault(name.casefold(), name)
+        if len(name) <= _MOST_LETTERS:
+            by_folded.setdefault(name.casefold(), name)
     wanted = word.casefold()
     found = difflib.get_close_matches(wanted, by_folded, n=count, cutoff=0.55)
     # Beside a name that differs by a letter those that share a few are noise.
@@ -67,16 +84,18 @@ def resolve(nodes: Mapping[str, Node], key: Any, accepts: Accepts) -> tuple[str,
     """
     if isinstance(key, tuple):
         if len(key) != 2 or not isinstance(key[1], str):
-            raise UnknownInputError(f"the key {key!r} is no (node, input)")
+            raise UnknownInputError(f"the key {clipped(key)} is no (node, input)")
         return _at(nodes, [(str(key[0]), key[1])], accepts, key)
     if not isinstance(key, str):
-        raise UnknownInputError(f"the key {key!r} is neither text nor (node, input)")
+        raise UnknownInputError(f"the key {clipped(key)} is neither text nor (node, input)")
     dots = [place for place, letter in enumerate(key) if letter == "."]
     return _at(nodes, [(key[:dot], key[dot + 1 :]) for dot in dots], accepts, key)
 
 
-def changed(nodes: Mapping[str, Node], key: str, values: Mapping[str, Any]) -> Node:
-    """Return a node with other values in some inputs.
+def changed(
+    nodes: Mapping[str, Node], key: str, values: Mapping[str, Any], catalog: NodeCatalog | None = None
+) -> Node:
+    """Return a node with other values in some inputs; a catalog tells what a text means to them.
 
     Raises:
         UnknownInputError: A value cannot be sent, or links to a node that is not there.
@@ -86,17 +105,27 @@ def changed(nodes: Mapping[str, Node], key: str, values: Mapping[str, Any]) -> N
     for name, value in values.items():
         place = f"node {node.info(key)}, input {name!r}"
         try:
-            inputs[name] = wrap(value)
+            spec = None if catalog is None else catalog.input(node.class_type, name, inputs)
+            inputs[name] = wrap(meant(_linked(value, inputs.get(name), nodes), node, name, spec))
         except DamageError as damage:
             hint = "Images go in as paths, bytes, Pillow images or what files.upload() returned."
             raise UnknownInputError(f"{place}: {damage}", hint=hint) from damage
         if is_link(inputs[name]) and inputs[name][0] not in nodes:
             raise UnknownInputError(
-                f"{place}: the link {inputs[name]!r} leads to no node",
+                f"{place}: the link {clipped(inputs[name])} leads to no node",
                 candidates=nearest(inputs[name][0], list(nodes)),
                 hint='A list of a text and a number that is no link goes in as {"__value__": [...]}.',
             )
     return node.replace(inputs)
+
+
+def _linked(value: Any, current: Any, nodes: Mapping[str, Node]) -> Any:
+    """Return `[id, slot]` with an id that is a number as a link, where a link stands already."""
+    if isinstance(value, list | tuple) and len(value) == 2 and is_link(current):
+        source = value[0]
+        if isinstance(source, int) and not isinstance(source, bool) and str(source) in nodes:
+            return [str(source), value[1]]
+    return value
 
 
 def _at(
@@ -121,7 +150,7 @@ def _at(
 def _several(nodes: Mapping[str, Node], wanted: str, found: list[str]) -> UnknownInputError:
     candidates = [str(nodes[node].info(node)) for node in found]
     return UnknownInputError(
-        f"{wanted!r} means more than one node: {', '.join(candidates)}",
+        f"{clipped(wanted)} means more than one node: {', '.join(candidates)}",
         candidates=candidates,
         hint=_TUPLE_HINT,
     )
@@ -134,16 +163,16 @@ def _nothing(nodes: Mapping[str, Node], splits: list[tuple[str, str]], key: Any)
             return _unknown_input(nodes, found, field)
     if not splits:
         hint = "A key is 'node.input', for example '3.seed'."
-        return UnknownInputError(f"the key {key!r} names no input", hint=hint)
+        return UnknownInputError(f"the key {clipped(key)} names no input", hint=hint)
     return unknown_node(nodes, splits[0][0])
 
 
 def _unknown_input(nodes: Mapping[str, Node], found: list[str], field: str) -> UnknownInputError:
     names = list(dict.fromkeys(name for node in found for name in nodes[node].inputs))
     close = nearest(field, names) or tuple(names)
-    listed = ", ".join(map(repr, close)) or "none"
+    listed = ", ".join(map(clipped, close)) or "none"
     return UnknownInputError(
-        f"node {' and '.join(str(nodes[node].info(node)) for node in found)} has no input {field!r}; "
+        f"node {' and '.join(str(nodes[node].info(node)) for node in found)} has no input {clipped(field)}; "
         f"{'nearest' if close != tuple(names) else 'it has'}: {listed}",
         candidates=close,
         hint="If the node does take it, add it: `with_inputs(..., add=True)`, or `catalog=` looks it up.",
@@ -157,9 +186,11 @@ def unknown_node(nodes: Mapping[str, Node], wanted: str) -> UnknownInputError:
         names += [node.title, node.class_type]
     close = nearest(wanted, [name for name in names if name])
     if close:
-        message = f"no node has the id, title or class {wanted!r}; nearest: {', '.join(map(repr, close))}"
+        message = (
+            f"no node has the id, title or class {clipped(wanted)}; nearest: {', '.join(map(clipped, close))}"
+        )
     else:
         every = [str(node.info(key)) for key, node in nodes.items()]
         listed = ", ".join(every[:8]) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
-        message = f"no node has the id, title or class {wanted!r}; there are {listed or 'no nodes'}"
+        message = f"no node has the id, title or class {clipped(wanted)}; there are {listed or 'no nodes'}"
     return UnknownInputError(message, candidates=close)

@@ -32,12 +32,12 @@ def open_source(source: Any) -> Parts:
     """
     path = _media_path(source)
     if path is not None:
-        from .media.metadata import read_media
+        from .media import read_media
 
         return from_media(read_media(path), name=os.fspath(path))
     content, name = read_source(source, what="workflow")
     if isinstance(content, bytes):
-        from .media.metadata import is_media, read_media
+        from .media import is_media, read_media
 
         if is_media(content[:64]):
             return from_media(read_media(content), name=name)
@@ -134,7 +134,7 @@ def _media_path(source: Any) -> Path | None:
         return None
     if not isinstance(source, str | os.PathLike) or "\0" in os.fspath(source):
         return None
-    from .media.metadata import is_media
+    from .media import is_media
 
     path = Path(source)
     with path.open("rb") as file:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from functools import cached_property
 from typing import Any
 
 from ..errors import WorkflowError, WorkflowFormatError
-from ..types import NodeInfo
+from ..types import NodeInfo, clipped
 from ._values import (
     DamageError,
     is_handle,
@@ -18,7 +18,7 @@ from ._values import (
     tidy,
 )
 
-__all__ = ["Node", "parse_nodes"]
+__all__ = ["Graph", "Node", "parse_nodes", "still_pending"]
 
 _NOT_NODES = frozenset({"version", "extra", "extra_data", "client_id", "prompt_id", "workflow"})
 
@@ -94,6 +94,10 @@ class Node:
         return Node, (self.class_type, self.inputs, self.meta)
 
 
+Graph = dict[str, Node]
+"""Nodes by id."""
+
+
 def parse_nodes(data: Mapping[Any, Any], *, name: str = "") -> dict[str, Node]:
     """Read an API graph.
 
@@ -101,14 +105,15 @@ def parse_nodes(data: Mapping[Any, Any], *, name: str = "") -> dict[str, Node]:
         WorkflowFormatError: It is none, or damaged; `place` is `id.field`.
     """
     where = f"{name}: " if name else ""
-    nodes: dict[str, Node] = {}
+    nodes: Graph = {}
+    numbered = {key for key in data if isinstance(key, int)}
     for key, raw in data.items():
         node = str(key)
         if isinstance(raw, Mapping) and "class_type" in raw:
-            nodes[node] = _parse_node(node, raw, where=where)
+            nodes[node] = _parse_node(node, raw, where=where, numbered=numbered)
         elif not _is_note(node, raw):
             raise WorkflowFormatError(
-                f"{where}node {node!r} has no class_type", place=f"{node}.class_type", hint=_EXPORT
+                f"{where}node {clipped(node)} has no class_type", place=f"{node}.class_type", hint=_EXPORT
             )
     if not nodes:
         raise WorkflowFormatError(f"{where}there are no nodes in it", place=name, hint=_EXPORT)
@@ -122,11 +127,11 @@ def _is_note(key: str, raw: Any) -> bool:
     return key.startswith("_") or key in _NOT_NODES
 
 
-def _parse_node(node: str, raw: Mapping[str, Any], *, where: str) -> Node:
+def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, numbered: Set[int]) -> Node:
     class_type, inputs, meta = raw["class_type"], raw.get("inputs"), raw.get("_meta")
     if not isinstance(class_type, str) or not class_type:
         raise WorkflowFormatError(
-            f"{where}node {node!r} has the class_type {class_type!r}, not a name",
+            f"{where}node {node!r} has the class_type {clipped(class_type)}, not a name",
             place=f"{node}.class_type",
             hint="The editor exports this for nodes that are not installed.",
         )
@@ -135,9 +140,21 @@ def _parse_node(node: str, raw: Mapping[str, Any], *, where: str) -> Node:
         raise WorkflowFormatError(f"{where}node {node!r} has {found}", place=f"{node}.inputs")
     return Node(
         class_type,
-        {str(key): _value(value, f"{node}.inputs.{key}", where=where) for key, value in inputs.items()},
+        {
+            str(key): _value(_link(value, numbered), f"{node}.inputs.{key}", where=where)
+            for key, value in inputs.items()
+        },
         _value(meta, f"{node}._meta", where=where) if isinstance(meta, Mapping) else None,
     )
+
+
+def _link(value: Any, numbered: Set[int]) -> Any:
+    """Return a link to a node whose id is a number as JSON has it: as text, as its key will be."""
+    if isinstance(value, list | tuple) and len(value) == 2:
+        source = value[0]
+        if isinstance(source, int) and not isinstance(source, bool) and source in numbered:
+            return [str(source), value[1]]
+    return value
 
 
 def _value(value: Any, place: str, *, where: str) -> Any:

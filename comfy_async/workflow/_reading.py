@@ -13,7 +13,7 @@ from ..errors import WorkflowFormatError
 
 __all__ = ["MAX_BYTES", "Source", "loads", "read_source", "unpack"]
 
-Source = str | bytes | bytearray | memoryview | os.PathLike[str] | Mapping[str, Any]
+Source = str | bytes | bytearray | memoryview | os.PathLike[str] | Mapping[Any, Any]
 
 MAX_BYTES = 512 * 2**20
 """Bytes of JSON that a compressed file may grow to: object_info has tens of megabytes."""

@@ -16,7 +16,21 @@ DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
 AUTOGROW = "COMFY_AUTOGROW_V3"
 DYNAMIC_SLOT = "COMFY_DYNAMICSLOT_V3"
 MATCH_TYPE = "COMFY_MATCHTYPE_V3"
+_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
+
 DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT})
+
+FILE_INPUTS: Mapping[str, str] = {
+    "LoadImage": "image",
+    "LoadImageMask": "image",
+    "LoadImageOutput": "image",
+    "LoadLatent": "latent",
+    "LoadAudio": "audio",
+    "LoadVideo": "file",
+    "Load3D": "model_file",
+    "Load3DAdvanced": "model_file",
+}
+"""The inputs of ComfyUI's own nodes that name a file of its folders."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,6 +102,11 @@ class InputSpec:
         return bool(self.options.get("forceInput") or self.options.get("defaultInput"))
 
     @property
+    def is_upload(self) -> bool:
+        """Whether it names a file that was uploaded; the editor has a button for it."""
+        return any(self.options.get(flag) for flag in _UPLOADS)
+
+    @property
     def is_seed(self) -> bool:
         """Whether it is an integer that the editor draws anew for each run."""
         if self.type != "INT":
@@ -152,6 +171,11 @@ class NodeClass:
     def python_module(self) -> str:
         """Where the server has it from: `nodes`, `comfy_extras.…` or `custom_nodes.…`."""
         return str(self.raw.get("python_module") or "")
+
+    @property
+    def from_pack(self) -> bool:
+        """Whether it comes with a node pack, whose ways are not ComfyUI's own."""
+        return self.python_module.startswith("custom_nodes")
 
     @property
     def output_node(self) -> bool:

@@ -19,7 +19,6 @@ from ._specs import (
     NodeClass,
 )
 from .catalog import NodeCatalog
-from .check.own import is_upload
 
 __all__ = ["write_stubs"]
 
@@ -127,10 +126,10 @@ class _Types:
         if spec.type in {DYNAMIC_COMBO, "COMBO"}:
             several = len(spec.choices or ()) > 0
             links = self.links("COMBO") if spec.type == "COMBO" else []
-            return "Any" if is_upload(spec) or not several else " | ".join([_choices(spec), *links])
+            return "Any" if spec.is_upload or not several else " | ".join([_choices(spec), *links])
         links = self.links(spec.type)
         widget = _WIDGETS.get(spec.type)
-        if links == ["Any"] or spec.type == DYNAMIC_SLOT or is_upload(spec):
+        if links == ["Any"] or spec.type == DYNAMIC_SLOT or spec.is_upload:
             return "Any"
         if widget is None and (spec.default is not None or spec.options.get("socketless")):
             # The editor's own widgets for colours, curves and the like write what they like.

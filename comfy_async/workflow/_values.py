@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import WorkflowFormatError
 
-__all__ = ["DamageError", "copy_json", "is_handle", "is_link", "is_pending", "plain", "tidy", "wrap"]
+__all__ = [
+    "DamageError",
+    "copy_json",
+    "is_handle",
+    "is_link",
+    "is_pending",
+    "plain",
+    "same_path",
+    "tidy",
+    "truth",
+    "wrap",
+]
 
 MAX_DEPTH = 200
 """Levels of lists and objects in one value: more is damage, and would end in a RecursionError."""
@@ -76,6 +87,17 @@ def tidy(value: Any, *, depth: int = 0) -> Any:
     raise DamageError(f"a {type(value).__name__} cannot be sent")
 
 
+_TRUTHS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def truth(text: str) -> bool | None:
+    """Return what a text means where yes or no is asked for, None when it means neither."""
+    return _TRUTHS.get(text.strip().lower()) if len(text) < 20 else None
+
+
 def wrap(value: Any) -> Any:
     """Return a value as a node's input carries it: a list that is no link gets its wrapping.
 
@@ -126,6 +148,15 @@ def copy_json(value: Any, *, depth: int = 0) -> Any:
         return {str(key): copy_json(item, depth=depth + 1) for key, item in value.items()}
     reason = "is nested too deeply" if depth >= MAX_DEPTH else f"holds a {type(value).__name__}"
     raise WorkflowFormatError(f"the editor file {reason}")
+
+
+def same_path(value: Any, choices: Iterable[Any]) -> str | None:
+    """Return the choice that differs from a value only in its path separators."""
+    if not isinstance(value, str):
+        return None
+    wanted = value.replace("\\", "/")
+    fitting = (choice for choice in choices if isinstance(choice, str))
+    return next((choice for choice in fitting if choice.replace("\\", "/") == wanted), None)
 
 
 def _key(key: Any) -> str:

@@ -93,6 +93,22 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         """The plain object_info, class name to entry; the entries are shared, not copied."""
         return dict(self._data)
 
+    def updated(self, entries: Mapping[str, Any]) -> NodeCatalog:
+        """Return a catalog in which some classes were read again; one without an entry is gone.
+
+        Lists of models and files grow old while a server runs; what one class offers now is
+        what GET /object_info/{class} answers.
+
+        Raises:
+            WorkflowFormatError: An entry is no node class.
+
+        Example:
+            >>> catalog = await comfy.nodes.catalog()
+            >>> fresh = catalog.updated({"LoadImage": await comfy.nodes.info("LoadImage")})
+        """
+        kept = {**self._data, **entries}
+        return NodeCatalog({name: entry for name, entry in kept.items() if entry})
+
     def node(self, class_type: str) -> NodeClass:
         """Return a class with typed inputs and outputs.
 

@@ -6,25 +6,22 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from ..errors import UnknownInputError, WorkflowFormatError
-from ..types import NodeInfo, Shown
+from ..errors import ConversionError, WorkflowFormatError
+from ..types import Problem, Shown
+from ._builder import Growing
 from ._editing import Editing
-from ._keys import changed, matches, one_node, resolve
+from ._lists import ProblemList
 from ._load import open_editor, open_source
-from ._nodes import Node, parse_nodes, still_pending
+from ._nodes import Graph, parse_nodes, still_pending
 from ._reading import Source
 from ._saving import save
-from ._values import is_handle, plain
+from .catalog import NodeCatalog
+from .check import check_graph, conversion_problems
 from .convert import Drawing, convert_traced
 
-if TYPE_CHECKING:
-    from .build import GraphBuilder
-    from .catalog import NodeCatalog
-
-__all__ = ["Workflow"]
+__all__ = ["GraphBuilder", "Workflow"]
 
 _CONVERT = (
     "Convert it first: `flow.converted(await comfy.nodes.catalog())`, or with a catalog from a file; "
@@ -44,7 +41,7 @@ class Workflow(Shown, Editing):
         (42, 1234)
     """
 
-    __slots__ = ("_drawing", "_infos", "_nodes")
+    __slots__ = ("_drawing", "_nodes")
 
     def __init__(
         self, nodes: Mapping[str, Any] | None = None, *, editor: Mapping[str, Any] | None = None
@@ -54,9 +51,9 @@ class Workflow(Shown, Editing):
         Raises:
             WorkflowFormatError: Either is damaged.
         """
-        self._nodes: dict[str, Node] | None = None if nodes is None else parse_nodes(nodes)
+        self._nodes: Graph | None = None if nodes is None else parse_nodes(nodes)
         self._drawing = None if editor is None else Drawing(open_editor(editor), self._nodes)
-        self._infos: Mapping[str, NodeInfo] | None = None
+        self._infos = None
         if self._nodes is None and self._drawing is None:
             self._nodes = {}
 
@@ -124,21 +121,42 @@ class Workflow(Shown, Editing):
             >>> saved = graph.SaveImage(images=picture, filename_prefix="orange")
             >>> result = await comfy.run(graph.workflow())
         """
-        from .build import GraphBuilder
-
         return GraphBuilder(catalog, start=start)
 
     @classmethod
-    def _of(cls, nodes: dict[str, Node] | None, drawing: Drawing | None) -> Workflow:
+    def _of(cls, nodes: Graph | None, drawing: Drawing | None) -> Workflow:
         """Make a workflow from parts that are its own already."""
         made = cls.__new__(cls)
         made._nodes, made._drawing, made._infos = nodes, drawing, None
         return made
 
-    def _with(self, nodes: dict[str, Node]) -> Workflow:
+    def _with(self, nodes: Graph) -> Workflow:
         return self._of(nodes, self._drawing)
 
     # Reading it.
+
+    @property
+    def graph(self) -> Graph:
+        """The nodes by id, with `class_type`, `inputs` and `meta` as they are sent. Do not change them.
+
+        Raises:
+            WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.graph["5"].inputs["width"], flow.graph["3"].sources == {"4", "5", "6", "7"}
+            (512, True)
+        """
+        if self._nodes is None:
+            raise WorkflowFormatError("this workflow is in the editor's format", hint=_CONVERT)
+        return self._nodes
+
+    @property
+    def drawn(self) -> Mapping[str, Any] | None:
+        """The editor file that it was made from, as it was then, or None. Do not change it.
+
+        `editor` is the same with what was changed since, as far as that is certain.
+        """
+        return None if self._drawing is None else self._drawing.editor
 
     @property
     def format(self) -> Literal["api", "editor"]:
@@ -161,60 +179,6 @@ class Workflow(Shown, Editing):
             [43]
         """
         return None if self._drawing is None else self._drawing.showing(self._nodes)
-
-    @property
-    def nodes(self) -> Mapping[str, NodeInfo]:
-        """What the nodes are called, by id.
-
-        Raises:
-            WorkflowFormatError: It is an editor file.
-        """
-        if self._infos is None:
-            self._infos = MappingProxyType({key: node.info(key) for key, node in self._graph().items()})
-        return self._infos
-
-    def title(self, node: str) -> str:
-        """Return the title of the node with this id, "" when it has none.
-
-        Raises:
-            UnknownInputError: No node has the id.
-            WorkflowFormatError: It is an editor file.
-        """
-        return self._node(node).title
-
-    def class_type(self, node: str) -> str:
-        """Return the class of the node with this id.
-
-        Raises:
-            UnknownInputError: No node has the id.
-            WorkflowFormatError: It is an editor file.
-        """
-        return self._node(node).class_type
-
-    def find(self, name: str) -> list[NodeInfo]:
-        """Return the nodes with this id, title or class, in this order; [] when there are none.
-
-        Raises:
-            WorkflowFormatError: It is an editor file.
-
-        Example:
-            >>> [node.id for node in flow.find("CLIP Text Encode (Prompt)")]
-            ['6', '7']
-        """
-        found = dict.fromkeys(key for keys in matches(self._graph(), str(name)) for key in keys)
-        return [self.nodes[key] for key in found]
-
-    def get(self, node: str, name: str) -> Any:
-        """Return the value of an input: JSON, a link, or a file that waits for its upload.
-
-        Raises:
-            UnknownInputError: There is no such node or input.
-            WorkflowFormatError: It is an editor file.
-        """
-        graph = self._graph()
-        key, field = resolve(graph, (node, name), lambda key, field: field in graph[key].inputs)
-        value = graph[key].inputs[field]
-        return value if is_handle(value) else plain(value)
 
     def to_api(self, catalog: NodeCatalog | None = None) -> dict[str, dict[str, Any]]:
         """Return the plain dict that POST /prompt takes; it is yours to change.
@@ -255,83 +219,30 @@ class Workflow(Shown, Editing):
             return self
         return self.from_ui(self._drawing.editor, catalog)
 
-    def uploads(self) -> dict[tuple[str, str], Any]:
-        """Return what must be uploaded before it can run: (node id, input) to path, bytes or image.
+    def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> list[Problem]:
+        """Return what a server with this catalog would refuse (errors), and what to know (warnings).
 
-        Raises:
-            WorkflowFormatError: It is an editor file.
-
-        Example:
-            >>> from pathlib import Path
-            >>> flow.add("LoadImage", {"image": Path("face.png")}, id="20").uploads()
-            {('20', 'image'): PosixPath('face.png')}
-        """
-        graph = self._graph()
-        return {(key, name): node.inputs[name] for key, node in graph.items() for name in node.pending}
-
-    def handles(self) -> dict[tuple[str, str], Any]:
-        """Return the uploaded files that it uses: (node id, input) to the handle, for other servers.
-
-        Raises:
-            WorkflowFormatError: It is an editor file.
-        """
-        graph = self._graph()
-        return {
-            (key, name): value
-            for key, node in graph.items()
-            for name, value in node.inputs.items()
-            if is_handle(value)
-        }
-
-    # Changing it: each returns a new workflow.
-
-    def with_inputs(
-        self, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
-    ) -> Workflow:
-        """Return a copy with other values.
+        Errors are in the server's own words (`Problem.type`). An editor file is converted first.
+        Files that wait to be uploaded count as there.
 
         Args:
-            changes: Values by `"node.input"`, tried at every dot: node is an id, else a
-                title, else a class. `("node", "input")` is the form that cannot be mistaken.
-                `[id, slot]` is a link, another list is passed as a list. Paths, bytes, open
-                files and images are uploaded by submit().
-            add: Take inputs that the node does not have yet.
-            catalog: Take inputs that the node's class is known to have.
+            catalog: What the server can run.
+            replacements: What GET /node_replacements answers: classes that the server replaces.
 
         Raises:
-            UnknownInputError: No node or input has that name, two different nodes have,
-                or a value cannot be sent; nothing was changed.
-            WorkflowFormatError: It is an editor file.
+            WorkflowFormatError: The editor file is damaged.
 
         Example:
-            >>> other = flow.with_inputs({"6.text": "a fox", "KSampler.steps": 8, ("5", "width"): 768})
-            >>> other.get("6", "text"), other.get("3", "steps"), other.get("5", "width")
-            ('a fox', 8, 768)
+            >>> catalog = await comfy.nodes.catalog()  # or NodeCatalog.load("object_info.json")
+            >>> for problem in flow.with_inputs({"3.steps": 0}).check(catalog):
+            ...     print(problem)
+            3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
         """
-        graph = dict(self._graph())
-
-        def accepts(key: str, name: str) -> bool:
-            node = graph[key]
-            known = catalog is not None and catalog.input(node.class_type, name, node.inputs) is not None
-            return add or known or name in node.inputs
-
-        waiting = list(changes.items())
-        while waiting:
-            later: list[tuple[Any, Any]] = []
-            error: UnknownInputError | None = None
-            for key, value in waiting:
-                try:
-                    node, name = resolve(graph, key, accepts)
-                except UnknownInputError as unknown:
-                    # The value of a dynamic combo, which a later key sets, may bring it.
-                    later.append((key, value))
-                    error = error or unknown
-                    continue
-                graph[node] = changed(graph, node, {name: value})
-            if error is not None and len(later) == len(waiting):
-                raise error
-            waiting = later
-        return self._with(graph)
+        try:
+            graph = self.converted(catalog).graph
+        except ConversionError as error:
+            return ProblemList(conversion_problems(error, catalog, editor=self.drawn))
+        return ProblemList(check_graph(graph, catalog, editor=self.drawn, replacements=replacements))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it in API format, titles kept, nodes in a stable order; the folder is made.
@@ -345,21 +256,12 @@ class Workflow(Shown, Editing):
 
     # Inside.
 
-    def _graph(self) -> dict[str, Node]:
-        if self._nodes is None:
-            raise WorkflowFormatError("this workflow is in the editor's format", hint=_CONVERT)
-        return self._nodes
-
-    def _sendable(self) -> dict[str, Node]:
-        graph = self._graph()
+    def _sendable(self) -> Graph:
+        graph = self.graph
         error = still_pending(graph)
         if error is not None:
             raise error
         return graph
-
-    def _node(self, node: str) -> Node:
-        graph = self._graph()
-        return graph[node] if node in graph else graph[one_node(graph, node)]
 
     def __len__(self) -> int:
         """Count the nodes; of an editor file those of its top level."""
@@ -390,3 +292,32 @@ class Workflow(Shown, Editing):
         """Return the number of nodes and the format."""
         count = len(self)
         return f"<Workflow {count} node{'' if count == 1 else 's'}, {self.format}>"
+
+
+class GraphBuilder(Growing):
+    """A graph that grows call by call.
+
+    `graph.KSampler(model=model, seed=1)` adds a node and returns its output, or its outputs
+    when it has several. With a catalog defaults are filled in, and what the server would
+    refuse is refused at once. Dots in the names of inputs are two underscores, other signs
+    one; `_id` and `_title` name the node itself.
+
+    Example:
+        >>> graph = Workflow.build()
+        >>> picture = graph.EmptyImage(width=64, height=64, batch_size=1, color=0)
+        >>> saved = graph.SaveImage(images=picture, filename_prefix="black", _title="Save")
+        >>> graph.workflow()
+        <Workflow 2 nodes, api>
+    """
+
+    def __init__(self, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> None:
+        """Begin with nothing, or with the nodes of a workflow.
+
+        Raises:
+            WorkflowFormatError: `start` is an editor file.
+        """
+        super().__init__(catalog, {} if start is None else start.graph)
+
+    def workflow(self) -> Workflow:
+        """Return what was built so far; later calls do not change it."""
+        return Workflow._of(dict(self.grown), None)

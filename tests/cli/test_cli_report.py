@@ -37,7 +37,7 @@ class Drawn:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> Drawn:
     """Every report of this test is a live one."""
     made = Drawn()
-    monkeypatch.setattr(Report, "make", staticmethod(lambda **_: LiveReport(made.console)))
+    monkeypatch.setattr("comfy_async.cli._base.report_for", lambda **_: LiveReport(made.console))
     return made
 
 
@@ -104,7 +104,7 @@ async def test_live_on_a_dumb_terminal(
 ) -> None:
     """Without cursor control there are lines."""
     dumb = Drawn(dumb=True)
-    monkeypatch.setattr(Report, "make", staticmethod(lambda **_: LiveReport(dumb.console)))
+    monkeypatch.setattr("comfy_async.cli._base.report_for", lambda **_: LiveReport(dumb.console))
     ref = (await cli("submit", small)).out
     watched = await cli("watch", ref)
     varied = await cli("batch", small, "--vary", "1.width=8..9")
@@ -201,14 +201,15 @@ async def test_fault_of_our_own_is_not_hidden() -> None:
 
 def test_kinds_of_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON when asked for, quiet when asked for, live on a terminal, lines otherwise."""
+    from comfy_async.cli._base import report_for
     from comfy_async.cli._report_json import JsonReport
 
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert type(Report.make(as_json=True)) is JsonReport
-    assert type(Report.make(as_json=False, quiet=True)) is QuietReport
-    assert type(Report.make(as_json=False)) is LiveReport
+    assert type(report_for(as_json=True)) is JsonReport
+    assert type(report_for(as_json=False, quiet=True)) is QuietReport
+    assert type(report_for(as_json=False)) is LiveReport
     monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
-    assert type(Report.make(as_json=False)) is Report
+    assert type(report_for(as_json=False)) is Report
 
 
 def test_first_signal_cancels_the_work() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_async import ComfySession
 from comfy_async._display.console_told import Told
-from comfy_async.cli._doctor import Finding
+from comfy_async.cli._finding import Finding
 from comfy_async.cli._tables import columns, fitted
 from comfy_async.testing import FakeComfy
 

@@ -13,6 +13,7 @@ from typing import Any
 from comfy_async import ComfyPool
 from comfy_async._client.pool import pool_engine_of
 from comfy_async._job.core import JobCore
+from comfy_async._job.job import handle
 from comfy_async.testing import Chaos, FakeComfy
 
 _LAST_EVENTS = 6
@@ -80,7 +81,7 @@ def _job(job: JobCore) -> str:
         for name in ("_busy", "_held", "cancel_wanted", "going", "order")
         if (value := getattr(job, name, None))
     }
-    where = f"{job.prompt_id} {job.status} ended {job.ended.is_set()}"
+    where = f"{handle(job)!r} ended {job.ended.is_set()}"
     return f"{where}, over {state._is_over}, gap {state.gap}, {told} {known}"
 
 

@@ -24,8 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from comfy_async.workflow import NodeCatalog
-from comfy_async.workflow.check.check import check
+from comfy_async.workflow import NodeCatalog, Workflow
 
 Graph = dict[str, Any]
 Finding = tuple[str, str, str]
@@ -68,7 +67,7 @@ def check_says(graph: Graph, catalog: NodeCatalog) -> tuple[str, set[Finding]]:
     """Return what `check` says in the same terms."""
     found = {
         (problem.node or "", problem.type, problem.input or "")
-        for problem in check(graph, catalog)
+        for problem in Workflow.load(graph).check(catalog)
         if problem.severity == "error"
     }
     types = {kind for _, kind, _ in found}
@@ -260,7 +259,7 @@ def base_prompts(catalog: NodeCatalog) -> dict[str, Graph]:
 
 def is_deadly(graph: Graph, catalog: NodeCatalog) -> bool:
     """Tell whether a server would take the prompt and never run anything again."""
-    return any(problem.type == "missing_link_source" for problem in check(graph, catalog))
+    return any(problem.type == "missing_link_source" for problem in Workflow.load(graph).check(catalog))
 
 
 def damaged_prompts(catalog: NodeCatalog, count: int, seed: int) -> Iterator[tuple[str, Graph]]:

@@ -35,7 +35,7 @@ async def test_seeds_drawn_anew_are_told(
             async with fleet.map(flows, results=path) as finished:
                 assert [job.status async for job in finished] == ["completed"] * len(flows)
     told = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert ["randomized(seed=n)" in record.getMessage() for record in told] == [True]
+    assert ["randomized(n)" in record.getMessage() for record in told] == [True]
     assert fake.books.started == 3
 
 

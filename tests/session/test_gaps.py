@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -181,15 +182,8 @@ async def test_a_frame_that_breaks_the_code_behind_ends_nothing(
             raise RuntimeError("a bug of ours")
 
     http = HttpClient(Address.parse(fake.url), auth=Auth())
-    link = Link(
-        http,
-        "me",
-        Settings(),
-        on_event=take,
-        on_up=up.set,
-        on_down=lambda reason: None,
-        wanted=lambda: True,
-    )
+    link = Link(http, "me", Settings())
+    link.listener = SimpleNamespace(take=take, up=up.set, down=lambda reason: None, wanted=lambda: True)
     link.start()
     await up.wait()
     fake.core.announce_queue()

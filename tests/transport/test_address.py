@@ -94,8 +94,8 @@ def test_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     assert far.environment_proxy() is None
     monkeypatch.setenv("http_proxy", "http://proxy:3128")
     monkeypatch.setenv("all_proxy", "http://all:3128")
-    assert far.environment_proxy() == "http://proxy:3128"
-    assert Address.parse("https://gpu.example").environment_proxy() == "http://all:3128"
+    assert str(far.environment_proxy()) == "http://proxy:3128 (http_proxy)"
+    assert str(Address.parse("https://gpu.example").environment_proxy()) == "http://all:3128 (all_proxy)"
     assert Address.parse("http://127.0.0.1:8188").environment_proxy() is None
     monkeypatch.setenv("no_proxy", "gpu.example")
     assert far.environment_proxy() is None

@@ -213,6 +213,120 @@ def test_every_kind_of_seed_is_found(catalog: NodeCatalog) -> None:
     assert flow.randomized(7).get("2", "luck") == 0
 
 
+@pytest.fixture(scope="module")
+def narrow(catalog: NodeCatalog) -> NodeCatalog:
+    """The bare catalog, with a partner's node whose seeds end at 65535."""
+    spec = {"input": {"required": {"seed": ["INT", {"min": 0, "max": 65535}]}}, "output_node": True}
+    return NodeCatalog({**catalog.raw, "Narrow": spec})
+
+
+def test_seeds_keep_the_range_that_the_server_declares(narrow: NodeCatalog) -> None:
+    """Also a number that is only handed on to such a seed."""
+    flow = Workflow.load(
+        {
+            "1": node("Narrow", seed=1),
+            "2": node("PrimitiveInt", value=1),
+            "3": node("Narrow", seed=["2", 0]),
+        }
+    )
+    for source in range(20):
+        drawn = flow.randomized(source, catalog=narrow)
+        assert 0 <= drawn.get("1", "seed") <= 65535
+        assert 0 <= drawn.get("2", "value") <= 65535
+    with pytest.raises(UnknownInputError, match=r"1 \(Narrow\), input 'seed': 65536 is not within 0 to"):
+        flow.with_seed(65536, catalog=narrow)
+    with pytest.raises(UnknownInputError, match="65536"):
+        flow.remove("1").with_seed(65536, catalog=narrow)
+
+
+def test_with_seed_puts_the_number_itself(sd15: Workflow) -> None:
+    """Into every seed, the same; what draws is no seed, and has another name."""
+    more = sd15.add("KSamplerAdvanced", {"noise_seed": 1}, id="20")
+    seeded = more.with_seed(0)
+    assert (seeded.get("3", "seed"), seeded.get("20", "noise_seed")) == (0, 0)
+    assert seeded.with_inputs({"3.seed": 1234, "20.noise_seed": 1}) == more
+    with pytest.raises(TypeError, match="seed"):
+        sd15.randomized(seed=0)  # type: ignore[call-arg]
+    with pytest.raises(UnknownInputError, match="no seed"):
+        sd15.remove("3").with_seed(1)
+    with pytest.raises(UnknownInputError, match="is no seed but a bool"):
+        sd15.with_seed(True)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("false", False), ("No", False), ("0", False), (" off ", False), ("TRUE", True), ("yes", True)],
+)
+def test_a_text_for_yes_or_no_means_what_it_says(text: str, value: bool) -> None:
+    """To the server every text is true; the value that stands there tells the type, or a catalog."""
+    flow = Workflow.load({"1": node("Own", flag=True, text="true")})
+    assert flow.with_inputs({"1.flag": text}).get("1", "flag") is value
+    assert flow.with_inputs({"1.text": text}).get("1", "text") == text
+    known = NodeCatalog(
+        {
+            "Own": {
+                "input": {
+                    "required": {
+                        "flag": ["BOOLEAN", {}],
+                        "either": [[True, False], {}],
+                        "text": ["STRING", {}],
+                    }
+                }
+            }
+        }
+    )
+    bare = Workflow.load({"1": node("Own")})
+    put = bare.with_inputs({"1.flag": text, "1.either": text, "1.text": text}, catalog=known)
+    assert put.to_api()["1"]["inputs"] == {"flag": value, "either": value, "text": text}
+    assert bare.add("Own", {"flag": text}, catalog=known).get("2", "flag") is value
+    built = Workflow.build(known)
+    built.Own(flag=text, either=True, text="")
+    assert built.workflow().get("1", "flag") is value
+
+
+def test_a_text_that_is_neither_yes_nor_no_is_refused(sd15: Workflow, catalog: NodeCatalog) -> None:
+    """Naming the node, the input and the text."""
+    flow = Workflow.load({"1": node("Own", flag=True)})
+    with pytest.raises(UnknownInputError, match=r"1 \(Own\), input 'flag': 'maybe' is neither"):
+        flow.with_inputs({"1.flag": "maybe"})
+
+
+def test_texts_that_hold_numbers_become_numbers(sd15: Workflow, catalog: NodeCatalog) -> None:
+    """With a catalog; what is no number is left for the check to tell."""
+    put = sd15.with_inputs({"3.steps": "12", "3.cfg": "6.5", "3.seed": "12e3"}, catalog=catalog)
+    assert [put.get("3", name) for name in ("steps", "cfg", "seed")] == [12, 6.5, "12e3"]
+    choice = NodeCatalog({"Own": {"input": {"required": {"size": [[64, 128], {}]}}}})
+    flow = Workflow.load({"1": node("Own", size=64)})
+    assert flow.with_inputs({"1.size": "128"}, catalog=choice).get("1", "size") == 128
+
+
+def test_a_picture_in_a_data_uri_is_uploaded(catalog: NodeCatalog) -> None:
+    """Where a file is wanted; elsewhere it is a text."""
+    flow = Workflow.load({"1": node("LoadImage", image="a.png"), "2": node("Own", text="")})
+    put = flow.with_inputs({"1.image": "data:image/png;base64,iVBORw==", "2.text": "data:,x"})
+    assert put.uploads() == {("1", "image"): b"\x89PNG"}
+    assert put.get("2", "text") == "data:,x"
+    assert flow.with_inputs({"1.image": "data:,a%20b"}).uploads() == {("1", "image"): b"a b"}
+    for damaged in ("data:image/png;base64", "data:image/png;base64,iVBOR"):
+        with pytest.raises(UnknownInputError, match="data: URI is damaged"):
+            flow.with_inputs({"1.image": damaged})
+
+
+def test_node_ids_that_are_numbers() -> None:
+    """Keys and links alike; a list of two numbers stays a list where no link stands."""
+    flow = Workflow.load(
+        {
+            1: {"class_type": "EmptyImage", "inputs": {"size": [7, 7]}},
+            2: {"class_type": "PreviewImage", "inputs": {"images": [1, 0]}},
+        }
+    )
+    assert flow.get("2", "images") == ["1", 0]
+    assert flow.get("1", "size") == [7, 7]
+    other = flow.add("EmptyImage", id=3)  # type: ignore[arg-type]
+    assert other.with_inputs({"2.images": [3, 0]}).get("2", "images") == ["3", 0]
+    assert other.with_inputs({"1.sizes": [1, 0]}, add=True).get("1", "sizes") == {"__value__": [1, 0]}
+
+
 def test_drawing_one_seed_does_not_depend_on_the_others(sd15: Workflow) -> None:
     """Another sampler in the graph leaves the draw of the first as it was."""
     more = sd15.add("KSampler", {"seed": 1}, id="1")

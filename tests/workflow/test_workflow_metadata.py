@@ -23,8 +23,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from comfy_async.errors import WorkflowError, WorkflowFormatError
 from comfy_async.workflow import Workflow
-from comfy_async.workflow.media.io import MediaDamageError, Reader
-from comfy_async.workflow.media.metadata import is_media, media_kind, read_media
+from comfy_async.workflow.media import is_media, media_kind, read_media
+from comfy_async.workflow.media.reader import MediaDamageError, Reader
 
 MEDIA = Path(__file__).parents[1] / "data/media"
 EXPECTED: dict[str, Any] = json.loads((MEDIA / "expected.json").read_text())
@@ -112,7 +112,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def test_a_compressed_text_cannot_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small picture with a huge text is refused."""
-    monkeypatch.setattr("comfy_async.workflow.media.io.MAX_TEXT", 1000)
+    monkeypatch.setattr("comfy_async.workflow.media.reader.MAX_TEXT", 1000)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"zTXt", b"prompt\0\0" + zlib.compress(b" " * 100_000))
     with pytest.raises(WorkflowFormatError, match="too large"):
         read_media(bomb)
@@ -147,14 +147,14 @@ def test_limits_of_size_and_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """Too many parts, and parts that are too large, end the reading."""
     ogg = (MEDIA / "tags.ogg").read_bytes()
     content = (MEDIA / "text.png").read_bytes()
-    monkeypatch.setattr("comfy_async.workflow.media.io.MAX_TEXT", 64)
+    monkeypatch.setattr("comfy_async.workflow.media.reader.MAX_TEXT", 64)
     with pytest.raises(WorkflowFormatError, match="too large"):
         read_media(content)
     monkeypatch.setattr("comfy_async.workflow.media.audio.MAX_TEXT", 8)
-    monkeypatch.setattr("comfy_async.workflow.media.io.MAX_TEXT", 10_000)
+    monkeypatch.setattr("comfy_async.workflow.media.reader.MAX_TEXT", 10_000)
     with pytest.raises(WorkflowFormatError, match="a packet is too large"):
         read_media(ogg)
-    monkeypatch.setattr("comfy_async.workflow.media.io.MAX_PARTS", 2)
+    monkeypatch.setattr("comfy_async.workflow.media.reader.MAX_PARTS", 2)
     with pytest.raises(WorkflowFormatError, match="more than 2 parts"):
         read_media(content)
 

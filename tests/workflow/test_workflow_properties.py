@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from comfy_async.errors import ComfyError, UnknownInputError, WorkflowError, WorkflowFormatError
 from comfy_async.workflow import NodeCatalog, Workflow
-from comfy_async.workflow.check.check import check
 
 ROOT = Path(__file__).parents[2]
 CATALOG = NodeCatalog.load(ROOT / "tests/data/object_info.json.gz")
@@ -133,7 +132,7 @@ def test_random_edits_keep_the_graph_sound(name: str, seed: int) -> None:
         assert all(sources <= flow.nodes.keys() for sources in links(flow).values())
         assert not has_circle(flow)
         assert Workflow.load(flow.to_api()).to_api() == flow.to_api() == json.loads(flow.encode())
-        check(flow, CATALOG)
+        flow.check(CATALOG)
         flow.inputs(CATALOG, every=True)
     assert first.to_api() == TEMPLATES[name]
 

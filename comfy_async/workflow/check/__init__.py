@@ -1,1 +1,29 @@
-"""workflow.check."""
+"""What a server would say to a graph, before it is asked.
+
+In come the nodes of an API graph and what a server can run (a `NodeCatalog`), with the editor
+file where there is one. Out go `Problem`s: errors in the server's own words for what it refuses,
+warnings for what it takes although you should know.
+"""
+
+from __future__ import annotations
+
+from .advice import model_advice
+from .doubts import FilePlace, settled, stale_classes, unseen_files
+from .loose import Loose, deadly_links, loose_links, named, undeclared_links
+from .problems import check_graph, check_node, conversion_problems
+
+__all__ = [
+    "FilePlace",
+    "Loose",
+    "check_graph",
+    "check_node",
+    "conversion_problems",
+    "deadly_links",
+    "loose_links",
+    "model_advice",
+    "named",
+    "settled",
+    "stale_classes",
+    "undeclared_links",
+    "unseen_files",
+]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ...types import clipped
 from .._keys import nearest
-
-if TYPE_CHECKING:
-    from ..graph import Workflow
 
 __all__ = ["Advisor", "model_advice"]
 
@@ -81,7 +79,7 @@ class Advisor:
             least = f" {version} or later" if version else ""
             return close, f"It belongs to ComfyUI itself: the server needs ComfyUI{least}."
         if pack:
-            return close, f"Install the node pack {pack!r}, for example with ComfyUI-Manager."
+            return close, f"Install the node pack {clipped(pack)}, for example with ComfyUI-Manager."
         return close, "Install the node pack that has it, for example with ComfyUI-Manager."
 
     def missing_value(self, input_name: str, value: Any) -> str:
@@ -96,10 +94,9 @@ class Advisor:
         return f"It belongs in models/{folder} on the server{f'; download: {url}' if url else ''}."
 
 
-def model_advice(workflow: Workflow, input_name: str, value: Any) -> str:
+def model_advice(editor: Mapping[str, Any] | None, input_name: str, value: Any) -> str:
     """Return where a model belongs that the server lacks, "" when the value is no model."""
-    drawing = workflow._drawing
-    return Advisor(None if drawing is None else drawing.editor, {}).missing_value(input_name, value)
+    return Advisor(editor, {}).missing_value(input_name, value)
 
 
 def _graphs(editor: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:

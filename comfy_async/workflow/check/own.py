@@ -6,16 +6,24 @@ taken to look for the file themselves, as nearly all of them do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from ...types import clipped
 from .._keys import nearest
 from .._nodes import Node
-from .._specs import InputSpec
+from .._specs import FILE_INPUTS, InputSpec
 from .._values import is_handle, is_link, is_pending
 from .values import EXCEPTION, Finding, unwrapped
 
-__all__ = ["checks_itself", "checks_link_types", "own_findings"]
+__all__ = ["UNSEEN", "annotated", "checks_itself", "checks_link_types", "makes_outputs", "own_findings"]
+
+UNSEEN = "unseen_file"
+"""Our word for a file that no list of the server's tells of."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 _ALL = frozenset({"*"})
 
@@ -31,38 +39,39 @@ _OWN: Mapping[str, frozenset[str]] = {
     "CustomCombo": _ALL,
     "FluxProUltraImageNode": frozenset({"aspect_ratio"}),
 }
-_FILES: Mapping[str, str] = {
-    "LoadImage": "image",
-    "LoadImageMask": "image",
-    "LoadImageOutput": "image",
-    "LoadLatent": "latent",
-    "LoadAudio": "audio",
-    "LoadVideo": "file",
-    "Load3D": "model_file",
-    "Load3DAdvanced": "model_file",
-}
 _LENIENT = frozenset({"Load3D", "Load3DAdvanced"})
 
+_FOLDERS = ("[input]", "[output]", "[temp]")
+
+# Their types are a tuple that has an answer for every number.
+_MORE_OUTPUTS = frozenset(
+    {"ImpactInversedSwitch", "Dynamic Context (rgthree)", "Dynamic Context Switch (rgthree)"}
+)
+
 _REQUIRED: Mapping[str, frozenset[str]] = {
-    **{name: frozenset({field}) for name, field in _FILES.items()},
+    **{name: frozenset({field}) for name, field in FILE_INPUTS.items()},
     "CustomCombo": frozenset({"choice"}),
     "FluxProUltraImageNode": frozenset({"aspect_ratio"}),
 }
 
-_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
 
+def checks_itself(node: Node, spec: InputSpec, value: Any, *, pack: bool) -> bool:
+    """Tell whether the node looks after an input itself, so that ranges and lists do not count.
 
-def is_upload(spec: InputSpec) -> bool:
-    """Tell whether an input names an uploaded file."""
-    return any(spec.options.get(flag) for flag in _UPLOADS)
-
-
-def checks_itself(node: Node, spec: InputSpec) -> bool:
-    """Tell whether the node looks after an input itself, so that ranges and lists do not count."""
+    A list that a pack offers is taken to be one of files when the value says in which folder
+    it lies: such names are never in the list, and packs that take them look for the file.
+    """
     own = _OWN.get(node.class_type)
     if own is not None:
         return own is _ALL or spec.name in own
-    return is_upload(spec) and spec.type == "COMBO"
+    if spec.type != "COMBO":
+        return False
+    return spec.is_upload or (pack and isinstance(value, str) and value.endswith(_FOLDERS))
+
+
+def makes_outputs(class_type: str) -> bool:
+    """Tell whether the node is known to have outputs that it does not declare."""
+    return class_type in _MORE_OUTPUTS
 
 
 def checks_link_types(class_type: str) -> bool:
@@ -81,7 +90,7 @@ def own_findings(node: Node, specs: Mapping[str, InputSpec]) -> list[tuple[str |
     name = missing_argument(node)
     if name is not None:
         return [(name, Finding(EXCEPTION, "the node's own validation needs this input"))]
-    name = _FILES.get(node.class_type)
+    name = FILE_INPUTS.get(node.class_type)
     spec = specs.get(name) if name is not None else None
     found = None if name is None else _file(node, name, spec)
     return [] if found is None else [(name, found)]
@@ -102,19 +111,35 @@ def _file(node: Node, name: str, spec: InputSpec | None) -> Finding | None:
 
 
 def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
-    """Return the finding for a file that the server's list of input files lacks.
+    """Return what is wrong with the name of a file, by the server's list of input files.
 
-    The list has the top level of the input folder only: what lies deeper or elsewhere is
-    believed to be there.
+    The list has the top level of the input folder only: of what lies deeper, or in another
+    folder, nobody but the server knows whether it is there.
     """
-    plain = value.removesuffix("[input]").rstrip() if value.endswith("[input]") else value
-    elsewhere = "/" in plain or "\\" in plain or plain.endswith(("[output]", "[temp]"))
-    if not plain or plain in {".", ".."} or elsewhere or plain in choices:
+    plain, folder = annotated(value)
+    if not plain or plain in {".", ".."} or (folder == "input" and plain in choices):
         return None
-    return Finding(
-        "custom_validation_failed",
-        f"the server has no input file {value!r}",
-        value,
-        nearest(plain, [choice for choice in choices if isinstance(choice, str)]),
-        "Upload it: with_inputs() takes a path, and comfy.files.upload() uploads.",
-    )
+    advice = "Upload it: with_inputs() takes a path, and comfy.files.upload() uploads."
+    kind, shown = "custom_validation_failed", clipped(value)
+    if plain.lower().startswith("data:"):
+        how = "Decode it and pass the bytes: with_inputs() takes them, and submit() uploads them."
+        return Finding(kind, f"{shown} is a picture in text, not a file of the server's", value, (), how)
+    if _URL.match(plain):
+        how = "Download it, and pass the bytes or a path to with_inputs()."
+        return Finding(kind, f"{shown} is an address, not a file of the server's", value, (), how)
+    if PureWindowsPath(plain).is_absolute() or PurePosixPath(plain).is_absolute():
+        how = f"{advice} A text is looked for on the server's own disk, and cannot be checked from here."
+        return Finding(kind, f"{shown} is a path, not a file in the server's folders", value, (), how)
+    if folder != "input" or "/" in plain or "\\" in plain:
+        told = f"whether the server has the file {shown} is not known: its list does not tell"
+        return Finding(UNSEEN, told, value, (), advice, warning=True)
+    names = [choice for choice in choices if isinstance(choice, str)]
+    return Finding(kind, f"the server has no input file {shown}", value, nearest(plain, names), advice)
+
+
+def annotated(value: str) -> tuple[str, str]:
+    """Return a file's name and its folder: `a.png [temp]` lies in temp, without a word in input."""
+    for folder in ("input", "output", "temp"):
+        if value.endswith(f"[{folder}]"):
+            return value.removesuffix(f"[{folder}]").rstrip(), folder
+    return value, "input"

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from ...types import clipped
 from .._keys import nearest
 from .._specs import InputSpec
+from .._values import same_path, truth
 
-__all__ = ["Finding", "check_value", "not_among", "same_path", "unwrapped"]
+__all__ = ["Finding", "check_value", "not_among", "truth_of", "unwrapped"]
 
 EXCEPTION = "exception_during_inner_validation"
 """The server's word for whatever its validation did not foresee."""
@@ -32,15 +34,6 @@ def unwrapped(value: Any) -> Any:
     return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
 
 
-def same_path(value: Any, choices: tuple[Any, ...] | list[Any]) -> str | None:
-    """Return the choice that differs from a value only in its path separators."""
-    if not isinstance(value, str):
-        return None
-    wanted = value.replace("\\", "/")
-    fitting = (choice for choice in choices if isinstance(choice, str))
-    return next((choice for choice in fitting if choice.replace("\\", "/") == wanted), None)
-
-
 def check_value(spec: InputSpec, value: Any, *, limits: bool = True) -> Finding | None:
     """Return what the server has against a value, None when it takes it.
 
@@ -54,6 +47,8 @@ def check_value(spec: InputSpec, value: Any, *, limits: bool = True) -> Finding 
         converted = _converted(spec, unwrapped(value))
     except (ValueError, TypeError, OverflowError):
         return Finding("invalid_input_type", f"this is no {_KINDS[spec.type]}", unwrapped(value))
+    if spec.type == "BOOLEAN":
+        return truth_of(unwrapped(value))
     if not limits:
         return None
     try:
@@ -85,12 +80,11 @@ def _raw_type(spec: InputSpec) -> Any:
 def _out_of_range(spec: InputSpec, value: Any) -> Finding | None:
     least, most = spec.options.get("min"), spec.options.get("max")
     if "min" in spec.options and value < least:
-        bound = f"; it begins at {least}"
-        return Finding("value_smaller_than_min", f"{value} is too small{bound}", value, (str(least),))
+        told = f"{clipped(value)} is too small; it begins at {least}"
+        return Finding("value_smaller_than_min", told, value, (str(least),))
     if "max" in spec.options and value > most:
-        return Finding(
-            "value_bigger_than_max", f"{value} is too large; it ends at {most}", value, (str(most),)
-        )
+        told = f"{clipped(value)} is too large; it ends at {most}"
+        return Finding("value_bigger_than_max", told, value, (str(most),))
     return None
 
 
@@ -102,23 +96,28 @@ def _not_in_list(spec: InputSpec, value: Any) -> Finding | None:
     wrong = [one for one in (value if several else [value]) if one not in choices]
     if not wrong:
         return None
-    respelled = [same_path(one, choices) for one in wrong]
-    if all(other is not None for other in respelled):
-        return Finding(
-            "value_not_in_list",
-            f"{wrong[0]!r} is spelled with other path separators on this server",
-            value,
-            tuple(other for other in respelled if other is not None),
-            "localized(catalog) respells it.",
-            warning=True,
-        )
-    names = [choice for choice in choices if isinstance(choice, str)]
-    close = nearest(str(wrong[0]), names) or tuple(str(choice) for choice in choices[:5])
+    kind, first = "value_not_in_list", clipped(wrong[0])
+    respelled = [other for one in wrong if (other := same_path(one, choices)) is not None]
+    if len(respelled) == len(wrong):
+        told = f"{first} is spelled with other path separators on this server"
+        return Finding(kind, told, value, tuple(respelled), "localized(catalog) respells it.")
     if not choices:
-        return Finding(
-            "value_not_in_list", f"{wrong[0]!r} is none of the choices: the server has none", value
-        )
-    return Finding("value_not_in_list", f"{wrong[0]!r} {not_among(choices)}", value, close)
+        return Finding(kind, f"{first} is none of the choices: the server has none", value)
+    names = [choice for choice in choices if isinstance(choice, str)]
+    word = wrong[0] if isinstance(wrong[0], str) else clipped(wrong[0])
+    close = nearest(word, names) or tuple(str(choice) for choice in choices[:5])
+    return Finding(kind, f"{first} {not_among(choices)}", value, close)
+
+
+def truth_of(value: Any) -> Finding | None:
+    """Return what to know of a text that stands for yes or no: to the server every text but "" is yes."""
+    if not isinstance(value, str):
+        return None
+    meant = truth(value)
+    if meant is None or meant is not bool(value):
+        told = f"the server takes the text {clipped(value)} as {str(bool(value)).lower()}"
+        return Finding("text_for_boolean", told, value, ("true", "false"), warning=True)
+    return None
 
 
 def not_among(choices: Sequence[Any]) -> str:

@@ -17,11 +17,12 @@ from __future__ import annotations
 import copy
 import datetime
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from ...errors import ConversionError
 from ...types import Problem
+from ..packs import Pack
 from .camera import viewport_state
 from .editor_file import read_editor
 from .follow_links import FromHost, Scope, resolve_input
@@ -101,12 +102,13 @@ def _converted(
     try:
         saved = read_editor(editor)
         renumber(saved)
-        return _prompt(Opener(saved, catalog).open(), writer, keep=keep)
+        opener = Opener(saved, catalog)
+        return _prompt(opener.open(), opener.packs, writer, keep=keep)
     except RecursionError:
         raise ConversionError("the graph is nested too deeply, or its chains are too long") from None
 
 
-def _prompt(root: Graph, writer: _Writer, *, keep: bool) -> dict[str, dict[str, Any]]:
+def _prompt(root: Graph, packs: Sequence[Pack], writer: _Writer, *, keep: bool) -> dict[str, dict[str, Any]]:
     """Return what would be queued of an opened file."""
     if _size(root, {}) > _MOST_NODES:
         raise ConversionError(f"the subgraphs expand to more than {_MOST_NODES} nodes")
@@ -114,6 +116,8 @@ def _prompt(root: Graph, writer: _Writer, *, keep: bool) -> dict[str, dict[str, 
     if not keep:
         _refuse_unknown(nodes)
     writer.root = root
+    for pack in packs:
+        pack.queued(root)
     apply_primitives(root, writer.filename)
     prompt = {scope.prefix + node.id: writer.entry(scope, node) for scope, node in nodes}
     for entry in prompt.values():

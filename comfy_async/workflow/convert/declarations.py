@@ -58,6 +58,12 @@ class Declared:
         """Return the same with another type."""
         return Declared(self.name, type, self.options, self.choices)
 
+    def shown_as(self, widget_type: str) -> Declared:
+        """Return the same with another kind of widget."""
+        shown = Declared(self.name, self.type, self.options, self.choices)
+        shown.widget_type = widget_type
+        return shown
+
 
 def read_declaration(name: str, data: Any) -> Declared:
     """Read `[type, options]`; a list in the type's place is a combo's choices."""

@@ -27,6 +27,7 @@ class SavedNode:
     values: list[Any] | Mapping[str, Any] | None
     named: Mapping[str, Any] | None
     place: str
+    saved: Mapping[str, Any]
 
 
 @dataclasses.dataclass(slots=True)
@@ -39,6 +40,7 @@ class SavedGraph:
     links: dict[int, Link]
     inputs: list[Boundary]
     outputs: list[Boundary]
+    groups: list[Mapping[str, Any]]
     place: str
 
 
@@ -116,6 +118,7 @@ def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> S
         links=_links(data.get("links"), _join(place, "links")),
         inputs=_boundaries(data.get("inputs"), _join(place, "inputs")) if place else [],
         outputs=_boundaries(data.get("outputs"), _join(place, "outputs")) if place else [],
+        groups=[frame for frame in data.get("groups") or () if isinstance(frame, JSON_OBJECT)],
         place=place,
     )
 
@@ -142,6 +145,7 @@ def _node(data: Any, place: str) -> SavedNode:
         values=values,
         named=named if isinstance(named, JSON_OBJECT) else None,
         place=place,
+        saved=data,
     )
 
 
@@ -199,7 +203,7 @@ def _boundaries(data: Any, place: str) -> list[Boundary]:
     return slots
 
 
-_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+_LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
 
 
 def _links(data: Any, place: str) -> dict[int, Link]:
@@ -213,7 +217,7 @@ def _links(data: Any, place: str) -> dict[int, Link]:
         if isinstance(item, JSON_OBJECT):
             parts = [item.get(key) for key in _LINK_KEYS]
         else:
-            parts = _list(item, where)[:5]
+            parts = _list(item, where)
         if len(parts) < 5:
             raise WorkflowFormatError(f"{where} has {len(parts)} parts of a link's 5", place=where)
         link = Link(
@@ -222,6 +226,7 @@ def _links(data: Any, place: str) -> dict[int, Link]:
             _number(parts[2], where),
             _id(parts[3], where),
             _number(parts[4], where),
+            _type(parts[5] if len(parts) > 5 else None),
         )
         links[link.id] = link
     return links

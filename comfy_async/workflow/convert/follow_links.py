@@ -6,13 +6,13 @@ The rules are those of the frontend's ExecutableNodeDTO.ts (1.49.6).
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from ...errors import ConversionError, WorkflowFormatError
 from ...types import Problem
+from ..packs import pack_of
 from .model import (
     BYPASSED,
-    GETTERS,
     INPUT_BOUNDARY,
     MUTED,
     Graph,
@@ -117,31 +117,23 @@ def _out_of(scope: Scope, node: Node, index: int, wanted: str, visited: _Visited
         return _into_instance(scope, node, index, wanted, visited)
     if not node.virtual:
         return FromNode(scope.prefix + node.id, index)
-    if node.type in GETTERS:
-        scope, node = _setter(scope, node) or (scope, node)
+    scope, node = _stand_in(scope, node)
     if not 0 <= index < len(node.inputs):
         return None
     slot = node.inputs[index]
     return None if slot.link is None else _into(scope, node, slot, wanted, visited)
 
 
-def _setter(scope: Scope, getter: Node) -> tuple[Scope, Node] | None:
-    """Return the node that a getter names, in its own graph or in one around it (KJNodes)."""
-    name, place = _stored_name(getter), scope
-    while name:
-        for node in place.graph.nodes.values():
-            if node.type == GETTERS[getter.type] and _stored_name(node) == name:
-                return place, node
-        if place.parent is None:
-            break
-        place = place.parent
-    return None
-
-
-def _stored_name(node: Node) -> Any:
-    """Return the name under which a setter keeps its input."""
-    values = node.saved_values
-    return values[0] if isinstance(values, list) and values else None
+def _stand_in(scope: Scope, node: Node) -> tuple[Scope, Node]:
+    """Return the virtual node whose inputs stand for the outputs of this one, which mostly is itself."""
+    pack = pack_of(node.type)
+    if pack is None:
+        return scope, node
+    scopes = [scope]
+    while (parent := scopes[-1].parent) is not None:
+        scopes.append(parent)
+    found = pack.source(node, [place.graph for place in scopes])
+    return (scope, node) if found is None else (scopes[found[0]], found[1])
 
 
 def _into_instance(scope: Scope, node: Node, index: int, wanted: str, visited: _Visited) -> _Source:

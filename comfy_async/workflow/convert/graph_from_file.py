@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import ConversionError
 from ...types import Problem
+from ..packs import Pack, is_virtual, pack_of, packs_with_mark
 from .declarations import Declared, declared_inputs
 from .editor_file import SavedEditor, SavedGraph, SavedNode
 from .model import (
@@ -41,6 +42,12 @@ class Opener:
             node.type for graph in (editor.root, *editor.definitions) for node in graph.nodes
         )
         self._graphs: dict[str, Graph] = {}
+        self._packs: list[Pack] = []
+
+    @property
+    def packs(self) -> list[Pack]:
+        """The packs that have a hand in the opened file."""
+        return self._packs
 
     def open(self) -> Graph:
         """Return the root graph.
@@ -50,12 +57,14 @@ class Opener:
         """
         for saved in self._editor.definitions:
             # Made empty first, for an instance may stand before its definition in the file.
-            self._graphs[saved.id] = Graph(saved.id, saved.name, {}, saved.links, saved.inputs, saved.outputs)
+            graph = Graph(saved.id, saved.name, {}, saved.links, saved.inputs, saved.outputs)
+            graph.groups = saved.groups
+            self._graphs[saved.id] = graph
         opened = []
         for saved in _leaves_first(self._editor.definitions):
             opened.append(self._graphs[saved.id])
             self._fill(self._graphs[saved.id], saved)
-        root = Graph("", links=self._editor.root.links)
+        root = Graph("", links=self._editor.root.links, groups=self._editor.root.groups)
         self._fill(root, self._editor.root)
         settle_types([*opened, root])
         return root
@@ -80,20 +89,34 @@ class Opener:
             definition.hosts.append(node)
         elif saved.type in self._catalog:
             node = self._of_class(saved.type)
+            node.virtual = is_virtual(saved.type)
         else:
-            node = Node(saved.id, saved.type, virtual=saved.type in VIRTUAL)
+            node = Node(saved.id, saved.type, virtual=saved.type in VIRTUAL or is_virtual(saved.type))
         node.id, node.mode, node.place = saved.id, saved.mode, saved.place
-        node.properties = saved.properties
+        node.properties, node.saved, node.saved_values = saved.properties, saved.saved, saved.values
         node.title = saved.title or node.title
+        self._meet_packs(node)
         return node
+
+    def _meet_packs(self, node: Node) -> None:
+        """Remember the packs that have a hand in the node."""
+        found = [pack for mark in node.properties for pack in packs_with_mark(mark)]
+        if (own := pack_of(node.type)) is not None:
+            found.append(own)
+        self._packs += [pack for pack in found if pack not in self._packs]
 
     def _of_class(self, class_type: str) -> Node:
         """Return a new node of the class; of classes with many nodes one is kept to copy from."""
         if (model := self._models.get(class_type)) is not None:
             return _copy(model)
         spec = self._catalog[class_type]
-        self._declared[class_type] = declared_inputs(class_type, spec)
-        node = build_node(class_type, spec, self._declared[class_type])
+        pack, declared = pack_of(class_type), declared_inputs(class_type, spec)
+        if pack is not None:
+            declared = pack.declare(class_type, declared)
+        self._declared[class_type] = declared
+        node = build_node(class_type, spec, declared)
+        if pack is not None:
+            pack.created(node, spec)
         if self._uses[class_type] > 1:
             self._models[class_type] = _copy(node)
         return node
@@ -109,14 +132,17 @@ class Opener:
             return
         if node.class_type is None:
             node.inputs, node.outputs = saved.inputs, saved.outputs
-            node.saved_values = saved.values
             if not node.virtual and isinstance(saved.values, list):
                 node.widgets = [_stand_in(index, value) for index, value in enumerate(saved.values)]
             return
         node.inputs = _merge_inputs(node.inputs, saved.inputs)
         node.outputs = _merge_outputs(node.outputs, saved.outputs)
         _grow_connected(graph, node)
-        restore(node, saved.values, saved.named, declared=self._declared[saved.type])
+        pack = pack_of(saved.type)
+        if pack is None or not pack.restore(node, saved.named if saved.values is None else saved.values):
+            restore(node, saved.values, saved.named, declared=self._declared[saved.type])
+        if pack is not None:
+            pack.loaded(node)
         _drop_orphans(node)
 
 

@@ -6,12 +6,11 @@ Nothing here is a copy of the editor file, so a conversion may change all of it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 __all__ = [
     "BYPASSED",
-    "GETTERS",
     "INPUT_BOUNDARY",
     "JSON_OBJECT",
     "MISSING",
@@ -39,34 +38,8 @@ INPUT_BOUNDARY: Final = "-10"
 OUTPUT_BOUNDARY: Final = "-20"
 
 
-GETTERS: Final = {"GetNode": "SetNode", "easy getNode": "easy setNode"}
-"""Nodes that stand for the input of the node with the same name, and that node's class."""
-
-VIRTUAL: Final = frozenset(
-    {
-        "PrimitiveNode",
-        "Reroute",
-        "Note",
-        "MarkdownNote",
-        # KJNodes and Easy-Use
-        *GETTERS,
-        *GETTERS.values(),
-        # rgthree-comfy
-        "Bookmark (rgthree)",
-        "Fast Actions Button (rgthree)",
-        "Fast Bypasser (rgthree)",
-        "Fast Groups Bypasser (rgthree)",
-        "Fast Groups Muter (rgthree)",
-        "Fast Muter (rgthree)",
-        "Label (rgthree)",
-        "Mute / Bypass Relay (rgthree)",
-        "Mute / Bypass Repeater (rgthree)",
-        "Node Collector (rgthree)",
-        "Random Unmuter (rgthree)",
-        "Reroute (rgthree)",
-    }
-)
-"""Nodes that exist in the editor only: the frontend's own, and those of widespread packs."""
+VIRTUAL: Final = frozenset({"PrimitiveNode", "Reroute", "Note", "MarkdownNote"})
+"""The frontend's own nodes that exist in the editor only; those of packs are their rules' to name."""
 
 JSON_OBJECT: Final = (dict, Mapping)
 """For isinstance: a test for `dict` first is many times as fast as one for `Mapping` alone."""
@@ -101,6 +74,7 @@ class Link:
     origin_slot: int
     target_id: str
     target_slot: int
+    type: str = "*"
 
 
 @dataclasses.dataclass(slots=True)
@@ -175,7 +149,10 @@ class Boundary:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Node:
-    """A node, a subgraph instance when it has a `definition`."""
+    """A node, a subgraph instance when it has a `definition`.
+
+    `saved` is the node as the file has it, for rules that look at its place, colour or labels.
+    """
 
     id: str
     type: str
@@ -193,6 +170,7 @@ class Node:
     definition: Graph | None = None
     links: dict[int, Link] = dataclasses.field(default_factory=dict)
     saved_values: Any = None
+    saved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     place: str = ""
 
     def widget(self, name: str | None) -> Widget | None:
@@ -208,6 +186,16 @@ class Node:
             yield from self.widgets
         else:
             yield from (slot.host for slot in self.inputs if slot.host is not None)
+
+    def add_widget(self, name: str, value: Any, kind: str = "text", **more: Any) -> Widget:
+        """Give the node one more widget, and return it; `more` are further fields of `Widget`."""
+        widget = Widget(name, kind, value, **more)
+        self.widgets.append(widget)
+        return widget
+
+    def drop_widgets(self, names: Collection[str]) -> None:
+        """Take the widgets of these names away; the slots through which links override them stay."""
+        self.widgets[:] = [widget for widget in self.widgets if widget.name not in names]
 
     def slot_widget(self, slot: InputSlot) -> Widget | None:
         """Return the widget that a link into the slot overrides."""
@@ -239,7 +227,7 @@ class Node:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Graph:
-    """The root graph or a subgraph definition."""
+    """The root graph or a subgraph definition; `groups` are its frames, as the file has them."""
 
     id: str
     name: str = ""
@@ -248,6 +236,16 @@ class Graph:
     inputs: list[Boundary] = dataclasses.field(default_factory=list)
     outputs: list[Boundary] = dataclasses.field(default_factory=list)
     hosts: list[Node] = dataclasses.field(default_factory=list)
+    groups: Sequence[Mapping[str, Any]] = ()
+
+    def connect(self, origin: Node, slot: int, target: Node, index: int) -> Link:
+        """Link an output with an input that has no link yet, and return the new link."""
+        number = max(self.links, default=0) + 1
+        link = Link(number, origin.id, slot, target.id, index, origin.outputs[slot].type)
+        self.links[number] = link
+        target.inputs[index].link = number
+        origin.outputs[slot].links.append(number)
+        return link
 
     def walk(self) -> Iterator[tuple[Graph, Node]]:
         """Yield every node with its graph, each used definition once."""

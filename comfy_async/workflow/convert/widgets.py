@@ -13,9 +13,12 @@ from .camera import VIEWPORTS
 from .declarations import Declared
 from .model import JSON_OBJECT, MISSING, Node, Widget
 
-__all__ = ["DYNAMIC_COMBO", "is_widget", "make_widgets"]
+__all__ = ["DYNAMIC_COMBO", "PACK_WIDGET", "is_widget", "make_widgets"]
 
 DYNAMIC_COMBO: Final = "COMFY_DYNAMICCOMBO_V3"
+
+PACK_WIDGET: Final = "PACK_WIDGET"
+"""A widget that a pack makes: it holds whatever the pack's rules put into it."""
 
 _Maker = Callable[[Declared, Node], list[Widget]]
 
@@ -240,6 +243,7 @@ _MAKERS: dict[str, _Maker] = {
     "COMBO": _combo,
     DYNAMIC_COMBO: _dynamic_combo,
     "COLOR": _color,
+    PACK_WIDGET: _valued("custom", MISSING),
     "COLORS": _valued("colors", []),
     "CURVE": _valued("curve", _CURVE),
     "RANGE": _valued("range", {"min": 0, "max": 1}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from .io import MAX_TEXT, MediaDamageError, Reader, Texts, as_text
+from .reader import MAX_TEXT, MediaDamageError, Reader, Texts, as_text
 
 __all__ = ["flac", "id3", "ogg"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .io import MediaDamageError, Reader, Texts, as_text
+from .reader import MediaDamageError, Reader, Texts, as_text
 
 __all__ = ["matroska", "mp4"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from .io import MediaDamageError, Reader, Texts, as_text, inflate
+from .reader import MediaDamageError, Reader, Texts, as_text, inflate
 
 __all__ = ["exif", "jpeg", "png", "webp"]
 

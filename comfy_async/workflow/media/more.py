@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from .io import MAX_TEXT, MediaDamageError, Reader, Texts, as_text
+from .reader import MAX_TEXT, MediaDamageError, Reader, Texts, as_text
 
 __all__ = ["exr", "glb", "safetensors", "svg"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WorkflowFormatError
-from .io import MediaDamageError, Reader, Texts
+from .reader import MediaDamageError, Reader, Texts
 
 __all__ = ["is_media", "media_kind", "read_media"]
 

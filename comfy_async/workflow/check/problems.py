@@ -8,47 +8,35 @@ from functools import partial
 from typing import Any
 
 from ...errors import ConversionError
-from ...types import Problem, Severity
+from ...types import Problem, Severity, clipped
 from .._nodes import Node
 from ..catalog import NodeCatalog
-from ..graph import Workflow
 from .advice import Advisor
-from .graph import GraphCheck, Place
 from .replace import applied
+from .validation import GraphCheck, Place
 
-__all__ = ["check", "problems_of"]
+__all__ = ["check_graph", "check_node", "conversion_problems", "problems_of"]
 
 
-def check(
-    workflow: Workflow | Mapping[str, Any],
+def check_graph(
+    graph: Mapping[str, Node],
     catalog: NodeCatalog,
     *,
     editor: Mapping[str, Any] | None = None,
     replacements: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
-    """Return what is wrong with a workflow on a server, [] when it would be taken as it is.
+    """Return what is wrong with a graph on a server, [] when it would be taken as it is.
 
     Errors are what the server refuses, in its own words (`Problem.type`); warnings are what
     it takes, but what you should know. Files that wait to be uploaded count as there.
 
     Args:
-        workflow: A workflow, or a graph in API format; an editor file is converted first.
+        graph: The nodes by id.
         catalog: What the server can run.
-        editor: The editor file, for advice on packs and models; a workflow brings its own.
+        editor: The editor file, for advice on packs and models.
         replacements: What GET /node_replacements answers: classes that the server replaces.
-
-    Raises:
-        WorkflowFormatError: The graph is damaged.
     """
-    flow = workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
-    drawn = flow._drawing.editor if flow._drawing is not None else None
-    advisor = Advisor(drawn if editor is None else editor, catalog)
-    try:
-        graph = flow.converted(catalog)._graph()
-    except ConversionError as error:
-        return [_advised(problem, advisor) for problem in error.problems] or [
-            Problem(type="conversion_failed", message=str(error))
-        ]
+    advisor = Advisor(editor, catalog)
     graph, replaced = applied(graph, replacements, catalog)
     problems = [*replaced, *_missing_classes(graph, catalog, advisor)]
     run = GraphCheck(graph, catalog)
@@ -64,6 +52,22 @@ def check(
     problems += problems_of(graph, run.places, advisor=advisor)
     problems += _warnings(graph, catalog, run)
     return sorted(problems, key=lambda problem: problem.severity)
+
+
+def check_node(graph: Mapping[str, Node], node: str, catalog: NodeCatalog) -> list[Problem]:
+    """Return what is wrong with one node of a graph, whether an output needs it or not."""
+    run = GraphCheck(graph, catalog)
+    run.look_at(node)
+    return problems_of(graph, run.places)
+
+
+def conversion_problems(
+    error: ConversionError, catalog: NodeCatalog, *, editor: Mapping[str, Any] | None = None
+) -> list[Problem]:
+    """Return why an editor file could not be converted, with what to install."""
+    advisor = Advisor(editor, catalog)
+    found = [_advised(problem, advisor) for problem in error.problems]
+    return found or [Problem(type="conversion_failed", message=str(error))]
 
 
 def _advised(problem: Problem, advisor: Advisor) -> Problem:
@@ -83,7 +87,7 @@ def _missing_classes(graph: Mapping[str, Node], catalog: NodeCatalog, advisor: A
                 title=node.title,
                 class_type=node.class_type,
                 type="missing_node_type",
-                message=f"the server has no node class {node.class_type!r}",
+                message=f"the server has no node class {clipped(node.class_type)}",
                 received=node.class_type,
                 nearest=close,
                 advice=advice,
@@ -129,6 +133,6 @@ def _warnings(graph: Mapping[str, Node], catalog: NodeCatalog, run: GraphCheck) 
             told = f"{known.display_name} is deprecated"
             advice = known.description if "deprecated" in known.description.lower() else ""
             yield place(type="deprecated_node", message=told, advice=advice)
-        if key not in run.reached and run.reached:
+        if key not in run.running and run.running:
             told = "no output needs this node, so it does not run"
             yield place(type="unused_node", message=told)

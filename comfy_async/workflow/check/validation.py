@@ -8,16 +8,17 @@ server it goes on after an exception, so that all is said at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ...types import clipped
 from .._keys import nearest
 from .._nodes import Node
 from .._specs import DYNAMIC_COMBO, InputSpec
 from .._types import raw_types_link
 from .._values import is_pending
 from ..catalog import NodeCatalog
-from .own import checks_itself, checks_link_types, own_findings
+from .own import checks_itself, checks_link_types, makes_outputs, own_findings
 from .values import EXCEPTION, Finding, check_value, not_among
 
 __all__ = ["DEADLY", "GraphCheck", "Place"]
@@ -37,7 +38,8 @@ class GraphCheck:
 
     Attributes:
         places: What was found, by node in the order in which the server would go.
-        reached: The nodes that some output needs.
+        reached: The nodes that are validated because some output needs them.
+        running: The nodes that are run: those, and what undeclared inputs of theirs are linked to.
     """
 
     def __init__(self, graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
@@ -49,6 +51,7 @@ class GraphCheck:
         self._circular = False
         self.places: list[Place] = []
         self.reached: set[str] = set()
+        self.running: set[str] = set()
 
     def outputs(self) -> list[str]:
         """Return the nodes that make the prompt worth running."""
@@ -62,23 +65,37 @@ class GraphCheck:
             self._walk(output)
         for node in self._circles() if self._circular else ():
             self.places.append((node, None, Finding("dependency_cycle", "it depends on itself")))
+        self.running = self._followed(outputs)
         self.places += self._deadly()
         order = {key: place for place, key in enumerate(self._graph)}
         self.places = [_outer(place, outputs) for place in sorted(self.places, key=lambda at: order[at[0]])]
 
-    def _deadly(self) -> Iterator[Place]:
-        """Yield links to absent nodes in inputs that the class does not declare.
+    def _followed(self, outputs: Iterable[str]) -> set[str]:
+        """Return the nodes that the server runs: it follows every link, declared or not."""
+        seen, waiting = set[str](), list(outputs)
+        while waiting:
+            key = waiting.pop()
+            if key not in seen and key in self._graph:
+                seen.add(key)
+                waiting += self._graph[key].sources
+        return seen
 
-        The server does not look at them when it validates, but follows them when it runs the
-        prompt, and the exception there ends its worker thread: it takes prompts and runs none
-        until it is started anew (seen on 0.33.0; execution.py, the first add_node).
+    def _deadly(self) -> Iterator[Place]:
+        """Yield links to absent nodes in inputs that no validation looks at.
+
+        These are inputs that the class does not declare, and all inputs of nodes that only such
+        inputs lead to. The server follows them when it runs the prompt, and the exception there
+        ends its worker thread: it takes prompts and runs none until it is started anew (seen on
+        0.33.0; execution.py, the first add_node).
         """
-        for key in self.reached:
+        for key in self.running:
             node = self._graph[key]
-            declared = {spec.name for spec in self._catalog.inputs(node.class_type, node.inputs)}
+            declared = set[str]()
+            if key in self.reached:
+                declared = {spec.name for spec in self._catalog.inputs(node.class_type, node.inputs)}
             for name, source, _ in node.links():
                 if source not in self._graph and name not in declared and node.class_type in self._catalog:
-                    told = f"it is linked to node {source!r}, which is not there"
+                    told = f"it is linked to node {clipped(source)}, which is not there"
                     advice = "The server would take this, and then run nothing any more: remove the input."
                     yield key, name, Finding(DEADLY, told, node.inputs[name], (), advice)
 
@@ -135,7 +152,24 @@ class GraphCheck:
                 self.places.append((key, spec.name, finding))
         self.places += [(key, name, finding) for name, finding in own_findings(node, specs)]
         self.places += [(key, name, finding) for name, finding in self._dynamic(node, specs)]
+        self.places += [(key, name, finding) for name, finding in self._misspelt(node, specs)]
         return following
+
+    def _misspelt(self, node: Node, specs: Mapping[str, InputSpec]) -> Iterator[tuple[str, Finding]]:
+        """Yield inputs that the server ignores, though their names are nearly those of others.
+
+        The nodes of packs may take more inputs than they declare, so there only the name of an
+        input that is not given counts.
+        """
+        from_pack = self._catalog.node(node.class_type).from_pack
+        names = [name for name in specs if not (from_pack and name in node.inputs)]
+        for name in node.inputs:
+            if name in specs or self._catalog.input(node.class_type, name, node.inputs) is not None:
+                continue
+            close = [other for other in nearest(name, names, count=1) if _letters(other) != _letters(name)]
+            if close and name.partition(".")[0] not in specs:
+                told = f"{node.class_type} has no input {clipped(name)}: the server ignores it"
+                yield name, Finding("unknown_input", told, nearest=tuple(close), warning=True)
 
     def _input(self, key: str, node: Node, spec: InputSpec) -> list[str]:
         """Note what is wrong with an input, and return the node that it is linked to."""
@@ -147,7 +181,8 @@ class GraphCheck:
             return [] if source is None else [source]
         if not is_pending(value):
             value = getattr(value, "name_for_input", value)
-            finding = check_value(spec, value, limits=not checks_itself(node, spec))
+            pack = self._catalog.node(node.class_type).from_pack
+            finding = check_value(spec, value, limits=not checks_itself(node, spec, value, pack=pack))
             if finding is not None:
                 self.places.append((key, spec.name, finding))
         return []
@@ -160,17 +195,16 @@ class GraphCheck:
         source, slot = value
         origin = self._graph.get(source) if isinstance(source, str) else None
         if origin is None:
-            close = nearest(str(source), list(self._graph))
+            close = nearest(clipped(source, most=40).strip("'"), list(self._graph))
             return Finding(
-                EXCEPTION, f"it is linked to node {source!r}, which is not there", value, close
+                EXCEPTION, f"it is linked to node {clipped(source)}, which is not there", value, close
             ), None
         if origin.class_type not in self._catalog:
             return None, source
         types = self._catalog[origin.class_type].get("output")
         types = types if isinstance(types, list) else []
         if not isinstance(slot, int) or not -len(types) <= slot < len(types):
-            told = f"node {origin.info(source)} has {len(types)} outputs, there is no slot {slot!r}"
-            return Finding(EXCEPTION, told, value), None
+            return self._no_slot(origin, source, len(types), value)
         given = types[slot]
         wanted = spec.raw[0] if isinstance(spec.raw, list) and spec.raw else spec.type
         if checks_link_types(node.class_type) or raw_types_link(given, wanted):
@@ -178,6 +212,18 @@ class GraphCheck:
         gives, takes = _type_name(given), _type_name(wanted)
         told = f"node {origin.info(source)} gives {gives} at slot {slot}, this takes {takes}"
         return Finding("return_type_mismatch", told, value), None
+
+    def _no_slot(
+        self, origin: Node, source: str, count: int, value: list[Any]
+    ) -> tuple[Finding | None, str | None]:
+        """Return what is wrong with a link to an output that its class does not declare."""
+        told = f"node {origin.info(source)} has {count} outputs, there is no slot {clipped(value[1])}"
+        if not isinstance(value[1], int) or not self._catalog.node(origin.class_type).from_pack:
+            return Finding(EXCEPTION, told, value), None
+        if makes_outputs(origin.class_type):
+            return None, source
+        advice = "A node pack may make more outputs than it declares: nobody but the server knows."
+        return Finding("undeclared_output", told, value, (), advice, warning=True), source
 
     def _dynamic(self, node: Node, specs: Mapping[str, InputSpec]) -> Iterator[tuple[str, Finding]]:
         """Yield warnings for dynamic combos that the server overlooks, but on which the node fails."""
@@ -187,8 +233,9 @@ class GraphCheck:
             choices = [str(choice) for choice in spec.choices or ()]
             if spec.name in node.inputs:
                 value = node.inputs[spec.name]
-                close = nearest(str(value), choices) or tuple(choices[:5])
-                told = f"{value!r} {not_among(choices)}"
+                word = value if isinstance(value, str) else clipped(value)
+                close = nearest(word, choices) or tuple(choices[:5])
+                told = f"{clipped(value)} {not_among(choices)}"
                 yield spec.name, Finding("value_not_in_list", told, value, close, warning=True)
             elif spec.required:
                 told = "this choice is required, although the server does not ask for it"
@@ -204,6 +251,11 @@ def _outer(place: Place, outputs: set[str]) -> Place:
     if finding.type != EXCEPTION or node not in outputs:
         return place
     return node, name, Finding(OUTER, finding.message, finding.received, finding.nearest, finding.advice)
+
+
+def _letters(name: str) -> str:
+    """Return a name without its numbers: `image_3` beside `image_2` is no slip."""
+    return "".join(letter for letter in name if not letter.isdigit())
 
 
 def _type_name(kind: Any) -> str:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
-from ..types import Problem
-from ._nodes import Node
+from ...types import Problem, clipped
+from .._nodes import Graph
+from ..catalog import NodeCatalog
+from .problems import problems_of
+from .validation import DEADLY, OUTER, GraphCheck
+from .values import EXCEPTION
 
-if TYPE_CHECKING:
-    from .catalog import NodeCatalog
-    from .graph import Workflow
-
-__all__ = ["deadly_links", "loose_links", "named", "undeclared_links"]
+__all__ = ["Loose", "deadly_links", "loose_links", "named", "undeclared_links"]
 
 Loose = list[tuple[str, str, str]]
 """Node, input, and the id that it is linked to in vain."""
 
 
-def loose_links(workflow: Workflow) -> Loose:
+def loose_links(graph: Graph) -> Loose:
     """Return the links of an API graph that lead nowhere; the usual answer, none, costs next to nothing."""
-    graph: Mapping[str, Node] = workflow._graph()
     return [
         (key, name, source)
         for key, node in graph.items()
@@ -31,9 +29,8 @@ def loose_links(workflow: Workflow) -> Loose:
     ]
 
 
-def undeclared_links(workflow: Workflow, loose: Loose, catalog: NodeCatalog) -> Loose:
+def undeclared_links(graph: Graph, loose: Loose, catalog: NodeCatalog) -> Loose:
     """Return those in inputs that their classes do not declare, which no validation looks at."""
-    graph = workflow._graph()
     return [
         (key, name, source)
         for key, name, source in loose
@@ -42,16 +39,12 @@ def undeclared_links(workflow: Workflow, loose: Loose, catalog: NodeCatalog) -> 
     ]
 
 
-def deadly_links(workflow: Workflow, catalog: NodeCatalog) -> list[Problem]:
+def deadly_links(graph: Graph, catalog: NodeCatalog) -> list[Problem]:
     """Return those that a server takes and then dies of: undeclared, in a node that some output needs.
 
     Of the others the server itself speaks when an output needs them, and when none does they
     do no harm.
     """
-    from .check.check import problems_of
-    from .check.graph import DEADLY, GraphCheck
-
-    graph = workflow._graph()
     run = GraphCheck(graph, catalog)
     run.run()
     return problems_of(graph, [place for place in run.places if place[2].type == DEADLY])
@@ -61,15 +54,12 @@ def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
     """Say what the server's bare KeyError means: which input of the node leads nowhere."""
     if not loose:
         return list(found)
-    from .check.graph import OUTER
-    from .check.values import EXCEPTION
-
     done = []
     for problem in found:
         mine = [(name, source) for node, name, source in loose if node == problem.node]
         if mine and problem.type in {EXCEPTION, OUTER}:
             meant = [link for link in mine if repr(link[1]) in problem.message] or mine
-            told = f"it is linked to node {meant[0][1]!r}, which is not there"
+            told = f"it is linked to node {clipped(meant[0][1])}, which is not there"
             problem = dataclasses.replace(problem, input=meant[0][0], message=told)
         done.append(problem)
     return done

@@ -1,0 +1,52 @@
+"""What requests are made with, and what opens a socket to the same server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from collections.abc import Awaitable, Callable
+
+from .._base.secrets import Secret, Veil
+from .proxy import Proxy
+
+__all__ = ["Handshake", "HttpOptions", "trust"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """How requests are made; durations in seconds, sizes in bytes."""
+
+    request_seconds: float = 30.0
+    connect_seconds: float = 10.0
+    max_body: int = 1 << 30
+    max_connections: int = 32
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Handshake:
+    """What opens a WebSocket with the same server, credentials, cookies, trust and proxy.
+
+    Attributes:
+        url: With the query, which may hold a token.
+        headers: With credentials and cookies.
+        server: The address without credentials, for errors.
+        veil: Knows all secrets.
+    """
+
+    url: Secret[str]
+    headers: Secret[dict[str, str]]
+    server: str
+    ssl_context: ssl.SSLContext | bool
+    proxy: Proxy | None
+    veil: Veil
+
+
+def trust(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
+    """Return what httpx and websockets both take: one context for both."""
+    if isinstance(verify, ssl.SSLContext):
+        return verify
+    if isinstance(verify, str):
+        return ssl.create_default_context(cafile=verify)
+    return verify

@@ -1,0 +1,236 @@
+"""A graph that grows call by call: nodes are calls, inputs are keywords, outputs are values."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ..errors import UnknownInputError, WorkflowError
+from ._edits import free_id, known_inputs
+from ._identifiers import identifiers, output_names
+from ._keys import changed, nearest
+from ._nodes import Graph, Node
+from .catalog import NodeCatalog
+from .check import check_node
+
+__all__ = ["BuiltNode", "Growing", "Output", "Outputs"]
+
+
+class Output(tuple[str, int]):
+    """One output of a node: the link `(id, slot)`, which any input takes, `with_inputs` too.
+
+    Attributes:
+        type: Its type, "*" without a catalog.
+    """
+
+    type: str
+
+    def __new__(cls, node: str, slot: int = 0, *, type: str = "*") -> Output:
+        """Make the link."""
+        made = super().__new__(cls, (node, slot))
+        made.type = type
+        return made
+
+    @property
+    def node(self) -> str:
+        """The id of the node that it leaves."""
+        return self[0]
+
+    @property
+    def slot(self) -> int:
+        """Its number at the node."""
+        return self[1]
+
+    def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Copy and pickle by parts."""
+        return tuple(self), {"type": self.type}
+
+    def __repr__(self) -> str:
+        """Return id, slot and type."""
+        return f"<Output {self.node}:{self.slot} {self.type}>"
+
+
+class Outputs(tuple[Output, ...]):
+    """All outputs of a node: to unpack, or by number or name (`loader.CLIP`).
+
+    Attributes:
+        node: The node's id.
+    """
+
+    node: str
+    _names: dict[str, int]
+
+    def __new__(cls, node: str, outputs: tuple[Output, ...], names: dict[str, int]) -> Outputs:
+        """Keep the outputs under their names."""
+        made = super().__new__(cls, outputs)
+        made.node, made._names = node, names
+        return made
+
+    def __getattr__(self, name: str) -> Output:
+        """Return the output of that name."""
+        names: dict[str, int] = self.__dict__.get("_names", {})
+        if name in names:
+            return self[names[name]]
+        raise AttributeError(f"this node has the outputs {', '.join(names) or 'none'}, not {name!r}")
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Copy and pickle by parts."""
+        return self.node, tuple(self), self._names
+
+
+class BuiltNode:
+    """A node whose outputs nobody knows: without a catalog, `node[1]` is its second output.
+
+    It stands for its first output where an input wants one.
+
+    Attributes:
+        node: The node's id.
+    """
+
+    def __init__(self, node: str) -> None:
+        """Keep the id."""
+        self.node = node
+
+    def __getitem__(self, slot: int) -> Output:
+        """Return the output with that number."""
+        return Output(self.node, slot)
+
+    def __iter__(self) -> Iterator[Output]:
+        """Refuse: how many outputs there are is not known."""
+        raise WorkflowError(
+            f"how many outputs node {self.node!r} has is not known",
+            hint="Name them by number (node[1]), or build with a catalog.",
+        )
+
+    def __repr__(self) -> str:
+        """Return the id."""
+        return f"<BuiltNode {self.node}>"
+
+
+class Growing:
+    """The nodes of a graph that is being built; `GraphBuilder` makes a workflow of them.
+
+    Attributes:
+        catalog: What the server can run, or None.
+        grown: The nodes so far, by id.
+    """
+
+    def __init__(self, catalog: NodeCatalog | None, start: Mapping[str, Node]) -> None:
+        """Begin with some nodes, or none."""
+        self.catalog = catalog
+        self.grown: Graph = dict(start)
+        self._classes = identifiers(catalog) if catalog is not None else {}
+
+    def node(
+        self, class_type: str, /, *, _id: str | None = None, _title: str | None = None, **inputs: Any
+    ) -> Any:
+        """Add a node of a class by its name on the server, whatever signs it has.
+
+        Returns:
+            With a catalog an `Output` when the class has one, `Outputs` otherwise; a
+            `BuiltNode` without.
+
+        Raises:
+            UnknownInputError: The class or an input is unknown, the id is taken, or a value
+                cannot be sent.
+            WorkflowError: The server would refuse the node; `problems` says why.
+        """
+        key = free_id(self.grown) if _id is None else _id
+        if key in self.grown:
+            raise UnknownInputError(f"the id {key!r} is taken")
+        values = self._named(class_type, {name: _linked(name, value) for name, value in inputs.items()})
+        if self.catalog is not None:
+            if class_type not in self.catalog:
+                close = nearest(class_type, self.catalog)
+                raise UnknownInputError(
+                    f"the catalog has no class {class_type!r}; nearest: {', '.join(close) or 'none'}",
+                    candidates=close,
+                )
+            values = {**known_inputs(self.catalog, class_type, values), **values}
+        draft = {**self.grown, key: Node(class_type, {}, None if _title is None else {"title": _title})}
+        draft[key] = changed(draft, key, values, self.catalog)
+        if self.catalog is not None:
+            _refuse(draft, key, self.catalog)
+        self.grown = draft
+        return self._outputs(key, class_type)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return the call that adds a node of this class."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        class_type = self._classes.get(name, name)
+
+        def add(*, _id: str | None = None, _title: str | None = None, **inputs: Any) -> Any:
+            return self.node(class_type, _id=_id, _title=_title, **inputs)
+
+        add.__name__ = add.__qualname__ = name
+        return add
+
+    def __dir__(self) -> list[str]:
+        """List the classes too, for completion in notebooks."""
+        return [*super().__dir__(), *self._classes]
+
+    def _named(self, class_type: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return values under the names that ComfyUI has for Python's."""
+        known: dict[str, str] = {}
+        if self.catalog is not None and class_type in self.catalog:
+            # Which parts a dynamic input has depends on values, so two rounds name all.
+            plain = {spec.name for spec in self.catalog.inputs(class_type)}
+            first = {identifiers(plain).get(name, name): value for name, value in values.items()}
+            known = identifiers(spec.name for spec in self.catalog.inputs(class_type, _deep(first)))
+            known = {**known, **{name: name for name in plain}}
+        return {known.get(name) or _dotted(name): value for name, value in values.items()}
+
+    def _outputs(self, key: str, class_type: str) -> Output | Outputs | BuiltNode:
+        if self.catalog is None:
+            return BuiltNode(key)
+        specs = self.catalog.outputs(class_type)
+        outputs = tuple(Output(key, spec.slot, type=spec.type) for spec in specs)
+        if len(outputs) == 1:
+            return outputs[0]
+        names = output_names(spec.name for spec in specs)
+        return Outputs(key, outputs, {name: slot for slot, name in enumerate(names)})
+
+    def __repr__(self) -> str:
+        """Return the number of nodes."""
+        return f"<{type(self).__name__} {len(self.grown)} nodes>"
+
+
+def _deep(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values under both their names, so that nested choices unfold."""
+    return {**values, **{_dotted(name): value for name, value in values.items()}}
+
+
+def _dotted(name: str) -> str:
+    if name.endswith("_") and keyword.iskeyword(name[:-1]):
+        return name[:-1]
+    return name.replace("__", ".") if "__" in name.strip("_") else name
+
+
+def _linked(name: str, value: Any) -> Any:
+    """Return the link for a node that stands for its only output.
+
+    Raises:
+        WorkflowError: It has several outputs, or none.
+    """
+    if isinstance(value, BuiltNode):
+        return value[0]
+    if isinstance(value, Outputs):
+        names = ", ".join(value._names) or "none"
+        raise WorkflowError(
+            f"input {name!r} takes one output, node {value.node!r} has {names}",
+            hint="Name the output, for example loader.MODEL.",
+        )
+    return value
+
+
+def _refuse(graph: Mapping[str, Node], key: str, catalog: NodeCatalog) -> None:
+    """Raise for what the server would not take.
+
+    Raises:
+        WorkflowError: The problems of the new node.
+    """
+    problems = [problem for problem in check_node(graph, key, catalog) if problem.severity == "error"]
+    if problems:
+        raise WorkflowError(f"node {graph[key].info(key)} would be refused", problems=problems)

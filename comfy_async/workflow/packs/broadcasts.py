@@ -1,0 +1,281 @@
+"""The broadcasts of cg-use-everywhere: what they send, and which inputs they match."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from ..convert.model import (
+    BYPASSED,
+    INPUT_BOUNDARY,
+    JSON_OBJECT,
+    MUTED,
+    Boundary,
+    Graph,
+    InputSlot,
+    Link,
+    Node,
+)
+from .frames import nodes_in_frames, nodes_in_same_frame
+from .pack import not_convertible
+
+__all__ = ["Broadcast", "Target", "broadcasts_of", "is_broadcaster", "label"]
+
+_CLASS_NAMES = re.compile(r"Anything Everywhere.*|Seed Everywhere|Prompts Everywhere", re.DOTALL)
+
+# The classes that its present version turns into an ordinary one of the first kind.
+_RENAMED: Final = frozenset({"Anything Everywhere?", "Anything Everywhere3"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """An input without a link: of a node, or an output of a subgraph, which has no `node`."""
+
+    node: Node | None
+    slot: InputSlot | Boundary
+    id: str
+    type: str
+    name: str
+    label: str
+
+    @property
+    def title(self) -> str:
+        """The title of the node, as a rule for titles sees it."""
+        if self.node is None:
+            return "subgraph output node"
+        return self.node.title or self.node.type
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Broadcast:
+    """One output that is sent to all inputs which match.
+
+    Attributes:
+        origin_id: The node that has the output.
+        origin_slot: The output.
+        type: Its type, which an input must have.
+        priority: Who wins when several match.
+        only: The nodes that may be reached, None for all.
+        title: What the title of a node must satisfy.
+        input: What the name of an input must satisfy.
+        more: What else must be so.
+        to_combo: Whether a text may go to a choice.
+        to_any: Whether inputs of any type are reached.
+    """
+
+    origin_id: str
+    origin_slot: int
+    type: str
+    priority: float
+    only: frozenset[str] | None
+    title: Callable[[str], bool]
+    input: Callable[[str], bool]
+    more: Callable[[Target], bool]
+    to_combo: bool
+    to_any: bool
+
+    def matches(self, target: Target) -> bool:
+        """Return whether it reaches the input."""
+        return (
+            self.more(target)
+            and self.origin_id != target.id
+            and self._fits(target.type)
+            and (self.only is None or target.id in self.only)
+            and self.title(target.title)
+            and self.input(target.label)
+        )
+
+    def _fits(self, kind: str) -> bool:
+        """Return whether an input of that type is reached: the very same, with two exceptions on request."""
+        if self.type == kind:
+            return True
+        return (self.to_combo and self.type == "STRING" and kind == "COMBO") or (self.to_any and kind == "*")
+
+
+def is_broadcaster(node: Node, *, by_class: bool = False) -> bool:
+    """Return whether a node broadcasts, or with `by_class` whether it is one of the pack's nodes."""
+    own = node.class_type is not None and _CLASS_NAMES.fullmatch(node.class_type) is not None
+    if by_class:
+        return own
+    return node.mode not in (MUTED, BYPASSED) and (own or bool(node.properties.get("ue_convert")))
+
+
+def label(node: Node, slot: InputSlot) -> str:
+    """Return what an input is called in the editor."""
+    inputs = node.saved.get("inputs")
+    for item in inputs if isinstance(inputs, list) else ():
+        if (
+            isinstance(item, JSON_OBJECT)
+            and item.get("name") == slot.name
+            and isinstance(item.get("label"), str)
+        ):
+            return item["label"] or slot.name
+    return slot.name
+
+
+def broadcasts_of(
+    graph: Graph, node: Node, properties: Mapping[str, Any], root: Graph
+) -> Iterator[Broadcast]:
+    """Yield what a node broadcasts: what comes into it, or with `ue_convert` its own outputs."""
+    if properties.get("seed_inputs"):
+        yield _broadcast(graph, node, properties, root, (node.id, 0, "INT"), None)
+        return
+    sources = _outputs(node, properties) if node.properties.get("ue_convert") else _inputs(graph, node)
+    kinds = [source[2] for source, _ in sources]
+    for source, name in sources:
+        if source[0] != INPUT_BOUNDARY and (graph.nodes[source[0]].mode in (MUTED, BYPASSED)):
+            continue
+        repeated = kinds.count(source[2]) > 1
+        rule = name if repeated or properties.get("apply_to_unrepeated") else None
+        yield _broadcast(graph, node, properties, root, source, rule, repeats=len(set(kinds)) < len(kinds))
+
+
+_Source = tuple[str, int, str]
+
+
+def _outputs(node: Node, properties: Mapping[str, Any]) -> list[tuple[_Source, str]]:
+    """Return the outputs of a node that broadcasts them itself, with their names."""
+    silent = properties.get("output_not_broadcasting")
+    quiet = silent if isinstance(silent, JSON_OBJECT) else {}
+    labels = node.saved.get("outputs")
+    found = []
+    for index, slot in enumerate(node.outputs):
+        if not quiet.get(slot.name):
+            saved = labels[index] if isinstance(labels, list) and index < len(labels) else {}
+            name = saved.get("label") if isinstance(saved, JSON_OBJECT) else None
+            found.append(((node.id, index, slot.type), str(name or slot.name)))
+    return found
+
+
+def _inputs(graph: Graph, node: Node) -> list[tuple[_Source, str]]:
+    """Return what is connected with a node of the pack, with the names of its inputs."""
+    found = []
+    for slot in node.inputs:
+        link = graph.links.get(slot.link) if slot.link is not None else None
+        if link is not None:
+            link = _above_bypassed(graph, link) or link
+            found.append(((link.origin_id, link.origin_slot, link.type), label(node, slot)))
+    return [item for item in found if item[0][0] == INPUT_BOUNDARY or item[0][0] in graph.nodes]
+
+
+def _above_bypassed(graph: Graph, link: Link) -> Link | None:
+    """Follow a link upwards through bypassed nodes, by inputs of its type."""
+    kind, seen = link.type, set()
+    while (parent := graph.nodes.get(link.origin_id)) is not None and parent.mode == BYPASSED:
+        if link.id in seen:
+            return None
+        seen.add(link.id)
+        inputs = parent.inputs
+        beside = inputs[link.origin_slot] if link.origin_slot < len(inputs) else None
+        if beside is None or beside.type != kind:
+            beside = next((slot for slot in inputs if slot.type == kind), None)
+        above = graph.links.get(beside.link) if beside is not None and beside.link is not None else None
+        if above is None:
+            return None
+        link = above
+    return link if parent is not None or link.origin_id == INPUT_BOUNDARY else None
+
+
+def _broadcast(
+    graph: Graph,
+    node: Node,
+    properties: Mapping[str, Any],
+    root: Graph,
+    source: _Source,
+    rule: str | None,
+    *,
+    repeats: bool = False,
+) -> Broadcast:
+    """Return a broadcast with the restrictions of the node that sends it."""
+    return Broadcast(
+        *source,
+        priority=_priority(node, properties, repeats=repeats),
+        only=_allowed(graph, node, properties, root),
+        title=_pattern(node, properties, "title"),
+        input=_pattern(node, properties, "input"),
+        more=_named_like(node, rule, properties.get("repeated_type_rule") or 0),
+        to_combo=(properties.get("string_to_combo") or 0) > 0,
+        to_any=(properties.get("send_to_any") or 0) > 0,
+    )
+
+
+def _priority(node: Node, properties: Mapping[str, Any], *, repeats: bool) -> float:
+    """Return the priority that is set, else the one that the restrictions make."""
+    if isinstance(own := properties.get("priority"), int | float) and own:
+        return own
+    restricted = any(
+        properties.get(f"{kind}_regex") for kind in ("title", "input", "prompt", "negative", "group")
+    )
+    return (
+        10
+        + 10 * (node.type == "Prompts Everywhere")
+        + 20 * (restricted or repeats)
+        + 3 * ((properties.get("group_restricted") or 0) > 0)
+        + 6 * ((properties.get("color_restricted") or 0) > 0)
+    )
+
+
+def _allowed(graph: Graph, node: Node, properties: Mapping[str, Any], root: Graph) -> frozenset[str] | None:
+    """Return the nodes that group and colour leave, None for all."""
+    allowed: frozenset[str] | None = None
+    if (grouped := properties.get("group_restricted")) in (1, 2):
+        inside = nodes_in_same_frame(graph, node)
+        allowed = inside if grouped == 1 else frozenset(graph.nodes) - inside
+    if (coloured := properties.get("color_restricted")) in (1, 2):
+        color = node.saved.get("color")
+        of_color = {
+            key for key, item in graph.nodes.items() if (item.saved.get("color") == color) == (coloured == 1)
+        }
+        allowed = frozenset(of_color if allowed is None else of_color & allowed)
+    if properties.get("group_regex"):
+        named = nodes_in_frames(root, node, _pattern(node, properties, "group"))
+        allowed = named if allowed is None else named & allowed
+    return allowed
+
+
+def _pattern(node: Node, properties: Mapping[str, Any], kind: str) -> Callable[[str], bool]:
+    """Return the test that a regular expression of the node makes, true for everything without one."""
+    text = properties.get(f"{kind}_regex")
+    if not text or text == ".*":
+        return lambda _: True
+    wanted = not properties.get(f"{kind}_regex_invert")
+    found = _compiled(node, str(text))
+    return lambda name: (found.search(name) is not None) == wanted
+
+
+def _named_like(node: Node, name: str | None, rule: int) -> Callable[[Target], bool]:
+    """Return the test for inputs that several broadcasts of one type ask for; None asks for nothing."""
+    if name is None:
+        return lambda _: True
+    tests: dict[int, Callable[[Target], bool]] = {
+        0: lambda target: target.label == name,
+        1: lambda target: _start(target.label, name),
+        2: lambda target: _start(target.label[::-1], name[::-1]),
+        3: lambda target: target.title == name,
+        4: lambda target: _compiled(node, name).search(target.label) is not None,
+    }
+    return tests.get(rule, lambda _: True)
+
+
+def _start(one: str, other: str) -> bool:
+    """Return whether the shorter text is the beginning of the other."""
+    return one.startswith(other) or other.startswith(one)
+
+
+def _compiled(node: Node, text: str) -> re.Pattern[str]:
+    """Return a regular expression of JavaScript's.
+
+    Raises:
+        ConversionError: It means nothing in Python, so what it matches there is not known.
+    """
+    try:
+        return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", text))
+    except re.error as error:
+        raise not_convertible(
+            node,
+            f"its pattern {text!r} cannot be read: {error}",
+            advice="Write the pattern of this node without JavaScript's own forms.",
+            received=text,
+        ) from None

@@ -1,0 +1,88 @@
+"""ComfyUI-KJNodes: values passed on by name, buttons that are sent, and file names with placeholders.
+
+Read in its setgetnodes.js and jsnodes.js of August 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ..convert.model import Graph, Node
+from .pack import Pack, not_convertible
+from .passing import stored_name, with_name
+
+__all__ = ["PACK"]
+
+# Buttons without a value; the editor sends them all the same, as null.
+_BUTTONS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(
+        (
+            "ConditioningMultiCombine",
+            "CrossFadeImagesMulti",
+            "ImageAddMulti",
+            "ImageBatchMulti",
+            "ImageConcatMulti",
+            "JoinStringMulti",
+            "MaskBatchMulti",
+            "TransitionImagesMulti",
+        ),
+        ("Update inputs",),
+    ),
+    **dict.fromkeys(
+        ("FluxBlockLoraSelect", "HunyuanVideoBlockLoraSelect", "LTX2BlockLoraSelect", "Wan21BlockLoraSelect"),
+        ("Set all",),
+    ),
+    "SoundReactive": ("Start mic capture", "Stop mic capture"),
+}
+
+# Classes whose file name has %...% filled in.
+_SAVING: Final = frozenset(
+    {
+        "DecodeAndSaveVideo",
+        "LoraExtractKJ",
+        "ModelSaveKJ",
+        "SaveImageKJ",
+        "SaveImageWithAlpha",
+        "SaveStringKJ",
+    }
+)
+
+
+class _KJNodes(Pack):
+    """The rules for ComfyUI-KJNodes."""
+
+    classes = frozenset(_BUTTONS) | _SAVING
+    virtual = frozenset({"SetNode", "GetNode"})
+
+    def created(self, node: Node, spec: Mapping[str, Any]) -> None:
+        """Add the buttons; other packs have classes of the same names."""
+        if not str(spec.get("category", "")).startswith("KJNodes"):
+            return
+        for label in _BUTTONS.get(node.type, ()):
+            node.add_widget(label, None, "button")
+        prefix = node.widget("filename_prefix") if node.type in _SAVING else None
+        if prefix is not None:
+            prefix.text = "filename"
+
+    def source(self, node: Node, graphs: Sequence[Graph]) -> tuple[int, Node] | None:
+        """A getter stands for the setter of its name, in its own graph or in one around it."""
+        if node.type != "GetNode" or not (name := stored_name(node)):
+            return None
+        found = [
+            (depth, setter)
+            for depth, graph in enumerate(graphs)
+            for setter in with_name(graph, "SetNode", name)
+        ]
+        if found and found[0][0] > 0 and len(found) > 1:
+            raise not_convertible(
+                node,
+                f"several nodes set {name!r} around the subgraph that gets it",
+                advice="Give each SetNode a name of its own.",
+                received=name,
+            )
+        return found[0] if found else None
+
+
+PACK: Final = _KJNodes()
+"""The rules for ComfyUI-KJNodes."""

@@ -1,0 +1,129 @@
+"""Which pack a node belongs to: those that were registered, those of installed packages, our own.
+
+Nothing is imported before a node of the pack is met: our own packs are known by the form of
+their nodes' names, and packages are asked for theirs when the first file is converted.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from .pack import Pack
+
+__all__ = ["has_rules", "is_virtual", "pack_of", "packs_with_mark", "register", "unregister"]
+
+GROUP: Final = "comfy_async.packs"
+"""The entry point group in which packages name their `Pack`."""
+
+_OWN: Final = {
+    "rgthree": r".*\(rgthree\)",
+    "use_everywhere": r"Anything Everywhere.*|(Seed|Prompts) Everywhere",
+    "kjnodes": r"[GS]etNode|.*KJ|(Image|Mask|Latent|CrossFade|Transition|Conditioning|JoinString)\w*Multi\w*"
+    r"|(Flux|HunyuanVideo|Wan21|LTX2)BlockLoraSelect|SoundReactive|SaveImageWithAlpha|DecodeAndSaveVideo"
+    r"|LoraExtractKJ",
+    "easy_use": r"easy .*",
+    "video_helper": r"VHS_.*",
+    "lora_manager": r".*\(LoraManager\)",
+    "mtb": r".*\(mtb\)",
+    "impact": r"Impact.*|.*Detailer.*|LatentSwitch|SEGSSwitch|CombineRegionalPrompts",
+}
+"""Our own packs by their module, and the names that their nodes have."""
+
+_OWN_MARKS: Final = {"ue_convert": "use_everywhere"}
+"""Properties that our own packs write to nodes of others."""
+
+_registered: list[Pack] = []
+
+
+def register(pack: Pack) -> None:
+    """Use the rules of a pack from now on, before those of installed packages and our own.
+
+    Raises:
+        TypeError: It is no instance of `Pack`.
+    """
+    if not isinstance(pack, Pack):
+        raise TypeError(f"register() takes an instance of Pack, not {pack!r}")
+    _registered.insert(0, pack)
+    _forget_answers()
+
+
+def unregister(pack: Pack) -> None:
+    """Forget a pack that was registered.
+
+    Raises:
+        ValueError: It was not.
+    """
+    _registered.remove(pack)
+    _forget_answers()
+
+
+def _forget_answers() -> None:
+    """Ask anew which pack a node belongs to."""
+    pack_of.cache_clear()
+    packs_with_mark.cache_clear()
+
+
+@functools.lru_cache(maxsize=4096)
+def pack_of(node_type: str) -> Pack | None:
+    """Return the pack whose rules hold for nodes of that type, None for the editor's alone."""
+    for pack in (*_registered, *_installed()):
+        if pack.claims(node_type):
+            return pack
+    for module, names in _OWN.items():
+        if re.fullmatch(names, node_type, re.DOTALL) and (pack := _own(module)).claims(node_type):
+            return pack
+    return None
+
+
+def is_virtual(node_type: str) -> bool:
+    """Return whether a pack says that nodes of that type exist in the editor only."""
+    pack = pack_of(node_type)
+    return pack is not None and node_type in pack.virtual
+
+
+def has_rules(node_type: str) -> bool:
+    """Return whether a pack's rules say everything about nodes of that type."""
+    pack = pack_of(node_type)
+    return pack is not None and pack.knows(node_type)
+
+
+@functools.lru_cache(maxsize=4096)
+def packs_with_mark(name: str) -> tuple[Pack, ...]:
+    """Return the packs that write a property of that name to nodes of others."""
+    found = tuple(pack for pack in (*_registered, *_installed()) if name in pack.marks)
+    return (*found, _own(_OWN_MARKS[name])) if name in _OWN_MARKS else found
+
+
+@functools.cache
+def _own(module: str) -> Pack:
+    """Return one of our own packs, loaded when it is first asked for."""
+    return _load(EntryPoint(module, f"{__package__}.{module}:PACK", GROUP))
+
+
+@functools.cache
+def _installed() -> tuple[Pack, ...]:
+    """Return the packs of installed packages; one that does not load is told, and left out."""
+    packs = []
+    for point in entry_points(group=GROUP):
+        try:
+            packs.append(_load(point))
+        except Exception as error:  # a package of strangers may raise anything
+            message = f"the pack rules {point.name!r} ({point.value}) could not be loaded: {error!r}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return tuple(packs)
+
+
+def _load(point: EntryPoint) -> Pack:
+    """Return what an entry point leads to.
+
+    Raises:
+        TypeError: It is no instance of `Pack`.
+    """
+    pack = point.load()
+    if not isinstance(pack, Pack):
+        raise TypeError(f"{point.value} is no instance of Pack")
+    return pack

@@ -1,0 +1,95 @@
+"""VideoHelperSuite's numbers: clamped and rounded whenever they are set, also while a file is opened.
+
+A format to load videos for (`formats` of the input `format`) brings steps of its own for sizes
+and numbers of frames, and puts its frame rate in the place of the last format's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..convert.model import JSON_OBJECT, Node, Widget
+
+__all__ = ["choose_load_format", "press"]
+
+_FITTED: Final = ("force_rate", "custom_width", "custom_height", "frame_load_cap")
+
+
+def press(widget: Widget) -> None:
+    """Put a number that was just set into its range and onto its steps."""
+    value = widget.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return
+    if widget.kind == "int":
+        pressed = _whole(value, widget.options)
+    elif widget.kind == "float":
+        pressed = _broken(value, widget.options)
+    else:
+        return
+    if pressed != value:
+        widget.value, widget.spot = pressed, None
+
+
+def _whole(value: float, options: Mapping[str, Any]) -> float:
+    """Return a whole number in its range, on a multiple of its step."""
+    high, low, step, shift = (options.get(name) for name in ("max", "min", "step", "mod"))
+    if _is_number(high) and high and value > high:
+        value = high
+    if _is_number(low) and low and value < low:
+        value = low
+    if value == 0 or not _is_number(step) or not step:
+        return value
+    shift = shift if _is_number(shift) else 0
+    return math.floor((value - shift) / step + 0.5) * step + shift
+
+
+def _broken(value: float, options: Mapping[str, Any]) -> float:
+    """Return a number rounded as its input asks for, not above its range."""
+    unit, high = options.get("round"), options.get("max")
+    if _is_number(unit) and unit:
+        value = math.floor(value / unit + 0.5) * unit
+    return high if _is_number(high) and high and value > high else value
+
+
+def choose_load_format(node: Node, formats: Any, value: Any, base: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let the chosen format say how the numbers step; a rate that was the last format's becomes its own.
+
+    Args:
+        node: The node.
+        formats: What each format asks for.
+        value: The format.
+        base: The options that the class declares, by widget.
+    """
+    chosen = formats.get(value) if isinstance(formats, JSON_OBJECT) and isinstance(value, str) else None
+    if not isinstance(chosen, JSON_OBJECT):
+        return
+    asked = _asked(chosen)
+    for name in _FITTED:
+        widget = node.widget(name)
+        if widget is None:
+            continue
+        was_default = "reset" in widget.options and widget.options["reset"] == widget.value
+        widget.options = {**base.get(name, {}), **asked.get(name, {})}
+        if was_default and widget.options.get("reset") is not None:
+            widget.value, widget.spot = widget.options["reset"], None
+        press(widget)
+
+
+def _asked(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options that a format brings, by widget."""
+    asked: dict[str, dict[str, Any]] = {}
+    if "target_rate" in chosen:
+        asked["force_rate"] = {"reset": chosen["target_rate"]}
+    if isinstance(sizes := chosen.get("dim"), list | tuple) and len(sizes) > 1:
+        for name, default in zip(("custom_width", "custom_height"), [*sizes[2:4], None, None], strict=False):
+            asked[name] = {"step": sizes[0], "mod": sizes[1]} | ({"reset": default} if default else {})
+    if isinstance(frames := chosen.get("frames"), list | tuple) and len(frames) > 1:
+        asked["frame_load_cap"] = {"step": frames[0], "mod": frames[1]}
+    return asked
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether it is a number, true and false being none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
