@@ -20,12 +20,13 @@ from comfy_async import (
     PromptRejectedError,
     Workflow,
 )
+from comfy_async._base.secrets import Veil, is_secret_name
+from comfy_async._client.session import engine_of
 from comfy_async._display.cards import job_card, problems_card, result_card, session_card, workflow_card
 from comfy_async._display.html import bar, prose, text
 from comfy_async._display.media import embedded, linked, shelf
 from comfy_async._display.notebook_batch import _Grid
 from comfy_async._display.screen import Screen
-from comfy_async._display.secrets import Veil, is_secret_name
 from comfy_async._job.result import OutputFile
 from comfy_async.testing import FakeComfy
 
@@ -111,11 +112,11 @@ async def test_a_veil_hides_every_key_of_a_session() -> None:
     async with ComfySession(
         connect="lazy", partner_api_key="partner-key", headers={"X-Token": "header-key"}, auth=auth
     ) as comfy:
-        said = Veil.of(comfy)("passw0rd query-token partner-key header-key anna")
+        said = engine_of(comfy).veil("passw0rd query-token partner-key header-key anna")
     assert said == "••• ••• ••• ••• anna"
     async with ComfySession(connect="lazy", auth="bearer-token") as comfy:
-        assert Veil.of(comfy)("Bearer bearer-token") == "Bearer •••"
-    assert Veil(["abc"])("abc") == "abc"
+        assert engine_of(comfy).veil("Bearer bearer-token") == "Bearer •••"
+    assert Veil(["abc"])("abcdef") == "abcdef"
 
 
 async def test_a_small_picture_is_embedded_as_it_is() -> None:
@@ -188,7 +189,7 @@ async def test_a_finished_job(comfy: ComfySession) -> None:
     job = await comfy.submit(picture())
     result = await job
     assert "<code>await job.show()</code> shows what it made" in job_card(job)
-    result._shown = await shelf(result.files)
+    result.shown = await shelf(result.files)
     assert "data:image/png" in job._repr_html_()
     assert "1 file on the server" in job._repr_html_()
     assert "job.show()" not in job._repr_html_()
@@ -221,7 +222,7 @@ async def test_a_result_before_and_after_it_was_shown(comfy: ComfySession) -> No
     """Its repr has addresses first, and the pictures themselves once `show()` has fetched them."""
     result = await comfy.run(picture())
     assert f'<img src="{comfy.base_url}' in result_card(result)
-    result._shown = await shelf(result.files)
+    result.shown = await shelf(result.files)
     assert "data:image/png" in result._repr_html_()
 
 

@@ -20,19 +20,19 @@ README = (ROOT / "README.md").read_text("utf-8")
 # What the README says of each level, and the messages that are meant, as `file: message`.
 SAID = {
     ("ERROR", "something unforeseen"): r".*",
-    ("WARNING", "a refused WebSocket"): r"_link: %s; polling instead",
-    ("WARNING", "a stalled server"): r"_hearing: .*the server is stalled",
-    ("WARNING", "a `client_id` in use twice"): r"_hearing: %s$",
-    ("WARNING", "credentials that cannot be renewed"): r"_link: the WebSocket: %s",
-    ("WARNING", "a job without news for ten minutes"): r"_reconcile: job %s is %s, and nothing was heard",
+    ("WARNING", "a refused WebSocket"): r"link: %s; polling instead",
+    ("WARNING", "a stalled server"): r"socket_health: .*the server is stalled",
+    ("WARNING", "a `client_id` in use twice"): r"socket_health: %s$",
+    ("WARNING", "credentials that cannot be renewed"): r"link: the WebSocket: %s",
+    ("WARNING", "a job without news for ten minutes"): r"poller: job %s is %s, and nothing was heard",
     ("WARNING", "a job that may still run or run twice"): r".*may (still run|run twice)",
-    ("WARNING", "a results file that knows none of the jobs asked for"): r"_journal: %s has results",
+    ("WARNING", "a results file that knows none of the jobs asked for"): r"journal: %s has results",
     ("WARNING", "of a fleet, what becomes of its workers"): r"(_fleet|_fleet_core|_flight|_lane|_command): ",
-    ("INFO", "it dials a deaf socket again"): r"_hearing: the socket is deaf",
-    ("INFO", "sends an unanswered prompt again"): r"_submit: prompt %s did not arrive",
-    ("INFO", "lets a batch wait"): r"_items: workflow %s of the batch waits",
+    ("INFO", "it dials a deaf socket again"): r"socket_health: the socket is deaf",
+    ("INFO", "sends an unanswered prompt again"): r"submission: prompt %s did not arrive",
+    ("INFO", "lets a batch wait"): r"items: workflow %s of the batch waits",
     ("INFO", "what the library does about it by itself"): r"_flight: ",
-    ("DEBUG", "which server of a pool gets a job"): r"_pool\w*: pool: ",
+    ("DEBUG", "which server of a pool gets a job"): r"\w+: pool: ",
 }
 
 
