@@ -38,7 +38,7 @@ async def prepare(session: ComfySession, workflow: WorkflowLike, *, check: bool)
         ComfyError: The server cannot be asked, or refuses a file.
     """
     made = as_workflow(workflow)
-    if made.format == "editor":
+    if made.format == "editor" or made.carries_both:
         made = made.converted(await session.nodes.catalog())
     if made.uploads():
         made = await session.files.upload_inputs(made)
