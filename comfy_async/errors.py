@@ -421,7 +421,7 @@ class UnsupportedError(ComfyError):
     """This server cannot do that.
 
     Attributes:
-        needs: The ComfyUI version that can, for example "0.5.1", "" when no version does.
+        needs: The ComfyUI version that can, for example "0.6.0", "" when no version does.
         version: The server's version, "" when unknown.
 
     Example:
@@ -430,7 +430,7 @@ class UnsupportedError(ComfyError):
         ...         await comfy.system.features()
         ...     except UnsupportedError as error:
         ...         print(error.needs, error.version)
-        0.3.44 0.3.40
+        0.3.45 0.3.40
     """
 
     def __init__(self, message: str = "", *, needs: str = "", version: str = "", **fields: Any) -> None:

@@ -11,6 +11,7 @@ from .._protocol.snapshot import (
     QueueEntry,
     QueueSnapshot,
     parse_history,
+    parse_job,
     parse_jobs,
     parse_queue,
 )
@@ -79,10 +80,19 @@ class CloudApi(RunApi):
             return None
         return self._read(lambda value: _read_job(value, prompt_id), body, "the job")
 
+    async def find(self, prompt_id: str) -> QueueEntry | None:
+        """Return one job that waits or runs, None when the cloud has none of this id."""
+        answer = await self._http.request("GET", f"/jobs/{quote(prompt_id, safe='')}", expect=(404,))
+        return None if answer.status == 404 else self._read(parse_job, answer.json(), "the job")
+
     async def cancel(self, prompt_id: str) -> None:
         """Ask the cloud to remove or stop exactly this job; no answer is a proof that it did."""
         path = f"/jobs/{quote(prompt_id, safe='')}/cancel"
         await self._http.request("POST", path, expect=(404,))
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Stop exactly this job; the cloud has one word for that and for removing it."""
+        await self.cancel(prompt_id)
 
 
 def _next_cursor(body: object) -> str | None:

@@ -5,23 +5,41 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from .._protocol.snapshot import HistoryEntry, QueueSnapshot, parse_history, parse_jobs, parse_queue
+from .._protocol.snapshot import (
+    HistoryEntry,
+    QueueEntry,
+    QueueSnapshot,
+    decode_queue,
+    parse_history,
+    parse_job,
+    parse_jobs,
+    parse_queue,
+)
 from .._transport.answers import Answer
 from .._transport.http import HttpClient
-from ..errors import NotComfyUIError, NotFoundError
+from ..errors import NotComfyUIError
 from .server import ServerInfo
 
 __all__ = ["RunApi", "UnreadableError"]
 
 _T = TypeVar("_T")
 
+_log = logging.getLogger("comfy_async")
+
 # The server takes one prompt after the other. A thousand posts at once would only open more
 # connections, and wait in httpcore's pool, whose work grows with the square of those that wait.
 _POSTS_AT_ONCE: Final = 8
+# A longer queue is read in a thread, row by row: every graph in it is one.
+_LONG_QUEUE_BYTES: Final = 512 * 1024
+# What Python itself writes (threading.excepthook) of the thread that main.py starts.
+_WORKER_DIED: Final = re.compile(r"Exception in thread [^\n]*\(prompt_worker\)")
+_NO_ROUTE: Final = (404, 405)
 
 
 class UnreadableError(NotComfyUIError):
@@ -37,7 +55,6 @@ class RunApi:
         self.server = ServerInfo()
         self.probed = False
         self._posts = asyncio.Semaphore(_POSTS_AT_ONCE)
-        self._has_jobs: bool | None = None
 
     @property
     def address(self) -> str:
@@ -67,6 +84,7 @@ class RunApi:
             version=str(system.get("comfyui_version") or ""),
             cloud=self._http.dialect == "cloud",
             features=self.server.features,
+            proven=self.server.proven,
             devices=tuple(d for d in devices if isinstance(d, dict)) if isinstance(devices, list) else (),
         )
         return self.server
@@ -74,6 +92,11 @@ class RunApi:
     def learn(self, features: Mapping[str, Any]) -> None:
         """Keep what the server announced on the socket."""
         self.server = dataclasses.replace(self.server, features=dict(features))
+
+    def prove(self, capability: str, has: bool) -> None:
+        """Keep what an answer has shown: it counts for more than the server's version."""
+        if self.server.proven.get(capability) is not has:
+            self.server = self.server.shown(capability, has)
 
     async def post_prompt(self, body: bytes) -> Answer:
         """POST /prompt; 400 is an answer, not an error."""
@@ -84,7 +107,13 @@ class RunApi:
     @property
     def lists_jobs(self) -> bool:
         """True when a look at the queue costs a few bytes a job (see `snapshot`)."""
-        return self._has_jobs is not False and self.server.can("jobs")
+        return self.server.can("jobs")
+
+    async def has_jobs(self) -> bool:
+        """Say whether the server lists jobs; it is asked once."""
+        if self.lists_jobs and "jobs" not in self.server.proven:
+            await self._listed("in_progress")
+        return self.lists_jobs
 
     async def snapshot(self, *, whole: bool = False) -> QueueSnapshot:
         """Return what the server runs or will run.
@@ -92,13 +121,51 @@ class RunApi:
         The jobs API says it in a few bytes a job; /queue carries every graph (PROTOCOL 0.11),
         and is read on older servers, or when `whole` asks for the graphs.
         """
-        if not whole and self.lists_jobs:
-            try:
-                body = await self._http.get_json("/api/jobs?status=pending,in_progress", root=True)
-                return self._read(parse_jobs, body, "the list of jobs")
-            except NotFoundError:
-                self._has_jobs = False
-        return self._read(parse_queue, await self._http.get_json("/queue"), "the queue")
+        if not whole:
+            found = await self._listed("pending,in_progress")
+            if found is not None:
+                return found
+        return await self._whole_queue(graphs=whole)
+
+    async def find(self, prompt_id: str) -> QueueEntry | None:
+        """Return one job that waits or runs, None when the queue has none of this id.
+
+        By the jobs API, in the bytes of that one job: its graph is among them on servers after
+        0.33. Without that API the whole queue is read.
+        """
+        if self.lists_jobs:
+            path = f"/api/jobs/{quote(prompt_id, safe='')}"
+            answer = await self._http.request("GET", path, root=True, expect=_NO_ROUTE)
+            if answer.status == 200:
+                return self._read(parse_job, answer.json(), "the job")
+            # An unknown job and an unknown route are both 404: the list tells them apart.
+            listed = await self._listed("pending,in_progress")
+            if listed is not None:
+                return listed.entries.get(prompt_id)
+        return (await self._whole_queue()).entries.get(prompt_id)
+
+    async def _listed(self, status: str) -> QueueSnapshot | None:
+        """Return the jobs in some states, None when the server has no such list."""
+        if not self.lists_jobs:
+            return None
+        path = f"/api/jobs?status={status}"
+        answer = await self._http.request("GET", path, root=True, expect=_NO_ROUTE)
+        self.prove("jobs", answer.status == 200)
+        return self._read(parse_jobs, answer.json(), "the list of jobs") if answer.status == 200 else None
+
+    async def queue(self, *, graphs: bool = True, retry: bool = False) -> Any:
+        """Return what GET /queue answers; a long one is decoded off the event loop, a row at a time."""
+        answer = await self._http.request("GET", "/queue", retry=retry)
+        if len(answer.body) < _LONG_QUEUE_BYTES:
+            return answer.json()
+        try:
+            return await asyncio.to_thread(lambda: decode_queue(answer.body.decode(), graphs=graphs))
+        except ValueError as error:
+            raise self._unreadable("the queue", error) from None
+
+    async def _whole_queue(self, *, graphs: bool = True) -> QueueSnapshot:
+        """Read all of the queue into facts."""
+        return self._read(parse_queue, await self.queue(graphs=graphs), "the queue")
 
     async def queue_remaining(self) -> int:
         """Return the number of running and waiting jobs: 31 bytes."""
@@ -116,25 +183,114 @@ class RunApi:
     async def cancel(self, prompt_id: str) -> None:
         """Ask the server to remove or stop exactly this job; no answer is a proof that it did.
 
-        The jobs API since 0.25.0; before, delete from the queue and interrupt by id; on servers
-        without a targeted interrupt only when /queue says at this moment that this job runs.
+        Out of the queue first, which is quick however long that is: the cancel of the jobs API copies
+        the queue and the history, and holds a server with 300 jobs up for seconds (PROTOCOL 1.5). What
+        is not in the queue any more may run, and only what is seen to run is stopped.
         """
-        if self.server.can("cancel_jobs"):
-            path = f"/api/jobs/{quote(prompt_id, safe='')}/cancel"
-            answer = await self._http.request("POST", path, root=True, expect=(404, 405))
-            if answer.status == 200:
-                return
         await self._http.request("POST", "/queue", json={"delete": [prompt_id]})
+        running = await self._listed("in_progress")
+        if running is not None and prompt_id not in running.entries:
+            return
+        if await self._stopped([prompt_id]) is None:
+            await self.interrupt(prompt_id)
+
+    async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
+        """Ask the server to remove or stop these jobs; say whether it had any of them."""
+        rest = await self._dequeued(prompt_ids)
+        taken = len(rest) < len(prompt_ids)
+        stopped = await self._stopped(rest) if rest else False
+        if stopped is None:
+            entries = (await self.snapshot()).entries
+            running = [one for one in rest if one in entries and entries[one].running]
+            for prompt_id in running:
+                await self.interrupt(prompt_id)
+            stopped = bool(running)
+        return taken or stopped
+
+    async def interrupt(self, prompt_id: str) -> None:
+        """Ask the server to stop this job if it runs, and no other one."""
         if self.server.can("targeted_interrupt"):
             await self._http.request("POST", "/interrupt", json={"prompt_id": prompt_id})
+        else:
+            await self._interrupt_what_runs(prompt_id)
+
+    async def _dequeued(self, prompt_ids: Sequence[str]) -> list[str]:
+        """Take those jobs that wait out of the queue; return the others, and those that have just begun."""
+        before = (await self.snapshot()).entries
+        waiting = {one for one in prompt_ids if one in before and not before[one].running}
+        if not waiting:
+            return list(prompt_ids)
+        await self._http.request("POST", "/queue", json={"delete": sorted(waiting)})
+        waiting -= (await self.snapshot()).entries.keys()
+        return [one for one in prompt_ids if one not in waiting]
+
+    async def _stopped(self, prompt_ids: Sequence[str]) -> bool | None:
+        """Cancel by the jobs API, whose interrupt cannot hit another job; None when there is none.
+
+        The server's word, whether it took on any of them, is no proof.
+        """
+        if not self.server.can("cancel_jobs"):
+            return None
+        if len(prompt_ids) > 1:
+            answer = await self._post_cancel("/api/jobs/cancel", {"job_ids": list(prompt_ids)})
+            # One id that is no UUID spoils the whole batch: then each is asked for.
+            if answer.status != 400:
+                return self._taken_on(answer)
+        found: bool | None = False
+        for prompt_id in prompt_ids:
+            answer = await self._post_cancel(f"/api/jobs/{quote(prompt_id, safe='')}/cancel", None)
+            taken = self._taken_on(answer)
+            if taken is None:
+                return None
+            found = found or taken
+        return found
+
+    async def _post_cancel(self, path: str, body: Any) -> Answer:
+        """POST a cancel; where there is no such route it is 405, as GET /api/jobs/{id} is one, or 404."""
+        expect = (400, *_NO_ROUTE)
+        return await self._http.request("POST", path, json=body, root=True, expect=expect, retry=True)
+
+    def _taken_on(self, answer: Answer) -> bool | None:
+        """Read what a cancel was answered; None when the route is not there."""
+        self.prove("cancel_jobs", answer.status not in _NO_ROUTE)
+        return bool(answer.json_object().get("cancelled")) if answer.status == 200 else None
+
+    async def _interrupt_what_runs(self, prompt_id: str) -> None:
+        """Stop whatever runs, having seen that it is this job: a server before 0.3.57 knows no better.
+
+        Reading a long queue takes seconds, in which the job may end and another begin. So it is looked
+        for once more in a few bytes: what ran and has no history yet runs still. Between that answer
+        and the interrupt lies the way of one request, and nothing can close this gap.
+        """
+        snapshot = await self._whole_queue(graphs=False)
+        entry = snapshot.entries.get(prompt_id)
+        if entry is None or not entry.running or await self.history(prompt_id) is not None:
             return
-        entry = (await self.snapshot(whole=True)).entries.get(prompt_id)
-        if entry is not None and entry.running:
-            await self._http.request("POST", "/interrupt", json={})
+        if len(snapshot.entries) > 1:
+            _log.warning(
+                "ComfyUI %s can only be told to stop whatever runs: that was job %s a moment ago; "
+                "should it end just now, the next of the queue is stopped in its place",
+                self.server.version or "of unknown version",
+                prompt_id,
+            )
+        await self._http.request("POST", "/interrupt", json={})
+
+    async def has_dead_worker(self) -> bool:
+        """Say whether the server's log tells that its worker thread has ended: it runs nothing any more.
+
+        It takes prompts all the same, and shows the one that killed it as running for ever. False where
+        the log says nothing, or is not shown: then it is not known.
+        """
+        path = "/internal/logs/raw"
+        answer = await self._http.request("GET", path, root=True, expect=(401, 403, *_NO_ROUTE))
+        entries = answer.json_object().get("entries") if answer.status == 200 else None
+        lines = entries if isinstance(entries, list) else []
+        text = "".join(str(line.get("m", "")) for line in lines if isinstance(line, Mapping))
+        return _WORKER_DIED.search(text) is not None
 
     async def find_mark(self, key: str, mark: str) -> str | None:
         """Return the id of the job whose `extra_data` carries a mark, in queue or recent history."""
-        snapshot = await self.snapshot(whole=True)
+        snapshot = await self._whole_queue(graphs=False)
         for entry in snapshot.entries.values():
             if entry.extra_data is not None and entry.extra_data.get(key) == mark:
                 return entry.prompt_id
@@ -157,4 +313,8 @@ class RunApi:
         try:
             return parse(body)
         except ValueError as error:
-            raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None
+            raise self._unreadable(what, error) from None
+
+    def _unreadable(self, what: str, error: ValueError) -> UnreadableError:
+        """Return the error for an answer that proves nothing."""
+        return UnreadableError(f"{what}: {error}", server=self._http.address.base)

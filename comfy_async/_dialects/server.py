@@ -1,4 +1,4 @@
-"""What the server is and can do, read once from its version and its features."""
+"""What the server is and can do: its answers first, then its version and its features."""
 
 from __future__ import annotations
 
@@ -9,25 +9,40 @@ from typing import Any, Final
 
 from ..errors import UnsupportedError
 
-__all__ = ["CAPABILITIES", "ServerInfo"]
+__all__ = ["CAPABILITIES", "ServerInfo", "is_before"]
 
 CAPABILITIES: Final[Mapping[str, str]] = {
-    "client_prompt_id": "0.3.44",
-    "feature_flags": "0.3.44",
-    "partial_execution_targets": "0.3.47",
-    "targeted_interrupt": "0.3.56",
-    "history_offset": "0.3.59",
-    "preview_method": "0.4.0",
-    "jobs": "0.5.1",
-    "node_replacements": "0.13.0",
+    "client_prompt_id": "0.3.45",
+    "feature_flags": "0.3.45",
+    "partial_execution_targets": "0.3.48",
+    "targeted_interrupt": "0.3.57",
+    "history_offset": "0.3.60",
+    "preview_method": "0.5.0",
+    "jobs": "0.6.0",
+    "jobs_cancelled": "0.9.0",
+    "node_replacements": "0.14.0",
     "assets": "0.16.4",
-    "cancel_jobs": "0.25.0",
+    "cancel_jobs": "0.26.0",
 }
-"""What came with which version of ComfyUI: the version in the tree when it was added (PROTOCOL 1.5)."""
+"""What came with which release of ComfyUI, the first that has it (PROTOCOL 1.5)."""
+
+# A flag that a server announces proves what it names.
+_FLAGS: Final[Mapping[str, str]] = {
+    "supports_preview_metadata": "feature_flags",
+    "node_replacements": "node_replacements",
+    "assets": "assets",
+}
 
 # Comfy Cloud speaks a dialect of its own (PROTOCOL 1.6): these it has whatever it calls its version.
 _CLOUD: Final = frozenset(
-    {"feature_flags", "preview_method", "jobs", "cancel_jobs", "partial_execution_targets"}
+    {
+        "feature_flags",
+        "preview_method",
+        "jobs",
+        "jobs_cancelled",
+        "cancel_jobs",
+        "partial_execution_targets",
+    }
 )
 
 
@@ -40,6 +55,7 @@ class ServerInfo:
         cloud: True for Comfy Cloud.
         features: What it announced: GET /features, or `feature_flags` on the socket.
         devices: Its devices, as /system_stats lists them.
+        proven: What its answers have shown of its capabilities, whatever its version says.
 
     Example:
         >>> ServerInfo("0.33.0").can("cancel_jobs")
@@ -52,16 +68,34 @@ class ServerInfo:
     cloud: bool = False
     features: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     devices: tuple[Mapping[str, Any], ...] = dataclasses.field(default=(), repr=False)
+    proven: Mapping[str, bool] = dataclasses.field(default_factory=dict, repr=False)
 
     def can(self, capability: str) -> bool:
         """Say whether the server has a capability: "jobs", "cancel_jobs", "assets", ... (`CAPABILITIES`).
 
+        What it has answered decides, then what it announces, and only then its version: forks, and
+        trees between two releases, bear numbers that say little.
+
         Raises:
             KeyError: There is no such capability.
         """
+        since = CAPABILITIES[capability]
+        if capability in self.proven:
+            return self.proven[capability]
         if self.cloud:
             return capability in _CLOUD
-        return _numbers(self.version) >= _numbers(CAPABILITIES[capability])
+        if any(_FLAGS.get(flag) == capability for flag, value in self.features.items() if value):
+            return True
+        return not is_before(self.version, since)
+
+    def shown(self, capability: str, has: bool) -> ServerInfo:
+        """Return the same with what an answer has shown of a capability.
+
+        Example:
+            >>> ServerInfo("0.33.0").shown("jobs", False).can("jobs")
+            False
+        """
+        return dataclasses.replace(self, proven={**self.proven, capability: has})
 
     def require(self, capability: str, what: str) -> None:
         """Raise unless the server has a capability.
@@ -76,23 +110,35 @@ class ServerInfo:
             ...     ServerInfo("0.3.40").require("jobs", "list jobs")
             ... except UnsupportedError as error:
             ...     print(error)
-            ComfyUI 0.3.40 cannot list jobs. It takes ComfyUI 0.5.1 or later.
+            ComfyUI 0.3.40 cannot list jobs. It takes ComfyUI 0.6.0 or later.
         """
         if not self.can(capability):
-            where = "Comfy Cloud" if self.cloud else f"ComfyUI {self.version or 'of unknown version'}"
             needs = "" if self.cloud else CAPABILITIES[capability]
-            raise UnsupportedError(
-                f"{where} cannot {what}",
-                hint=f"It takes ComfyUI {needs} or later." if needs else "",
-                needs=needs,
-                version=self.version,
+            raise self.unsupported(what, needs=needs)
+
+    def unsupported(self, what: str, *, needs: str = "", server: str = "") -> UnsupportedError:
+        """Return the error for something that this server cannot do; names the version that can."""
+        where = "Comfy Cloud" if self.cloud else f"ComfyUI {self.version or 'of unknown version'}"
+        hint = f"It takes ComfyUI {needs} or later." if needs else ""
+        if needs and not is_before(self.version, needs):
+            hint = (
+                f"ComfyUI has it since {needs}, but this server answers that it has none: "
+                "a fork, or a gateway that closes the route?"
             )
+        return UnsupportedError(
+            f"{where} cannot {what}", hint=hint, needs=needs, version=self.version, server=server
+        )
 
     @property
     def max_upload_size(self) -> int | None:
         """The largest upload in bytes, or None when the server does not say."""
         size = self.features.get("max_upload_size")
         return int(size) if isinstance(size, (int, float)) else None
+
+
+def is_before(version: str, other: str) -> bool:
+    """Say whether a version came before another one; one that is not told is taken for an old one."""
+    return _numbers(version) < _numbers(other)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..events import (
     BaseEvent,
@@ -21,12 +23,16 @@ __all__ = [
     "HistoryEntry",
     "QueueEntry",
     "QueueSnapshot",
+    "decode_queue",
     "history_events",
     "parse_history",
+    "parse_job",
     "parse_jobs",
     "parse_queue",
 ]
 
+_DECODER: Final = json.JSONDecoder()
+_BETWEEN: Final = re.compile(r"[\s,:]*")
 _OVER = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -91,6 +97,60 @@ def parse_queue(body: object) -> QueueSnapshot:
     return QueueSnapshot(entries)
 
 
+def decode_queue(text: str, *, graphs: bool = True) -> dict[str, list[Any]]:
+    """Decode the text of GET /queue, one row after the other.
+
+    Each row carries a whole graph. All of it decoded at once holds the interpreter for as long as that
+    takes, in whatever thread: seconds for a queue of 60 MB. Between two rows the event loop gets its turn.
+
+    Args:
+        text: The answer.
+        graphs: Keep the graphs; without them little is left.
+
+    Raises:
+        ValueError: It is no JSON, or no object of lists.
+    """
+    lists: dict[str, list[Any]] = {}
+    place = text.find("{") + 1
+    if not place or text[: place - 1].strip():
+        raise ValueError("the queue is no object")
+    while (place := _next(text, place)) < len(text) and text[place] != "}":
+        name, place = _value(text, place)
+        place = _next(text, place)
+        if text[place : place + 1] != "[":
+            raise ValueError(f"the queue has no list {name!r}")
+        rows = lists[str(name)] = []
+        place = _next(text, place + 1)
+        while text[place : place + 1] != "]":
+            row, place = _value(text, place)
+            if not graphs and isinstance(row, list):
+                row[2:3] = [None]
+            rows.append(row)
+            place = _next(text, place)
+        place += 1
+    if text[place:].strip() != "}":
+        raise ValueError("the queue ends in the middle")
+    return lists
+
+
+def _value(text: str, place: int) -> tuple[Any, int]:
+    """Return the value that begins there, and where it ends.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        return _DECODER.raw_decode(text, place)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _next(text: str, place: int) -> int:
+    """Return where the next value, or the end of a list, begins."""
+    found = _BETWEEN.match(text, place)
+    return found.end() if found else place
+
+
 def _queue_entry(row: object, running: bool) -> QueueEntry:
     """Read `[number, prompt_id, prompt, extra_data, outputs]`; the cloud swaps the last two."""
     if not isinstance(row, list) or len(row) < 2 or not isinstance(row[1], str):
@@ -101,7 +161,7 @@ def _queue_entry(row: object, running: bool) -> QueueEntry:
 
 
 def parse_jobs(body: object) -> QueueSnapshot:
-    """Read the answer of GET /api/jobs?status=pending,in_progress (0.5.1 and later).
+    """Read the answer of GET /api/jobs?status=pending,in_progress (0.6.0 and later).
 
     Raises:
         ValueError: It has another shape, or does not list everything.
@@ -122,6 +182,28 @@ def parse_jobs(body: object) -> QueueSnapshot:
         running = row.get("status") == "in_progress"
         entries[row["id"]] = QueueEntry(row["id"], _as_number(row.get("priority")), running)
     return QueueSnapshot(entries)
+
+
+def parse_job(body: object) -> QueueEntry | None:
+    """Read the answer of GET /api/jobs/{id}; None when the job waits or runs no more.
+
+    Raises:
+        ValueError: It has another shape, so that it proves nothing about the job.
+    """
+    if not isinstance(body, Mapping) or not isinstance(body.get("id"), str):
+        raise ValueError("it is no job")
+    if body.get("status") in _OVER:
+        return None
+    workflow = body.get("workflow")
+    workflow = workflow if isinstance(workflow, Mapping) else {}
+    prompt, extra = workflow.get("prompt"), workflow.get("extra_data")
+    return QueueEntry(
+        body["id"],
+        _as_number(body.get("priority")),
+        body.get("status") == "in_progress",
+        prompt if isinstance(prompt, Mapping) else None,
+        extra if isinstance(extra, Mapping) else None,
+    )
 
 
 def parse_history(body: object, prompt_id: str) -> HistoryEntry | None:

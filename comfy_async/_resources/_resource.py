@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from .._dialects.server import ServerInfo
+from .._dialects.server import ServerInfo, is_before
 from .._transport.answers import Answer
-from ..errors import NotComfyUIError
+from ..errors import ComfyError, NotComfyUIError, ResponseError
 from .host import Host
+from .routes import route_of
 
 __all__ = ["Record", "Resource"]
 
@@ -46,13 +47,30 @@ class Resource:
         """GET a route and return its decoded body; tried again when a failure may pass."""
         self._host.check_loop()
         await self._host.known_server()
-        return await self._host.http.get_json(path, retry=True, **options)
+        try:
+            return await self._host.http.get_json(path, retry=True, **options)
+        except ResponseError as error:
+            raise self._explained("GET", path, error) from error
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
         """Send a request and return the answer; tried again when a failure may pass and `retry` says so."""
         self._host.check_loop()
         await self._host.known_server()
-        return await self._host.http.request(method, path, **options)
+        try:
+            return await self._host.http.request(method, path, **options)
+        except ResponseError as error:
+            raise self._explained(method, path, error) from error
+
+    def _explained(self, method: str, path: str, error: ResponseError) -> ComfyError:
+        """Return an answer's error; for a route that the server is too old for, one that names the version.
+
+        A path that matches no route is answered 404, or 405 where another method has one like it.
+        """
+        route = route_of(method, path) if error.status in (404, 405) else None
+        if route is None or self._server.cloud or not is_before(self._server.version, route.since):
+            return error
+        what = f"serve {method} {route.path} ({route.verb})"
+        return self._server.unsupported(what, needs=route.since, server=self._host.base_url)
 
     def _read(self, kind: type[_T] | TypeAdapter[_T], body: object, what: str) -> _T:
         """Read a decoded body into a model.

@@ -14,6 +14,7 @@ __all__ = ["History", "HistoryRecord"]
 
 # The server remembers this many (execution.py, MAXIMUM_HISTORY_SIZE).
 _ALL: Final = 10_000
+_BEYOND: Final = 1_000_000
 
 
 class History(Resource):
@@ -50,7 +51,7 @@ class History(Resource):
     async def page(self, *, size: int = 100, start: int = 0) -> AsyncIterator[tuple[HistoryRecord, ...]]:
         """Yield the finished jobs in pages, the oldest first.
 
-        Servers before 0.3.59 know no pages: there everything is fetched once, and cut.
+        Servers before 0.3.60 know no pages: there everything is fetched once, and cut.
 
         Args:
             size: Jobs in a page.
@@ -62,8 +63,7 @@ class History(Resource):
         """
         if size < 1 or start < 0:
             raise ValueError("a page has at least one job, and starts at 0 or later")
-        server = await self._host.known_server()
-        if not (server.cloud or server.can("history_offset")):
+        if not await self._has_pages():
             everything = (await self._some(max_items=_ALL))[start:]
             for place in range(0, len(everything), size):
                 yield tuple(everything[place : place + size])
@@ -71,7 +71,6 @@ class History(Resource):
         seen: set[str] = set()
         while True:
             found = await self._some(max_items=size, offset=start)
-            # A server that ignores the offset would send the same page for ever.
             fresh = tuple(job for job in found if job.prompt_id not in seen)
             if not fresh:
                 return
@@ -80,6 +79,14 @@ class History(Resource):
             yield fresh
             if len(found) < size:
                 return
+
+    async def _has_pages(self) -> bool:
+        """Say whether the server knows `offset`: asked beyond the end, one that ignores it sends its last."""
+        server = await self._host.known_server()
+        if not server.cloud and server.can("history_offset") and "history_offset" not in server.proven:
+            beyond = await self._some(max_items=1, offset=_BEYOND)
+            self._host.api.prove("history_offset", not beyond)
+        return server.cloud or self._server.can("history_offset")
 
     async def delete(self, *prompt_ids: str) -> None:
         """Let the server forget these jobs; their files stay.

@@ -21,11 +21,14 @@ _ORDERS: Final = {
     "duration": ("execution_duration", "execution_time"),
 }
 
+_OPEN: Final = frozenset({"pending", "in_progress"})
+_STATUSES: Final = _OPEN | {"completed", "failed", "cancelled"}
+
 
 class Jobs(Resource):
     """`comfy.jobs`: waiting, running and finished jobs, of everybody who uses the server.
 
-    On servers before 0.5.1 the answers are put together from queue and history.
+    On servers before 0.6.0 the answers are put together from queue and history.
 
     Example:
         >>> async for page in comfy.jobs.page(status=["failed", "completed"]):
@@ -46,7 +49,7 @@ class Jobs(Resource):
             NotFoundError: The server does not know it.
             ComfyError: The server cannot be asked.
         """
-        if (await self._host.known_server()).can("jobs"):
+        if await self._lists(None):
             path = f"/api/jobs/{quote(prompt_id, safe='')}"
             return self._read(JobRecord, await self._get(path, root=True), f"GET {path}")
         try:
@@ -79,14 +82,19 @@ class Jobs(Resource):
             newest_first: The latest, or the longest, first.
 
         Raises:
-            ValueError: The size is not positive, or there is no such order.
+            ValueError: The size is not positive, or there is no such order or (by servers before
+                0.9.0, which are not asked) no such status.
             ComfyError: The server cannot be asked, or knows no such status.
         """
         if size < 1 or order not in _ORDERS:
             raise ValueError(f"a page has at least one job; orders are {', '.join(_ORDERS)}")
         wanted = [status] if isinstance(status, str) else None if status is None else list(status)
-        if not (await self._host.known_server()).can("jobs"):
+        if not await self._lists(wanted):
             found = await self._assembled(wanted, newest_first=newest_first)
+            if workflow_id is not None:
+                found = [job for job in found if job.workflow_id == workflow_id]
+            if order == "duration":
+                found.sort(key=_duration, reverse=newest_first)
             for place in range(0, len(found), size):
                 yield tuple(found[place : place + size])
             return
@@ -127,11 +135,9 @@ class Jobs(Resource):
 
     async def _cancel(self, prompt_ids: tuple[str, ...]) -> bool:
         """Cancel by the best route that the server has."""
-        server = await self._host.known_server()
-        if not server.can("cancel_jobs"):
-            for prompt_id in prompt_ids:
-                await self._host.api.cancel(prompt_id)
-            return bool(prompt_ids)
+        await self._host.known_server()
+        if not self._is_cloud:
+            return await self._host.api.cancel_all(prompt_ids)
         if len(prompt_ids) > 1:
             try:
                 return await self._cancelled("/api/jobs/cancel", {"job_ids": list(prompt_ids)})
@@ -149,12 +155,30 @@ class Jobs(Resource):
         return done
 
     async def _cancelled(self, path: str, body: Any) -> bool:
-        """Post a cancel; a local server answers with a bool, the cloud with a list of ids."""
+        """Post a cancel; the cloud answers with a bool, or with a list of ids."""
         answer = await self._send("POST", path, json=body, root=True, retry=True)
         return bool(answer.json_object().get("cancelled"))
 
+    async def _lists(self, wanted: Iterable[str] | None) -> bool:
+        """Say whether the jobs API answers rightly for jobs in these states, all when None.
+
+        Before 0.9.0 it knows no cancelled ones and calls them failed (comfy_execution/jobs.py).
+        """
+        server = await self._host.known_server()
+        is_open = wanted is not None and _OPEN.issuperset(wanted)
+        if not server.can("jobs" if is_open else "jobs_cancelled"):
+            return False
+        return server.cloud or await self._host.api.has_jobs()
+
     async def _assembled(self, wanted: list[str] | None, *, newest_first: bool) -> list[JobRecord]:
-        """Put the list together for a server without the jobs API."""
+        """Put the list together for a server without the jobs API, or with an early one.
+
+        Raises:
+            ValueError: There is no such status.
+        """
+        unknown = set(wanted or ()) - _STATUSES
+        if unknown:
+            raise ValueError(f"no such status: {', '.join(sorted(unknown))}")
         queue = await self._queue.snapshot()
         found = [_finished(job) async for page in self._history.page(size=500) for job in page]
         known = {job.id for job in found}
@@ -202,6 +226,12 @@ def _count(output: object) -> int:
     if not isinstance(output, Mapping):
         return 0
     return sum(len(value) for key, value in output.items() if isinstance(value, list) and key != "animated")
+
+
+def _duration(job: JobRecord) -> float:
+    """Return how long a job ran, 0 for one that has not ended."""
+    start, end = job.execution_start_time, job.execution_end_time
+    return 0.0 if start is None or end is None else end - start
 
 
 def _time(value: object) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import NotFoundError
+from ..errors import NotFoundError, UnsupportedError
 from ._resource import Resource
 from ._schema_server import ModelFile, ModelFolder
 
@@ -29,6 +29,7 @@ class Models(Resource):
         """Return the kinds of models: `checkpoints`, `loras`, `vae` and so on.
 
         Raises:
+            UnsupportedError: The server is older than 0.2.3.
             ComfyError: The server cannot be asked.
         """
         if self._is_cloud:
@@ -51,6 +52,7 @@ class Models(Resource):
         """Return the kinds of models with their folders on the server's disk.
 
         Raises:
+            UnsupportedError: The server is older than 0.3.8.
             ComfyError: The server cannot be asked.
         """
         path = "/experiment/models"
@@ -61,6 +63,7 @@ class Models(Resource):
 
         Raises:
             NotFoundError: There is no such kind.
+            UnsupportedError: The server is older than 0.3.8.
             ComfyError: The server cannot be asked.
         """
         path = f"/experiment/models/{quote(folder, safe='')}"
@@ -129,14 +132,21 @@ class Models(Resource):
         try:
             return await self._get(path)
         except NotFoundError as error:
-            raise self._missing(f"no kind of models {folder!r}", folder, await self.folders()) from error
+            raise self._missing(f"no kind of models {folder!r}", folder, await self._kinds()) from error
+
+    async def _kinds(self) -> tuple[str, ...]:
+        """Return the kinds of models, () where the server is too old to list them."""
+        try:
+            return await self.folders()
+        except UnsupportedError:
+            return ()
 
     def _missing(self, what: str, name: str, names: Iterable[str]) -> NotFoundError:
         """Return the error for a name that the server does not know."""
         known = sorted(names)
         near = difflib.get_close_matches(name, known, 3, 0.5)
         more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-        there = f"There are: {', '.join(known[:5])}{more}." if known else "There are none at all."
+        there = f"There are: {', '.join(known[:5])}{more}." if known else "It names none at all."
         return NotFoundError(
             f"{self._host.base_url} has {what}",
             hint=f"Nearest: {', '.join(near)}." if near else there,

@@ -96,26 +96,35 @@ class Nodes(Resource):
         """Return which classes were replaced by which, by the old class.
 
         Raises:
-            UnsupportedError: The server is older than 0.13.0.
+            UnsupportedError: The server is older than 0.14.0, or has none all the same.
             ComfyError: The server cannot be asked.
         """
         try:
             body = await self._get("/node_replacements")
         except NotFoundError as error:
-            server = self._host.server
-            raise UnsupportedError(
-                f"{self._host.base_url} knows no node replacements",
-                hint="It takes ComfyUI 0.13.0 or later.",
-                needs="0.13.0",
-                version=server.version,
-                server=self._host.base_url,
-            ) from error
+            self._host.api.prove("node_replacements", False)
+            what = "tell which nodes replace others"
+            raise self._server.unsupported(what, needs="0.14.0", server=self._host.base_url) from error
         return self._read(dict[str, Any], body, "GET /node_replacements")
+
+    async def known_replacements(self) -> dict[str, Any] | None:
+        """Return the same, None where the server has no such list.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        if not (await self._host.known_server()).can("node_replacements"):
+            return None
+        try:
+            return await self.replacements()
+        except UnsupportedError:
+            return None
 
     async def blueprints(self) -> dict[str, Blueprint]:
         """Return the subgraphs that packs and ComfyUI itself share, by id, without their contents.
 
         Raises:
+            UnsupportedError: The server is older than 0.3.67.
             ComfyError: The server cannot be asked.
         """
         path = "/global_subgraphs"
@@ -126,6 +135,7 @@ class Nodes(Resource):
 
         Raises:
             NotFoundError: There is no such subgraph.
+            UnsupportedError: The server is older than 0.3.67.
             ComfyError: The server cannot be asked.
         """
         path = f"/global_subgraphs/{quote(blueprint_id, safe='')}"

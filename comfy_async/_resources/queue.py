@@ -26,7 +26,9 @@ class Queue(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        body = await self._get("/queue")
+        self._host.check_loop()
+        await self._host.known_server()
+        body = await self._host.api.queue(retry=True)
         try:
             made = QueueState.of_body(body)
         except (KeyError, TypeError):
@@ -69,8 +71,8 @@ class Queue(Resource):
     async def interrupt(self, prompt_id: str | None = None) -> None:
         """Stop the job that runs: whichever it is, or only this one.
 
-        Servers before 0.3.56 cannot be told which: there the job is looked for first, and a
-        job that begins at that very moment may be hit instead.
+        Servers before 0.3.57 cannot be told which: there it is stopped only when it is seen to run at
+        this moment, and a job that begins within the way of one request may be hit instead.
 
         Raises:
             ComfyError: The server cannot be asked.
@@ -83,9 +85,6 @@ class Queue(Resource):
         """Interrupt by the best route that the server has."""
         if prompt_id is None:
             await self._send("POST", "/interrupt", json={})
-        elif self._is_cloud:
-            await self._host.api.cancel(prompt_id)
-        elif (await self._host.known_server()).can("targeted_interrupt"):
-            await self._send("POST", "/interrupt", json={"prompt_id": prompt_id}, retry=True)
-        elif any(job.prompt_id == prompt_id for job in (await self.snapshot()).running):
-            await self._send("POST", "/interrupt", json={})
+        else:
+            await self._host.known_server()
+            await self._host.api.interrupt(prompt_id)

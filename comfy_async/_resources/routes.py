@@ -17,7 +17,8 @@ class Route:
         method: The HTTP method.
         path: Without `/api`, except where only that form exists.
         verb: What of this library asks for it.
-        since: The ComfyUI version that brought it; "" when it is older than 2024-12.
+        since: The first release of ComfyUI that has it; "" when it is older than all that tell
+            their version.
         cloud: "yes" when Comfy Cloud serves it too, "only" when nobody else does, else "no".
     """
 
@@ -48,10 +49,10 @@ ROUTES: Final = (
     Route("POST", "/history", "history.delete, history.clear", cloud="yes"),
     Route("GET", "/history_v2", "history.page", cloud="only"),
     Route("GET", "/history_v2/{prompt_id}", "history.get", cloud="only"),
-    Route("GET", "/api/jobs", "jobs.page", "0.5.1", "yes"),
-    Route("GET", "/api/jobs/{prompt_id}", "jobs.get", "0.5.1", "yes"),
-    Route("POST", "/api/jobs/{prompt_id}/cancel", "jobs.cancel, job.cancel", "0.25.0", "yes"),
-    Route("POST", "/api/jobs/cancel", "jobs.cancel", "0.25.0", "yes"),
+    Route("GET", "/api/jobs", "jobs.page", "0.6.0", "yes"),
+    Route("GET", "/api/jobs/{prompt_id}", "jobs.get", "0.6.0", "yes"),
+    Route("POST", "/api/jobs/{prompt_id}/cancel", "jobs.cancel, job.cancel", "0.26.0", "yes"),
+    Route("POST", "/api/jobs/cancel", "jobs.cancel", "0.26.0", "yes"),
     # Files.
     Route("GET", "/view", "files.read, files.open, files.save", cloud="yes"),
     Route("POST", "/upload/image", "files.upload", cloud="yes"),
@@ -59,11 +60,11 @@ ROUTES: Final = (
     # Nodes and models.
     Route("GET", "/object_info", "nodes.catalog", cloud="yes"),
     Route("GET", "/object_info/{class_type}", "nodes.info"),
-    Route("GET", "/node_replacements", "nodes.replacements", "0.13.0", "yes"),
-    Route("GET", "/global_subgraphs", "nodes.blueprints", "0.3.65", "yes"),
-    Route("GET", "/global_subgraphs/{id}", "nodes.blueprint", "0.3.65", "yes"),
-    Route("GET", "/models", "models.folders"),
-    Route("GET", "/models/{folder}", "models.list"),
+    Route("GET", "/node_replacements", "nodes.replacements", "0.14.0", "yes"),
+    Route("GET", "/global_subgraphs", "nodes.blueprints", "0.3.67", "yes"),
+    Route("GET", "/global_subgraphs/{id}", "nodes.blueprint", "0.3.67", "yes"),
+    Route("GET", "/models", "models.folders", "0.2.3"),
+    Route("GET", "/models/{folder}", "models.list", "0.1.0"),
     Route("GET", "/embeddings", "models.embeddings"),
     Route("GET", "/view_metadata/{folder}", "models.metadata", cloud="yes"),
     Route("GET", "/experiment/models", "models.places", "0.3.8", "yes"),
@@ -72,21 +73,21 @@ ROUTES: Final = (
     # The machine.
     Route("GET", "/system_stats", "connect, system.stats", cloud="yes"),
     Route("GET", "/user", "connect", cloud="only"),
-    Route("GET", "/features", "system.features, files.upload", "0.3.44", "yes"),
+    Route("GET", "/features", "system.features, files.upload", "0.3.45", "yes"),
     Route("POST", "/free", "system.free"),
     Route("GET", "/extensions", "system.extensions", cloud="yes"),
-    Route("GET", "/i18n", "system.translations", "0.3.12", "yes"),
-    Route("GET", "/workflow_templates", "system.workflow_templates", "0.3.10", "yes"),
-    Route("GET", "/internal/logs", "system.log_text"),
-    Route("GET", "/internal/logs/raw", "system.logs"),
-    Route("PATCH", "/internal/logs/subscribe", "system.subscribe_logs, system.follow_logs"),
+    Route("GET", "/i18n", "system.translations", "0.3.13", "yes"),
+    Route("GET", "/workflow_templates", "system.workflow_templates", "0.3.11", "yes"),
+    Route("GET", "/internal/logs", "system.log_text", "0.1.0"),
+    Route("GET", "/internal/logs/raw", "system.logs", "0.3.0"),
+    Route("PATCH", "/internal/logs/subscribe", "system.subscribe_logs, system.follow_logs", "0.3.0"),
     Route("GET", "/internal/folder_paths", "system.folders"),
-    Route("GET", "/internal/files/{type}", "system.files", "0.3.14"),
+    Route("GET", "/internal/files/{type}", "system.files", "0.3.15"),
     # Users.
     Route("GET", "/users", "userdata.users"),
     Route("POST", "/users", "userdata.add_user"),
     Route("GET", "/userdata", "userdata.list", cloud="yes"),
-    Route("GET", "/v2/userdata", "userdata.tree", "0.3.30"),
+    Route("GET", "/v2/userdata", "userdata.tree", "0.3.31"),
     Route("GET", "/userdata/{file}", "userdata.get", cloud="yes"),
     Route("POST", "/userdata/{file}", "userdata.put", cloud="yes"),
     Route("DELETE", "/userdata/{file}", "userdata.delete", cloud="yes"),
@@ -95,23 +96,23 @@ ROUTES: Final = (
     Route("POST", "/settings", "settings_store.update", cloud="yes"),
     Route("GET", "/settings/{name}", "settings_store.get", cloud="yes"),
     Route("POST", "/settings/{name}", "settings_store.set", cloud="yes"),
-    # Assets, with --enable-assets.
-    Route("GET", "/api/assets", "assets.page", "0.16.4", "yes"),
-    Route("POST", "/api/assets", "assets.upload", "0.16.4", "yes"),
-    Route("POST", "/api/assets/from-hash", "assets.from_hash", "0.16.4", "yes"),
-    Route("HEAD", "/api/assets/hash/{hash}", "assets.has", "0.16.4", "yes"),
-    Route("GET", "/api/assets/{id}", "assets.get", "0.16.4", "yes"),
-    Route("PUT", "/api/assets/{id}", "assets.update", "0.16.4", "yes"),
-    Route("DELETE", "/api/assets/{id}", "assets.delete", "0.16.4", "yes"),
-    Route("GET", "/api/assets/{id}/content", "assets.save", "0.16.4", "yes"),
-    Route("POST", "/api/assets/{id}/tags", "assets.add_tags", "0.16.4", "yes"),
-    Route("DELETE", "/api/assets/{id}/tags", "assets.remove_tags", "0.16.4", "yes"),
-    Route("GET", "/api/assets/tags/refine", "assets.tag_counts", "0.16.4", "yes"),
-    Route("GET", "/api/tags", "assets.tags", "0.16.4", "yes"),
-    Route("POST", "/api/assets/seed", "assets.scan", "0.16.4", "yes"),
-    Route("GET", "/api/assets/seed/status", "assets.scan_status", "0.16.4", "yes"),
-    Route("POST", "/api/assets/seed/cancel", "assets.cancel_scan", "0.16.4", "yes"),
-    Route("POST", "/api/assets/prune", "assets.prune", "0.16.4", "yes"),
+    # Assets, switched on by --enable-assets from 0.16.4 on.
+    Route("GET", "/api/assets", "assets.page", "0.9.0", "yes"),
+    Route("POST", "/api/assets", "assets.upload", "0.12.0", "yes"),
+    Route("POST", "/api/assets/from-hash", "assets.from_hash", "0.12.0", "yes"),
+    Route("HEAD", "/api/assets/hash/{hash}", "assets.has", "0.12.0", "yes"),
+    Route("GET", "/api/assets/{id}", "assets.get", "0.9.0", "yes"),
+    Route("PUT", "/api/assets/{id}", "assets.update", "0.12.0", "yes"),
+    Route("DELETE", "/api/assets/{id}", "assets.delete", "0.12.0", "yes"),
+    Route("GET", "/api/assets/{id}/content", "assets.save", "0.12.0", "yes"),
+    Route("POST", "/api/assets/{id}/tags", "assets.add_tags", "0.12.0", "yes"),
+    Route("DELETE", "/api/assets/{id}/tags", "assets.remove_tags", "0.12.0", "yes"),
+    Route("GET", "/api/assets/tags/refine", "assets.tag_counts", "0.18.0", "yes"),
+    Route("GET", "/api/tags", "assets.tags", "0.9.0", "yes"),
+    Route("POST", "/api/assets/seed", "assets.scan", "0.12.0", "yes"),
+    Route("GET", "/api/assets/seed/status", "assets.scan_status", "0.17.0", "yes"),
+    Route("POST", "/api/assets/seed/cancel", "assets.cancel_scan", "0.17.0", "yes"),
+    Route("POST", "/api/assets/prune", "assets.prune", "0.17.0", "yes"),
 )
 """The table; a fixed path stands for itself before one with a part in braces."""
 

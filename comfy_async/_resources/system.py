@@ -34,14 +34,10 @@ class System(Resource):
         """Return what the server announces that it can do; also kept in `comfy.server.features`.
 
         Raises:
-            UnsupportedError: The server is older than 0.3.44.
+            UnsupportedError: The server is older than 0.3.45.
             ComfyError: The server cannot be asked.
         """
-        try:
-            body = await self._get("/features")
-        except NotFoundError as error:
-            raise self._too_old("say what it can do", "0.3.44") from error
-        features = self._read(dict[str, Any], body, "GET /features")
+        features = self._read(dict[str, Any], await self._get("/features"), "GET /features")
         self._host.api.learn(features)
         return features
 
@@ -66,6 +62,7 @@ class System(Resource):
         """Return the texts of packs in other languages, by language.
 
         Raises:
+            UnsupportedError: The server is older than 0.3.13.
             ComfyError: The server cannot be asked.
         """
         return self._read(dict[str, Any], await self._get("/i18n"), "GET /i18n")
@@ -74,6 +71,7 @@ class System(Resource):
         """Return the names of the example workflows that packs bring, by pack.
 
         Raises:
+            UnsupportedError: The server is older than 0.3.11.
             ComfyError: The server cannot be asked.
         """
         path = "/workflow_templates"
@@ -85,7 +83,7 @@ class System(Resource):
         """Return the last lines of the server's log.
 
         Raises:
-            UnsupportedError: The server does not show its log.
+            UnsupportedError: The server does not show its log; before 0.3.0 it does as `log_text`.
             ComfyError: The server cannot be asked.
         """
         return self._read(LogSnapshot, await self._internal("/internal/logs/raw"), "GET /internal/logs/raw")
@@ -113,7 +111,7 @@ class System(Resource):
         """Return the files in one of the server's folders, the newest first, folders in it left out.
 
         Raises:
-            UnsupportedError: The server does not show them.
+            UnsupportedError: The server does not show them; it takes 0.3.15.
             ComfyError: The server cannot be asked.
         """
         path = f"/internal/files/{type}"
@@ -177,17 +175,7 @@ class System(Resource):
         """Return the error for a server that keeps its inner routes closed."""
         return UnsupportedError(
             f"{self._host.base_url} does not serve /internal",
-            hint="Servers before 2024-11, Comfy Cloud and many gateways do not.",
-            version=self._server.version,
-            server=self._host.base_url,
-        )
-
-    def _too_old(self, what: str, needs: str) -> UnsupportedError:
-        """Return the error for a server that came before a route."""
-        return UnsupportedError(
-            f"{self._host.base_url} cannot {what}",
-            hint=f"It takes ComfyUI {needs} or later.",
-            needs=needs,
+            hint="Comfy Cloud and many gateways do not.",
             version=self._server.version,
             server=self._host.base_url,
         )

@@ -71,7 +71,8 @@ class UserData(UserResource):
         """Return the files and folders below a folder, "" for all, their paths counted from the top.
 
         Raises:
-            NotFoundError: There is no such folder, or the server is too old for this.
+            NotFoundError: There is no such folder.
+            UnsupportedError: The server is older than 0.3.31.
             ComfyError: The server cannot be asked.
         """
         body = await self._get("/v2/userdata", params={"path": folder}, headers=self._headers)

@@ -37,7 +37,7 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflo
         ComfyError: The server cannot be asked, or refuses a file.
     """
     made = as_workflow(workflow)
-    if made.format == "editor":
+    if made.format == "editor" or made.carries_both:
         made = made.converted(await desk.resources.nodes.catalog())
     if made.uploads():
         made = await desk.resources.files.upload_inputs(made)

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 __all__ = ["CURRENT_VERSION", "OLD_VERSION", "Capabilities"]
 
 CURRENT_VERSION = "0.33.0"
+"""The one whose recordings the answers are held against."""
+
 OLD_VERSION = "0.3.26"
 """What `mode="old"` stands for: no jobs API, no client prompt_id, no targeted interrupt,
 no feature flags, no progress_state, and `node_errors` that may be an empty list."""
@@ -15,25 +17,58 @@ no feature flags, no progress_state, and `node_errors` that may be an empty list
 _SINCE = {
     "api_prefix": "0.0.1",
     "execution_success": "0.0.1",
-    "log_subscription": "0.3.5",
+    "model_folders": "0.2.3",
+    "log_subscription": "0.3.0",
+    "experiment_models": "0.3.8",
+    "workflow_templates": "0.3.11",
+    "i18n": "0.3.13",
+    "internal_files": "0.3.15",
     "wrapped_values": "0.3.26",
     "node_errors_object": "0.3.27",
-    "client_prompt_id": "0.3.44",
-    "feature_flags": "0.3.44",
-    "sensitive_stripping": "0.3.44",
-    "partial_targets": "0.3.47",
-    "targeted_interrupt": "0.3.56",
-    "history_offset": "0.3.59",
+    "userdata_tree": "0.3.31",
+    "client_prompt_id": "0.3.45",
+    "feature_flags": "0.3.45",
+    "sensitive_stripping": "0.3.45",
+    "partial_targets": "0.3.48",
+    "frontend_version": "0.3.56",
+    "targeted_interrupt": "0.3.57",
+    "history_offset": "0.3.60",
+    "templates_version": "0.3.64",
+    "global_subgraphs": "0.3.67",
     "create_time": "0.3.68",
-    "preview_method": "0.4.0",
-    "jobs": "0.5.1",
+    "preview_method": "0.5.0",
+    "jobs": "0.6.0",
+    "jobs_cancelled": "0.9.0",
+    "assets": "0.9.0",
     "missing_node_type": "0.11.1",
-    "node_replacements": "0.13.0",
-    "assets": "0.16.4",
+    "node_replacements": "0.14.0",
+    "assets_flag": "0.16.4",
     "dependency_cycle": "0.19.3",
     "prompt_id_uuid": "0.24.0",
-    "jobs_cancel": "0.25.0",
+    "jobs_cancel": "0.26.0",
+    "package_versions": "0.33.0",
+    # Seen in what 0.45.2 says; in which release after 0.33.0 each came is not known.
+    "assets_on": "0.45.2",
+    "node_activity": "0.45.2",
+    "jobs_workflow": "0.45.2",
+    "agent_status": "0.45.2",
+    "workflow_metadata": "0.45.2",
 }
+"""The first release that has each, of some the first that was looked at; the tree in which a feature was
+merged bears the number before."""
+
+_PACKAGES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("0.45.2", ("1.58.1",)),
+    ("0.33.0", ("1.49.6", "0.11.44", "0.5.10")),
+    ("0.7.0", ("1.35.9", "0.7.64", "0.3.1")),
+    ("0.5.1", ("1.34.9", "0.7.59", "0.3.1")),
+    ("0.3.64", ("1.27.10", "0.1.94", "0.2.6")),
+    ("0.3.56", ("1.25.11", "0.1.70", "0.2.6")),
+    ("0.3.44", ("1.23.4", "0.1.35", "0.2.4")),
+)
+"""The editor, the templates and the docs that some releases ask for, as far as it is known."""
+
+_NAMES = ("comfyui-frontend-package", "comfyui-workflow-templates", "comfyui-embedded-docs")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,6 +101,13 @@ class Capabilities:
     def has(self, feature: str) -> bool:
         """Whether this server has a feature."""
         return feature in self.features
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The packages that it asks for, by name; of a release that is not known, those of the one before."""
+        number = _number(self.version)
+        found: tuple[str, ...] = next((known for since, known in _PACKAGES if number >= _number(since)), ())
+        return dict(zip(_NAMES, found, strict=False))
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -103,11 +103,11 @@ class Core:
             "max_upload_size": self.max_upload,
             "extension": {"manager": {"supports_v4": True}},
             "node_replacements": True,
-            "assets": False,
+            "assets": self.capabilities.has("assets_on"),
         }
         if not self.capabilities.has("node_replacements"):
             del features["node_replacements"]
-        if not self.capabilities.has("assets"):
+        if not self.capabilities.has("assets_flag"):
             del features["assets"], features["supports_model_type_tags"]
         return features
 

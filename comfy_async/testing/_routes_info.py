@@ -32,35 +32,47 @@ class InfoRoutes:
             web.get("/system_stats", self._system_stats),
             web.get("/object_info", self._object_info),
             web.get("/object_info/{node_class}", self._object_info_of),
-            web.get("/models", self._model_folders),
             web.get("/models/{folder}", self._models),
             web.get("/embeddings", self._embeddings),
             web.get("/extensions", self._extensions),
             web.get("/view_metadata/{folder}", self._model_metadata),
-            web.get("/workflow_templates", self._served),
-            web.get("/i18n", self._served),
-            web.get("/global_subgraphs", self._blueprints),
-            web.get("/global_subgraphs/{id}", self._blueprint),
-            web.get("/experiment/models", self._experimental_folders),
-            web.get("/experiment/models/{folder}", self._experimental_models),
         ]
-        if self._core.capabilities.has("feature_flags"):
-            routes.append(web.get("/features", self._features))
-        if self._core.capabilities.has("node_replacements"):
-            routes.append(web.get("/node_replacements", self._served))
-        return routes
+        later = {
+            "model_folders": [web.get("/models", self._model_folders)],
+            "experiment_models": [
+                web.get("/experiment/models", self._experimental_folders),
+                web.get("/experiment/models/{folder}", self._experimental_models),
+            ],
+            "workflow_templates": [web.get("/workflow_templates", self._served)],
+            "i18n": [web.get("/i18n", self._served)],
+            "global_subgraphs": [
+                web.get("/global_subgraphs", self._blueprints),
+                web.get("/global_subgraphs/{id}", self._blueprint),
+            ],
+            "feature_flags": [web.get("/features", self._features)],
+            "node_replacements": [web.get("/node_replacements", self._served)],
+        }
+        return routes + self._those(later)
 
     def internal(self) -> list[web.RouteDef]:
         """Return the routes that are never under /api."""
         routes = [
             web.get("/internal/logs", self._log_text),
-            web.get("/internal/logs/raw", self._log_entries),
             web.get("/internal/folder_paths", self._folder_paths),
-            web.get("/internal/files/{kind}", self._files),
         ]
-        if self._core.capabilities.has("log_subscription"):
-            routes.append(web.patch("/internal/logs/subscribe", self._subscribe))
-        return routes
+        later = {
+            "log_subscription": [
+                web.get("/internal/logs/raw", self._log_entries),
+                web.patch("/internal/logs/subscribe", self._subscribe),
+            ],
+            "internal_files": [web.get("/internal/files/{kind}", self._files)],
+        }
+        return routes + self._those(later)
+
+    def _those(self, later: dict[str, list[web.RouteDef]]) -> list[web.RouteDef]:
+        """Return the routes of the features that this version has."""
+        has = self._core.capabilities.has
+        return [route for feature, routes in later.items() if has(feature) for route in routes]
 
     def assets(self) -> list[web.RouteDef]:
         """Return the routes of the asset system, which is switched off."""
@@ -90,24 +102,13 @@ class InfoRoutes:
         return web.json_response(self._core.features)
 
     async def _system_stats(self, _request: web.Request) -> web.Response:
-        packages = {
-            "comfyui-frontend-package": "1.49.6",
-            "comfyui-workflow-templates": "0.11.44",
-            "comfyui-embedded-docs": "0.5.10",
-        }
         memory = {"total": 24 * _GIB, "free": 20 * _GIB}
         system = {
             "os": sys.platform,
             "ram_total": memory["total"],
             "ram_free": memory["free"],
             "comfyui_version": self._core.capabilities.version,
-            "required_frontend_version": packages["comfyui-frontend-package"],
-            "installed_templates_version": packages["comfyui-workflow-templates"],
-            "required_templates_version": packages["comfyui-workflow-templates"],
-            "comfy_package_versions": [
-                {"name": name, "installed": version, "required": version}
-                for name, version in packages.items()
-            ],
+            **self._packages(),
             "python_version": platform.python_version(),
             "pytorch_version": "2.13.0+cpu",
             "embedded_python": False,
@@ -124,6 +125,20 @@ class InfoRoutes:
             "torch_vram_free": memory["free"],
         }
         return web.json_response({"system": system, "devices": [device]})
+
+    def _packages(self) -> dict[str, Any]:
+        """Return what the server says of the packages that it asks for, more from release to release."""
+        has, packages = self._core.capabilities.has, self._core.capabilities.packages
+        said: dict[str, Any] = {}
+        if has("frontend_version"):
+            said["required_frontend_version"] = packages["comfyui-frontend-package"]
+        if has("templates_version"):
+            templates = packages.get("comfyui-workflow-templates")
+            said |= {"installed_templates_version": templates, "required_templates_version": templates}
+        if has("package_versions"):
+            rows = [{"name": name, "installed": own, "required": own} for name, own in packages.items()]
+            said["comfy_package_versions"] = rows
+        return said
 
     async def _object_info(self, _request: web.Request) -> web.Response:
         classes = self._core.classes

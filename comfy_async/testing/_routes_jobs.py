@@ -46,7 +46,7 @@ class JobRoutes:
     async def _list(self, request: web.Request) -> web.Response:
         query = request.query
         try:
-            wanted = _statuses(query.get("status"))
+            wanted = self._statuses(query.get("status"))
             sort_by = _one_of(
                 query.get("sort_by", "created_at"), "sort_by", ["created_at", "execution_duration"]
             )
@@ -69,6 +69,25 @@ class JobRoutes:
         }
         return web.json_response({"jobs": page, "pagination": pagination})
 
+    def _statuses(self, text: str | None) -> set[str]:
+        """Read a list of statuses.
+
+        Raises:
+            ValueError: One of them is none.
+        """
+        known = [status for status in _STATUSES if status != "cancelled" or self._knows_cancelled]
+        wanted = [part.strip().lower() for part in (text or "").split(",") if part.strip()]
+        bad = [status for status in wanted if status not in known]
+        if bad:
+            valid = ", ".join(known)
+            raise ValueError(f"Invalid status value(s): {', '.join(bad)}. Valid values: {valid}")
+        return set(wanted or known)
+
+    @property
+    def _knows_cancelled(self) -> bool:
+        """Before 0.9.0 what was interrupted is called failed."""
+        return self._core.capabilities.has("jobs_cancelled")
+
     def _gather(self, wanted: set[str]) -> list[dict[str, Any]]:
         """Return all jobs of some statuses; the history is left alone when none of it is asked for."""
         queue = self._core.queue
@@ -88,8 +107,14 @@ class JobRoutes:
         if known is None or known[0] is not entry:
             if len(self._ended) > 2 * len(self._core.queue.history):
                 self._ended.clear()
-            known = self._ended[prompt_id] = (entry, ended_job(prompt_id, entry))
+            known = self._ended[prompt_id] = (entry, self._told(ended_job(prompt_id, entry)))
         return known[1]
+
+    def _told(self, job: dict[str, Any]) -> dict[str, Any]:
+        """Return a job of the history in the words of this version."""
+        if job["status"] == "cancelled" and not self._knows_cancelled:
+            return {**job, "status": "failed"}
+        return job
 
     async def _one(self, request: web.Request) -> web.Response:
         job = self._find(request.match_info["job_id"])
@@ -103,7 +128,7 @@ class JobRoutes:
         if entry is not None:
             _, _, prompt, extra_data, _ = entry["prompt"]
             return {
-                **ended_job(job_id, entry),
+                **self._told(ended_job(job_id, entry)),
                 "outputs": entry["outputs"],
                 "execution_status": entry["status"],
                 "workflow": {"prompt": prompt, "extra_data": extra_data},
@@ -252,20 +277,6 @@ def _created(job: dict[str, Any]) -> float:
 def _duration(job: dict[str, Any]) -> float:
     start, end = job.get("execution_start_time"), job.get("execution_end_time")
     return end - start if start and end else 0.0
-
-
-def _statuses(text: str | None) -> set[str]:
-    """Read a list of statuses.
-
-    Raises:
-        ValueError: One of them is none.
-    """
-    wanted = [part.strip().lower() for part in (text or "").split(",") if part.strip()]
-    bad = [status for status in wanted if status not in _STATUSES]
-    if bad:
-        valid = ", ".join(_STATUSES)
-        raise ValueError(f"Invalid status value(s): {', '.join(bad)}. Valid values: {valid}")
-    return set(wanted or _STATUSES)
 
 
 def _one_of(text: str, name: str, valid: list[str]) -> str:

@@ -28,7 +28,9 @@ class UserRoutes:
 
     def table(self) -> list[web.RouteDef]:
         """Return the routes without a prefix."""
+        tree = [web.get("/v2/userdata", self._list_all)]
         return [
+            *(tree if self._core.capabilities.has("userdata_tree") else ()),
             web.get("/users", self._users),
             web.post("/users", self._add_user),
             web.get("/settings", self._settings),
@@ -36,7 +38,6 @@ class UserRoutes:
             web.get("/settings/{id}", self._setting),
             web.post("/settings/{id}", self._change_setting),
             web.get("/userdata", self._list),
-            web.get("/v2/userdata", self._list_all),
             web.get("/userdata/{file}", self._read),
             web.post("/userdata/{file}", self._write),
             web.delete("/userdata/{file}", self._delete),

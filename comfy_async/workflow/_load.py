@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from ..errors import WorkflowFormatError
 from ._nodes import Node, parse_nodes
 from ._reading import loads, read_source, unpack
 from ._values import copy_json
+from ._wrappers import is_editor, unwrapped
+from .media import is_media, read_media
 
-__all__ = ["Parts", "is_editor", "open_editor", "open_source"]
+__all__ = ["Parts", "open_editor", "open_source"]
 
 Parts = tuple[dict[str, Node] | None, dict[str, Any] | None]
 """The nodes of an API graph and the editor file; at least one of the two."""
-
-
-def is_editor(data: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Tell whether JSON is what the editor saves: it has a list of nodes, an API graph none."""
-    return isinstance(data, Mapping) and isinstance(data.get("nodes"), list | tuple)
 
 
 def open_source(source: Any) -> Parts:
@@ -32,13 +29,9 @@ def open_source(source: Any) -> Parts:
     """
     path = _media_path(source)
     if path is not None:
-        from .media import read_media
-
         return from_media(read_media(path), name=os.fspath(path))
     content, name = read_source(source, what="workflow")
     if isinstance(content, bytes):
-        from .media import is_media, read_media
-
         if is_media(content[:64]):
             return from_media(read_media(content), name=name)
         content = unpack(content, name=name)
@@ -65,45 +58,37 @@ def open_editor(source: Any) -> dict[str, Any]:
 
 
 def from_json(data: Any, *, name: str = "") -> Parts:
-    """Read a workflow from decoded JSON, also from the body of a POST /prompt.
+    """Read a workflow from decoded JSON: a graph, an editor file, or what programs wrap them in.
 
     Raises:
         WorkflowFormatError: It is no workflow, or damaged.
     """
-    if not isinstance(data, Mapping):
+    prompt, drawing = unwrapped(data)
+    if prompt is None and drawing is None:
         raise WorkflowFormatError(
             f"{name or 'this'} is no workflow but a JSON {_json_type(data)}", place=name or "the top level"
         )
-    if is_editor(data):
-        return None, read_editor(data, name=name)
-    body = data.get("prompt")
-    if isinstance(body, Mapping) and "class_type" not in data["prompt"]:
-        extra = data.get("extra_data")
-        info = extra.get("extra_pnginfo") if isinstance(extra, Mapping) else None
-        editor = info.get("workflow") if isinstance(info, Mapping) else None
-        nodes, own_editor = from_json(body, name=name)
-        return nodes, own_editor or (read_editor(editor, name=name) if is_editor(editor) else None)
-    return parse_nodes(data, name=name), None
+    nodes = None if prompt is None else parse_nodes(prompt, name=name)
+    return nodes, None if drawing is None else read_editor(drawing, name=name)
 
 
 def from_media(found: Mapping[str, Any], *, name: str) -> Parts:
-    """Read a workflow from what a picture, film or sound carries; the API graph goes first.
+    """Read what a picture, film or sound carries: an API graph, an editor file, or both.
 
     Raises:
         WorkflowFormatError: It carries none, or a damaged one.
     """
-    prompt, editor = found.get("prompt"), found.get("workflow")
-    kept = read_editor(editor, name=name) if is_editor(editor) else None
-    if isinstance(prompt, Mapping):
-        nodes, own_editor = from_json(prompt, name=name)
-        return nodes, own_editor or kept
-    if kept is not None:
-        return None, kept
-    raise WorkflowFormatError(
-        f"{name or 'this file'} carries no workflow",
-        place=name,
-        hint="ComfyUI writes it unless --disable-metadata is set, and many web sites strip it.",
-    )
+    if any(isinstance(found.get(key), Mapping) for key in ("prompt", "workflow")):
+        return from_json(dict(found), name=name)
+    told = f"{name or 'this file'} carries no workflow"
+    if isinstance(found.get("parameters"), str):
+        raise WorkflowFormatError(
+            f"{told}, but the settings of another program (`parameters`, as Stable Diffusion web UI has it)",
+            place=name,
+            hint="Build the workflow in ComfyUI: such settings do not say which nodes to run.",
+        )
+    hint = "ComfyUI writes it unless --disable-metadata is set, and many web sites strip it."
+    raise WorkflowFormatError(told, place=name, hint=hint)
 
 
 def read_editor(data: Mapping[str, Any], *, name: str = "") -> dict[str, Any]:
@@ -134,8 +119,6 @@ def _media_path(source: Any) -> Path | None:
         return None
     if not isinstance(source, str | os.PathLike) or "\0" in os.fspath(source):
         return None
-    from .media import is_media
-
     path = Path(source)
     with path.open("rb") as file:
         return path if is_media(file.read(64)) else None

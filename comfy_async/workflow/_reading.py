@@ -20,6 +20,8 @@ MAX_BYTES = 512 * 2**20
 
 _GZIP = b"\x1f\x8b"
 
+_LFS_POINTER = "version https://git-lfs.github.com/spec/"
+
 
 def read_source(source: Any, *, what: str) -> tuple[Any, str]:
     """Return the content and what to call it: a dict as it is, else bytes or JSON text.
@@ -79,6 +81,12 @@ def loads(content: str | bytes, *, name: str = "", what: str = "workflow") -> An
     """
     if isinstance(content, bytes):
         content = _text(content, name=name, what=what)
+    if content.startswith(_LFS_POINTER):
+        raise WorkflowFormatError(
+            f"{name or f'the {what}'} is not the file itself but a pointer to it, as Git LFS leaves them",
+            place=name,
+            hint="`git lfs pull` fetches the file.",
+        )
     try:
         return json.loads(content.lstrip("\ufeff"))
     except json.JSONDecodeError as error:

@@ -15,6 +15,7 @@ from ._editing import Editing
 from ._lists import ProblemList
 from ._load import open_editor, open_source
 from ._nodes import Graph, parse_nodes, still_pending
+from ._pairs import PAIRED_HINT, Pair, carried_over
 from ._reading import Source
 from ._saving import save
 from .catalog import NodeCatalog
@@ -41,7 +42,7 @@ class Workflow(Shown, Editing):
         (42, 1234)
     """
 
-    __slots__ = ("_drawing", "_nodes")
+    __slots__ = ("_drawing", "_nodes", "_pair")
 
     def __init__(
         self, nodes: Mapping[str, Any] | None = None, *, editor: Mapping[str, Any] | None = None
@@ -54,18 +55,26 @@ class Workflow(Shown, Editing):
         self._nodes: Graph | None = None if nodes is None else parse_nodes(nodes)
         self._drawing = None if editor is None else Drawing(open_editor(editor), self._nodes)
         self._infos = None
+        self._pair: Pair | None = None
         if self._nodes is None and self._drawing is None:
             self._nodes = {}
 
     # Getting one.
 
     @classmethod
-    def load(cls, source: Source) -> Workflow:
+    def load(cls, source: Source, *, prefer: Literal["workflow", "prompt"] = "workflow") -> Workflow:
         """Read a workflow from a path, JSON text, bytes or a dict.
 
         API format, the editor's format, and pictures, films and sounds that ComfyUI saved
-        are told apart by their content. A file that carries both formats becomes an API
-        workflow that keeps the other as `editor`.
+        are told apart by their content; what requests, histories and other services wrap them
+        in is taken off.
+
+        Args:
+            source: The file or its content.
+            prefer: Which one is meant where a file carries both. "workflow" is what the editor
+                opens: as soon as there is a catalog (`converted`, `check`, submit()), it is
+                converted and runs, with the changes made until then; where the prompt beside it
+                is another, that is logged once. "prompt" takes the prompt and nothing else.
 
         Raises:
             WorkflowFormatError: It is no workflow, or damaged; `place` says where.
@@ -77,8 +86,15 @@ class Workflow(Shown, Editing):
             >>> Workflow.load(await (await comfy.run(flow)).images[0].read())  # a picture that carries it
             <Workflow 8 nodes, api>
         """
+        if prefer not in ("workflow", "prompt"):
+            raise ValueError(f"prefer is 'workflow' or 'prompt', not {prefer!r}")
         nodes, editor = open_source(source)
-        return cls._of(nodes, None if editor is None else Drawing(editor, nodes))
+        if nodes is None or editor is None:
+            return cls._of(nodes, None if editor is None else Drawing(editor, nodes))
+        if prefer == "prompt":
+            # Without its nodes the file is never taken for what is run, and gives advice only.
+            return cls._of(nodes, Drawing(editor))
+        return cls._of(nodes, Drawing(editor, nodes), Pair(nodes))
 
     @classmethod
     def from_ui(cls, editor_json: Source | Workflow, catalog: NodeCatalog) -> Workflow:
@@ -101,7 +117,7 @@ class Workflow(Shown, Editing):
             editor_json = editor_json.to_api() if drawing is None else drawing.editor
         editor = open_editor(editor_json)
         prompt, origins = convert_traced(editor, catalog)
-        nodes = parse_nodes(prompt)
+        nodes = parse_nodes(prompt) if prompt else {}  # notes alone, or everything muted
         return cls._of(nodes, Drawing(editor, nodes, origins))
 
     @classmethod
@@ -124,14 +140,14 @@ class Workflow(Shown, Editing):
         return GraphBuilder(catalog, start=start)
 
     @classmethod
-    def _of(cls, nodes: Graph | None, drawing: Drawing | None) -> Workflow:
+    def _of(cls, nodes: Graph | None, drawing: Drawing | None, pair: Pair | None = None) -> Workflow:
         """Make a workflow from parts that are its own already."""
         made = cls.__new__(cls)
-        made._nodes, made._drawing, made._infos = nodes, drawing, None
+        made._nodes, made._drawing, made._pair, made._infos = nodes, drawing, pair, None
         return made
 
     def _with(self, nodes: Graph) -> Workflow:
-        return self._of(nodes, self._drawing)
+        return self._of(nodes, self._drawing, self._pair)
 
     # Reading it.
 
@@ -164,6 +180,14 @@ class Workflow(Shown, Editing):
         return "editor" if self._nodes is None else "api"
 
     @property
+    def carries_both(self) -> bool:
+        """Whether it came from a file with a prompt and an editor file, and no catalog has settled which.
+
+        Until then the prompt is read and changed; `converted` goes over to the editor file.
+        """
+        return self._pair is not None
+
+    @property
     def editor(self) -> Mapping[str, Any] | None:
         """The editor file that it came from, with its changed values, or None. Do not change it.
 
@@ -188,9 +212,7 @@ class Workflow(Shown, Editing):
             WorkflowFormatError: It is an editor file and there is no catalog.
             ConversionError: It is an editor file that cannot be converted.
         """
-        if self._nodes is None and catalog is not None:
-            return self.converted(catalog).to_api()
-        graph = self._sendable()
+        graph = (self if catalog is None else self.converted(catalog))._sendable()
         return {key: node.plain() for key, node in graph.items()}
 
     def encode(self) -> bytes:
@@ -206,8 +228,12 @@ class Workflow(Shown, Editing):
     def converted(self, catalog: NodeCatalog) -> Workflow:
         """Return itself when it is in API format, else what `from_ui` makes of it.
 
+        Of a file that carries both formats the editor file is converted, and gets the changes
+        that were made to the prompt.
+
         Raises:
             ConversionError: A node cannot be converted; every one is listed.
+            UnknownInputError: A change does not fit the editor file that stands beside the prompt.
             WorkflowFormatError: The editor file is damaged.
 
         Example:
@@ -215,9 +241,23 @@ class Workflow(Shown, Editing):
             >>> editor.format, editor.converted(await comfy.nodes.catalog()).format
             ('editor', 'api')
         """
-        if self._nodes is not None or self._drawing is None:
-            return self
-        return self.from_ui(self._drawing.editor, catalog)
+        return self._settled(catalog)[0]
+
+    def _settled(self, catalog: NodeCatalog) -> tuple[Workflow, list[Problem]]:
+        """Return what `converted` does, and where a prompt beside the editor file differs from it."""
+        drawing, pair = self._drawing, self._pair
+        if drawing is None or (self._nodes is not None and pair is None):
+            return self, []
+        try:
+            made = self.from_ui(drawing.editor, catalog)
+        except ConversionError as error:
+            if pair is not None:
+                error.hint = f"{error.hint} {PAIRED_HINT}".strip()
+            raise
+        if pair is None:
+            return made, []
+        told = pair.compare(made.graph, catalog)
+        return made._with(carried_over(pair.prompt, self.graph, made.graph)), told
 
     def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> list[Problem]:
         """Return what a server with this catalog would refuse (errors), and what to know (warnings).
@@ -239,10 +279,11 @@ class Workflow(Shown, Editing):
             3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
         """
         try:
-            graph = self.converted(catalog).graph
+            made, told = self._settled(catalog)
         except ConversionError as error:
             return ProblemList(conversion_problems(error, catalog, editor=self.drawn))
-        return ProblemList(check_graph(graph, catalog, editor=self.drawn, replacements=replacements))
+        found = check_graph(made.graph, catalog, editor=self.drawn, replacements=replacements)
+        return ProblemList([*found, *told])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it in API format, titles kept, nodes in a stable order; the folder is made.
@@ -286,7 +327,7 @@ class Workflow(Shown, Editing):
         drawing = self._drawing
         if drawing is not None and (shown := self.editor) is not None:
             drawing = Drawing(shown, self._nodes, drawing.origins)
-        return self._of, (self._nodes, drawing)
+        return self._of, (self._nodes, drawing, self._pair)
 
     def __repr__(self) -> str:
         """Return the number of nodes and the format."""

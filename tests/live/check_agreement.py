@@ -1,73 +1,42 @@
-"""Asks a real ComfyUI and `check` about the same damaged prompts, and prints where they differ.
+"""Asks a real ComfyUI and `check` about the same prompts, and prints where they differ.
 
-    COMFY_LIVE_URL=http://127.0.0.1:8188 python tests/live/check_agreement.py [COUNT] [SEED]
+    COMFY_LIVE_URL=http://127.0.0.1:8188 python tests/live/check_agreement.py [FOLDER...]
 
-Every prompt is an official template's (tests/data/expected_api.json.gz) with one to three
-damages. A prompt that the server takes is deleted and interrupted at once; use a server of
-your own. Prints each difference, then the counts; the exit code is 1 when a difference is
+With folders, every file in them that carries a workflow is asked about: as it is, and once more
+with the nodes, models and files left out that the server lacks, for it says nothing more after
+the first unknown class. Without one, official templates (tests/data/expected_api.json.gz) with
+one to three damages each. Nothing runs, see server_verdict; use a server of your own all the
+same. Prints each difference, then the counts by kind; the exit code is 1 when a difference is
 not explained by what the server leaves out after its first find.
 """
 
 from __future__ import annotations
 
-import contextlib
+import argparse
 import gzip
 import json
 import os
-import random
 import sys
-import urllib.error
-import urllib.request
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from comfy_async.workflow import NodeCatalog, Workflow
+from prompt_damages import damaged_prompts, repaired
+from server_verdict import Finding, Graph, LiveServer
 
-Graph = dict[str, Any]
-Finding = tuple[str, str, str]
-"""Node, type and input."""
+from comfy_async import ComfyError, ConversionError
+from comfy_async.workflow import NodeCatalog, Workflow
 
 EXCEPTIONS = ("exception_during_inner_validation", "exception_during_validation")
 
 
-def ask(url: str, path: str, body: Any = None) -> Any:
-    """Send a request, return the decoded answer of whatever status."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request) as answer:
-            content = answer.read()
-    except urllib.error.HTTPError as error:
-        content = error.read()
-    return json.loads(content) if content else None
-
-
-def server_says(url: str, graph: Graph) -> tuple[str, set[Finding]]:
-    """Return the server's verdict and findings."""
-    prompt_id = str(uuid.uuid4())
-    answer = ask(url, "/prompt", {"prompt": graph, "prompt_id": prompt_id})
-    found: set[Finding] = set()
-    for node, entry in (answer.get("node_errors") or {}).items():
-        for error in entry["errors"]:
-            found.add((node, error["type"], (error.get("extra_info") or {}).get("input_name") or ""))
-    if "prompt_id" in answer:
-        ask(url, "/queue", {"delete": [prompt_id]})
-        ask(url, "/interrupt", {"prompt_id": prompt_id})
-        return ("partial" if found else "accepted"), found
-    error = answer["error"]
-    if error["type"] == "missing_node_type":
-        found.add((error["extra_info"]["node_id"], "missing_node_type", ""))
-    return error["type"], found
-
-
-def check_says(graph: Graph, catalog: NodeCatalog) -> tuple[str, set[Finding]]:
-    """Return what `check` says in the same terms."""
+def check_says(graph: Graph, catalog: NodeCatalog, replacements: Any = None) -> tuple[str, set[Finding]]:
+    """Return what `check` says in the server's terms."""
     found = {
         (problem.node or "", problem.type, problem.input or "")
-        for problem in Workflow.load(graph).check(catalog)
+        for problem in Workflow.load(graph).check(catalog, replacements=replacements)
         if problem.severity == "error"
     }
     types = {kind for _, kind, _ in found}
@@ -126,162 +95,6 @@ def unexplained(theirs: set[Finding], ours: set[Finding], verdict: str) -> tuple
     return only_theirs, only_ours
 
 
-def literals(graph: Graph, catalog: NodeCatalog, *types: str) -> list[tuple[str, str]]:
-    """Return the (node, input) that hold a value of a type."""
-    return [
-        (node, name)
-        for node, entry in graph.items()
-        for name, value in entry["inputs"].items()
-        if not isinstance(value, list)
-        and (spec := catalog.input(entry["class_type"], name, entry["inputs"])) is not None
-        and (not types or spec.type in types)
-    ]
-
-
-def links(graph: Graph) -> list[tuple[str, str]]:
-    """Return the (node, input) that hold a link."""
-    return [
-        (node, name)
-        for node, entry in graph.items()
-        for name, value in entry["inputs"].items()
-        if isinstance(value, list)
-    ]
-
-
-def value_damage(values: list[Any], *types: str) -> Callable[..., None]:
-    """Make a damage that puts one of these values where a value of a type stands."""
-
-    def damage(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-        node, name = draw.choice(literals(graph, catalog, *types))
-        graph[node]["inputs"][name] = draw.choice(values)
-
-    return damage
-
-
-def link_damage(change: Callable[[Graph, list[Any], random.Random], Any]) -> Callable[..., None]:
-    """Make a damage that changes a link."""
-
-    def damage(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-        node, name = draw.choice(links(graph))
-        graph[node]["inputs"][name] = change(graph, graph[node]["inputs"][name], draw)
-
-    return damage
-
-
-def remove_input(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Take any input away."""
-    node = draw.choice([node for node, entry in graph.items() if entry["inputs"]])
-    del graph[node]["inputs"][draw.choice(list(graph[node]["inputs"]))]
-
-
-def remove_node(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Take a node away and leave the links to it."""
-    del graph[draw.choice(list(graph))]
-
-
-def unknown_class(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Give a node a class that nobody has."""
-    graph[draw.choice(list(graph))]["class_type"] += "X"
-
-
-def other_class(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Give a node the class of another."""
-    graph[draw.choice(list(graph))]["class_type"] = draw.choice(list(graph.values()))["class_type"]
-
-
-def no_outputs(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Take all output nodes away."""
-    for node in [node for node in graph if catalog.node(graph[node]["class_type"]).output_node]:
-        del graph[node]
-
-
-def cycle(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Lead a link back to a node that needs it."""
-    node, name = draw.choice(links(graph))
-    source = graph[node]["inputs"][name][0]
-    candidates = [(source, field) for key, field in links(graph) if key == source]
-    if candidates:
-        back, field = draw.choice(candidates)
-        graph[back]["inputs"][field] = [node, 0]
-
-
-def extra_input(graph: Graph, catalog: NodeCatalog, draw: random.Random) -> None:
-    """Add an input that no class has; a link to nowhere in it would end the server's worker."""
-    graph[draw.choice(list(graph))]["inputs"]["nobody_knows"] = draw.choice([1, [1, 2, 3], "x"])
-
-
-DAMAGES: dict[str, Callable[..., None]] = {
-    "number": value_damage([-(2**70), 2**70, -1, 0, 10**9, 1.5, True, " 7 ", "1e3"], "INT", "FLOAT"),
-    "no number": value_damage(["abc", None, {}, {"__value__": [1]}, "", "1.5", "nan"], "INT", "FLOAT"),
-    "choice": value_damage(["nope", None, 3, {"__value__": ["a"]}, "", "sub\\x.safetensors"], "COMBO"),
-    "dynamic choice": value_damage(["nope", None, 3], "COMFY_DYNAMICCOMBO_V3", "COMBO"),
-    "text": value_damage([3, None, {"a": 1}, {"__value__": [1, 2]}, ""], "STRING"),
-    "switch": value_damage(["yes", 0, None, {}], "BOOLEAN"),
-    "bare list": value_damage([[], [1], [1, 2], [1, 2, 3], ["a", "b"]]),
-    "absent node": link_damage(lambda graph, link, draw: ["nowhere", link[1]]),
-    "slot": link_damage(lambda graph, link, draw: [link[0], draw.choice([99, -1, -99, 0.0, 1, True])]),
-    "other source": link_damage(lambda graph, link, draw: [draw.choice(list(graph)), 0]),
-    "number id": link_damage(lambda graph, link, draw: [7, 0]),
-    "value for a link": link_damage(lambda graph, link, draw: draw.choice([3, "x", None])),
-    "remove input": remove_input,
-    "remove node": remove_node,
-    "unknown class": unknown_class,
-    "other class": other_class,
-    "no outputs": no_outputs,
-    "cycle": cycle,
-    "extra input": extra_input,
-}
-
-
-def repaired(graph: Graph, catalog: NodeCatalog) -> Graph:
-    """Replace models and files that the server lacks by ones that it has, where it has any."""
-    for entry in graph.values():
-        for name, value in entry["inputs"].items():
-            spec = catalog.input(entry["class_type"], name, entry["inputs"])
-            if spec is not None and spec.type == "COMBO" and spec.choices and not isinstance(value, list):
-                entry["inputs"][name] = value if value in spec.choices else spec.choices[0]
-    return graph
-
-
-def base_prompts(catalog: NodeCatalog) -> dict[str, Graph]:
-    """Return the graphs to damage: the official templates, or SD1.5 for a server with few nodes."""
-    root = Path(__file__).parents[2]
-    data = root / "tests/data/expected_api.json.gz"
-    templates: dict[str, Graph] = json.loads(gzip.decompress(data.read_bytes()))
-    known = {
-        name: graph
-        for name, graph in templates.items()
-        if all(node["class_type"] in catalog for node in graph.values())
-    }
-    sd15 = json.loads((root / "examples/workflows/sd15_text2image_api.json").read_text())
-    return known or {"sd15": sd15}
-
-
-def is_deadly(graph: Graph, catalog: NodeCatalog) -> bool:
-    """Tell whether a server would take the prompt and never run anything again."""
-    return any(problem.type == "missing_link_source" for problem in Workflow.load(graph).check(catalog))
-
-
-def damaged_prompts(catalog: NodeCatalog, count: int, seed: int) -> Iterator[tuple[str, Graph]]:
-    """Yield (what was done, prompt), the same for the same seed."""
-    bases = base_prompts(catalog)
-    names, draw = list(bases), random.Random(seed)
-    while count:
-        name = draw.choice(names)
-        graph = json.loads(json.dumps(bases[name]))
-        graph = repaired(graph, catalog) if draw.random() < 0.8 else graph
-        done = [name]
-        for _ in range(draw.choice([1, 1, 1, 2, 3])):
-            kind = draw.choice(list(DAMAGES))
-            # What there is none of cannot be damaged.
-            with contextlib.suppress(IndexError, KeyError):
-                DAMAGES[kind](graph, catalog, draw)
-                done.append(kind)
-        if graph and len(done) > 1 and not is_deadly(graph, catalog):
-            count -= 1
-            yield ", ".join(done), graph
-
-
 def beyond_knowing(finding: Finding, graph: Graph) -> bool:
     """Tell whether only the server can know: object_info does not list files in deeper folders."""
     node, kind, _ = finding
@@ -290,44 +103,156 @@ def beyond_knowing(finding: Finding, graph: Graph) -> bool:
     return kind == "custom_validation_failed" and deeper
 
 
-def compare(
-    url: str, prompts: Iterable[tuple[str, Graph]], catalog: NodeCatalog
-) -> tuple[Counter[str], list[str]]:
-    """Ask both about each prompt; return the counts, and a text for each difference."""
-    counts: Counter[str] = Counter()
-    differences: list[str] = []
-    for done, graph in prompts:
-        verdict, theirs = server_says(url, graph)
-        our_verdict, ours = check_says(graph, catalog)
-        only_theirs, only_ours = unexplained(theirs, ours, verdict)
+@dataclass
+class Comparison:
+    """What came of asking both about prompts."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """Differences by who found what in which input of which class."""
+    differences: list[str] = field(default_factory=list)
+
+    def add(self, done: str, graph: Graph, theirs: _Said, ours: _Said) -> None:
+        """Count one prompt, and keep a text where the two differ."""
+        (verdict, found), (our_verdict, our_found) = theirs, ours
+        only_theirs, only_ours = unexplained(found, our_found, verdict)
         same = verdict == our_verdict and not only_theirs and not only_ours
         unknowable = any(beyond_knowing(finding, graph) for finding in only_theirs)
-        counts["prompts"] += 1
-        counts[f"server: {verdict}"] += 1
-        counts["same verdict"] += verdict == our_verdict
-        counts["same findings"] += theirs == ours
-        counts["same as far as the server went"] += same and theirs != ours
-        counts["agree"] += same
-        counts["a file that only the server can know of"] += not same and unknowable
-        if not same and not unknowable:
-            lines = [f"{done}: the server {verdict}, check {our_verdict}"]
-            for who, findings in (("server", only_theirs), ("check", only_ours)):
-                for node, kind, name in sorted(findings):
-                    entry = graph.get(node, {"class_type": "", "inputs": {}})
-                    value = repr(entry["inputs"].get(name))[:60]
-                    lines.append(f"  only {who}: {node} {entry['class_type']}.{name} {kind} {value}")
-            differences.append("\n".join(lines))
-    return counts, differences
+        self.counts["prompts"] += 1
+        self.counts[f"server: {verdict}"] += 1
+        self.counts["same verdict"] += verdict == our_verdict
+        self.counts["same findings"] += found == our_found
+        self.counts["same as far as the server went"] += same and found != our_found
+        self.counts["agree"] += same
+        self.counts["a file that only the server can know of"] += not same and unknowable
+        if same or unknowable:
+            return
+        lines = [f"{done}: the server {verdict}, check {our_verdict}"]
+        if not only_theirs and not only_ours:
+            self.kinds[f"verdict: server {verdict}, check {our_verdict}"] += 1
+        for who, findings in (("server", only_theirs), ("check", only_ours)):
+            lines += [self._finding(who, graph, finding) for finding in sorted(findings)]
+        self.differences.append("\n".join(lines))
+
+    def _finding(self, who: str, graph: Graph, finding: Finding) -> str:
+        """Count a finding of one side only by its kind, and say it."""
+        node, kind, name = finding
+        entry = graph.get(node, {"class_type": "", "inputs": {}})
+        self.kinds[f"only {who}: {kind} {entry['class_type']}.{name}"] += 1
+        return (
+            f"  only {who}: {node} {entry['class_type']}.{name} {kind} {repr(entry['inputs'].get(name))[:60]}"
+        )
+
+    def __str__(self) -> str:
+        """Return all of it as text to print."""
+        counts = {"counts": dict(self.counts), "differences by kind": dict(self.kinds.most_common())}
+        return "\n".join([*self.differences, json.dumps(counts, indent=1)])
+
+
+_Said = tuple[str, set[Finding]]
+
+
+def compare(
+    server: LiveServer,
+    prompts: Iterable[tuple[str, Graph]],
+    catalog: NodeCatalog | None = None,
+    into: Comparison | None = None,
+) -> Comparison:
+    """Ask both about each prompt; `check` by the server's own catalog, or by another."""
+    made = Comparison() if into is None else into
+    catalog = server.catalog if catalog is None else catalog
+    for done, graph in prompts:
+        made.add(done, graph, server.says(graph), check_says(graph, catalog, server.replacements))
+    return made
+
+
+def sources(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Yield each file of a folder, and each graph of a file that holds many by name."""
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        if not path.is_file():
+            continue
+        name = str(path.relative_to(folder)) if folder.is_dir() else path.name
+        many = graphs_of(path)
+        yield from ((f"{name}: {key}", graph) for key, graph in many.items())
+        if not many:
+            yield name, path
+
+
+def graphs_of(path: Path) -> dict[str, Graph]:
+    """Return the graphs of a packed file that holds many by name, {} where it is another file."""
+    if path.suffix != ".gz":
+        return {}
+    try:
+        value = json.loads(gzip.decompress(path.read_bytes()))
+    except (OSError, ValueError):
+        return {}
+    graphs = value.values() if isinstance(value, dict) else ()
+    nodes = [node for graph in graphs if isinstance(graph, dict) for node in graph.values()]
+    whole = all(isinstance(node, dict) and isinstance(node.get("inputs"), dict) for node in nodes)
+    return value if nodes and whole and "class_type" in nodes[0] else {}
+
+
+def file_prompts(
+    folder: Path, catalog: NodeCatalog, counts: Counter[str], *, known: bool
+) -> Iterator[tuple[str, Graph]]:
+    """Yield the prompts of a folder's files, and count those that give none by the reason.
+
+    Args:
+        folder: The folder, with all that is in it, or one file.
+        catalog: Converts files of the editor.
+        counts: Gets the reasons.
+        known: Leave out what the server lacks.
+    """
+    for name, source in sources(folder):
+        try:
+            graph = Workflow.load(source).converted(catalog).to_api()
+        except ConversionError as error:
+            kinds = {problem.type for problem in error.problems} or {"conversion_failed"}
+            counts[f"no prompt: {', '.join(sorted(kinds))}"] += 1
+            continue
+        except (ComfyError, OSError) as error:
+            counts[f"no prompt: {type(error).__name__}"] += 1
+            continue
+        graph = json.loads(json.dumps(graph))
+        if known:
+            graph = repaired(as_far_as_known(graph, catalog), catalog)
+        if graph:
+            yield name, graph
+
+
+def as_far_as_known(graph: Graph, catalog: NodeCatalog) -> Graph:
+    """Return a graph without the nodes of unknown classes and the links that come from them."""
+    kept = {node: entry for node, entry in graph.items() if entry["class_type"] in catalog}
+    for entry in kept.values():
+        entry["inputs"] = {
+            name: value
+            for name, value in entry["inputs"].items()
+            if not (isinstance(value, list) and value and isinstance(value[0], str) and value[0] not in kept)
+        }
+    return kept
 
 
 def main() -> int:
     """Compare, print, and return the exit code."""
-    url = os.environ["COMFY_LIVE_URL"].rstrip("/")
-    count, seed = (int(word) for word in [*sys.argv[1:], "400", "0"][:2])
-    catalog = NodeCatalog(ask(url, "/object_info"))
-    counts, differences = compare(url, damaged_prompts(catalog, count, seed), catalog)
-    print("\n".join([*differences, json.dumps(counts, indent=1)]))  # noqa: T201
-    return 1 if differences else 0
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folders", nargs="*", type=Path, help="folders of workflow files")
+    parser.add_argument("--catalog", type=Path, help="an object_info.json for `check`, else the server's own")
+    parser.add_argument("--count", type=int, default=400, help="how many damaged prompts without a folder")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    server = LiveServer(os.environ["COMFY_LIVE_URL"])
+    catalog = server.catalog if options.catalog is None else NodeCatalog.load(options.catalog)
+    how = "queued by the server" if server.queues_nothing else "left in the queue"
+    results = {} if options.folders else {"damaged": Comparison()}
+    if not options.folders:
+        compare(server, damaged_prompts(catalog, options.count, options.seed), catalog, results["damaged"])
+    for folder in options.folders:
+        for word, known in (("as it is", False), ("as far as the server knows it", True)):
+            made = results[f"{folder}, {word}"] = Comparison()
+            compare(server, file_prompts(folder, catalog, made.counts, known=known), catalog, made)
+    for title, made in results.items():
+        print(f"{title} (nothing was {how})\n{made}")  # noqa: T201
+    return 1 if any(made.differences for made in results.values()) else 0
 
 
 if __name__ == "__main__":

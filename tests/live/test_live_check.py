@@ -7,11 +7,12 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
-from check_agreement import ask, base_prompts, compare, damaged_prompts
+from check_agreement import compare
+from prompt_damages import base_prompts, damaged_prompts
+from server_verdict import LiveServer
 
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
-from comfy_async.workflow import NodeCatalog
 
 DAMAGED = 300
 
@@ -31,10 +32,10 @@ async def test_check_agrees_with_the_server(target: str) -> None:
     """On whole templates and on 300 damaged ones both say the same, as far as the server goes."""
 
     def both() -> tuple[int, list[str]]:
-        catalog = NodeCatalog(ask(target, "/object_info"))
-        whole = compare(target, base_prompts(catalog).items(), catalog)
-        damaged = compare(target, damaged_prompts(catalog, DAMAGED, 0), catalog)
-        return damaged[0]["prompts"], [*whole[1], *damaged[1]]
+        server = LiveServer(target)
+        whole = compare(server, base_prompts(server.catalog).items())
+        damaged = compare(server, damaged_prompts(server.catalog, DAMAGED, 0))
+        return damaged.counts["prompts"], [*whole.differences, *damaged.differences]
 
     async with ComfySession(target) as comfy:
         if not comfy.server.can("cancel_jobs"):

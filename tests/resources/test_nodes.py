@@ -145,4 +145,4 @@ async def test_replacements_of_an_old_server() -> None:
     async with FakeComfy(mode="old") as fake, fake.session() as comfy:
         with pytest.raises(UnsupportedError) as caught:
             await comfy.nodes.replacements()
-        assert caught.value.needs == "0.13.0"
+        assert caught.value.needs == "0.14.0"

@@ -15,7 +15,7 @@ from comfy_async.testing import FakeComfy
 
 AGES: dict[str, dict[str, Any]] = {
     "0.33.0": {},
-    "no cancel": {"version": "0.24.0"},
+    "no cancel": {"version": "0.25.0"},
     "no jobs": {"version": "0.3.64"},
     "no offset": {"version": "0.3.50"},
     "old": {"mode": "old"},

@@ -71,7 +71,7 @@ async def test_features_of_an_old_server() -> None:
     async with FakeComfy(mode="old") as fake, fake.session() as comfy:
         with pytest.raises(UnsupportedError) as caught:
             await comfy.system.features()
-        assert caught.value.needs == "0.3.44"
+        assert caught.value.needs == "0.3.45"
 
 
 async def test_free(fake: FakeComfy, comfy: ComfySession) -> None:

@@ -179,9 +179,9 @@ class TestBody:
     async def test_targets_of_an_old_server(self) -> None:
         """An UnsupportedError that names the version, and nothing is sent."""
         async with served(version="0.3.45") as (fake, comfy):
-            with pytest.raises(UnsupportedError, match=r"0\.3\.47") as caught:
+            with pytest.raises(UnsupportedError, match=r"0\.3\.48") as caught:
                 await comfy.submit(two_outputs(), targets=["3"])
-            assert (caught.value.needs, caught.value.version) == ("0.3.47", "0.3.45")
+            assert (caught.value.needs, caught.value.version) == ("0.3.48", "0.3.45")
             assert fake.books.accepted == []
             assert engine_of(comfy).jobs.by_id == {}
 

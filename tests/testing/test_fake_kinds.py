@@ -41,7 +41,7 @@ async def test_an_old_server() -> None:
 
 async def test_an_old_server_interrupts_whatever_runs() -> None:
     """Without targeted interrupts the id in the body means nothing."""
-    async with bare(version="0.3.55") as client:
+    async with bare(version="0.3.56") as client:
         with client.fake.gate("KSampler", step=1) as gate:
             running = await client.submit(sampler_graph(), prompt_id=str(uuid.uuid4()))
             await gate.reached()
@@ -87,8 +87,8 @@ async def test_single_features_can_be_left_out() -> None:
 @pytest.mark.parametrize(
     ("version", "feature", "has"),
     [
-        ("0.3.44", "feature_flags", True),
-        ("v0.3.43", "feature_flags", False),
+        ("0.3.45", "feature_flags", True),
+        ("v0.3.44", "feature_flags", False),
         ("1.0.0-dev", "jobs_cancel", True),
     ],
 )

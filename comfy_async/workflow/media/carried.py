@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import WorkflowFormatError
+from . import audio, container, image, more, still
 from .reader import MediaDamageError, Reader, Texts
 
 __all__ = ["is_media", "media_kind", "read_media"]
 
 _KEYS = ("prompt", "workflow")
+
+_OTHERS = "parameters"
+"""Where Stable Diffusion web UI and its kin write their settings, as text."""
+
+_STILLS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
+"""The brands of pictures in MP4's boxes."""
 
 
 def media_kind(head: bytes) -> str | None:
@@ -34,6 +41,8 @@ def media_kind(head: bytes) -> str | None:
             return kind
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
+    if head[4:8] == b"ftyp" and head[8:12] in _STILLS:
+        return "AVIF"
     if head[4:8] in {b"ftyp", b"moov"}:
         return "MP4"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<svg")):
@@ -50,7 +59,8 @@ def is_media(head: bytes) -> bool:
 def read_media(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
     """Return what a file carries under `prompt` and `workflow`, decoded; {} when nothing.
 
-    A damaged file gives what stands before the damage.
+    A damaged file gives what stands before the damage. `parameters` is the text of another
+    program, when there is such a text and neither of the two.
 
     Args:
         source: A path, or the file's content.
@@ -83,19 +93,17 @@ def _read(reader: Reader, *, name: str) -> dict[str, Any]:
                 f"{name}this {kind} file is damaged: {damage} (byte {damage.offset})",
                 place=f"byte {damage.offset}",
             ) from damage
-    return _decode(found, kind=kind, name=name)
+    other = found.pop(_OTHERS, None)
+    decoded = _decode(found, kind=kind, name=name)
+    return {_OTHERS: other} if other is not None and not decoded else decoded
 
 
 def _parser(kind: str) -> Callable[[Reader], Texts]:
-    from . import audio as audio
-    from . import container as container
-    from . import image as image
-    from . import more as more
-
     return {
         "PNG": image.png,
         "WebP": image.webp,
         "JPEG": image.jpeg,
+        "AVIF": still.avif,
         "MP4": container.mp4,
         "Matroska": container.matroska,
         "FLAC": audio.flac,
@@ -110,7 +118,7 @@ def _parser(kind: str) -> Callable[[Reader], Texts]:
 
 def _collect(found: dict[str, str], key: str, text: str) -> None:
     """Keep a text under its key, or both of them when a comment holds them as JSON."""
-    if key in _KEYS:
+    if key in _KEYS or key == _OTHERS:
         found.setdefault(key, text)
     elif key in {"comment", "description"} and text.lstrip().startswith("{"):
         # Video Helper Suite and others put one object with both into the comment.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .reader import MediaDamageError, Reader, Texts, as_text
 
-__all__ = ["matroska", "mp4"]
+__all__ = ["box_at", "matroska", "mp4"]
 
 _MAX_DEPTH = 16
 
@@ -22,14 +22,14 @@ def mp4(reader: Reader) -> Texts:
 
 def _boxes(reader: Reader, start: int, end: int, *, keys: list[str], depth: int) -> Texts:
     while start + 8 <= end:
-        kind, body, after = _box(reader, start, end)
+        kind, body, after = box_at(reader, start, end)
         if kind == b"keys":
             # The items of the ilst beside it are numbered by these keys.
             keys[:] = _keys(reader, body, after)
         elif kind == b"ilst":
             yield from _items(reader, body, after, keys)
         elif kind in _BOXES and depth < _MAX_DEPTH:
-            skip = _full_box(reader, body, after) if kind == b"meta" else 0
+            skip = _fullbox_at(reader, body, after) if kind == b"meta" else 0
             yield from _boxes(
                 reader, body + skip, after, keys=[] if kind == b"meta" else keys, depth=depth + 1
             )
@@ -39,7 +39,7 @@ def _boxes(reader: Reader, start: int, end: int, *, keys: list[str], depth: int)
         start = after
 
 
-def _box(reader: Reader, start: int, end: int) -> tuple[bytes, int, int]:
+def box_at(reader: Reader, start: int, end: int) -> tuple[bytes, int, int]:
     """Return the kind of a box, and where its content begins and ends."""
     reader.seek(start)
     size, kind = reader.number(4), reader.read(4)
@@ -53,7 +53,7 @@ def _box(reader: Reader, start: int, end: int) -> tuple[bytes, int, int]:
     return kind, body, after
 
 
-def _full_box(reader: Reader, body: int, after: int) -> int:
+def _fullbox_at(reader: Reader, body: int, after: int) -> int:
     """Return how many bytes of version and flags come first: QuickTime's meta box has none."""
     if after - body < 8:
         return after - body
@@ -78,11 +78,11 @@ def _keys(reader: Reader, body: int, after: int) -> list[str]:
 def _items(reader: Reader, body: int, after: int, keys: list[str]) -> Texts:
     start = body
     while start + 8 <= after:
-        kind, item, end = _box(reader, start, after)
+        kind, item, end = box_at(reader, start, after)
         number = int.from_bytes(kind, "big")
         key = keys[number - 1] if 0 < number <= len(keys) else _known(kind)
         while item + 8 <= end:
-            part, content, item = _box(reader, item, end)
+            part, content, item = box_at(reader, item, end)
             if part == b"name" and item - content > 4:
                 reader.seek(content + 4)
                 key = as_text(reader.read(item - content - 4))

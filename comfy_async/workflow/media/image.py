@@ -9,24 +9,34 @@ from .reader import MediaDamageError, Reader, Texts, as_text, inflate
 __all__ = ["exif", "jpeg", "png", "webp"]
 
 _BYTE, _ASCII, _UNDEFINED = 1, 2, 7
+_PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"comf"})
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 
 
 def png(reader: Reader) -> Texts:
-    """Read the chunks tEXt, zTXt, iTXt, and comf, which ComfyUI gives animated PNGs."""
-    offset = 8
+    """Read the chunks tEXt, zTXt, iTXt, and comf, which ComfyUI gives animated PNGs.
+
+    Some programs append their texts after the end of the picture. What stands there may be
+    anything, so no damage is told of it.
+    """
+    offset, ended = 8, False
     while offset < reader.size:
-        reader.seek(offset)
-        length, kind = reader.number(4), reader.read(4)
-        if kind == b"IEND":
-            return
-        if kind in {b"tEXt", b"zTXt", b"iTXt", b"comf"}:
-            key, _, rest = reader.read(length).partition(b"\0")
-            yield key.decode("latin-1"), _png_text(kind, rest, offset=offset)
-        elif kind == b"eXIf":
-            yield from exif(reader.read(length), offset=offset)
+        try:
+            reader.seek(offset)
+            length, kind = reader.number(4), reader.read(4)
+            if kind in _PNG_TEXTS:
+                key, _, rest = reader.read(length).partition(b"\0")
+                yield key.decode("latin-1"), _png_text(kind, rest, offset=offset)
+            elif kind == b"eXIf":
+                yield from exif(reader.read(length), offset=offset)
+        except MediaDamageError:
+            if ended:
+                return
+            raise
+        ended = ended or kind == b"IEND"
         offset += 12 + length
-    raise MediaDamageError("it is cut off", offset=reader.size)
+    if not ended:
+        raise MediaDamageError("it is cut off", offset=reader.size)
 
 
 def _png_text(kind: bytes, rest: bytes, *, offset: int) -> str:
