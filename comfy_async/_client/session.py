@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
+from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._batch.batch import Batch, Workflows
 from .._dialects.cloud_v1 import CloudApi
@@ -82,18 +83,22 @@ class ComfySession(Resources, SessionCore):
         Raises:
             ValueError: The URL, a key or a header cannot be read or sent.
         """
-        address = Address.parse(base_url or default_base_url())
-        who = address.auth + make_auth(auth)
-        if api_key is None and address.is_cloud and who.is_empty:
-            api_key = cloud_api_key()
-        if api_key is not None:
-            who += Auth.api_key(api_key)
+        keys = Secret((base_url, auth, api_key))
+        self._partner_api_key = Secret.of(partner_api_key)
+        # Some show the locals of every frame of a traceback.
+        del base_url, auth, api_key, partner_api_key
+        address = Address.parse(keys.reveal()[0] or default_base_url())
+        who = address.auth + make_auth(keys.reveal()[1])
+        key = Secret.of(keys.reveal()[2])
+        if key is None and address.is_cloud and who.is_empty:
+            key = Secret.of(cloud_api_key())
+        if key is not None:
+            who += Auth.api_key(key.reveal())
         self.settings = settings or Settings()
         self.client_id = client_id or uuid.uuid4().hex
         self._previews: Previews = previews
         self._transport = transport
         self._eager = connect == "eager"
-        self._partner_api_key = partner_api_key
         self._clock = self.settings.clock
         self._http = HttpClient(
             address,
@@ -110,6 +115,7 @@ class ComfySession(Resources, SessionCore):
             ),
             transport=self.settings.http_transport,
         )
+        self._http.veil.add(self._partner_api_key)
         self._api = CloudApi(self._http) if self._http.dialect == "cloud" else RunApi(self._http)
         self._link = Link(
             self._http,
@@ -134,11 +140,12 @@ class ComfySession(Resources, SessionCore):
         Raises:
             ValueError: There is no key.
         """
-        key = api_key or cloud_api_key()
+        key = Secret(api_key or cloud_api_key() or "")
+        del api_key
         if not key:
             raise ValueError("Comfy Cloud wants an API key: api_key= or COMFY_CLOUD_API_KEY")
         url = base_url or os.environ.get("COMFY_CLOUD_BASE_URL") or CLOUD_URL
-        session = cls(url, api_key=key, **options)
+        session = cls(url, api_key=key.reveal(), **options)
         session._api = CloudApi(session._http)
         return session
 
@@ -184,7 +191,8 @@ class ComfySession(Resources, SessionCore):
             ComfyError: As `submit`.
             OSError: As `submit`.
         """
-        async with JobStream(self, workflow, {"previews": "none", **options, "keep_frames": False}) as job:
+        options = sealed({"previews": "none", **options, "keep_frames": False})
+        async with JobStream(self, workflow, options) as job:
             return await job
 
     async def submit(
@@ -232,14 +240,17 @@ class ComfySession(Resources, SessionCore):
         Example:
             >>> job = await comfy.submit(flow.with_inputs({"6.text": "a fox"}), front=True, targets=["9"])
         """
+        partner_key = Secret.of(partner_api_key)
+        extra = sealed(extra_data or {})
+        del partner_api_key, extra_data
         self._check_loop()
         await self._known_server()
         ready = await self._prepared(workflow, check=check)
         options = self._options(
             on_partial=on_partial,
             previews=previews,
-            extra_data=extra_data,
-            partner_api_key=partner_api_key,
+            extra_data=extra,
+            partner_api_key=partner_key,
             front=front,
             number=number,
             targets=targets,
@@ -255,7 +266,7 @@ class ComfySession(Resources, SessionCore):
             ...     async for event in job:
             ...         print(job.progress)
         """
-        return JobStream(self, workflow, options)
+        return JobStream(self, workflow, sealed(options))
 
     def map(
         self,
@@ -301,7 +312,7 @@ class ComfySession(Resources, SessionCore):
             ordered=ordered,
             on_error=on_error,
             results=results,
-            options=options,
+            options=sealed(options),
         )
 
     async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:

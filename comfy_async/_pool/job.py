@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from .._base.secrets import Veil
 from .._job.job import Job
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
@@ -102,6 +103,7 @@ class _NoServer:
     """Stands in for the HTTP client of a pool without servers: no keys."""
 
     auth = Auth()
+    veil = Veil()
 
 
 class Limbo:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from .._base.lifetime import Lifetime
+from .._base.secrets import Secret, sealed
 from .._batch.items import run_item
 from .._job.stream import abandon
 from ..errors import SessionClosedError
@@ -18,10 +19,10 @@ from .router import Router
 from .submission import SubmitOptions
 
 if TYPE_CHECKING:
-    from .._dialects.comfyui import RunApi
     from .._base.settings import Settings
     from .._batch.journal import Journal
     from .._client.session import ComfySession
+    from .._dialects.comfyui import RunApi
     from .._dialects.server import ServerInfo
     from .._job.job import Job
     from .._transport.http import HttpClient
@@ -40,7 +41,7 @@ class SessionCore(Shown, Router, Lifetime):
     settings: Settings
     _http: HttpClient
     _previews: Previews
-    _partner_api_key: str | None
+    _partner_api_key: Secret[str] | None
     _probing: asyncio.Task[ServerInfo] | None
 
     @property
@@ -139,14 +140,22 @@ class SessionCore(Shown, Router, Lifetime):
         self,
         *,
         previews: Previews | None,
-        partner_api_key: str | None,
+        partner_api_key: str | Secret[str] | None,
         targets: Iterable[str] | None,
+        extra_data: Mapping[str, Any] | None = None,
         **rest: Any,
     ) -> SubmitOptions:
-        """Fill in what the session knows."""
+        """Fill in what the session knows, and let nobody see the keys in it from now on."""
+        extra = sealed(extra_data or {})
+        del extra_data
+        self._http.veil.add(*(value for value in extra.values() if _is_key(value)))
+        key = Secret.of(partner_api_key) or self._partner_api_key
+        del partner_api_key
+        self._http.veil.add(key)
         return SubmitOptions(
             previews=previews or self._previews,
-            partner_api_key=partner_api_key or self._partner_api_key,
+            partner_api_key=key,
+            extra_data=extra,
             targets=None if targets is None else tuple(map(str, targets)),
             **rest,
         )
@@ -159,7 +168,7 @@ class SessionCore(Shown, Router, Lifetime):
         *,
         check: bool = False,
         previews: Previews = "none",
-        partner_api_key: str | None = None,
+        partner_api_key: Secret[str] | None = None,
         targets: Iterable[str] | None = None,
         **rest: Any,
     ) -> Job:
@@ -219,3 +228,8 @@ def _look_at(task: asyncio.Task[ServerInfo]) -> None:
     """Let a failure that everybody has ceased to wait for go unmentioned."""
     if not task.cancelled():
         task.exception()
+
+
+def _is_key(value: object) -> bool:
+    """Say whether a value of extra_data is a text that is held as a secret."""
+    return isinstance(value, Secret) and isinstance(value.reveal(), str)

@@ -59,7 +59,9 @@ async def _demand_harmless(session: ComfySession, workflow: Workflow, loose: Loo
     catalog = await _classes(session, {nodes[key].class_type for key, _, _ in loose})
     if not undeclared_links(workflow.graph, loose, catalog):
         return
-    found = deadly_links(workflow.graph, await _classes(session, {info.class_type for info in nodes.values()}))
+    found = deadly_links(
+        workflow.graph, await _classes(session, {info.class_type for info in nodes.values()})
+    )
     if found:
         raise WorkflowError(
             "the server would take this workflow and then run nothing any more; nothing was sent",
