@@ -61,7 +61,8 @@ class Cleanups:
             Exception: What the work raises.
         """
         with anyio.CancelScope(shield=True):
-            return await asyncio.shield(task)
+            await asyncio.wait([task])
+        return task.result()
 
     async def finish(self) -> None:
         """Wait until nothing is left but the task that asks; never raises for how it went."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..errors import SessionClosedError, WrongLoopError
-from .cleanups import Cleanups
+from .cleanups import Cleanups, Work
 
 __all__ = ["Lifetime"]
 
@@ -45,7 +44,7 @@ class Lifetime(abc.ABC):
         """The one server that it is about, if it is one."""
         return None
 
-    async def close_once(self, shut: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> None:
+    async def close_once(self, shut: Work[None], *, name: str) -> None:
         """Be closed at once, then end everything; whoever closes it again waits for the same end.
 
         Args:

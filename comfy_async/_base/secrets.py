@@ -10,16 +10,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
-__all__ = ["HIDDEN", "Secret", "Veil", "chain_of", "is_secret_name"]
+__all__ = ["HIDDEN", "Secret", "Veil", "chain_of", "is_secret_name", "sealed"]
 
 _T = TypeVar("_T")
+_V = TypeVar("_V", str, bytes)
 
 HIDDEN: Final = "•••"
 """What stands where a secret stood."""
 
 # A shorter one is hidden where it stands by itself only: as a part it would hide ordinary words.
 _WITHIN_WORDS: Final = 6
-_SHORTEST: Final = 3
+_SHORTEST: Final = 4
 # Without any of these a text holds nothing in an escaped form.
 _ESCAPES: Final = "%\\&+"
 _SECRET_NAME: Final = re.compile(
@@ -52,7 +53,10 @@ class Secret(Generic[_T]):
     def of(cls, value: None) -> None: ...
     @overload
     @classmethod
-    def of(cls, value: _T | Secret[_T]) -> Secret[_T]: ...
+    def of(cls, value: _V | Secret[_V]) -> Secret[_V]: ...
+    @overload
+    @classmethod
+    def of(cls, value: _V | Secret[_V] | None) -> Secret[_V] | None: ...
     @classmethod
     def of(cls, value: Any) -> Secret[Any] | None:
         """Return a value held as a secret, one that is already as it is, and None for None."""
@@ -191,6 +195,14 @@ class _Form:
         return self._escaped.reveal().sub(HIDDEN, text)
 
 
+def sealed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with their keys and tokens held as secrets; `key` alone names a thing, and is none."""
+    return {
+        name: Secret.of(value) if is_secret_name(name) and name != "key" else value
+        for name, value in options.items()
+    }
+
+
 def is_secret_name(name: str) -> bool:
     """Tell whether an input or a header of that name holds a key, as far as its name tells."""
     return _SECRET_NAME.search(name) is not None or name.lower() in ("x-api-key", "cookie", "apikey")
@@ -236,22 +248,21 @@ def _forms_of(char: str) -> tuple[tuple[str, str], ...]:
 
     Each is its first character and a pattern for what follows.
     """
-    plain = {char, json.dumps(char)[1:-1], html.escape(char), repr(char)[1:-1], f"&#{ord(char)};"}
-    if char in "/'\"":
-        plain.add("\\" + char)
-    if char == " ":
-        plain.add("+")
+    plain = {char, html.escape(char), f"&#{ord(char)};"} | ({"+"} if char == " " else set())
     forms = {(form[0], re.escape(form[1:])) for form in plain}
+    short = {json.dumps(char)[1:-1], repr(char)[1:-1], "\\" + char if char in "/'\"\\" else char}
+    # JSON within JSON is escaped twice, and so on.
+    forms |= {("\\", r"\\*" + re.escape(form[1:])) for form in short if form[0] == "\\"}
     units = char.encode("utf-16-be", "surrogatepass").hex()
-    units_pattern = r"\\".join(f"u{_any_case(units[at : at + 4])}" for at in range(0, len(units), 4))
-    forms.add(("\\", units_pattern))
+    pairs = [f"u{_any_case(units[at : at + 4])}" for at in range(0, len(units), 4)]
+    forms.add(("\\", r"\\*" + r"\\+".join(pairs)))
     forms.add(("&", rf"#[xX]0*{_any_case(f'{ord(char):x}')};"))
     for encoding in ("utf-8", "latin-1"):
         octets = [_any_case(f"{octet:02x}") for octet in char.encode(encoding, "ignore")]
         if octets:
             # A URL within a URL is quoted twice.
             forms.add(("%", "%".join(f"(?:25)*{octet}" for octet in octets)))
-            forms.add(("\\", r"\\".join(f"x{octet}" for octet in octets)))
+            forms.add(("\\", r"\\*" + r"\\+".join(f"x{octet}" for octet in octets)))
     return tuple(sorted(forms, key=lambda form: len(form[1]), reverse=True))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from .clock import Clock
+from .secrets import Secret
 
 __all__ = ["Settings"]
 
@@ -32,8 +33,9 @@ class Settings:
         mailbox_bytes: The same in bytes.
         transfers: Uploads and downloads at once.
         max_frame: The largest WebSocket message; None is without limit.
-        max_body: The largest answer that is read into memory.
-        proxy: A proxy's URL for HTTP and WebSocket alike; None is the environment's.
+        max_body: The largest answer that is read into memory, unpacked.
+        proxy: A proxy's URL for HTTP and WebSocket alike; None is the environment's. One with a
+            password is held as a secret, and makes settings that cannot be pickled.
         clock: What measures time; for tests.
         http_transport: What sends HTTP requests instead of the network; for tests.
 
@@ -60,6 +62,11 @@ class Settings:
     transfers: int = 4
     max_frame: int | None = 1 << 30
     max_body: int = 1 << 30
-    proxy: str | None = dataclasses.field(default=None, repr=False)
+    proxy: str | Secret[str] | None = dataclasses.field(default=None, repr=False)
     clock: Clock = dataclasses.field(default_factory=Clock, repr=False)
     http_transport: Any = dataclasses.field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Hold a proxy's password as what it is."""
+        if isinstance(self.proxy, str) and "@" in self.proxy:
+            object.__setattr__(self, "proxy", Secret(self.proxy))

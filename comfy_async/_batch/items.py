@@ -59,7 +59,7 @@ class SessionItems:
         self.clock: Clock = engine.clock
 
     async def run_item(
-        self, workflow: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
+        self, item: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
     ) -> Item:
         """Return a job for one workflow of a batch: under way, or already ended.
 
@@ -72,7 +72,7 @@ class SessionItems:
         since = self.clock.monotonic()
         while True:
             try:
-                return await self._try(workflow, journal, options=chosen, check=check)
+                return await self._try(item, journal, options=chosen, check=check)
             except (ConnectError, RateLimitError) as error:
                 limit = settings.away_seconds
                 if limit is not None and self.clock.monotonic() - since >= limit:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, Unpack
 
+from .._base.secrets import sealed
 from .._batch.batch import Batch, BatchRunner, Workflows
 from .._job.job import Job, handle
 from .._job.result import JobResult
@@ -91,7 +92,7 @@ class Client(abc.ABC):
             ComfyError: As `submit`.
             OSError: As `submit`.
         """
-        chosen = {"previews": "none", **options, "keep_frames": False}
+        chosen = sealed({"previews": "none", **options, "keep_frames": False})
         async with JobStream(self._runner, workflow, chosen) as job:
             return await job
 
@@ -141,12 +142,14 @@ class Client(abc.ABC):
         Example:
             >>> job = await comfy.submit(flow.with_inputs({"6.text": "a fox"}), front=True, targets=["9"])
         """
-        options: SubmitArguments = {
+        keys = sealed({"partner_api_key": partner_api_key, "extra_data": sealed(extra_data or {})})
+        # Some show the locals of every frame of a traceback.
+        del partner_api_key, extra_data
+        options = {
             "check": check,
             "on_partial": on_partial,
             "previews": previews,
-            "extra_data": extra_data,
-            "partner_api_key": partner_api_key,
+            **keys,
             "front": front,
             "number": number,
             "targets": targets,
@@ -164,7 +167,7 @@ class Client(abc.ABC):
             ...     async for event in job:
             ...         print(job.progress)
         """
-        return JobStream(self._runner, workflow, {**options})
+        return JobStream(self._runner, workflow, sealed(options))
 
     def map(
         self,
@@ -214,5 +217,5 @@ class Client(abc.ABC):
             ordered=ordered,
             on_error=on_error,
             results=results,
-            options={**options},
+            options=sealed(options),
         )

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .._base.secrets import Secret
 from .._base.settings import Settings
 from .._batch.batch import BatchRunner
 from .._batch.items import SessionItems
@@ -90,11 +91,15 @@ class ComfySession(Client, Shown):
         Raises:
             ValueError: The URL, a key or a header cannot be read or sent, or a word is unknown.
         """
+        keys = Secret((base_url, auth, api_key))
+        partner_key = Secret.of(partner_api_key)
+        # Some show the locals of every frame of a traceback.
+        del base_url, auth, api_key, partner_api_key
         settings = settings or Settings()
-        address = Address.parse(base_url or default_base_url())
+        address = Address.parse(keys.reveal()[0] or default_base_url())
         http = HttpClient(
             address,
-            auth=_credentials(address, auth=auth, api_key=api_key),
+            auth=_credentials(address, keys),
             headers=headers,
             verify=verify,
             trust_env=trust_env,
@@ -116,7 +121,7 @@ class ComfySession(Client, Shown):
             client_id=client_id,
             uses_socket=transport == "auto",
             previews=previews,
-            partner_api_key=partner_api_key,
+            partner_api_key=partner_key,
         )
 
     @classmethod
@@ -128,11 +133,12 @@ class ComfySession(Client, Shown):
         Raises:
             ValueError: There is no key.
         """
-        key = api_key or cloud_api_key()
+        key = Secret(api_key or cloud_api_key() or "")
+        del api_key
         if not key:
             raise ValueError("Comfy Cloud wants an API key: api_key= or COMFY_CLOUD_API_KEY")
         url = base_url or os.environ.get("COMFY_CLOUD_BASE_URL") or CLOUD_URL
-        return cls(url, api_key=key, **{"dialect": "cloud-v1", **options})
+        return cls(url, api_key=key.reveal(), **{"dialect": "cloud-v1", **options})
 
     # What it is.
 
@@ -313,13 +319,14 @@ def engine_of(session: ComfySession) -> Engine:
     return session._engine
 
 
-def _credentials(address: Address, *, auth: AuthLike, api_key: str | None) -> Auth:
-    """Put together what is sent to say who asks.
+def _credentials(address: Address, keys: Secret[tuple[str | None, AuthLike, str | None]]) -> Auth:
+    """Put together what is sent to say who asks: by the address, `auth` and the API key.
 
     Raises:
         ValueError: A key cannot be sent.
     """
-    who = address.auth + make_auth(auth)
-    if api_key is None and address.is_cloud and who.is_empty:
-        api_key = cloud_api_key()
-    return who if api_key is None else who + Auth.api_key(api_key)
+    who = address.auth + make_auth(keys.reveal()[1])
+    key = Secret.of(keys.reveal()[2])
+    if key is None and address.is_cloud and who.is_empty:
+        key = Secret.of(cloud_api_key())
+    return who if key is None else who + Auth.api_key(key.reveal())

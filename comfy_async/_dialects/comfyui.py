@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
+from .._base.secrets import Secret
 from .._protocol.snapshot import (
     HistoryEntry,
     QueueEntry,
@@ -98,7 +99,7 @@ class RunApi:
         if self.server.proven.get(capability) is not has:
             self.server = self.server.shown(capability, has)
 
-    async def post_prompt(self, body: bytes) -> Answer:
+    async def post_prompt(self, body: bytes | Secret[bytes]) -> Answer:
         """POST /prompt; 400 is an answer, not an error."""
         headers = {"Content-Type": "application/json", "Comfy-Usage-Source": "comfy-async"}
         async with self._posts:

@@ -29,7 +29,11 @@ class Owner(Protocol):
     clock: Clock
     watchers: Watchers
     veil: Veil
-    closed: bool
+
+    @property
+    def closed(self) -> bool:
+        """True from the beginning of the end."""
+        ...
 
     @property
     def base_url(self) -> str:

@@ -30,23 +30,23 @@ class PoolItems:
         self.clock: Clock = pool.clock
 
     async def run_item(
-        self, workflow: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
+        self, item: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
     ) -> Item:
         """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""
         chosen = {"previews": "none", **options, "keep_frames": False}
         order = Order(workflow=Workflow(), options=chosen, check=check, group=self, patient=True)
         order.journal = journal
         job = PoolJob(self._pool, order, keep_frames=False, index=index)
-        item = order.item = Item(job)
+        made = order.item = Item(job)
         try:
-            await self._pool.carrier.load(order, workflow)
-            old = None if journal is None else await self._recall(job, item, journal)
+            await self._pool.carrier.load(order, item)
+            old = None if journal is None else await self._recall(job, made, journal)
             if old is not None:
                 return old
             await self._pool.carrier.bring(job)
         except ComfyError as error:
             job.fail(error)
-        return item
+        return made
 
     async def abandon(self, job: JobCore) -> None:
         """Cancel a job that nobody waits for any more."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from .._base.backoff import Backoff
+from .._base.clock import Clock
 from .._base.paths import part_of
-from .._base.settings import Clock
 from .._transport.answers import Answer
 from .._transport.http import HttpClient, Stream
 from ..errors import NotComfyUIError, ResponseError, TransportError

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
 from .._base.lifetime import Lifetime
+from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._dialects.comfyui import RunApi
 from .._dialects.server import ServerInfo
@@ -80,7 +81,7 @@ class Engine(Lifetime):
         client_id: str | None = None,
         uses_socket: bool = True,
         previews: Previews = "auto",
-        partner_api_key: str | None = None,
+        partner_api_key: Secret[str] | None = None,
     ) -> None:
         """Put the parts together; nothing is sent."""
         super().__init__()
@@ -224,14 +225,21 @@ class Engine(Lifetime):
         self,
         *,
         previews: Previews | None = None,
-        partner_api_key: str | None = None,
+        partner_api_key: str | Secret[str] | None = None,
         targets: Iterable[str] | None = None,
+        extra_data: Mapping[str, Any] | None = None,
         **rest: Any,
     ) -> SubmitOptions:
-        """Fill in what the session knows."""
+        """Fill in what the session knows, and let nobody see the keys in it from now on."""
+        extra = sealed(extra_data or {})
+        key = Secret.of(partner_api_key) or self.partner_api_key
+        # Some show the locals of every frame of a traceback.
+        del extra_data, partner_api_key
+        self.veil.add(key, *(value for value in extra.values() if _is_key(value)))
         return SubmitOptions(
             previews=previews or self.previews,
-            partner_api_key=partner_api_key or self.partner_api_key,
+            partner_api_key=key,
+            extra_data=extra,
             targets=None if targets is None else tuple(map(str, targets)),
             **rest,
         )
@@ -345,3 +353,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
+
+
+def _is_key(value: object) -> bool:
+    """Say whether a value of extra_data is a text that is held as a secret."""
+    return isinstance(value, Secret) and isinstance(value.reveal(), str)

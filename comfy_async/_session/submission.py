@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import anyio
 
+from .._base.secrets import Secret
 from .._job.core import JobCore
 from .._protocol.reducer import JobState
 from .._protocol.rejection import choices, nearest, problems
@@ -62,7 +63,7 @@ class SubmitOptions:
     on_partial: str = "raise"
     previews: str = "none"
     extra_data: Mapping[str, Any] | None = None
-    partner_api_key: str | None = dataclasses.field(default=None, repr=False)
+    partner_api_key: Secret[str] | None = None
     front: bool = False
     number: float | None = None
     targets: tuple[str, ...] | None = None
@@ -137,10 +138,10 @@ class Submission:
         desk.router.posted(job, frames_before=frames_before)
         return job
 
-    def _body(self) -> bytes:
+    def _body(self) -> Secret[bytes]:
         """Encode the request; the graph's bytes are shared between variants."""
         options, server = self._options, self._api.server
-        extra = dict(options.extra_data or {})
+        extra: dict[str, Any] = dict(options.extra_data or {})
         if options.previews != "default" and server.can("preview_method"):
             extra.setdefault("preview_method", options.previews)
         if options.partner_api_key:
@@ -162,11 +163,12 @@ class Submission:
         if options.targets is not None:
             server.require("partial_execution_targets", "run only some outputs (`targets`)")
             envelope["partial_execution_targets"] = list(options.targets)
-        rest = json.dumps(envelope, separators=(",", ":"), allow_nan=False)
+        rest = Secret(json.dumps(envelope, separators=(",", ":"), allow_nan=False, default=_revealed))
         comma = "," if envelope else ""
-        return b'{"prompt":' + self._workflow.encode() + comma.encode() + rest[1:].encode()
+        head = b'{"prompt":' + self._workflow.encode() + comma.encode()
+        return Secret(head + rest.reveal()[1:].encode())
 
-    async def _post(self, body: bytes) -> Answer | None:
+    async def _post(self, body: Secret[bytes]) -> Answer | None:
         """Send until the outcome is known; None when the job turned up although no answer came."""
         posts = 0
         while True:
@@ -404,6 +406,13 @@ class Submission:
             if now - absent_since >= _GONE_S:
                 return False
             await self._clock.sleep(_GONE_S / 2)
+
+
+def _revealed(value: object) -> object:
+    """Return a key as it is sent; JSON knows nothing else that would come here."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise TypeError(f"a {type(value).__name__} in extra_data is no JSON")
 
 
 def _is_unknown(error: ComfyError) -> bool:

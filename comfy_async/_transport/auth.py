@@ -61,10 +61,14 @@ class Auth:
         """
         held = Secret((headers or {}, query or {}))
         del headers, query
-        self._headers = {_name(name): _sendable(Secret(value)) for name, value in held.reveal()[0].items()}
-        self._query = {name: Secret(value) for name, value in held.reveal()[1].items()}
+        self._headers: dict[str, Secret[str]] = {}
+        self._query: dict[str, Secret[str]] = {}
         self._renewer = renewer
         self._fresh: Auth | None = None
+        for name in held.reveal()[0]:
+            self._headers[_name(name)] = _sendable(Secret(held.reveal()[0][name]))
+        for name in held.reveal()[1]:
+            self._query[name] = Secret(held.reveal()[1][name])
 
     @classmethod
     def api_key(cls, key: str) -> Auth:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .._batch.batch import journal_of
 from ._connection import Connection, UsageError, opened
@@ -17,19 +16,18 @@ from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._prepare import partner_options
 from ._report import failure_lines
-from ._variants import Variant, read_rows, read_varied, variants
+from ._values import apply_values, classes_of, parse_settings
+from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
 from ._watch import demand_folder, unsaved
 
 if TYPE_CHECKING:
-    from comfy_async import ComfySession, Job, JobResult, Workflow
+    from comfy_async import ComfySession, Job, JobResult, NodeCatalog, Workflow
 
     from .._batch.batch import Batch
     from ._report import Report
     from ._requests import BatchRequest
 
 __all__ = ["run_batch"]
-
-_SEEDS: Final = 1 << 31
 
 
 async def run_batch(
@@ -65,43 +63,49 @@ async def run_batch(
 
 async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchRequest) -> list[Variant]:
     """Return what is to be run."""
-    from ._values import apply_values
-
-    made = []
-    for workflow in loaded:
-        if workflow.format == "editor":
-            workflow = workflow.converted(await comfy.nodes.catalog())
-        made.append(apply_values(workflow, request.settings or ()))
+    varied = read_varied(request.vary or ())
+    rows = [] if request.rows is None else read_rows(request.rows)
+    settings = parse_settings(request.settings)
+    made = [
+        workflow if workflow.format == "api" else workflow.converted(await comfy.nodes.catalog())
+        for workflow in loaded
+    ]
+    known = await classes_of(comfy, *made)
+    made = [apply_values(workflow, settings, catalog=known) for workflow in made]
     return variants(
         made,
-        varied=read_varied(request.vary or ()),
-        rows=[] if request.rows is None else read_rows(request.rows),
-        seeds=request.seeds,
-        first_seed=await asyncio.to_thread(_first_seed, request),
+        varied=varied,
+        rows=rows,
+        rows_name=f"--rows {request.rows}",
+        seeds=await asyncio.to_thread(_seeds, request, made, known),
+        catalog=known,
     )
 
 
-def _first_seed(request: BatchRequest) -> int:
-    """Return what the draws begin with: what was asked for, else what the results file has, else a new one.
+def _seeds(request: BatchRequest, made: Sequence[Workflow], known: NodeCatalog) -> Seeds | None:
+    """Return what was asked for, and where that begins: by --seed, else where the results file does.
 
     Raises:
-        UsageError: That is no results file.
+        UsageError: That is no results file, or the workflows have no such seeds.
         OSError: It cannot be read or written.
     """
     from .._batch.journal import Journal
 
-    drawn = random.SystemRandom().randrange(1, _SEEDS) if request.seed is None else request.seed
-    if request.seeds is None or request.results is None:
-        return drawn
+    if request.seeds is None:
+        return None if request.seed is None else Seeds(request.seed)
+    if request.results is None:
+        first = draw_seed(made, request.seeds, catalog=known) if request.seed is None else request.seed
+        return Seeds(first, request.seeds)
     try:
         journal = Journal(request.results)
     except ValueError as error:
         raise UsageError(f"--results {error}") from error
-    if request.seed is None and journal.seed is not None:
-        drawn = journal.seed
-    journal.begin(drawn)
+    first = journal.seed if request.seed is None else request.seed
+    if first is None:
+        first = draw_seed(made, request.seeds, catalog=known)
+    journal.begin(first)
     journal.close()
-    return drawn
+    return Seeds(first, request.seeds)
 
 
 async def _run_all(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._connection import Connection, UsageError
 from ._later import submit_command
-from ._values import apply_values, question, seeded
+from ._values import apply_values, classes_of, parse_settings, question, seeded
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
@@ -32,14 +32,26 @@ def load(request: SubmitRequest) -> Workflow:
         UsageError: A value is asked for where nobody can answer.
         OSError: A file cannot be read.
     """
-    from comfy_async import NodeCatalog, Workflow
+    from comfy_async import Workflow
 
     workflow = Workflow.load(sys.stdin.read() if request.workflow == "-" else Path(request.workflow))
     if request.catalog is not None:
-        workflow = workflow.converted(NodeCatalog.load(request.catalog))
+        workflow = workflow.converted(_catalog(request.catalog))
     if request.ask and not (sys.stdin.isatty() and request.workflow != "-"):
         raise UsageError("--ask needs a terminal to ask on; --set takes the value itself")
     return workflow
+
+
+def _catalog(path: Path) -> NodeCatalog:
+    """Read the classes of a file.
+
+    Raises:
+        WorkflowFormatError: They are none.
+        OSError: It cannot be read.
+    """
+    from comfy_async import NodeCatalog
+
+    return NodeCatalog.load(path)
 
 
 def asked(workflow: Workflow, request: _Request, interrupts: Interrupts) -> _Request:
@@ -68,31 +80,23 @@ async def prepared(
         ComfyError: The server cannot be asked, or a name is unknown.
         UsageError: A value cannot be read.
     """
-    from comfy_async import UnknownInputError
-
     if workflow.format == "editor":
         workflow = workflow.converted(await comfy.nodes.catalog())
     request = asked(workflow, request, interrupts)
-    try:
-        return changed(workflow, request)
-    except UnknownInputError as error:
-        # An export leaves out optional inputs: only the class knows that it has them.
-        try:
-            catalog = await comfy.nodes.catalog()
-        except Exception:
-            raise error from None
-        return changed(workflow, request, catalog=catalog)
+    if not request.settings and request.seed is None and not request.randomize:
+        return workflow
+    return changed(workflow, request, await classes_of(comfy, workflow))
 
 
-def changed(workflow: Workflow, request: SubmitRequest, *, catalog: NodeCatalog | None = None) -> Workflow:
+def changed(workflow: Workflow, request: SubmitRequest, catalog: NodeCatalog | None) -> Workflow:
     """Return a workflow in API format with its new values.
 
     Raises:
-        UnknownInputError: A name is unknown.
+        UnknownInputError: A name is unknown, or an input does not take the value.
         UsageError: A value cannot be read.
     """
-    workflow = apply_values(workflow, request.settings or (), catalog=catalog)
-    return seeded(workflow, request.seed, randomize=request.randomize)
+    workflow = apply_values(workflow, parse_settings(request.settings), catalog=catalog)
+    return seeded(workflow, request.seed, randomize=request.randomize, catalog=catalog)
 
 
 async def partner_options(comfy: ComfySession, workflow: Workflow) -> dict[str, Any]:
@@ -121,7 +125,7 @@ def kept(workflow: Workflow, request: SubmitRequest, connection: Connection) -> 
     """
     if workflow.format == "editor":
         return None
-    made = changed(workflow, request)
+    made = changed(workflow, request, None if request.catalog is None else _catalog(request.catalog))
     waiting = made.uploads()
     # Files go up when the job does: the kept prompt names them again.
     made = made.with_inputs({place: str(value) for place, value in waiting.items()})

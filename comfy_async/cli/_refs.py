@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ._connection import Connection, UsageError
+from ._values import read_text
 
 __all__ = ["plain", "read_refs", "toward"]
 
@@ -28,7 +29,7 @@ def read_refs(words: Iterable[str]) -> list[dict[str, Any]]:
         elif word.lstrip().startswith("{"):
             found += _refs_in(word, "the argument")
         elif Path(word).is_file():
-            found += _refs_in(Path(word).read_text(encoding="utf-8"), word)
+            found += _refs_in(read_text(Path(word)), word)
         else:
             found.append({"prompt_id": word})
     return found
@@ -41,7 +42,7 @@ def _refs_in(text: str, where: str) -> list[dict[str, Any]]:
         UsageError: There is none.
     """
     found: dict[str, dict[str, Any]] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in filter(None, map(str.strip, text.split("\n"))):
         try:
             value = json.loads(line)
         except ValueError:

@@ -157,10 +157,11 @@ class BatchRequest:
         typer.Option("--rows", metavar="FILE", help="CSV or JSON lines; a column for each NODE.INPUT."),
     ] = None
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, metavar="N", help="Each so many times, with other seeds.")
+        int | None,
+        typer.Option("--seeds", min=1, metavar="N", help="Each so many times, with seeds that count up."),
     ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", help="With --seeds: draw the same ones each time.")
+        int | None, typer.Option("--seed", help="Put this number into every seed; --seeds counts up from it.")
     ] = None
     limit: Annotated[int, typer.Option("--limit", "-j", min=1, help="Jobs on the server at once.")] = 4
     out: Annotated[

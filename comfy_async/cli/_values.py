@@ -2,69 +2,120 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._connection import UsageError
 from ._tables import short_text
 
 if TYPE_CHECKING:
-    from comfy_async import NodeCatalog, Workflow
+    from comfy_async import ComfySession, NodeCatalog, Workflow
 
-__all__ = ["apply_values", "question", "seeded"]
+__all__ = [
+    "apply_values",
+    "classes_of",
+    "demand_seeds",
+    "parse_settings",
+    "question",
+    "read_text",
+    "seeded",
+]
 
-_ABSENT = object()
+_ABSENT: Final = object()
+_TEXTS: Final = frozenset({"STRING", "BOOLEAN", "COMBO"})
+"""Types whose texts are no JSON; what a text means to them is the library's to say."""
 
 
-def _split(text: str) -> tuple[str, str]:
-    """Return key and value of `KEY=VALUE`.
+def parse_settings(texts: Iterable[str] | None) -> dict[str, str]:
+    """Return keys and values of each `KEY=VALUE`; of a key that stands twice the last value.
 
     Raises:
-        UsageError: It has no `=`, or no dot in the key.
+        UsageError: One has no `=`, or no dot in the key.
     """
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or "." not in key:
-        raise UsageError(f"--set takes NODE.INPUT=VALUE, for example 6.text='a cat', not {text!r}")
-    return key, value
+    found = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or "." not in key:
+            raise UsageError(f"--set takes NODE.INPUT=VALUE, for example 6.text='a cat', not {text!r}")
+        found[key.strip()] = value
+    return found
+
+
+async def classes_of(comfy: ComfySession, *workflows: Workflow) -> NodeCatalog:
+    """Return the classes of workflows in API format, as far as the server has them.
+
+    Some small answers in the place of the whole catalog, which weighs megabytes.
+    """
+    from comfy_async import NodeCatalog, NodeClass
+
+    names = sorted({info.class_type for workflow in workflows for info in workflow.nodes.values()})
+    found = await asyncio.gather(*map(comfy.nodes.info, names), return_exceptions=True)
+    return NodeCatalog({info.name: info.raw for info in found if isinstance(info, NodeClass)})
 
 
 def apply_values(
-    workflow: Workflow, settings: Iterable[str], *, catalog: NodeCatalog | None = None
+    workflow: Workflow,
+    values: Mapping[str, str],
+    *,
+    source: str = "",
+    catalog: NodeCatalog | None = None,
 ) -> Workflow:
-    """Return the workflow with every `KEY=VALUE` in place; a catalog knows inputs that it lacks.
+    """Return the workflow with every value in place.
+
+    Args:
+        workflow: A workflow in API format.
+        values: A text for each `NODE.INPUT`.
+        source: Where they stand, for an error to name it: a file, an option.
+        catalog: What the classes declare; with it also inputs that the workflow lacks can be set.
 
     Raises:
-        UsageError: A setting cannot be read, or its file is not there.
-        UnknownInputError: No node or input has that name, or more than one.
+        UsageError: A value's file cannot be read.
+        UnknownInputError: No node or input has that name, more than one has, or it does not take the value.
     """
-    changes: dict[str, Any] = {}
-    kinds = {item.key: item.kind for item in workflow.inputs(every=True)}
-    for setting in settings:
-        key, text = _split(setting)
-        node, existing = _existing(workflow, key)
-        changes[key] = _value(text, existing, kinds.get(node, "other"))
-    return workflow.with_inputs(changes, catalog=catalog)
+    from comfy_async import UnknownInputError
+
+    where = f"{source}: " if source else ""
+    try:
+        kinds = {item.key: item.kind for item in workflow.inputs(every=True)}
+        changes = {key: _read(workflow, key, text, kinds, catalog) for key, text in values.items()}
+        return workflow.with_inputs(changes, catalog=catalog)
+    except UsageError as error:
+        raise UsageError(f"{where}{error}") from error
+    except UnknownInputError as error:
+        error.args = (f"{where}{error.args[0]}", *error.args[1:])
+        raise
 
 
-def seeded(workflow: Workflow, seed: int | None, *, randomize: bool) -> Workflow:
+def demand_seeds(workflow: Workflow, catalog: NodeCatalog | None = None) -> list[str]:
+    """Return the keys of the seeds.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = [item.key for item in workflow.inputs(catalog) if item.kind == "seed"]
+    if not found:
+        raise UsageError("this workflow has no seed; `comfy-async inputs` lists what it has")
+    return found
+
+
+def seeded(
+    workflow: Workflow, seed: int | None, *, randomize: bool, catalog: NodeCatalog | None = None
+) -> Workflow:
     """Return the workflow with this number in every seed, or with seeds drawn anew.
 
     Raises:
         UsageError: Both were asked for, or there is no seed in it.
+        UnknownInputError: A class does not take the number.
     """
-    if seed is None and not randomize:
-        return workflow
     if seed is not None and randomize:
         raise UsageError("--seed and --randomize exclude each other")
-    seeds = [item.key for item in workflow.inputs() if item.kind == "seed"]
-    if not seeds:
-        raise UsageError("this workflow has no seed; `comfy-async inputs` lists what it has")
-    if randomize:
-        return workflow.randomized()
-    return workflow.with_inputs(dict.fromkeys(seeds, seed))
+    if seed is None and not randomize:
+        return workflow
+    demand_seeds(workflow, catalog)
+    return workflow.randomized(catalog=catalog) if seed is None else workflow.with_seed(seed, catalog=catalog)
 
 
 def question(workflow: Workflow, key: str) -> str:
@@ -105,22 +156,50 @@ def _existing(workflow: Workflow, key: str) -> tuple[str, Any]:
     return key, _ABSENT
 
 
-def _value(text: str, existing: Any, kind: str) -> Any:
-    """Read one value: `@file`, JSON where no text stands now, else text."""
+def _read(
+    workflow: Workflow, key: str, text: str, kinds: Mapping[str, str], catalog: NodeCatalog | None
+) -> Any:
+    """Read one value: `@file`, JSON where no text stands or belongs, else text.
+
+    Raises:
+        UsageError: The file is not there, or is no text.
+    """
+    place, existing = _existing(workflow, key)
     if text.startswith("@@"):
         return text[1:]
     if text.startswith("@"):
-        return _from_file(Path(text[1:]).expanduser(), kind)
-    if isinstance(existing, str):
+        return _from_file(Path(text[1:]).expanduser(), kinds.get(place, "other"))
+    if isinstance(existing, str | bool) or (existing is _ABSENT and _takes_texts(workflow, place, catalog)):
         return text
-    if isinstance(existing, bool) and text.lower() in {"true", "false"}:
-        return text.lower() == "true"
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError):
         return text
     # What was wrapped stays what it is; a bare list is wrapped by with_inputs.
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def _refused(word: str) -> Any:
+    """Refuse NaN and the like: they are no JSON.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(word)
+
+
+def _takes_texts(workflow: Workflow, place: str, catalog: NodeCatalog | None) -> bool:
+    """Say whether the class declares that an input takes texts; False when nobody knows."""
+    from comfy_async import UnknownInputError
+
+    node, _, name = place.partition(".")
+    try:
+        (info, *_) = workflow.find(node)
+    except (UnknownInputError, ValueError):
+        # with_inputs says so, and names what comes near.
+        return False
+    spec = None if catalog is None else catalog.input(info.class_type, name)
+    return spec is not None and (spec.type in _TEXTS or bool(spec.choices))
 
 
 def _from_file(path: Path, kind: str) -> Any:
@@ -131,9 +210,22 @@ def _from_file(path: Path, kind: str) -> Any:
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path} (a value that begins with @ is written @@...)")
-    if kind != "text":
-        return path
+    return read_text(path).rstrip("\n") if kind == "text" else path
+
+
+def read_text(path: Path, *, newline: str | None = None) -> str:
+    """Return the text of a file in UTF-8, without the mark that some editors begin it with.
+
+    Args:
+        path: The file.
+        newline: None makes every line end a plain one, "" keeps them.
+
+    Raises:
+        UsageError: It is in another encoding, or no text.
+        OSError: It cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            return file.read()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text, and this input takes a prompt") from error
+        raise UsageError(f"{path} is no text in UTF-8 (byte {error.start}); save it as UTF-8") from error

@@ -2,27 +2,59 @@
 
 from __future__ import annotations
 
-import csv
+import dataclasses
 import itertools
 import json
+import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._connection import UsageError
-from ._values import apply_values
+from ._values import apply_values, demand_seeds, read_text
 
 if TYPE_CHECKING:
-    from comfy_async import Workflow
+    from comfy_async import NodeCatalog, Workflow
 
-__all__ = ["Variant", "read_rows", "read_varied", "variants"]
+__all__ = ["Seeds", "Variant", "draw_seed", "read_rows", "read_varied", "variants"]
 
-_RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
-_MOST = 1_000_000
+_RANGE: Final = re.compile(r"(-?\d+)\.\.(-?\d+)")
+# A cell in quotes, then the rest of it, which has no place in a table; else one without quotes.
+_CELL: Final = re.compile(r'"([^"]*(?:""[^"]*)*)"([^,\r\n]*)|([^,\r\n]*)')
+_MOST: Final = 1_000_000
+# Without a declared range: many partner nodes take no more. With one: a browser knows no larger ones.
+_LARGEST_UNKNOWN: Final = (1 << 31) - 1
+_LARGEST: Final = 1 << 50
 
 Variant = tuple[dict[str, str], "Workflow"]
 """The values that make it another one, as texts, and the workflow."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Seeds:
+    """Numbers that count up from the first; each goes into every seed of a workflow."""
+
+    first: int
+    count: int = 1
+
+
+def draw_seed(workflows: Iterable[Workflow], count: int, *, catalog: NodeCatalog) -> int:
+    """Return a number that can be counted up from so many times and stays one that every seed takes.
+
+    Raises:
+        UsageError: A workflow has no seed, or one takes fewer numbers.
+    """
+    least, largest = 0, _LARGEST
+    for workflow in workflows:
+        demand_seeds(workflow, catalog)
+        for item in workflow.inputs(catalog):
+            if item.kind == "seed":
+                least = max(least, 0 if item.min is None else int(item.min))
+                largest = min(largest, _LARGEST_UNKNOWN if item.max is None else int(item.max))
+    if largest - least + 1 < count:
+        raise UsageError(f"--seeds {count}: the seeds take numbers from {least} to {largest} only")
+    return random.SystemRandom().randint(least, largest - count + 1)
 
 
 def read_varied(settings: Iterable[str]) -> list[list[tuple[str, str]]]:
@@ -47,21 +79,96 @@ def read_varied(settings: Iterable[str]) -> list[list[tuple[str, str]]]:
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file with a header, or of JSON lines; the columns are inputs.
 
+    An empty cell, or null, leaves the input as it is; `""` makes it an empty text.
+
     Raises:
-        UsageError: It is neither.
+        UsageError: It is neither, or a column is no input.
         OSError: It cannot be read.
     """
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() == ".csv":
-        rows = [dict(row) for row in csv.DictReader(text.splitlines())]
-    else:
-        try:
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise UsageError(f"{path} is neither CSV nor JSON lines: {error}") from error
-    if not rows or not all(isinstance(row, dict) and row for row in rows):
+    text = read_text(path, newline="")
+    rows = list(_csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text, path))
+    if not rows:
         raise UsageError(f"{path} has no rows with inputs as columns, for example 6.text,3.seed")
-    return [{str(key): _text(value) for key, value in row.items() if value not in (None, "")} for row in rows]
+    return rows
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table whose first line names the inputs.
+
+    Raises:
+        UsageError: It is no such table.
+    """
+    lines = _csv_lines(text, path)
+    header = [(name or "").strip() for name in next(lines, (1, []))[1]]
+    for name in header:
+        _demand_input(name, f"{path}, line 1")
+    if len(set(header)) < len(header):
+        raise UsageError(f"{path}, line 1: two columns have one name")
+    for number, cells in lines:
+        if not any(cell is not None for cell in cells):
+            continue
+        if len(cells) > len(header):
+            raise UsageError(f"{path}, line {number}: {len(cells)} cells, and {len(header)} columns")
+        yield {name: cell for name, cell in zip(header, cells, strict=False) if cell is not None}
+
+
+def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, list[str | None]]]:
+    """Yield each row with the number of its line; a cell without anything in it, not even quotes, is None.
+
+    The csv module does not tell such a cell from an empty text in quotes.
+
+    Raises:
+        UsageError: A quote is never closed, or something follows it in its cell.
+    """
+    place, number, cells = 0, 1, list[str | None]()
+    while place < len(text) or cells:
+        match = _CELL.match(text, place)
+        assert match is not None
+        quoted, rest, plain = match.groups()
+        if rest or (plain or "").startswith('"'):
+            raise UsageError(f"{path}, line {number}: a quote in a cell is not closed, or text follows it")
+        cells.append(quoted.replace('""', '"') if quoted is not None else plain or None)
+        place, number_after = match.end(), number + match[0].count("\n")
+        if text[place : place + 1] == ",":
+            place, number = place + 1, number_after
+            continue
+        yield number, cells
+        place += 2 if text.startswith("\r\n", place) else 1
+        number, cells = number_after + 1, []
+
+
+def _json_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of JSON lines: a line ends at a line feed and at nothing else.
+
+    Raises:
+        UsageError: A line is no JSON object, or names no inputs.
+    """
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{path}, line {number} is neither CSV nor JSON: {error}") from error
+        if not isinstance(row, dict) or not row:
+            raise UsageError(f'{path}, line {number}: no object with inputs, such as {{"6.text": "a cat"}}')
+        for key in row:
+            _demand_input(key, f"{path}, line {number}")
+        yield {key: _text(value) for key, value in row.items() if value is not None}
+
+
+def _demand_input(name: str, where: str) -> None:
+    """See to it that a column has the form of an input's name.
+
+    Raises:
+        UsageError: It has not.
+    """
+    node, _, field = name.rpartition(".")
+    if not node or not field:
+        raise UsageError(
+            f"{where}: the column {name!r} is no NODE.INPUT, such as 6.text; columns are separated by commas, "
+            "and `comfy-async inputs WORKFLOW` lists what can be one"
+        )
 
 
 def variants(
@@ -69,40 +176,39 @@ def variants(
     *,
     varied: Sequence[Sequence[tuple[str, str]]],
     rows: Sequence[dict[str, str]],
-    seeds: int | None,
-    first_seed: int,
+    rows_name: str = "--rows",
+    seeds: Seeds | None = None,
+    catalog: NodeCatalog | None = None,
 ) -> list[Variant]:
-    """Return every workflow with every row and every combination; `seeds` draws so many of each.
-
-    The draws depend on `first_seed` alone, and stand among the values.
+    """Return every workflow with every row and every combination, with each of the seeds.
 
     Raises:
         UsageError: There would be none, or millions.
-        UnknownInputError: No node or input has that name.
+        UnknownInputError: No node or input has that name, or does not take the value.
     """
     made: list[Variant] = []
     for workflow in workflows:
         for row in rows or [{}]:
+            with_row = apply_values(workflow, row, source=rows_name, catalog=catalog)
             for pairs in itertools.product(*varied):
-                values = {**row, **dict(pairs)}
-                changed = apply_values(workflow, [f"{key}={value}" for key, value in values.items()])
-                made += _drawn(changed, values, seeds=seeds, first=first_seed)
+                changed = apply_values(with_row, dict(pairs), source="--vary", catalog=catalog)
+                made += _with_seeds(changed, {**row, **dict(pairs)}, seeds, catalog)
                 if len(made) > _MOST:
                     raise UsageError(f"that makes more than {_MOST} workflows")
     return made
 
 
-def _drawn(workflow: Workflow, values: dict[str, str], *, seeds: int | None, first: int) -> Iterable[Variant]:
-    """Return a workflow with so many draws of its seeds, and which draw of which seeds that is."""
+def _with_seeds(
+    workflow: Workflow, values: Mapping[str, str], seeds: Seeds | None, catalog: NodeCatalog | None
+) -> Iterator[Variant]:
+    """Yield a workflow with each of the seeds, and what makes it another one."""
     if seeds is None:
-        return [(values, workflow)]
-    places = [(item.node, item.input) for item in workflow.inputs() if item.kind == "seed"]
-    made = []
-    for draw in range(first, first + seeds):
-        other = workflow.randomized(draw)
-        drawn = {f"{node}.{name}": str(other.get(node, name)) for node, name in places}
-        made.append(({**values, "draw": str(draw), **drawn}, other))
-    return made
+        yield dict(values), workflow
+        return
+    keys = demand_seeds(workflow, catalog)
+    for seed in range(seeds.first, seeds.first + seeds.count):
+        told = {"draw": str(seed), **dict.fromkeys(keys, str(seed))}
+        yield {**values, **told}, workflow.with_seed(seed, catalog=catalog)
 
 
 def _values(text: str) -> list[str]:
@@ -113,7 +219,7 @@ def _values(text: str) -> list[str]:
         step = 1 if last >= first else -1
         return [str(number) for number in range(first, last + step, step)]
     if text.startswith("@") and not text.startswith("@@"):
-        lines = Path(text[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = read_text(Path(text[1:]).expanduser()).split("\n")
         return [line for line in lines if line.strip()]
     try:
         value = json.loads(text)

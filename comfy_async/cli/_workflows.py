@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
 from ._tables import counted, short_text
-from ._values import apply_values, seeded
+from ._values import apply_values, demand_seeds, parse_settings
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
@@ -113,8 +113,11 @@ class Changed:
         """
         if not self.settings and self.seed is None:
             return workflow
-        workflow = apply_values(workflow.converted(known), self.settings, catalog=known)
-        return seeded(workflow, self.seed, randomize=False)
+        workflow = apply_values(workflow.converted(known), parse_settings(self.settings), catalog=known)
+        if self.seed is None:
+            return workflow
+        # A number that a class does not take is a finding like any other.
+        return workflow.with_inputs(dict.fromkeys(demand_seeds(workflow, known), self.seed))
 
 
 async def check_workflow(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from .._base.settings import Clock
+from .._base.clock import Clock
 
 __all__ = ["FastClock"]
 

@@ -12,7 +12,7 @@ import anyio
 import httpx
 
 from comfy_async import ComfySession, Job, Settings, Workflow
-from comfy_async._base.settings import Clock
+from comfy_async._base.clock import Clock
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy, FastClock
 

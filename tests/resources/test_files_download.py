@@ -17,7 +17,7 @@ from PIL import Image
 from raw_server import raw_server
 
 from comfy_async import ComfyError, ComfySession, NotFoundError, SessionClosedError, Settings
-from comfy_async._base.settings import Clock
+from comfy_async._base.clock import Clock
 from comfy_async.testing import FakeComfy
 
 DATA = random.Random(7).randbytes(5_000_000)

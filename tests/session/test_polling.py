@@ -24,7 +24,7 @@ from comfy_async import (
     Settings,
     Started,
 )
-from comfy_async._base.settings import Clock
+from comfy_async._base.clock import Clock
 from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
