@@ -100,11 +100,12 @@ def _seeds(request: BatchRequest, made: Sequence[Workflow], known: NodeCatalog) 
         journal = Journal(request.results)
     except ValueError as error:
         raise UsageError(f"--results {error}") from error
-    first = journal.seed if request.seed is None else request.seed
-    if first is None:
-        first = draw_seed(made, request.seeds, catalog=known)
-    journal.begin(first)
-    journal.close()
+    try:
+        before = journal.seed if request.seed is None else request.seed
+        first = draw_seed(made, request.seeds, catalog=known) if before is None else before
+        journal.begin(first)
+    finally:
+        journal.close()
     return Seeds(first, request.seeds)
 
 

@@ -49,7 +49,9 @@ async def classes_of(comfy: ComfySession, *workflows: Workflow) -> NodeCatalog:
 
     Some small answers in the place of the whole catalog, which weighs megabytes.
     """
-    from comfy_async import NodeCatalog, NodeClass
+    from comfy_async import NodeCatalog
+
+    from ..workflow.catalog import NodeClass
 
     names = sorted({info.class_type for workflow in workflows for info in workflow.nodes.values()})
     found = await asyncio.gather(*map(comfy.nodes.info, names), return_exceptions=True)

@@ -164,10 +164,10 @@ def _demand_input(name: str, where: str) -> None:
         UsageError: It has not.
     """
     node, _, field = name.rpartition(".")
-    if not node or not field:
+    if not node or not field or ";" in name or "\t" in name:
         raise UsageError(
-            f"{where}: the column {name!r} is no NODE.INPUT, such as 6.text; columns are separated by commas, "
-            "and `comfy-async inputs WORKFLOW` lists what can be one"
+            f"{where}: the column {name!r} is no NODE.INPUT, such as 6.text; columns are separated by "
+            "commas, and `comfy-async inputs WORKFLOW` lists what can be one"
         )
 
 

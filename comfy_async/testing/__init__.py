@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._auth import Gatekeeper
     from ._books import Books, RunEnd, RunRecord, Upload
-    from ._chaos import Chaos
+    from ._chaos import Chaos, Faults
     from ._clock import FastClock
-    from ._faults import Faults
     from ._gates import Gate
     from ._rules import Rule
     from ._serve import serve
@@ -47,7 +46,7 @@ _HOMES = {
     "Chaos": "_chaos",
     "FakeComfy": "_server",
     "FastClock": "_clock",
-    "Faults": "_faults",
+    "Faults": "_chaos",
     "Gate": "_gates",
     "Gatekeeper": "_auth",
     "Recorder": "recorder",

@@ -1,22 +1,28 @@
-"""The web application of a server: which routes there are, and what they all pass."""
+"""The web application of a server: which routes there are, and what every request passes:
+the books, the faults, the gatekeeper, the origin check.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from ._cloud import CloudRoutes
 from ._core import Core
-from ._middleware import middlewares
 from ._routes_files import FileRoutes
 from ._routes_info import InfoRoutes
 from ._routes_jobs import JobRoutes
 from ._routes_run import RunRoutes
 from ._routes_user import UserRoutes
+from ._sockets import reset_transport
 from ._worker import Worker
 
 __all__ = ["cloud_application", "local_application"]
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CLOUD_USER_ROUTES = ("/settings", "/userdata", "/users")
 _CLOUD_INFO_ROUTES = (
@@ -53,7 +59,96 @@ def _under_api(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
 
 
 def _application(core: Core, routes: Iterable[web.RouteDef], prefix: str) -> web.Application:
-    app = web.Application(client_max_size=core.max_upload, middlewares=middlewares(core, prefix))
+    app = web.Application(client_max_size=core.max_upload, middlewares=_middlewares(core, prefix))
     # Each method's own registration, as ComfyUI's: a GET may be asked for as HEAD then.
     app.add_routes([web.RouteDef(route.method, prefix + route.path, route.handler, {}) for route in routes])
     return app
+
+
+def _middlewares(core: Core, prefix: str) -> list[Any]:
+    """Return the middlewares of a server, the outermost first."""
+
+    @web.middleware
+    async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Enter the request in the books."""
+        key = (request.method, _route(request, prefix))
+        core.books.requests[key] += 1
+        core.books.touch()
+        status = 0
+        try:
+            response = await handler(request)
+            status = response.status
+            return response
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            core.books.log.append((request.method, request.rel_url.path_qs, status))
+            core.books.touch()
+
+    @web.middleware
+    async def misbehave(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Do to the request what the rules say."""
+        life = core.life
+        lost = None
+        paths = (_route(request, prefix), _bare(request.path, prefix))
+        for rule in core.rules.meeting(request.method, *paths):
+            # Whoever waits for a rule to be met reads its `hits`.
+            core.books.touch()
+            await rule.wait()
+            if rule.failure is None:
+                continue
+            if not rule.after_effect:
+                return await rule.spoil(request)
+            lost = rule
+        if core.life != life:
+            # The server that was asked is gone: its successor must not do the work.
+            reset_transport(request.transport)
+            return web.Response(status=500)
+        response = await handler(request)
+        return response if lost is None else await lost.spoil(request)
+
+    @web.middleware
+    async def check_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Refuse what a foreign web page sends, as ComfyUI does on loopback."""
+        if request.headers.get("Sec-Fetch-Site") == "cross-site" or _is_foreign(request):
+            return web.Response(status=403)
+        if request.method == "OPTIONS":
+            return web.Response()
+        return await handler(request)
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in whom the gatekeeper knows."""
+        keeper = core.gatekeeper
+        if keeper is not None and not keeper.admits(request):
+            return keeper.refusal()
+        return await handler(request)
+
+    return [count, misbehave, admit, check_origin]
+
+
+def _route(request: web.Request, prefix: str) -> str:
+    """Return the pattern that a request matched, without prefix and /api."""
+    resource = request.match_info.route.resource
+    return _bare(request.path if resource is None else resource.canonical, prefix)
+
+
+def _bare(path: str, prefix: str) -> str:
+    """Return a path without prefix and /api."""
+    path = path.removeprefix(prefix)
+    if path.startswith("/api/") and not path.startswith(("/api/jobs", "/api/assets", "/api/tags")):
+        path = path.removeprefix("/api")
+    return path
+
+
+def _is_foreign(request: web.Request) -> bool:
+    """Whether a browser's page of another host asks."""
+    origin, host = request.headers.get("Origin"), request.headers.get("Host")
+    if not origin or not host:
+        return False
+    asked, asking = urlsplit(f"//{host.lower()}"), urlsplit(origin.lower())
+    if asked.hostname not in ("127.0.0.1", "::1", "localhost") or asking.hostname is None:
+        return False
+    same_port = None in (asked.port, asking.port) or asked.port == asking.port
+    return asked.hostname != asking.hostname or not same_port

@@ -1,4 +1,4 @@
-"""Random faults by a seed: the same ones at the same times, every time."""
+"""All faults of a server, and random ones by a seed: the same ones at the same times, every time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-if TYPE_CHECKING:
-    from ._faults import Faults
+from ._faults import SingleFaults
 
-__all__ = ["Chaos", "ChaosKind"]
+__all__ = ["Chaos", "ChaosKind", "Faults"]
 
 ChaosKind: TypeAlias = Literal[
     "drop",
@@ -49,7 +48,9 @@ class Chaos:
         ...     print(f"{seconds:.2f} {kind}")
     """
 
-    def __init__(self, faults: Faults, *, seed: int, rate: float, kinds: Iterable[ChaosKind] | None) -> None:
+    def __init__(
+        self, faults: SingleFaults, *, seed: int, rate: float, kinds: Iterable[ChaosKind] | None
+    ) -> None:
         """Prepare a schedule; use `Faults.chaos()`."""
         self._faults = faults
         self._random = random.Random(seed)
@@ -171,3 +172,28 @@ class Chaos:
     def _restart(self) -> Any:
         options = {"history": self._random.random() < 0.5, "down_for": self._seconds()}
         return self._faults.restart, (), options
+
+
+class Faults(SingleFaults):
+    """The faults of one server, as `fake.faults`.
+
+    What is done to sockets means those of one client, or all of them when no client id is
+    given. Rules for requests hold until their count is used up, or `cancel()` or `clear()`.
+
+    Example:
+        >>> rule = fake.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
+        >>> job = await comfy.submit(flow)  # the answer was lost, the prompt was not
+        >>> result = await job
+        >>> fake.books.starts(job.prompt_id)
+        1
+    """
+
+    def chaos(self, seed: int, *, rate: float = 10.0, kinds: Iterable[ChaosKind] | None = None) -> Chaos:
+        """Return a source of random faults, to be used with `async with`.
+
+        Args:
+            seed: The same one gives the same faults at the same times.
+            rate: Faults a second, on average.
+            kinds: Which ones, all when None.
+        """
+        return Chaos(self, seed=seed, rate=rate, kinds=kinds)

@@ -1,21 +1,18 @@
-"""Everything that can go wrong with a server, on request."""
+"""What can go wrong with a server, on request: one thing at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal, TypeAlias
 
 from ._core import Core
 from ._messages import text_frame
 from ._rules import Failure, Rule
 from ._sockets import Connection, DropKind, TextBytes
 
-if TYPE_CHECKING:
-    from ._chaos import Chaos, ChaosKind
-
-__all__ = ["Faults"]
+__all__ = ["SingleFaults"]
 
 Refusal: TypeAlias = Literal[
     "insufficient_credits", "partner_disabled", "too_large", "payment_required", "queue_limit"
@@ -32,24 +29,13 @@ _GOING_AWAY = 1001
 _JPEG_START = b"\xff\xd8\xff\xe0"
 
 
-class Faults:
-    """The faults of one server, as `fake.faults`.
-
-    What is done to sockets means those of one client, or all of them when no client id is
-    given. Rules for requests hold until their count is used up, or `cancel()` or `clear()`.
-
-    Example:
-        >>> rule = fake.faults.fail("POST", "/prompt", "reset", count=1, after_effect=True)
-        >>> job = await comfy.submit(flow)  # the answer was lost, the prompt was not
-        >>> result = await job
-        >>> fake.books.starts(job.prompt_id)
-        1
-    """
+class SingleFaults:
+    """What goes wrong when it is asked for, each by itself; `Faults` adds random ones."""
 
     def __init__(
         self, core: Core, *, go_down: Callable[..., Awaitable[None]], come_up: Callable[[], Awaitable[None]]
     ) -> None:
-        """Serve one server; `FakeComfy.faults` is where to get it."""
+        """Serve one server; `FakeComfy.faults` is where to get them."""
         self._core = core
         self._go_down = go_down
         self._come_up = come_up
@@ -332,18 +318,6 @@ class Faults:
         self.slow_history(0.0)
         self.accept_and_close(0)
         self.miss_cancels(0)
-
-    def chaos(self, seed: int, *, rate: float = 10.0, kinds: Iterable[ChaosKind] | None = None) -> Chaos:
-        """Return a source of random faults, to be used with `async with`.
-
-        Args:
-            seed: The same one gives the same faults at the same times.
-            rate: Faults a second, on average.
-            kinds: Which ones, all when None.
-        """
-        from ._chaos import Chaos
-
-        return Chaos(self, seed=seed, rate=rate, kinds=kinds)
 
     def _connections(self, client_id: str | None) -> list[Connection]:
         """Return the open sockets of a client, or all."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ._faults import Faults
+from ._chaos import Faults
 from ._server import FakeComfy
 from .recorder import Recorder, Replay
 

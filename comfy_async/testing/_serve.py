@@ -1,14 +1,17 @@
-"""A FakeComfy that runs until it is stopped, for the command line."""
+"""A FakeComfy outside of an async test: until it is stopped (the command line), or in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from ._server import FakeComfy
 
-__all__ = ["serve"]
+__all__ = ["in_thread", "in_thread_as", "serve"]
 
 
 async def serve(
@@ -42,3 +45,24 @@ async def serve(
         if ready is not None:
             ready(fake)
         await asyncio.Event().wait()
+
+
+@contextmanager
+def in_thread(server: FakeComfy) -> Iterator[BlockingPortal]:
+    """Run a server in a thread while the block lasts.
+
+    Yields:
+        The way to call what is async, or belongs to the server's loop: `portal.call(fake.idle)`.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(server):
+        yield portal
+
+
+@contextmanager
+def in_thread_as(server: AbstractAsyncContextManager[FakeComfy]) -> Iterator[FakeComfy]:
+    """Enter something that gives a server in a thread, and leave it there."""
+    with start_blocking_portal("asyncio") as portal, portal.wrap_async_context_manager(server) as running:
+        yield running

@@ -14,9 +14,9 @@ from ._app import cloud_application, local_application
 from ._auth import Keeper
 from ._books import Books
 from ._capabilities import CURRENT_VERSION, OLD_VERSION, Capabilities
+from ._chaos import Faults
 from ._cloud import ACCOUNT, CloudRoutes
 from ._core import Core, Pace
-from ._faults import Faults
 from ._folders import Folders
 from ._gates import Gate
 from ._listener import Listener

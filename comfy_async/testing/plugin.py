@@ -71,7 +71,7 @@ def comfy_server(request: pytest.FixtureRequest) -> Iterator[FakeComfy]:
         yield request.getfixturevalue(_variant("server", request))
         return
     from ._plugin_parts import running
-    from ._threaded import in_thread_as
+    from ._serve import in_thread_as
 
     with in_thread_as(running(request.node)) as server:
         yield server

@@ -12,13 +12,13 @@ from ._specs import InputSpec
 from ._values import is_link, is_pending, plain
 from .catalog import NodeCatalog
 
-__all__ = ["InputKind", "WorkflowInput", "list_inputs"]
+__all__ = ["MODEL_ENDINGS", "InputKind", "WorkflowInput", "list_inputs"]
 
 InputKind = Literal["text", "file", "seed", "size", "model", "sampling", "output", "other"]
 
 _ORDER: tuple[InputKind, ...] = ("text", "file", "seed", "size", "model", "sampling", "output", "other")
 
-_MODEL_ENDINGS = (".safetensors", ".ckpt", ".sft", ".pt", ".pt2", ".pth", ".bin", ".gguf", ".onnx", ".pkl")
+MODEL_ENDINGS = (".safetensors", ".ckpt", ".sft", ".pt", ".pt2", ".pth", ".bin", ".gguf", ".onnx", ".pkl")
 _FILE_ENDINGS = (
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".exr", ".svg"),
     *(".mp4", ".webm", ".mov", ".mkv", ".avi", ".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a"),
@@ -128,7 +128,7 @@ def _kind_by_ending(value: Any) -> InputKind | None:
         return None
     # An annotated name ends in its folder: "face.png [input]".
     lowered = value.lower().partition(" [")[0]
-    if lowered.endswith(_MODEL_ENDINGS):
+    if lowered.endswith(MODEL_ENDINGS):
         return "model"
     return "file" if lowered.endswith(_FILE_ENDINGS) else None
 

@@ -19,7 +19,7 @@ from ._pairs import PAIRED_HINT, Pair, carried_over
 from ._reading import Source
 from ._saving import save
 from .catalog import NodeCatalog
-from .check import check_graph, conversion_problems
+from .check import Needs, check_graph, conversion_problems, graph_needs, unconverted_needs
 from .convert import Drawing, convert_traced
 
 __all__ = ["GraphBuilder", "Workflow"]
@@ -284,6 +284,30 @@ class Workflow(Shown, Editing):
             return ProblemList(conversion_problems(error, catalog, editor=self.drawn))
         found = check_graph(made.graph, catalog, editor=self.drawn, replacements=replacements)
         return ProblemList([*found, *told])
+
+    def needs(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> Needs:
+        """Return the classes and models that it needs and a server with this catalog lacks.
+
+        Packs, versions and addresses are what the editor file says, or the remarks at the nodes
+        of a prompt. Nothing is installed: `commands` has what comfy-cli is to be told.
+
+        Args:
+            catalog: What the server can run.
+            replacements: What GET /node_replacements answers: what is replaced is not missing.
+
+        Raises:
+            WorkflowFormatError: The editor file is damaged.
+
+        Example:
+            >>> needs = flow.set("4", "ckpt_name", "other.ckpt").needs(await comfy.nodes.catalog())
+            >>> [(model.name, model.folder) for model in needs.models]
+            [('other.ckpt', 'checkpoints')]
+        """
+        try:
+            graph = self.converted(catalog).graph
+        except ConversionError as error:
+            return unconverted_needs(error, catalog, editor=self.drawn)
+        return graph_needs(graph, catalog, editor=self.drawn, replacements=replacements)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write it in API format, titles kept, nodes in a stable order; the folder is made.

@@ -12,7 +12,7 @@ from anyio.from_thread import BlockingPortal
 from kernel_tools import START, Cell, Kernel, kernel
 
 from comfy_async.testing import FakeComfy
-from comfy_async.testing._threaded import in_thread
+from comfy_async.testing._serve import in_thread
 
 PORTRAIT = Path(__file__).parents[2] / "examples" / "workflows" / "sd15_text2image_api.json"
 LOAD = f"portrait = Workflow.load({str(PORTRAIT)!r})\n"

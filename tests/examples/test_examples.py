@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from comfy_async.testing import FakeComfy
-from comfy_async.testing._threaded import in_thread
+from comfy_async.testing._serve import in_thread
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -10,20 +10,26 @@ from __future__ import annotations
 from .advice import model_advice
 from .doubts import FilePlace, settled, stale_classes, unseen_files
 from .loose import Loose, deadly_links, loose_links, named, undeclared_links
+from .needs import MissingClass, MissingModel, Needs, graph_needs, unconverted_needs
 from .problems import check_graph, check_node, conversion_problems
 
 __all__ = [
     "FilePlace",
     "Loose",
+    "MissingClass",
+    "MissingModel",
+    "Needs",
     "check_graph",
     "check_node",
     "conversion_problems",
     "deadly_links",
+    "graph_needs",
     "loose_links",
     "model_advice",
     "named",
     "settled",
     "stale_classes",
+    "unconverted_needs",
     "undeclared_links",
     "unseen_files",
 ]

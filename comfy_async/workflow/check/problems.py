@@ -36,22 +36,31 @@ def check_graph(
         editor: The editor file, for advice on packs and models.
         replacements: What GET /node_replacements answers: classes that the server replaces.
     """
-    advisor = Advisor(editor, catalog)
+    advisor = Advisor(editor, catalog, graph)
     graph, replaced = applied(graph, replacements, catalog)
     problems = [*replaced, *_missing_classes(graph, catalog, advisor)]
     run = GraphCheck(graph, catalog)
     if not run.outputs():
-        problems.append(
-            Problem(
-                type="prompt_no_outputs",
-                message="no node makes an output",
-                advice="Add one that saves or shows something, for example SaveImage.",
-            )
-        )
+        problems.append(_no_outputs(empty=not graph))
     run.run()
     problems += problems_of(graph, run.places, advisor=advisor)
     problems += _warnings(graph, catalog, run)
     return sorted(problems, key=lambda problem: problem.severity)
+
+
+def _no_outputs(*, empty: bool) -> Problem:
+    """Return what is wrong with a graph that makes nothing, of an empty one that it is empty."""
+    if empty:
+        return Problem(
+            type="prompt_no_outputs",
+            message="the prompt is empty: no node of it runs",
+            advice="All nodes of the editor file are notes, muted or bypassed: switch some on.",
+        )
+    return Problem(
+        type="prompt_no_outputs",
+        message="no node makes an output",
+        advice="Add one that saves or shows something, for example SaveImage.",
+    )
 
 
 def check_node(graph: Mapping[str, Node], node: str, catalog: NodeCatalog) -> list[Problem]:
