@@ -231,6 +231,8 @@ def _refuse(graph: Mapping[str, Node], key: str, catalog: NodeCatalog) -> None:
     Raises:
         WorkflowError: The problems of the new node.
     """
-    problems = [problem for problem in check_node(graph, key, catalog) if problem.severity == "error"]
+    # A dynamic choice that is none is overlooked by the server, and the node fails on it.
+    found = check_node(graph, key, catalog)
+    problems = [one for one in found if one.severity == "error" or one.type == "value_not_in_list"]
     if problems:
         raise WorkflowError(f"node {graph[key].info(key)} would be refused", problems=problems)

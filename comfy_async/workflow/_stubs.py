@@ -33,9 +33,27 @@ _RESERVED = frozenset(
 
 _RUNTIME = '''"""The nodes of a ComfyUI server, typed by the .pyi beside it. Written by comfy-async."""
 
-from comfy_async.workflow.build import GraphBuilder as Nodes
+import functools
+from pathlib import Path
+
+from comfy_async.workflow import NodeCatalog
+from comfy_async.workflow.build import GraphBuilder
 
 __all__ = ["Nodes"]
+
+
+@functools.cache
+def _catalog():
+    """Return what the server could run when this was written."""
+    return NodeCatalog.load(Path(__file__).with_name("{data}"))
+
+
+class Nodes(GraphBuilder):
+    """A graph that grows call by call."""
+
+    def __init__(self, catalog=None, *, start=None):
+        """Begin with nothing, or with the nodes of a workflow."""
+        super().__init__(_catalog() if catalog is None else catalog, start=start)
 '''
 
 _HEAD = '''"""The nodes of a ComfyUI server. Written by comfy-async; write it anew when the server changes."""
@@ -51,7 +69,7 @@ _NODES = '''
 class Nodes:
     """A graph that grows call by call."""
 
-    catalog: NodeCatalog | None
+    catalog: NodeCatalog
     def __init__(self, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> None: ...
     def node(
         self, class_type: str, /, *, _id: str | None = None, _title: str | None = None, **inputs: Any
@@ -65,18 +83,26 @@ def write_stubs(
 ) -> list[Path]:
     """Write a module whose `Nodes` is a `GraphBuilder` with a typed method for each class.
 
-    Code begins with `from comfy_nodes import Nodes` and `graph = Nodes(catalog)`.
+    Code begins with `from comfy_nodes import Nodes` and `graph = Nodes()`. What a type checker
+    refuses is refused when it runs too, by the catalog that is written beside the module;
+    `Nodes(catalog)` takes a newer one, where models or files have come since.
 
     Returns:
-        The two files that were written: the module and its stub.
+        The module and its stub; the catalog lies beside them, as `comfy_nodes.json.gz`.
 
     Raises:
         OSError: A file cannot be written.
+
+    Example:
+        >>> module, stub = write_stubs(await comfy.nodes.catalog(), ".")
+        >>> module.name, stub.name
+        ('comfy_nodes.py', 'comfy_nodes.pyi')
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     runtime, stub = target / f"{module}.py", target / f"{module}.pyi"
-    runtime.write_text(_RUNTIME, encoding="utf-8")
+    data = catalog.save(target / f"{module}.json.gz")
+    runtime.write_text(_RUNTIME.replace("{data}", data.name), encoding="utf-8")
     stub.write_text("".join(_lines(catalog)), encoding="utf-8", errors="backslashreplace")
     return [runtime, stub]
 

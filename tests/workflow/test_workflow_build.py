@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -184,6 +185,9 @@ picture: IMAGE = graph.VAEDecode(samples=samples, vae=vae)
 scaled = graph.ResizeImageMaskNode(input=picture, resize_type="scale width", resize_type__width=3)
 graph.BatchImagesNode(images__image0=picture, images__image1=scaled)
 graph.SaveImage(images=picture)
+loaded = graph.LoadImage(image="example.png")
+graph.ImageInvert(image=loaded.IMAGE)
+nothing = graph.VAESave(vae=vae)
 """
 
 WRONG = {
@@ -193,13 +197,23 @@ WRONG = {
     'graph.ResizeImageMaskNode(input=picture, resize_type="scale widht")': "scale widht",
     "graph.KSamplr()": "KSamplr",
     "graph.SaveImage()": "images",
+    "graph.ImageInvert(image=loaded)": "image",
+    "graph.ImageInvert(image=loaded.IMGAE)": "IMGAE",
+    "graph.ImageInvert(image=nothing)": "image",
 }
 
 
 def test_stubs_let_type_checkers_check(catalog: NodeCatalog, tmp_path: Path) -> None:
     """Good code passes mypy --strict, each mistake is found, and nothing else is."""
     names = {node.split("(")[0].removeprefix("graph.") for node in WRONG} & set(catalog)
-    names |= {"CheckpointLoaderSimple", "CLIPTextEncode", "KSampler", "BatchImagesNode"}
+    names |= {
+        "CheckpointLoaderSimple",
+        "CLIPTextEncode",
+        "KSampler",
+        "BatchImagesNode",
+        "LoadImage",
+        "VAESave",
+    }
     some = NodeCatalog({name: catalog[name] for name in catalog if name in names})
     write_stubs(some, tmp_path)
     (tmp_path / "sample.py").write_text(SAMPLE + "\n".join(WRONG))
@@ -212,6 +226,35 @@ def test_stubs_let_type_checkers_check(catalog: NodeCatalog, tmp_path: Path) -> 
         assert word in line
 
 
+def nodes_module(runtime: Path) -> ModuleType:
+    """Load a module that was written."""
+    spec = importlib.util.spec_from_file_location("comfy_nodes", runtime)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_type_checkers_refuse_is_refused_when_it_runs(catalog: NodeCatalog, tmp_path: Path) -> None:
+    """Without a catalog too: outputs have their names, defaults are filled in, mistakes raise."""
+    runtime, _ = write_stubs(catalog, tmp_path)
+    module = nodes_module(runtime)
+    names: dict[str, Any] = {}
+    sample = SAMPLE.replace("from comfy_nodes import IMAGE, Nodes", "").replace("picture: IMAGE", "picture")
+    exec(sample, {"Nodes": module.Nodes}, names)
+    flow = names["graph"].workflow()
+    assert {problem.type for problem in flow.check(catalog)} == {"unused_node"}
+    assert flow.get("4", "steps") == 20
+    for wrong in WRONG:
+        with pytest.raises((WorkflowError, AttributeError)):
+            exec(wrong, names)
+    assert names["graph"].workflow() == flow
+    assert repr(module.Nodes()) == "<Nodes 0 nodes>"
+    known = NodeCatalog({"EmptyImage": catalog["EmptyImage"]})
+    assert module.Nodes(known).catalog is known
+
+
 def test_stubs_of_a_whole_server_are_python(catalog: NodeCatalog, tmp_path: Path) -> None:
     """All 887 classes have a method; equal catalogs make equal files; the module works."""
     runtime, stub = write_stubs(catalog, tmp_path / "deep")
@@ -219,13 +262,10 @@ def test_stubs_of_a_whole_server_are_python(catalog: NodeCatalog, tmp_path: Path
     nodes = next(item for item in tree.body if isinstance(item, ast.ClassDef) and item.name == "Nodes")
     methods = {item.name for item in nodes.body if isinstance(item, ast.FunctionDef)}
     assert len(methods - {"__init__", "node", "workflow"}) == 887
-    before = stub.read_bytes()
-    assert write_stubs(catalog, tmp_path / "deep")[1].read_bytes() == before
-    spec = importlib.util.spec_from_file_location("comfy_nodes", runtime)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    before = {file.name: file.read_bytes() for file in stub.parent.iterdir()}
+    write_stubs(catalog, tmp_path / "deep")
+    assert {file.name: file.read_bytes() for file in stub.parent.iterdir()} == before
+    module = nodes_module(runtime)
     assert module.Nodes(catalog).EmptyImage() == ("1", 0)
 
 
