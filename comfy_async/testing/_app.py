@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ._cloud import CloudRoutes
 from ._core import Core
+from ._routes_assets import AssetRoutes
 from ._routes_files import FileRoutes
 from ._routes_info import InfoRoutes
 from ._routes_jobs import JobRoutes
@@ -40,7 +41,7 @@ def local_application(core: Core, worker: Worker, prefix: str) -> web.Applicatio
         *UserRoutes(core).table(),
         *info.table(),
     ]
-    fixed = [*JobRoutes(core).table(), *info.internal(), *info.assets()]
+    fixed = [*JobRoutes(core).table(), *info.internal(), *AssetRoutes(core).table()]
     if core.capabilities.has("api_prefix"):
         fixed += _under_api(routes)
     return _application(core, [*fixed, *routes], prefix)
@@ -90,22 +91,25 @@ def _middlewares(core: Core, prefix: str) -> list[Any]:
     async def misbehave(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Do to the request what the rules say."""
         life = core.life
-        lost = None
+        late = []
         paths = (_route(request, prefix), _bare(request.path, prefix))
         for rule in core.rules.meeting(request.method, *paths):
             # Whoever waits for a rule to be met reads its `hits`.
             core.books.touch()
-            await rule.wait()
-            if rule.failure is None:
+            if rule.after_effect:
+                late.append(rule)
                 continue
-            if not rule.after_effect:
+            await rule.wait()
+            if rule.failure is not None:
                 return await rule.spoil(request)
-            lost = rule
         if core.life != life:
             # The server that was asked is gone: its successor must not do the work.
             reset_transport(request.transport)
             return web.Response(status=500)
         response = await handler(request)
+        for rule in late:
+            await rule.wait()
+        lost = next((rule for rule in reversed(late) if rule.failure is not None), None)
         return response if lost is None else await lost.spoil(request)
 
     @web.middleware

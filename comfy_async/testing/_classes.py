@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from ._capabilities import Capabilities
 from ._context import NodeFunction
 from ._folders import Folders
 from ._nodes import NODES
+from ._scripts import ScriptError, failing
 from ._specs import SPECS, NodeSpec
 from ._validate import CustomCheck, Rules
 
@@ -35,6 +37,20 @@ class NodeClasses:
         self.never_cached.discard(spec.name)
         if not cached:
             self.never_cached.add(spec.name)
+
+    def fail(self, name: str, *, error: ScriptError, error_at: int | None, count: int | None) -> None:
+        """Let a class fail; its declaration stays, and nothing of it comes out of the cache.
+
+        Raises:
+            ValueError: There is no such class; names the nearest.
+        """
+        if name not in self.specs:
+            near = difflib.get_close_matches(name, self.specs, 3)
+            raise ValueError(f"no such class: {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))
+        function = failing(
+            self.specs[name], self.functions[name], error=error, error_at=error_at, count=count
+        )
+        self.add(self.specs[name], function, cached=False)
 
     def rules(self, capabilities: Capabilities) -> Rules:
         """Return what a prompt is held against."""

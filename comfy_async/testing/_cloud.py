@@ -235,9 +235,17 @@ class CloudRoutes:
     def _all(self) -> list[dict[str, Any]]:
         queue = self._core.queue
         jobs = [queued_job(item, "in_progress") for item in queue.running]
-        jobs += [queued_job(item, "pending") for item in queue.pending]
+        jobs += [self._waiting(item) for item in queue.pending]
         jobs += [ended_job(prompt_id, entry) for prompt_id, entry in queue.history.items()]
         return [_with_update_time(job) for job in jobs]
+
+    def _waiting(self, item: QueueItem) -> dict[str, Any]:
+        """Return a job that waits; newer clouds say where and why."""
+        job = queued_job(item, "pending")
+        if self._core.capabilities.has("jobs_workflow"):
+            place = sorted(self._core.queue.pending).index(item)
+            job |= {"queue_position": place, "queue_reason": "concurrency_limit"}
+        return job
 
     def _find(self, job_id: str) -> dict[str, Any] | None:
         queue = self._core.queue
@@ -246,7 +254,8 @@ class CloudRoutes:
         for items, status in ((queue.running, "in_progress"), (queue.pending, "pending")):
             for item in items:
                 if item.prompt_id == job_id:
-                    return _with_update_time(queued_job(item, status))
+                    job = self._waiting(item) if status == "pending" else queued_job(item, status)
+                    return _with_update_time(job)
         return None
 
     async def _view(self, request: web.Request) -> web.StreamResponse:

@@ -8,6 +8,7 @@ import datetime
 import time
 from typing import Any
 
+from ._assets import AssetStore
 from ._auth import Keeper
 from ._books import Books
 from ._capabilities import Capabilities
@@ -51,6 +52,8 @@ class Core:
         gatekeeper: Who may come in; anybody when None.
         users: Names by id of a server for several users, None when there is but one.
         served: What some routes answer with, by their name.
+        assets: What it knows of its files, None where that is switched off.
+        doomed: How the next runs fail outside of any node, as type and message.
         rules: What happens to requests besides being answered.
     """
 
@@ -64,6 +67,7 @@ class Core:
         self.max_upload = _MAX_UPLOAD_BYTES if max_upload is None else max_upload
         self.books = Books()
         self.classes = NodeClasses(folders)
+        self.assets = AssetStore(folders) if capabilities.has("assets_on") else None
         self.gates = Gates()
         self.rules = Rules()
         self.workshop = Workshop()
@@ -82,6 +86,7 @@ class Core:
         self.current_node: str | None = None
         self.interrupting = False
         self.missed_cancels = 0
+        self.doomed: collections.deque[tuple[str, str]] = collections.deque()
         self.next_number = 0
         self.life = 0
         self.logs: collections.deque[dict[str, str]] = collections.deque(maxlen=_LOG_LENGTH)
@@ -92,6 +97,8 @@ class Core:
             current_node=self._node_of,
             server_features=self.features if capabilities.has("feature_flags") else None,
         )
+        if capabilities.has("agent_status"):
+            self.hub.greetings.append(text_frame("agent_status", {"state": "ready"}))
         self._terminal_told = False
 
     @property

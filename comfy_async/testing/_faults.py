@@ -185,19 +185,37 @@ class SingleFaults:
         count: int | None = None,
         probability: float = 1.0,
         seed: int | None = None,
+        after_effect: bool = False,
     ) -> Rule:
-        """Let requests wait before they are handled.
+        """Let requests wait before they are handled, or let their answers wait.
 
         Args:
             method: Their method, `*` for any.
             path: A pattern for their path, without prefix and /api: `/history/*`, `*`.
-            seconds: How long.
+            seconds: How long; `rule.cancel()` ends it sooner.
             count: How many of them, all when None.
             probability: What part of them, by a chance of the rule's own.
             seed: What makes that chance the same every time.
+            after_effect: The server does its work at once, and its answer comes late: what a prompt
+                does is heard by the socket before its POST is answered.
+
+        Example:
+            >>> rule = fake.faults.delay("POST", "/prompt", 60, after_effect=True)
+            >>> submitting = asyncio.create_task(comfy.submit(flow))
+            >>> await fake.wait_for(lambda books: books.ended == 1)
+            >>> rule.cancel()
+            >>> job = await submitting  # the run was over before its id was told
         """
         return self._core.rules.add(
-            Rule(method, path, seconds=seconds, count=count, probability=probability, seed=seed)
+            Rule(
+                method,
+                path,
+                seconds=seconds,
+                count=count,
+                probability=probability,
+                seed=seed,
+                after_effect=after_effect,
+            )
         )
 
     def fail(
@@ -272,6 +290,16 @@ class SingleFaults:
         """Accept the next interrupts of running jobs without doing anything."""
         self._core.missed_cancels = count
 
+    def fail_runs(self, kind: str = "Exception", message: str = "it failed", *, count: int = 1) -> None:
+        """Let the next runs fail outside of any node, as newer servers do: their error names none.
+
+        Args:
+            kind: The type that is told, `ModelNotPermittedError` for one.
+            message: What is told.
+            count: How many runs.
+        """
+        self._core.doomed.extend([(kind, message)] * count)
+
     def lose_queue(self) -> int:
         """Forget all pending prompts without a word, and return how many."""
         lost, self._core.queue.pending = self._core.queue.pending, []
@@ -318,6 +346,7 @@ class SingleFaults:
         self.slow_history(0.0)
         self.accept_and_close(0)
         self.miss_cancels(0)
+        self._core.doomed.clear()
 
     def _connections(self, client_id: str | None) -> list[Connection]:
         """Return the open sockets of a client, or all."""

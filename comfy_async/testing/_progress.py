@@ -59,9 +59,9 @@ class ProgressBoard:
         self._parts: dict[str, str] = {}
         self._maximum: dict[str, float] = {}
 
-    def start(self, place: Place) -> None:
-        """A node begins."""
-        self._set(place, 0.0, 1.0, "running")
+    def start(self, place: Place, *, activity: str | None = None) -> None:
+        """A node begins; on newer servers it may say what it does before it has steps to tell of."""
+        self._set(place, 0.0, 1.0, "running", activity)
 
     def update(self, place: Place, value: float, maximum: float) -> None:
         """A node is at a step."""
@@ -72,12 +72,16 @@ class ProgressBoard:
         maximum = self._maximum.get(place.node, 1)
         self._set(place, maximum, maximum, "finished")
 
-    def _set(self, place: Place, value: float, maximum: float, state: str) -> None:
+    def _set(
+        self, place: Place, value: float, maximum: float, state: str, activity: str | None = None
+    ) -> None:
         """Note the state of a node and tell all of them."""
         self._maximum[place.node] = maximum
         if self._tell is None:
             return
         entry = {"value": value, "max": maximum, "state": state, **place.ids(self.prompt_id)}
+        if activity is not None:
+            entry["activity"] = activity
         self._parts[place.node] = f"{json.dumps(place.node)}: {json.dumps(entry)}"
         nodes = ", ".join(self._parts.values())
         data = f'{{"prompt_id": {json.dumps(self.prompt_id)}, "nodes": {{{nodes}}}}}'

@@ -86,7 +86,11 @@ class FileRoutes:
         name = path.relative_to(folder).as_posix()
         self._core.books.uploads.append(Upload(name, subfolder, str(kind), len(data), written))
         self._core.books.touch()
-        return web.json_response({"name": name, "subfolder": subfolder, "type": kind})
+        answer: dict[str, Any] = {"name": name, "subfolder": subfolder, "type": kind}
+        if self._core.assets is not None:
+            asset = self._core.assets.add(path, name=os.path.basename(name), tags=[str(kind)])
+            answer["asset"] = asset.record()
+        return web.json_response(answer)
 
     async def view(self, request: web.Request) -> web.StreamResponse:
         """Serve a file as it is, or one channel of it, or a smaller preview."""

@@ -74,13 +74,6 @@ class InfoRoutes:
         has = self._core.capabilities.has
         return [route for feature, routes in later.items() if has(feature) for route in routes]
 
-    def assets(self) -> list[web.RouteDef]:
-        """Return the routes of the asset system, which is switched off."""
-        if not self._core.capabilities.has("assets"):
-            return []
-        paths = ("/api/assets", "/api/assets/{tail:.*}", "/api/tags", "/api/tags/{tail:.*}")
-        return [web.route("*", path, self._no_assets) for path in paths]
-
     async def _page(self, _request: web.Request) -> web.Response:
         return web.Response(text=_PAGE, content_type="text/html")
 
@@ -208,8 +201,3 @@ class InfoRoutes:
         ]
         entries.sort(key=lambda entry: -entry.stat().st_mtime)
         return web.json_response([f"{entry.name} [{kind}]" for entry in entries])
-
-    async def _no_assets(self, _request: web.Request) -> web.Response:
-        message = "Assets system is disabled. Start the server with --enable-assets to use this feature."
-        error: dict[str, Any] = {"code": "SERVICE_DISABLED", "message": message, "details": {}}
-        return web.json_response({"error": error}, status=503)

@@ -107,7 +107,8 @@ class JobRoutes:
         if known is None or known[0] is not entry:
             if len(self._ended) > 2 * len(self._core.queue.history):
                 self._ended.clear()
-            known = self._ended[prompt_id] = (entry, self._told(ended_job(prompt_id, entry)))
+            shown = {**entry, "outputs": self._outputs(entry)}
+            known = self._ended[prompt_id] = (entry, self._told(ended_job(prompt_id, shown)))
         return known[1]
 
     def _told(self, job: dict[str, Any]) -> dict[str, Any]:
@@ -128,16 +129,27 @@ class JobRoutes:
         if entry is not None:
             _, _, prompt, extra_data, _ = entry["prompt"]
             return {
-                **self._told(ended_job(job_id, entry)),
-                "outputs": entry["outputs"],
+                **self._told(ended_job(job_id, {**entry, "outputs": self._outputs(entry)})),
+                "outputs": self._outputs(entry),
                 "execution_status": entry["status"],
                 "workflow": {"prompt": prompt, "extra_data": extra_data},
             }
         for items, status in ((queue.running, "in_progress"), (queue.pending, "pending")):
             for item in items:
                 if item.prompt_id == job_id:
-                    return queued_job(item, status)
+                    return queued_job(item, status) | self._workflow(item)
         return None
+
+    def _outputs(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return the outputs of an ended job, with what newer servers know of the files."""
+        store, outputs = self._core.assets, entry["outputs"]
+        return outputs if store is None else store.told(outputs)
+
+    def _workflow(self, item: QueueItem) -> dict[str, Any]:
+        """Return the graph of a job that has not ended, where the server tells it before that."""
+        if not self._core.capabilities.has("jobs_workflow"):
+            return {}
+        return {"workflow": {"prompt": item.prompt, "extra_data": item.extra_data}}
 
     async def _cancel_one(self, request: web.Request) -> web.Response:
         return web.json_response({"cancelled": self._cancel(request.match_info["job_id"])})

@@ -107,6 +107,8 @@ class RunRoutes:
         """Return what is kept with the prompt, and apart from it the secrets."""
         capabilities = self._core.capabilities
         extra_data: dict[str, Any] = body.get("extra_data", {})
+        if "workflow_metadata" in body and capabilities.has("workflow_metadata"):
+            extra_data["workflow_metadata"] = body["workflow_metadata"]
         if "client_id" in body:
             extra_data["client_id"] = body["client_id"]
         source = request.headers.get("Comfy-Usage-Source")

@@ -29,9 +29,9 @@ class Rule:
         method: The method, `*` for any.
         path: A pattern such as `/history/*`, without prefix and /api; only `/ws` itself
             stands for the WebSocket.
-        seconds: How long a request waits first.
+        seconds: How long a request waits first, or its answer when `after_effect` is set.
         failure: What it gets instead of its answer, None for the answer.
-        after_effect: The server does the work, and only the answer is lost.
+        after_effect: The server does the work, and only the answer is late or lost.
         hits: How many requests it has met.
 
     Example:

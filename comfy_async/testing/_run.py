@@ -78,6 +78,9 @@ class Run:
         cached = [node_id for node_id in self._prompt if self._is_cached(node_id)]
         self._item.record.cached = cached
         self._tell("execution_cached", {"nodes": cached, "prompt_id": prompt_id})
+        if self._core.doomed:
+            self._end_without_a_node(*self._core.doomed.popleft())
+            return False
         try:
             await self._all(self._item.outputs)
         except Interrupted:
@@ -112,7 +115,8 @@ class Run:
             return
         place = self._places[node_id]
         class_type = self._graph[node_id]["class_type"]
-        self._board.start(place)
+        loads = self._core.capabilities.has("node_activity") and "Loader" in class_type
+        self._board.start(place, activity="loading" if loads else None)
         if self._sid is not None:
             self._core.current_node = place.display
             self._send("executing", {"node": node_id, "display_node": place.display})
@@ -201,6 +205,8 @@ class Run:
 
     def _show(self, place: Place, output: dict[str, Any]) -> None:
         """Tell what a node shows."""
+        if self._core.assets is not None:
+            output = self._core.assets.shown(output, self._item.prompt_id)
         meta = {
             "node_id": place.node,
             "display_node": place.display,
@@ -243,6 +249,12 @@ class Run:
             "current_outputs": list(self._prompt),
         }
         self._tell("execution_error", self._where(self._current) | details)
+
+    def _end_without_a_node(self, kind: str, message: str) -> None:
+        """End the run with an error that no node made, so that it names none and shows no inputs."""
+        details: dict[str, Any] = {"exception_message": message, "exception_type": kind, "traceback": []}
+        where = {"prompt_id": self._item.prompt_id, "node_id": None, "node_type": None, "executed": []}
+        self._tell("execution_error", {**where, **details})
 
     def _where(self, node_id: str) -> dict[str, Any]:
         """Return where a run stands."""

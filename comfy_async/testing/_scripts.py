@@ -1,15 +1,16 @@
-"""Node classes that a test defines."""
+"""Node classes that a test defines, and those that it lets fail."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
-from ._context import Blocked, NodeContext, NodeError, NodeFunction, Outcome
+from ._context import Blocked, NodeContext, NodeError, NodeFunction, Outcome, Reporter
 from ._specs import InputSpec, NodeSpec
 
-__all__ = ["ScriptError", "scripted"]
+__all__ = ["ScriptError", "failing", "scripted"]
 
 ScriptError: TypeAlias = BaseException | tuple[str, str] | Literal["oom", "blocked"] | None
 
@@ -66,6 +67,47 @@ def scripted(
         return Outcome(results, None if shown is None else dict(shown), expansion)
 
     return spec, run
+
+
+def failing(
+    spec: NodeSpec, function: NodeFunction, *, error: ScriptError, error_at: int | None, count: int | None
+) -> NodeFunction:
+    """Return the code of a class that does its work and fails, so many times; the rest as before."""
+    failed = 0
+
+    async def run(context: NodeContext, values: dict[str, Any]) -> Outcome:
+        nonlocal failed
+        if count is not None and failed >= count:
+            return await function(context, values)
+        failed += 1
+        if error == "blocked":
+            return Outcome((Blocked(f"{spec.name} blocks what follows"),) * len(spec.outputs))
+        if error_at is not None:
+            report = _FailingReport(context.report, error, error_at)
+            await function(dataclasses.replace(context, report=report), values)
+        _fail(error)
+        return Outcome()
+
+    return run
+
+
+class _FailingReport:
+    """A node's way to report that fails after a step; the rest goes where it went before."""
+
+    def __init__(self, inner: Reporter, error: ScriptError, error_at: int) -> None:
+        self._inner = inner
+        self._error = error
+        self._error_at = error_at
+        self.checkpoint = inner.checkpoint
+        self.step = inner.step
+        self.text = inner.text
+        self.send = inner.send
+
+    async def progress(self, value: float, maximum: float, image: tuple[str, bytes] | None = None) -> None:
+        """Report a step, and fail after the one that was named."""
+        await self._inner.progress(value, maximum, image)
+        if value >= self._error_at:
+            _fail(self._error)
 
 
 def _input(declared: Any) -> InputSpec:

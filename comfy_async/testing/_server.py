@@ -38,6 +38,10 @@ class FakeComfy:
     nodes of an SD1.5 workflow are stand-ins: they take steps, send previews and paint a
     picture from seed and text, but nothing is diffused. `script()` adds classes.
 
+    With `version=` it plays another release, from "0.3.10" to "0.45.2", with what that one lacks or
+    has more. What it says as 0.33.0 is held against recordings of one; older ones are played by what
+    their sources do, and 0.45.2 by its documentation: assets switched on, files with ids, activities.
+
     Attributes:
         faults: What can be made to go wrong.
         storage: In the cloud mode, the other origin that files come from, None else; its
@@ -353,6 +357,36 @@ class FakeComfy:
             error_at=error_at,
         )
         self.core.classes.add(spec, function, cached=cached)
+
+    def fail_node(
+        self,
+        class_type: str,
+        error: ScriptError = ("RuntimeError", "it was asked to fail"),
+        *,
+        error_at: int | None = None,
+        count: int | None = None,
+    ) -> None:
+        """Let a class that there is fail; its inputs, outputs and everything else stay as they are.
+
+        Args:
+            class_type: Its name.
+            error: How it fails, as for `script`; "blocked" blocks what follows instead.
+            error_at: After which of its steps; before it does anything when None.
+            count: How many times, always when None; after that it does its work again.
+
+        Raises:
+            ValueError: There is no such class.
+
+        Example:
+            >>> fake.fail_node("VAEDecode", "oom", count=1)
+            >>> try:
+            ...     await comfy.run(flow)
+            ... except OutOfMemoryError as error:
+            ...     print(error.title)
+            VAE Decode
+            >>> result = await comfy.run(flow)
+        """
+        self.core.classes.fail(class_type, error=error, error_at=error_at, count=count)
 
     def _application(self) -> web.Application:
         """Return the routes of the kind of server that it plays."""

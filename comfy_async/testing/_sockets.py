@@ -99,6 +99,7 @@ class SocketHub:
         cleanup_delay: How long after its end a handler removes what stands under its id;
             a dropped network makes that minutes.
         closing_soon: How many sockets are closed as soon as they are greeted.
+        greetings: What every socket is sent when it opens, after its `status`.
         broadcasting: Send everything to everybody, as the cloud does.
     """
 
@@ -120,6 +121,7 @@ class SocketHub:
         self.closing_soon = 0
         self.closing_code = 1000
         self.broadcasting = False
+        self.greetings: list[str] = []
         self._books = books
         self._queue_info = queue_info
         self._current_node = current_node
@@ -249,6 +251,8 @@ class SocketHub:
         node = self._current_node(sid)
         if node is not None:
             await self.send(text_frame("executing", {"node": node}), sid)
+        for greeting in self.greetings:
+            await self.send(greeting, sid)
         if self.closing_soon > 0:
             self.closing_soon -= 1
             await connection.ws.close(code=self.closing_code)
