@@ -12,7 +12,6 @@ from ._identifiers import identifiers, output_names
 from ._keys import changed, nearest
 from ._nodes import Graph, Node
 from .catalog import NodeCatalog
-from .check import check_node
 
 __all__ = ["BuiltNode", "Growing", "Output", "Outputs"]
 
@@ -231,6 +230,8 @@ def _refuse(graph: Mapping[str, Node], key: str, catalog: NodeCatalog) -> None:
     Raises:
         WorkflowError: The problems of the new node.
     """
+    from .check import check_node
+
     # A dynamic choice that is none is overlooked by the server, and the node fails on it.
     found = check_node(graph, key, catalog)
     problems = [one for one in found if one.severity == "error" or one.type == "value_not_in_list"]

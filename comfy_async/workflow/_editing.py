@@ -1,16 +1,16 @@
-"""The verbs of a workflow: each returns a new workflow."""
+"""The verbs of a workflow: each returns a new workflow. What does the work is loaded when it is used."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ._bypass import bypassed
-from ._edits import added, localized, randomized, removed, replaced, with_seed, with_values
 from ._nodes import Graph
 from ._view import GraphView
-from .catalog import NodeCatalog
+
+if TYPE_CHECKING:
+    from .catalog import NodeCatalog
 
 __all__ = ["Editing"]
 
@@ -52,6 +52,8 @@ class Editing(GraphView):
             >>> other.get("6", "text"), other.get("3", "steps"), other.get("5", "width")
             ('a fox', 8, 768)
         """
+        from ._edits import with_values
+
         return self._with(with_values(self.graph, changes, add=add, catalog=catalog))
 
     def set(
@@ -95,6 +97,8 @@ class Editing(GraphView):
             >>> between.get("20", "image"), between.get("9", "images")
             (['8', 0], ['20', 0])
         """
+        from ._edits import replaced
+
         return self._with(replaced(self.graph, old, new))
 
     def bypass(self: Self, node: Any, catalog: NodeCatalog | None = None) -> Self:
@@ -114,6 +118,8 @@ class Editing(GraphView):
             >>> between.bypass("20", await comfy.nodes.catalog()).get("9", "images")
             ['8', 0]
         """
+        from ._bypass import bypassed
+
         return self._with(bypassed(self.graph, node, catalog))
 
     def mute(self: Self, node: Any) -> Self:
@@ -140,6 +146,8 @@ class Editing(GraphView):
             >>> flow.remove("9", "8")
             <Workflow 6 nodes, api>
         """
+        from ._edits import removed
+
         return self._with(removed(self.graph, nodes))
 
     def add(
@@ -170,6 +178,8 @@ class Editing(GraphView):
             >>> inverted.with_inputs({"9.images": ["20", 0]}).get("9", "images")
             ['20', 0]
         """
+        from ._edits import added
+
         graph = added(self.graph, class_type, inputs or {}, node=id, title=title, catalog=catalog)
         return self._with(graph)
 
@@ -189,6 +199,8 @@ class Editing(GraphView):
             >>> flow.with_seed(0).get("3", "seed")
             0
         """
+        from ._edits import with_seed
+
         return self._with(with_seed(self.graph, seed, catalog))
 
     def randomized(self: Self, source: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
@@ -207,6 +219,8 @@ class Editing(GraphView):
             >>> flow.randomized(7).get("3", "seed") == flow.randomized(7).get("3", "seed")
             True
         """
+        from ._edits import randomized
+
         return self._with(randomized(self.graph, source, catalog))
 
     def localized(self: Self, catalog: NodeCatalog) -> Self:
@@ -215,4 +229,6 @@ class Editing(GraphView):
         Raises:
             WorkflowFormatError: It is an editor file.
         """
+        from ._edits import localized
+
         return self._with(localized(self.graph, catalog))

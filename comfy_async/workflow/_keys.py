@@ -13,7 +13,7 @@ from ._texts import meant
 from ._values import DamageError, is_link, wrap
 from .catalog import NodeCatalog
 
-__all__ = ["Accepts", "changed", "matches", "nearest", "one_node", "resolve"]
+__all__ = ["Accepts", "changed", "is_slip", "matches", "nearest", "one_node", "resolve"]
 
 Accepts = Callable[[str, str], bool]
 """Whether a node, by id, may be given an input of that name."""
@@ -47,6 +47,20 @@ def _nearest(word: str, names: tuple[str, ...], count: int) -> tuple[str, ...]:
     shares = [difflib.SequenceMatcher(None, name, wanted).ratio() for name in found]
     least = shares[0] * 0.65 if shares else 0.0
     return tuple(by_folded[name] for name, share in zip(found, shares, strict=True) if share >= least)
+
+
+def is_slip(word: str, name: str) -> bool:
+    """Tell whether a word is a name with one or two letters wrong; another number is none."""
+    import difflib
+
+    if word.translate(_NO_DIGITS) == name.translate(_NO_DIGITS):
+        return False
+    codes = difflib.SequenceMatcher(None, word, name, autojunk=False).get_opcodes()
+    wrong = sum(max(end - start, stop - at) for tag, start, end, at, stop in codes if tag != "equal")
+    return wrong <= 2 and 2 * wrong < len(name)
+
+
+_NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
 def matches(nodes: Mapping[str, Node], name: str) -> Iterator[list[str]]:

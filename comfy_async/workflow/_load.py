@@ -12,7 +12,6 @@ from ._nodes import Node, parse_nodes
 from ._reading import loads, read_source, unpack
 from ._values import copy_json
 from ._wrappers import is_editor, unwrapped
-from .media import is_media, read_media
 
 __all__ = ["Parts", "open_editor", "open_source"]
 
@@ -29,9 +28,13 @@ def open_source(source: Any) -> Parts:
     """
     path = _media_path(source)
     if path is not None:
+        from .media import read_media
+
         return from_media(read_media(path), name=os.fspath(path))
     content, name = read_source(source, what="workflow")
     if isinstance(content, bytes):
+        from .media import is_media, read_media
+
         if is_media(content[:64]):
             return from_media(read_media(content), name=name)
         content = unpack(content, name=name)
@@ -119,6 +122,8 @@ def _media_path(source: Any) -> Path | None:
         return None
     if not isinstance(source, str | os.PathLike) or "\0" in os.fspath(source):
         return None
+    from .media import is_media
+
     path = Path(source)
     with path.open("rb") as file:
         return path if is_media(file.read(64)) else None

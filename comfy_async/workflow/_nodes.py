@@ -1,10 +1,13 @@
-"""One node of an API graph, shared between all the variants that do not change it."""
+"""The nodes of an API graph, shared by all variants that do not change them: read, kept and written."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Set
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..errors import WorkflowError, WorkflowFormatError
@@ -18,7 +21,7 @@ from ._values import (
     tidy,
 )
 
-__all__ = ["Graph", "Node", "parse_nodes", "still_pending"]
+__all__ = ["Graph", "Node", "parse_nodes", "save_graph", "still_pending"]
 
 _NOT_NODES = frozenset({"version", "extra", "extra_data", "client_id", "prompt_id", "workflow"})
 
@@ -175,3 +178,32 @@ def still_pending(nodes: Mapping[str, Node]) -> WorkflowError | None:
         f"files wait to be uploaded: {'; '.join(places)}",
         hint="submit() uploads them; comfy.files.upload() gives what can stand there.",
     )
+
+
+def node_order(node: str) -> list[tuple[int, int, str]]:
+    """Return the sort key of a node id: `2` before `10`, `57:3` after `57`."""
+    parts = re.split(r"(\d{1,18})", node)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def save_graph(api: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write a graph with its nodes by id; a file that is there is replaced in one step.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    target = Path(path)
+    ordered = {node: api[node] for node in sorted(api, key=node_order)}
+    try:
+        content = json.dumps(ordered, indent=2, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair, as cut-off emoji leave it, has no UTF-8.
+        content = json.dumps(ordered, indent=2).encode()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        draft.write_bytes(content + b"\n")
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    return target

@@ -9,13 +9,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownInputError
 from ..types import Problem, clipped
 from ._nodes import Graph, Node
 from ._values import is_link, plain
-from .catalog import NodeCatalog
+
+if TYPE_CHECKING:
+    from .catalog import NodeCatalog
 
 __all__ = ["PAIRED_HINT", "Pair", "carried_over", "differences"]
 

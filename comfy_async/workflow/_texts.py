@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import urllib.parse
+import re
 from typing import Any
 
 from ..types import clipped
@@ -23,13 +21,15 @@ def meant(value: Any, node: Node, name: str, spec: InputSpec | None) -> Any:
     mean its opposite. Without a catalog the value that stands there tells the type.
 
     Raises:
-        DamageError: The text is neither yes nor no where one of them is wanted, or holds a
-            damaged picture.
+        DamageError: The text is neither yes nor no where one of them is wanted, holds a
+            damaged picture, or is an address where ComfyUI's own nodes want a file.
     """
     if type(value) is not str:
         return value
     if _is_file(node, name, spec) and value[:5].lower() == "data:":
         return _decoded(value)
+    if FILE_INPUTS.get(node.class_type) == name and _URL.match(value):
+        raise DamageError(f"{clipped(value)} is an address: download it, and pass the bytes or a path")
     if spec is None:
         return _yes_or_no(value) if isinstance(node.inputs.get(name), bool) else value
     if spec.type == "BOOLEAN":
@@ -40,6 +40,8 @@ def meant(value: Any, node: Node, name: str, spec: InputSpec | None) -> Any:
         return next((choice for choice in spec.choices if _writes(value, choice)), value)
     return value
 
+
+_URL = re.compile(r"https?://", re.IGNORECASE)
 
 _NUMBERS: dict[str, type[int] | type[float]] = {"INT": int, "FLOAT": float}
 
@@ -73,6 +75,9 @@ def _writes(text: str, choice: Any) -> bool:
 
 def _decoded(uri: str) -> bytes:
     """Return the content of a `data:` URI, which is uploaded like any bytes."""
+    import base64
+    import urllib.parse
+
     head, comma, content = uri.partition(",")
     try:
         if not comma:
@@ -80,5 +85,5 @@ def _decoded(uri: str) -> bytes:
         if head.lower().endswith(";base64"):
             return base64.b64decode(urllib.parse.unquote(content), validate=False)
         return urllib.parse.unquote_to_bytes(content)
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise DamageError(f"the data: URI is damaged ({error})") from error

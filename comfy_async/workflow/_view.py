@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..types import NodeInfo
-from ._inputs import WorkflowInput, list_inputs
 from ._keys import matches, one_node, resolve
-from ._nodes import Graph, Node
+from ._nodes import Graph, Node, still_pending
 from ._values import is_handle, plain
-from .catalog import NodeCatalog
+
+if TYPE_CHECKING:
+    from ._inputs import WorkflowInput
+    from .catalog import NodeCatalog
 
 __all__ = ["GraphView"]
 
@@ -125,7 +128,32 @@ class GraphView:
             ...     print(entry.key, entry.title, entry.value, sep=" | ")
             7.text | CLIP Text Encode (Prompt) | text, watermark
         """
+        from ._inputs import list_inputs
+
         return list_inputs(self.graph, catalog, every=every)
+
+    def encode(self) -> bytes:
+        """Return `to_api()` as compact JSON; nodes that variants share are encoded once.
+
+        Raises:
+            WorkflowError: Files wait to be uploaded.
+            WorkflowFormatError: It is an editor file.
+        """
+        nodes = (f"{json.dumps(key)}:{node.encoded}" for key, node in self.sendable().items())
+        return f"{{{','.join(nodes)}}}".encode()
+
+    def sendable(self) -> Graph:
+        """Return the nodes when they can be sent as they are.
+
+        Raises:
+            WorkflowError: Files wait to be uploaded.
+            WorkflowFormatError: It is an editor file.
+        """
+        graph = self.graph
+        error = still_pending(graph)
+        if error is not None:
+            raise error
+        return graph
 
     def _node(self, node: str) -> Node:
         graph = self.graph

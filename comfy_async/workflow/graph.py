@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConversionError, WorkflowFormatError
 from ..types import Problem, Shown
@@ -14,13 +13,14 @@ from ._builder import Growing
 from ._editing import Editing
 from ._lists import ProblemList
 from ._load import open_editor, open_source
-from ._nodes import Graph, parse_nodes, still_pending
+from ._nodes import Graph, parse_nodes, save_graph
 from ._pairs import PAIRED_HINT, Pair, carried_over
 from ._reading import Source
-from ._saving import save
-from .catalog import NodeCatalog
-from .check import Needs, check_graph, conversion_problems, graph_needs, unconverted_needs
-from .convert import Drawing, convert_traced
+
+if TYPE_CHECKING:
+    from .catalog import NodeCatalog
+    from .check import Needs
+    from .convert import Drawing
 
 __all__ = ["GraphBuilder", "Workflow"]
 
@@ -53,7 +53,7 @@ class Workflow(Shown, Editing):
             WorkflowFormatError: Either is damaged.
         """
         self._nodes: Graph | None = None if nodes is None else parse_nodes(nodes)
-        self._drawing = None if editor is None else Drawing(open_editor(editor), self._nodes)
+        self._drawing = None if editor is None else _drawing(open_editor(editor), self._nodes)
         self._infos = None
         self._pair: Pair | None = None
         if self._nodes is None and self._drawing is None:
@@ -90,11 +90,11 @@ class Workflow(Shown, Editing):
             raise ValueError(f"prefer is 'workflow' or 'prompt', not {prefer!r}")
         nodes, editor = open_source(source)
         if nodes is None or editor is None:
-            return cls._of(nodes, None if editor is None else Drawing(editor, nodes))
+            return cls._of(nodes, None if editor is None else _drawing(editor, nodes))
         if prefer == "prompt":
             # Without its nodes the file is never taken for what is run, and gives advice only.
-            return cls._of(nodes, Drawing(editor))
-        return cls._of(nodes, Drawing(editor, nodes), Pair(nodes))
+            return cls._of(nodes, _drawing(editor))
+        return cls._of(nodes, _drawing(editor, nodes), Pair(nodes))
 
     @classmethod
     def from_ui(cls, editor_json: Source | Workflow, catalog: NodeCatalog) -> Workflow:
@@ -112,13 +112,15 @@ class Workflow(Shown, Editing):
             >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", catalog)
             <Workflow 8 nodes, api>
         """
+        from .convert import convert_traced
+
         if isinstance(editor_json, Workflow):
             drawing = editor_json._drawing
             editor_json = editor_json.to_api() if drawing is None else drawing.editor
         editor = open_editor(editor_json)
         prompt, origins = convert_traced(editor, catalog)
         nodes = parse_nodes(prompt) if prompt else {}  # notes alone, or everything muted
-        return cls._of(nodes, Drawing(editor, nodes, origins))
+        return cls._of(nodes, _drawing(editor, nodes, origins))
 
     @classmethod
     def build(cls, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> GraphBuilder:
@@ -212,18 +214,8 @@ class Workflow(Shown, Editing):
             WorkflowFormatError: It is an editor file and there is no catalog.
             ConversionError: It is an editor file that cannot be converted.
         """
-        graph = (self if catalog is None else self.converted(catalog))._sendable()
+        graph = (self if catalog is None else self.converted(catalog)).sendable()
         return {key: node.plain() for key, node in graph.items()}
-
-    def encode(self) -> bytes:
-        """Return `to_api()` as compact JSON; nodes that variants share are encoded once.
-
-        Raises:
-            WorkflowError: Files wait to be uploaded.
-            WorkflowFormatError: It is an editor file.
-        """
-        nodes = (f"{json.dumps(key)}:{node.encoded}" for key, node in self._sendable().items())
-        return f"{{{','.join(nodes)}}}".encode()
 
     def converted(self, catalog: NodeCatalog) -> Workflow:
         """Return itself when it is in API format, else what `from_ui` makes of it.
@@ -278,6 +270,8 @@ class Workflow(Shown, Editing):
             ...     print(problem)
             3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
         """
+        from .check import check_graph, conversion_problems
+
         try:
             made, told = self._settled(catalog)
         except ConversionError as error:
@@ -303,6 +297,8 @@ class Workflow(Shown, Editing):
             >>> [(model.name, model.folder) for model in needs.models]
             [('other.ckpt', 'checkpoints')]
         """
+        from .check import graph_needs, unconverted_needs
+
         try:
             graph = self.converted(catalog).graph
         except ConversionError as error:
@@ -317,16 +313,9 @@ class Workflow(Shown, Editing):
             WorkflowFormatError: It is an editor file.
             OSError: The file cannot be written.
         """
-        return save(self.to_api(), path)
+        return save_graph(self.to_api(), path)
 
     # Inside.
-
-    def _sendable(self) -> Graph:
-        graph = self.graph
-        error = still_pending(graph)
-        if error is not None:
-            raise error
-        return graph
 
     def __len__(self) -> int:
         """Count the nodes; of an editor file those of its top level."""
@@ -350,13 +339,24 @@ class Workflow(Shown, Editing):
         """Pickle the parts."""
         drawing = self._drawing
         if drawing is not None and (shown := self.editor) is not None:
-            drawing = Drawing(shown, self._nodes, drawing.origins)
+            drawing = _drawing(shown, self._nodes, drawing.origins)
         return self._of, (self._nodes, drawing, self._pair)
 
     def __repr__(self) -> str:
         """Return the number of nodes and the format."""
         count = len(self)
         return f"<Workflow {count} node{'' if count == 1 else 's'}, {self.format}>"
+
+
+def _drawing(
+    editor: Mapping[str, Any],
+    nodes: Graph | None = None,
+    origins: Mapping[tuple[str, str], Any] | None = None,
+) -> Drawing:
+    """Return an editor file with the graph that was made of it; most workflows never have one."""
+    from .convert import Drawing
+
+    return Drawing(editor, nodes, origins or {})
 
 
 class GraphBuilder(Growing):

@@ -312,6 +312,15 @@ def test_a_picture_in_a_data_uri_is_uploaded(catalog: NodeCatalog) -> None:
             flow.with_inputs({"1.image": damaged})
 
 
+def test_an_address_is_no_file() -> None:
+    """ComfyUI's own loaders download nothing; those of packs may."""
+    flow = Workflow.load({"1": node("LoadImage", image="a.png"), "2": node("LoadFromWeb", image="")})
+    with pytest.raises(UnknownInputError, match=r"1 \(LoadImage\), input 'image': .* download it"):
+        flow.with_inputs({"1.image": "https://example.org/a.png"})
+    url = "https://example.org/a.png"
+    assert flow.with_inputs({"2.image": url}).get("2", "image") == url
+
+
 def test_node_ids_that_are_numbers() -> None:
     """Keys and links alike; a list of two numbers stays a list where no link stands."""
     flow = Workflow.load(

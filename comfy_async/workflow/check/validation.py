@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...types import clipped
-from .._keys import nearest
+from .._keys import is_slip, nearest
 from .._nodes import Node
 from .._specs import DYNAMIC_COMBO, InputSpec
 from .._types import raw_types_link
@@ -166,7 +166,7 @@ class GraphCheck:
         for name in node.inputs:
             if name in specs or self._catalog.input(node.class_type, name, node.inputs) is not None:
                 continue
-            close = [other for other in nearest(name, names, count=1) if _letters(other) != _letters(name)]
+            close = [other for other in nearest(name, names, count=1) if is_slip(name, other)]
             if close and name.partition(".")[0] not in specs:
                 told = f"{node.class_type} has no input {clipped(name)}: the server ignores it"
                 yield name, Finding("unknown_input", told, nearest=tuple(close), warning=True)
@@ -251,11 +251,6 @@ def _outer(place: Place, outputs: set[str]) -> Place:
     if finding.type != EXCEPTION or node not in outputs:
         return place
     return node, name, Finding(OUTER, finding.message, finding.received, finding.nearest, finding.advice)
-
-
-def _letters(name: str) -> str:
-    """Return a name without its numbers: `image_3` beside `image_2` is no slip."""
-    return "".join(letter for letter in name if not letter.isdigit())
 
 
 def _type_name(kind: Any) -> str:
