@@ -40,6 +40,7 @@ __all__ = [
     "Progress",
     "ProgressState",
     "ProgressText",
+    "QueuePosition",
     "Queued",
     "Reconnected",
     "Started",
@@ -128,9 +129,10 @@ class BaseEvent:
 class NodeEvent(BaseEvent):
     """An event about one node; titles and classes come from the submitted workflow."""
 
-    __slots__ = ("_nodes",)
+    __slots__ = ("plan_nodes",)
 
-    _nodes: Mapping[str, NodeInfo]
+    plan_nodes: Mapping[str, NodeInfo]
+    """The nodes of the submitted workflow, which tell `title` and `class_type`."""
 
     def __init__(
         self,
@@ -142,14 +144,14 @@ class NodeEvent(BaseEvent):
     ) -> None:
         """Start without a workflow; the job that the event belongs to gives it one."""
         super().__init__(raw, data, prompt_id, received_at=received_at)
-        self._nodes = _NO_NODES
+        self.plan_nodes = _NO_NODES
 
     def __getstate__(self) -> object:
         """Travel to other processes with the name of the own node, not with those of the whole workflow."""
         state = super().__getstate__()
         if isinstance(state, tuple):
             info = self._info()
-            state[1]["_nodes"] = {} if info is None else {info.id: info}
+            state[1]["plan_nodes"] = {} if info is None else {info.id: info}
         return state
 
     @property
@@ -176,7 +178,7 @@ class NodeEvent(BaseEvent):
 
     def _info(self) -> NodeInfo | None:
         """Find the node in the workflow; `12.0.0.1` is made by node 12 while it runs."""
-        nodes = self._nodes
+        nodes = self.plan_nodes
         for name in (self.node, self.display_node):
             if name is not None:
                 found = nodes.get(name) or nodes.get(name.partition(".")[0])
@@ -311,7 +313,7 @@ class Progress(NodeEvent):
         self._data = data
         self.prompt_id = prompt_id
         self.received_at = received_at
-        self._nodes = _NO_NODES
+        self.plan_nodes = _NO_NODES
         self._node_bytes = node_bytes
 
     @property
@@ -836,6 +838,32 @@ class MalformedFrame(BaseEvent):
         return f"{self.reason!r} {len(self.raw or b'')} bytes"
 
 
+class QueuePosition(BaseEvent):
+    """How many jobs come before this one; told while it waits, when that has changed.
+
+    The server says nothing about places: while somebody reads the events of a waiting job, the
+    queue is looked at after it has changed.
+
+    Example:
+        >>> async for event in await comfy.submit(flow):
+        ...     if isinstance(event, QueuePosition):
+        ...         print(event.position)
+    """
+
+    __slots__ = ()
+    type = "queue_position"
+    lossy = True
+    __match_args__ = ("position",)
+
+    @property
+    def position(self) -> int:
+        """How many jobs come first: 0 for the next one."""
+        return int(self.data.get("position", 0))
+
+    def _summary(self) -> str:
+        return f"{self.position} first"
+
+
 Event: TypeAlias = (
     Queued
     | Started
@@ -857,6 +885,7 @@ Event: TypeAlias = (
     | Disconnected
     | Reconnected
     | PollingStarted
+    | QueuePosition
     | UnknownEvent
     | MalformedFrame
 )

@@ -26,7 +26,8 @@ class Settings:
         look_every: The pause between two looks while the socket is known to hear.
         reconnect_first: The ceiling of the first pause before redialling.
         reconnect_cap: The ceiling of all later ones.
-        away_seconds: How long a vanished server is waited for; None is for ever.
+        away_seconds: How long a vanished server is waited for before its jobs count as lost; None is
+            for ever.
         history_seconds: How long a history that is not yet written is waited for.
         quiet_seconds: After how long without news a job is mentioned in the log, once.
         mailbox_events: Unread progress and preview events kept for each consumer.
@@ -54,7 +55,7 @@ class Settings:
     look_every: float = 5.5
     reconnect_first: float = 0.5
     reconnect_cap: float = 15.0
-    away_seconds: float | None = None
+    away_seconds: float | None = 600.0
     history_seconds: float = 10.0
     quiet_seconds: float = 600.0
     mailbox_events: int = 1000

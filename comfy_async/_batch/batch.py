@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._job.core import JobCore
-from .._job.job import Job, handle
+from .._job.job import MapJob, map_handle
 from ..types import duration_text, renderer_of
 from .items import Item
 from .journal import Journal
@@ -28,6 +28,7 @@ Workflows: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 # A consumer that is slower than the server holds it back only when so much waits to be read.
 _UNREAD_PER_PLACE = 4
 _UNREAD_LEAST = 16
+_BUSY_S = 1.0
 
 
 class BatchRunner(Protocol):
@@ -106,6 +107,8 @@ class Batch:
         ordered: bool,
         on_error: Literal["continue", "stop"],
         results: str | os.PathLike[str] | None,
+        results_busy: Literal["raise", "wait"] = "raise",
+        results_damaged: Literal["raise", "rerun"] = "raise",
         options: dict[str, Any],
     ) -> None:
         """Prepare; nothing is read from the iterable before the block is entered.
@@ -115,13 +118,20 @@ class Batch:
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
-        if on_error not in ("continue", "stop"):
-            raise ValueError(f'on_error is "continue" or "stop", not {on_error!r}')
+        for name, value, known in (
+            ("on_error", on_error, ("continue", "stop")),
+            ("results_busy", results_busy, ("raise", "wait")),
+            ("results_damaged", results_damaged, ("raise", "rerun")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
         self._runner = runner
         self._limit = limit
         self._ordered = ordered
         self._on_error = on_error
         self._results = results
+        self._results_busy = results_busy
+        self._results_damaged: Literal["raise", "rerun"] = results_damaged
         self._options = options
         self._total = len(workflows) if isinstance(workflows, Sized) else total
         self._source = _Source(workflows)
@@ -148,18 +158,38 @@ class Batch:
         """Begin to submit.
 
         Raises:
+            BlockingIOError: Another batch uses the results file.
             OSError: The results file cannot be read or written.
             ValueError: It is something else than a results file.
         """
         if self._results is not None:
-            patience = min(self._limit, self._total or self._limit)
-            self._journal = await asyncio.to_thread(Journal, self._results, patience=patience)
+            self._journal = await self._opened(self._results)
         self._entered = True
         self._workers = [
             asyncio.create_task(self._work(), name=f"comfy_async map {number}")
             for number in range(min(self._limit, self._total or self._limit))
         ]
         return self
+
+    async def _opened(self, path: str | os.PathLike[str]) -> Journal:
+        """Open the results file, as soon as nobody else uses it.
+
+        Raises:
+            BlockingIOError: Another batch uses it, and is not waited for.
+            OSError: It cannot be read or written.
+            ValueError: It is something else than a results file.
+        """
+        patience = min(self._limit, self._total or self._limit)
+        while True:
+            try:
+                return await asyncio.to_thread(
+                    Journal, path, patience=patience, damaged=self._results_damaged
+                )
+            except BlockingIOError as error:
+                if self._results_busy == "raise":
+                    raise
+                _log.info("a batch waits for its results file: %s", error)
+                await self._runner.clock.sleep(_BUSY_S)
 
     async def __aexit__(
         self,
@@ -182,11 +212,11 @@ class Batch:
             for call in calls:
                 call()
 
-    def __aiter__(self) -> AsyncIterator[Job]:
+    def __aiter__(self) -> AsyncIterator[MapJob]:
         """Return itself: the jobs as they end."""
         return self
 
-    async def __anext__(self) -> Job:
+    async def __anext__(self) -> MapJob:
         """Return the next job that has ended.
 
         Raises:
@@ -206,12 +236,12 @@ class Batch:
             self._changed.clear()
             await self._changed.wait()
         self._room.release()
-        return handle(self._ready.popleft())
+        return map_handle(self._ready.popleft())
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[MapJob]:
         """The jobs on the server at this moment."""
-        return [handle(item.job) for item in self._open.values()]
+        return [map_handle(item.job) for item in self._open.values()]
 
     @property
     def progress(self) -> BatchProgress:
@@ -230,7 +260,7 @@ class Batch:
                 eta = 0.0
         return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
 
-    async def show(self, *, every: float = 0.3) -> list[Job]:
+    async def show(self, *, every: float = 0.3) -> list[MapJob]:
         """Show a grid that fills, in a notebook (extra `notebook`); in a terminal bars and lines.
 
         It reads the batch to its end, in the place of the loop over it, and returns the jobs in
@@ -248,7 +278,7 @@ class Batch:
             >>> [job.status for job in jobs]
             ['completed', 'completed', 'completed']
         """
-        jobs: list[Job] = await renderer_of(self, "show")(self, every=every)
+        jobs: list[MapJob] = await renderer_of(self, "show")(self, every=every)
         return jobs
 
     async def _work(self) -> None:
@@ -346,9 +376,9 @@ def journal_of(batch: Batch) -> Journal | None:
     return batch._journal
 
 
-def cut_jobs(batch: Batch) -> list[Job] | None:
+def cut_jobs(batch: Batch) -> list[MapJob] | None:
     """Return the jobs that were open when a batch was ended early, None while it goes on."""
-    return None if batch._cut is None else [handle(item.job) for item in batch._cut]
+    return None if batch._cut is None else [map_handle(item.job) for item in batch._cut]
 
 
 def when_left(batch: Batch, call: Callable[[], object]) -> None:

@@ -6,10 +6,11 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final, Literal
 
+from .._base.filelock import FileLock
 from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry
 from ..errors import JobError, PromptRejectedError, WorkflowError
@@ -24,6 +25,15 @@ _log = logging.getLogger("comfy_async")
 
 _FINAL = frozenset({"completed", "failed"})
 _NAMED = 10
+# What a line about a job may hold, and what its `ref` must.
+_MAY_HAVE: Final[Mapping[str, type]] = {
+    "status": str,
+    "outputs": dict,
+    "error": dict,
+    "cached_nodes": list,
+    "missing": list,
+}
+_A_REF: Final = {"prompt_id": "", "client_id": ""}
 
 
 def workflow_key(workflow: Workflow) -> str:
@@ -43,24 +53,33 @@ class Journal:
         seed: What the command drew, None when it drew nothing.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, patience: int = 1) -> None:
-        """Read what an earlier batch left; the folder is made.
+    def __init__(
+        self, path: str | os.PathLike[str], *, patience: int = 1, damaged: Literal["raise", "rerun"] = "raise"
+    ) -> None:
+        """Read what an earlier batch left; the folder is made, and nobody else gets the file meanwhile.
 
         Args:
             path: The file.
             patience: How many workflows in a row may be new ones before that is worth a warning.
+            damaged: "rerun" takes a line that cannot be read for one of an unfinished job.
 
         Raises:
+            BlockingIOError: Another batch uses the file; says which process.
             OSError: The file cannot be read or written.
-            ValueError: It is something else than a results file.
+            ValueError: It is something else than a results file, or a line is damaged.
         """
         self.path = Path(path)
         self.seed: int | None = None
         self._last: dict[tuple[int, str], Record] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists():
-            self._read()
-        self._file: IO[str] | None = self.path.open("a", encoding="utf-8")
+        self._lock = FileLock(self.path)
+        try:
+            if self.path.exists():
+                self._read(damaged)
+            self._file: IO[str] | None = self.path.open("a", encoding="utf-8")
+        except BaseException:
+            self._lock.release()
+            raise
         self._patience = patience
         self._earlier = frozenset(self._last)
         self._asked: set[tuple[int, str]] = set()
@@ -120,6 +139,7 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         file, self._file = self._file, None
+        self._lock.release()
         if file is not None:
             file.close()
             if not self._quiet:
@@ -153,24 +173,38 @@ class Journal:
             left,
         )
 
-    def _read(self) -> None:
-        """Read the lines; a last line that was cut off by a crash is dropped."""
-        lines = self.path.read_text("utf-8").split("\n")
+    def _read(self, damaged: Literal["raise", "rerun"]) -> None:
+        """Read the lines; a last one that was cut off by a crash is dropped.
+
+        Raises:
+            ValueError: A line cannot be read.
+        """
+        lines = self.path.read_bytes().split(b"\n")
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                if number < len(lines):
-                    raise ValueError(f"{self.path}, line {number}: this is no results file") from None
-                self._cut(line)
+                self._take(_record(line))
+            except ValueError as error:
+                unreadable = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+                if unreadable and number == len(lines):
+                    self._end_file(cut=len(line))
+                    return
+                error = ValueError("this is no results file") if unreadable else error
+                if damaged == "raise":
+                    raise ValueError(f"{self.path}, line {number}: {error}") from None
+                _log.warning("%s, line %d: %s; that job runs again", self.path, number, error)
+        if lines[-1]:
+            # An editor took the last newline away: the next line must not be written onto this one.
+            self._end_file(newline=True)
 
-    def _cut(self, line: str) -> None:
-        """Remove half a line at the end, so that the next one stands alone."""
-        size = self.path.stat().st_size
+    def _end_file(self, *, cut: int = 0, newline: bool = False) -> None:
+        """Remove half a line at the end, or end a whole one, so that the next one stands alone."""
         with self.path.open("r+b") as file:
-            file.truncate(size - len(line.encode("utf-8", "surrogatepass")))
+            end = file.seek(0, os.SEEK_END)
+            file.truncate(end - cut)
+            if newline:
+                file.write(b"\n")
 
     def _write(self, record: Record) -> None:
         """Append a line and hand it to the operating system, which keeps it when we die."""
@@ -181,11 +215,7 @@ class Journal:
         self._take(record)
 
     def _take(self, record: Record) -> None:
-        """Learn from a line.
-
-        Raises:
-            KeyError, TypeError, ValueError: It is no line of a results file.
-        """
+        """Learn from a line."""
         if "seed" in record:
             self.seed = int(record["seed"])
             return
@@ -193,6 +223,31 @@ class Journal:
         # A line without a status adds to what is known, any other begins anew.
         known = {} if "status" in record else self._last.get(place, {})
         self._last[place] = {**known, **record}
+
+
+def _record(line: bytes) -> Record:
+    """Read a line, and demand the shape of one.
+
+    Raises:
+        ValueError: It has another one.
+    """
+    record = json.loads(line.decode("utf-8-sig"))
+    if not isinstance(record, dict):
+        raise ValueError("this is no results file")
+    if "seed" in record:
+        shapes: dict[str, Any] = {"seed": int}
+    else:
+        shapes = {"index": int, "key": str}
+        known = _MAY_HAVE if "status" in record else {}
+        shapes |= {name: shape for name, shape in known.items() if record.get(name) is not None}
+        if "status" in record:
+            shapes["ref"] = dict
+    for name, shape in shapes.items():
+        if not isinstance(record.get(name), shape) or isinstance(record.get(name), bool):
+            raise ValueError(f"this is no results file: {name!r} is {record.get(name)!r:.40}")
+    if not all(isinstance(record.get("ref", _A_REF).get(name), str) for name in _A_REF):
+        raise ValueError("this is no results file: its 'ref' names no job")
+    return record
 
 
 def _is_verdict(error: Exception | None) -> bool:

@@ -178,7 +178,10 @@ class Client(abc.ABC):
         total: int | None = None,
         ordered: bool = False,
         on_error: Literal["continue", "stop"] = "continue",
+        # Where it goes on from.
         results: str | os.PathLike[str] | None = None,
+        results_busy: Literal["raise", "wait"] = "raise",
+        results_damaged: Literal["raise", "rerun"] = "raise",
         # What `submit` takes, for each of them.
         **options: Unpack[SubmitArguments],
     ) -> Batch:
@@ -196,10 +199,14 @@ class Client(abc.ABC):
                 what had finished comes from the file, what still runs is attached to. A job is
                 known again by its place and its content: give `randomized(n)`, since a seed
                 drawn anew makes another job; a file that knows none of them is told as a warning.
+            results_busy: "wait" waits for a results file that another batch, of whichever process,
+                uses; else entering raises BlockingIOError, which names the process.
+            results_damaged: "rerun" runs what a damaged line is about again; else entering raises
+                ValueError, which names the line.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
-            ValueError: `limit` or `on_error` make no sense.
+            ValueError: `limit` or a word makes no sense.
             SessionClosedError: The session is closed.
             WrongLoopError: The session belongs to another event loop.
 
@@ -217,5 +224,7 @@ class Client(abc.ABC):
             ordered=ordered,
             on_error=on_error,
             results=results,
+            results_busy=results_busy,
+            results_damaged=results_damaged,
             options=sealed(options),
         )

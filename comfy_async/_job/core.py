@@ -12,7 +12,7 @@ from .._base.settings import Settings
 from .._protocol.reducer import JobState
 from .._protocol.rejection import failure
 from ..errors import JobCancelledError, JobError, JobLostError
-from ..events import BaseEvent, Failed, Progress
+from ..events import BaseEvent, Failed, Progress, QueuePosition
 from ..types import TERMINAL_STATUSES, JobStatus, Problem
 from ..workflow import Workflow
 from .mailbox import EventStream, Mailbox, Watchers, is_lossy
@@ -85,6 +85,7 @@ class JobCore:
         news_at: When anything was heard of it, Unix seconds.
         quiet_told: That nothing was heard for long has been logged.
         cut_off: The socket does not bring its news.
+        handed_out: Somebody may hold it; before that its frames wait for the first consumer, ended or not.
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
     """
@@ -107,6 +108,7 @@ class JobCore:
         self.news_at = owner.clock.unix()
         self.quiet_told = False
         self.cut_off = False
+        self.handed_out = False
         self.seen = False
         self.seen_as: weakref.ref[Any] | None = None
         self._place_wanted = False
@@ -162,6 +164,19 @@ class JobCore:
                 missing=state.missing,
             )
         return self.made
+
+    @property
+    def place_is_watched(self) -> bool:
+        """True while the job waits and somebody reads its events, or has asked for its place."""
+        readers = len(self._boxes) - (self._first is not None)
+        return self.state.status == "pending" and (readers > 0 or self._place_wanted)
+
+    def put_place(self, place: int, now: float) -> None:
+        """Take in how many jobs come first; told when it has changed."""
+        changed = place != self.place
+        self.place = place
+        if changed and self.status == "pending":
+            self._pass_on(QueuePosition(None, {"position": place}, self.prompt_id, received_at=now))
 
     def read_place(self) -> int | None:
         """Return how many jobs come first; the first reading has the queue looked at."""
@@ -256,7 +271,7 @@ class JobCore:
 
     def _close_boxes(self, error: Exception | None) -> None:
         """End every stream; frames kept for a first consumer that never came are let go, and counted."""
-        if self._first is not None:
+        if self._first is not None and self.handed_out:
             self._boxes.remove(self._first)
             self._unseen = self._first.lossy
             self._first = None

@@ -14,7 +14,7 @@ from .core import JobCore
 from .mailbox import EventStream
 from .result import JobResult
 
-__all__ = ["Job", "core_of", "handle"]
+__all__ = ["Job", "MapJob", "core_of", "handle", "map_handle"]
 
 
 class Job(Shown):
@@ -240,6 +240,18 @@ class Job(Shown):
         return f"<Job {self.prompt_id} {self.status}{where}>"
 
 
+class MapJob(Job):
+    """A job of a `map`: its `index` is its place there."""
+
+    __slots__ = ()
+
+    @property
+    def index(self) -> int:
+        """The place in the `map`."""
+        assert self._core.index is not None
+        return self._core.index
+
+
 def core_of(job: Job) -> JobCore:
     """Return the machinery behind a job that a user holds."""
     return job._core
@@ -249,6 +261,13 @@ def handle(core: JobCore) -> Job:
     """Return a job as its user sees it: the same object for as long as somebody holds it."""
     job = None if core.seen_as is None else core.seen_as()
     if job is None:
-        job = Job(core)
+        job = Job(core) if core.index is None else MapJob(core)
         core.seen_as = weakref.ref(job)
+    return job
+
+
+def map_handle(core: JobCore) -> MapJob:
+    """Return a job of a `map` as its user sees it."""
+    job = handle(core)
+    assert isinstance(job, MapJob)
     return job

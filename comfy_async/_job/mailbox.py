@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -18,6 +18,8 @@ __all__ = ["EventStream", "Mailbox", "Watchers", "is_lossy"]
 _TURN_IN_A_BURST_S: Final = 0.0001
 _TURN_S: Final = 0.002
 _MOST_EXTRA_TURNS: Final = 3
+# Places of events that are gone are kept up to so many beyond twice the bound.
+_SPARE: Final = 64
 
 
 def is_lossy(event: BaseEvent) -> bool:
@@ -29,26 +31,38 @@ class Mailbox:
     """Keeps every lifecycle event, and a bounded number of unread others: steps, previews, log lines.
 
     Beyond the bound an event gives way to a newer one of its kind and node, unless a lifecycle
-    event came between them. What gave way was never parsed, and is counted.
+    event came between them; with `firm` bounds the oldest one gives way then. What gave way was
+    never parsed, and is counted.
     """
 
     __slots__ = (
         "_bytes",
         "_closed",
         "_error",
+        "_firm",
         "_items",
         "_latest",
         "_lossy",
         "_max_bytes",
         "_max_events",
+        "_oldest",
         "_sequence",
         "_turn_ends",
         "_waiter",
         "dropped",
     )
 
-    def __init__(self, *, max_events: int, max_bytes: int) -> None:
-        """Start empty and open."""
+    def __init__(self, *, max_events: int, max_bytes: int, firm: bool = False) -> None:
+        """Start empty and open.
+
+        Args:
+            max_events: How many events that may give way are kept unread.
+            max_bytes: How many bytes of them.
+            firm: Keep these bounds however many lifecycle events come between: for who reads
+                the events of many jobs, and may never come.
+        """
+        self._firm = firm
+        self._oldest: deque[int] = deque()
         self._items: OrderedDict[int, BaseEvent] = OrderedDict()
         self._latest: dict[object, int] = {}
         self._sequence = 0
@@ -81,12 +95,16 @@ class Mailbox:
             if self._lossy >= self._max_events or self._bytes > self._max_bytes:
                 self._give_way(key)
             self._lossy += 1
+            if self._firm:
+                self._oldest.append(sequence)
             if event.raw is not None:
                 self._bytes += len(event.raw)
             self._latest[key] = sequence
         elif self._latest:
             self._latest.clear()
         self._items[sequence] = event
+        if self._firm:
+            self._keep_bounds()
         if self._waiter is not None:
             self._wake()
 
@@ -164,7 +182,20 @@ class Mailbox:
 
     def _give_way(self, key: object) -> None:
         """Remove the unread event of the same kind and node, if there is one since the last milestone."""
-        old = self._items.pop(self._latest.get(key, 0), None)
+        self._drop(self._latest.get(key, 0))
+
+    def _keep_bounds(self) -> None:
+        """Let the oldest ones give way that no newer one could replace."""
+        oldest = self._oldest
+        while oldest and (self._lossy > self._max_events or self._bytes > self._max_bytes):
+            self._drop(oldest.popleft())
+        if len(oldest) > 2 * self._max_events + _SPARE:
+            # Most of them were read or replaced long ago.
+            self._oldest = deque(sequence for sequence in oldest if sequence in self._items)
+
+    def _drop(self, sequence: int) -> None:
+        """Remove one unread event that may give way, and count it."""
+        old = self._items.pop(sequence, None)
         if old is not None:
             self.dropped += 1
             self._lossy -= 1

@@ -81,7 +81,7 @@ class Health:
             for task in self._start(m for m in sick if m.is_due):
                 task.add_done_callback(lambda _task: self._wake.set())
             now = self._clock.monotonic()
-            pause = min((m.retry_at - now for m in sick if m.state == "open"), default=_JUDGE_S)
+            pause = min((m.retry_at - now for m in sick if m.state == "down"), default=_JUDGE_S)
             await self._clock.wait(self._wake, min(max(pause, _PAUSE_LEAST_S), _JUDGE_S))
             self._places.dispatch()
             self._places.judge_all()
@@ -125,9 +125,9 @@ class Health:
 
     async def _look(self, member: Member) -> None:
         """Ask one server for the length of its queue; its answer closes the breaker."""
-        was_open = member.state == "open"
+        was_open = member.state == "down"
         if was_open:
-            member.state = "half-open"
+            member.state = "probing"
         try:
             await member.engine.known_server()
             queue = await member.engine.api.queue_remaining()
@@ -135,16 +135,16 @@ class Health:
             return
         except ComfyError as error:
             member.failed(error)
-            if member.ghosts and member.state == "healthy":
-                member.open("it may run what runs elsewhere by now, and does not answer")
+            if member.ghosts and member.state == "up":
+                member.go_down("it may run what runs elsewhere by now, and does not answer")
             return
         except BaseException:
-            if member.state == "half-open":
-                member.state = "open"
+            if member.state == "probing":
+                member.state = "down"
             raise
         member.looked(queue)
         if was_open:
-            member.close()
+            member.come_up()
             self._places.dispatch()
         await self._lay_ghosts(member)
 

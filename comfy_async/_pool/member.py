@@ -18,7 +18,7 @@ __all__ = ["Member", "PoolServer"]
 
 _log = logging.getLogger("comfy_async")
 
-PoolState: TypeAlias = Literal["healthy", "open", "half-open"]
+PoolState: TypeAlias = Literal["up", "down", "probing"]
 
 _FAILURES_TO_OPEN: Final = 3
 _BACKOFF_FIRST_S: Final = 1.0
@@ -37,8 +37,8 @@ class PoolServer:
 
     Attributes:
         url: Its base URL, without credentials.
-        state: "healthy"; "open" while it gets no jobs since it does not answer, or answers only
-            with errors; "half-open" while it is being asked whether it is back; "draining".
+        state: "up"; "down" while it gets no jobs since it does not answer, or answers only
+            with errors; "probing" while it is being asked whether it is back; "draining".
         jobs: The pool's own jobs there, those on their way included.
         queue: Running and waiting jobs of everybody as the server said last, None when unknown.
         weight: Its share of the work.
@@ -52,12 +52,12 @@ class PoolServer:
         >>> async with ComfyPool({"http://10.0.0.7:8188": 1, "http://10.0.0.8:8188": 2}) as pool:
         ...     for server in pool.servers:
         ...         print(server.state, server.jobs, server.queue, server.weight)
-        healthy 0 0 1.0
-        healthy 0 0 2.0
+        up 0 0 1.0
+        up 0 0 2.0
     """
 
     url: str
-    state: Literal["healthy", "open", "half-open", "draining"]
+    state: Literal["up", "down", "probing", "draining"]
     jobs: int
     queue: int | None
     weight: float
@@ -84,7 +84,7 @@ class Member:
         self.engine = engine
         self.weight = weight
         self.limit = limit
-        self.state: PoolState = "healthy"
+        self.state: PoolState = "up"
         self.leaving = False
         self.reason = ""
         self.last_error: ComfyError | None = None
@@ -182,49 +182,51 @@ class Member:
     def usable(self) -> bool:
         """True while it may get jobs."""
         self.notice()
-        return self.state == "healthy" and not self.draining
+        return self.state == "up" and not self.draining
 
     def notice(self) -> None:
         """Learn from its session's poller, which asks about open jobs."""
-        if self.state == "healthy" and self.away:
-            self.open("it does not answer about its jobs")
+        if self.state == "up" and self.away:
+            self.go_down("it does not answer about its jobs")
             self._was_away = True
-        elif self.state == "open" and self._was_away and not self.away and self.engine.jobs:
+        elif self.state == "down" and self._was_away and not self.away and self.engine.jobs:
             # It was heard again: that is as good as a probe.
-            self.close()
+            self.come_up()
 
     @property
     def is_due(self) -> bool:
         """True when it is time to ask whether it is back."""
-        return self.state == "open" and self._clock.monotonic() >= self.retry_at
+        return self.state == "down" and self._clock.monotonic() >= self.retry_at
 
     def failed(self, error: ComfyError) -> None:
         """A request failed in a way that says something about the server."""
         self._failures += 1
         self.last_error = error
         now_at_once = isinstance(error, (ConnectError, RateLimitError)) or not error.retryable
-        if self.state == "half-open" or now_at_once or self._failures >= _FAILURES_TO_OPEN:
+        if self.state == "probing" or now_at_once or self._failures >= _FAILURES_TO_OPEN:
             pause = error.retry_after if isinstance(error, RateLimitError) else None
-            self.open(str(error.args[0]) if error.args else type(error).__name__, pause=pause)
+            self.go_down(str(error.args[0]) if error.args else type(error).__name__, pause=pause)
 
-    def open(self, reason: str, *, pause: float | None = None) -> None:
+    def go_down(self, reason: str, *, pause: float | None = None) -> None:
         """Give it no more jobs before a probe has been answered."""
         pause = max(_PAUSE_LEAST_S, self._backoff.next() if pause is None else pause)
-        self.state, self.reason = "open", reason
+        # A probe that fails is no news.
+        level = logging.WARNING if self.state == "up" else logging.DEBUG
+        self.state, self.reason = "down", reason
         self.retry_at = self._clock.monotonic() + pause
-        _log.debug("pool: %s gets no jobs, next try in %.1f s: %s", self.url, pause, reason)
+        _log.log(level, "pool: %s gets no jobs, next try in %.1f s: %s", self.url, pause, reason)
 
-    def close(self) -> None:
+    def come_up(self) -> None:
         """A probe was answered: it may get jobs; what it lacked may have been installed meanwhile."""
-        if self.state != "healthy":
-            _log.debug("pool: %s is back", self.url)
+        if self.state != "up":
+            _log.warning("pool: %s is back", self.url)
             self._lacks.clear()
-        self.state, self.reason, self._failures = "healthy", "", 0
+        self.state, self.reason, self._failures = "up", "", 0
         self._was_away = False
 
     def accepted(self, models: frozenset[str]) -> None:
         """A job was queued: proof that it works."""
-        if self.state == "healthy":
+        if self.state == "up":
             self.reason, self._failures = "", 0
             self._backoff.reset()
         if models:

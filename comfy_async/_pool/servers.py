@@ -96,7 +96,8 @@ class Servers:
 
     def events(self) -> EventStream:
         """Return every event of every server from now on."""
-        box = Mailbox(max_events=self._settings.mailbox_events, max_bytes=self._settings.mailbox_bytes)
+        settings = self._settings
+        box = Mailbox(max_events=settings.mailbox_events, max_bytes=settings.mailbox_bytes, firm=True)
         self._watchers.boxes.append(box)
         for member in self.places.members:
             _watch(box, member.engine)

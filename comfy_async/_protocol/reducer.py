@@ -156,7 +156,7 @@ class JobState:
         if self.terminal is not None:
             return False
         if type(event) is Progress:
-            event._nodes = self.plan.nodes
+            event.plan_nodes = self.plan.nodes
             return self.meter.step(event)
         if type(event) is ProgressState and self._has_progress_state and not self._unsure:
             return event.raw is not None and event.raw.count(_FINISHED) == self._finished_count
@@ -167,7 +167,7 @@ class JobState:
         if self.terminal is not None:
             return []
         if isinstance(event, NodeEvent):
-            event._nodes = self.plan.nodes
+            event.plan_nodes = self.plan.nodes
         handler = _HANDLERS.get(type(event))
         return [event] if handler is None else handler(self, event)
 
@@ -331,7 +331,7 @@ class JobState:
         self.shown.add(node)
         self.meter.node_finished(node, now)
         event = NodeFinished(None, {"node": node}, self.prompt_id, received_at=now)
-        event._nodes = self.plan.nodes
+        event.plan_nodes = self.plan.nodes
         return [event]
 
 

@@ -25,6 +25,7 @@ _log = logging.getLogger("comfy_async")
 _AGAIN_S: Final = 1.0
 # What is tried once more although it has just been given up.
 _ONCE_MORE_S: Final = 0.5
+_WHY_STILL: Final = "its node heeds no interrupt yet, or the server's worker thread has died"
 # How soon an end is looked for when nothing else brings news.
 _LOOK_S: Final = 0.1
 
@@ -66,6 +67,14 @@ class Canceller:
             job.cancel_tried = began, self._clock.monotonic()
         if failure is not None and not job.done:
             raise failure
+        if not job.ended.is_set():
+            _log.warning(
+                "job %s is still %s, %.0f s after the server was told to stop it: %s",
+                job.prompt_id,
+                job.status,
+                self._clock.monotonic() - began,
+                _WHY_STILL,
+            )
         return job.status
 
     async def abandon(self, job: JobCore, seconds: float | None = None) -> None:

@@ -192,7 +192,8 @@ class Engine(Lifetime):
     def events(self) -> EventStream:
         """Return every event from now on: of all jobs, and those of no job."""
         self.check_loop()
-        box = Mailbox(max_events=self.settings.mailbox_events, max_bytes=self.settings.mailbox_bytes)
+        settings = self.settings
+        box = Mailbox(max_events=settings.mailbox_events, max_bytes=settings.mailbox_bytes, firm=True)
         self.watchers.boxes.append(box)
         self.listen()
         return EventStream(box, self.watchers.drop)

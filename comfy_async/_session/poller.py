@@ -18,6 +18,7 @@ from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
 from ..errors import ComfyError
 from ..events import BaseEvent, Cancelled, Disconnected, Lost, PollingStarted, Started
+from .concerns import Concerns
 from .link import Link
 from .open_jobs import OpenJobs
 from .socket_health import SocketHealth
@@ -71,7 +72,9 @@ class Poller:
         self._closely = False
         self._must_look = False
         self._watching_status = False
+        self._places_changed = False
         self._frames_before = 0
+        self._concerns = Concerns(jobs, server=api.address, settings=settings)
 
     @property
     def away(self) -> bool:
@@ -114,6 +117,11 @@ class Poller:
         self._must_look = True
         self._set_timer()
 
+    def queue_changed(self) -> None:
+        """The queue has changed: look in a second where the jobs stand in it that somebody watches."""
+        self._places_changed = True
+        self._set_timer()
+
     def expect_status(self) -> None:
         """A prompt was queued: the socket must hear of it within a second, or it is deaf."""
         self._frames_before = self._link.frames
@@ -128,8 +136,9 @@ class Poller:
     def _on_timer(self) -> None:
         self._timer = None
         unheard = self._watching_status and self._link.frames == self._frames_before
-        wanted = self._must_look or unheard
-        self._must_look = self._watching_status = False
+        places = self._places_changed and any(job.place_is_watched for job in self._jobs)
+        wanted = self._must_look or unheard or places
+        self._must_look = self._watching_status = self._places_changed = False
         if wanted:
             self._closely = True
             self._wake.set()
@@ -157,6 +166,7 @@ class Poller:
             self._wake.clear()
             if not self._jobs:
                 break
+            asking = self._concerns.asking()
             try:
                 await self._look()
             except ComfyError as error:
@@ -164,7 +174,9 @@ class Poller:
             except Exception:
                 _log.exception("a look at the server failed in an unforeseen way")
                 self._pause = self._settings.poll_max
-            self._warn_of_quiet()
+            finally:
+                asking.cancel()
+            self._concerns.quiet()
         # Nobody looks any more: how long the server has been away begins anew with the next job.
         self._away_since = None
 
@@ -224,6 +236,7 @@ class Poller:
 
     async def _take(self, snapshot: QueueSnapshot, needy: list[JobCore]) -> None:
         """Bring the queue's facts to the jobs, then look for those that left it."""
+        self._concerns.looked(snapshot)
         gone: list[JobCore] = []
         wanted = set(needy)
         positions = snapshot.positions()
@@ -236,7 +249,7 @@ class Poller:
                 gone.append(job)
                 continue
             self._absent.pop(job.prompt_id, None)
-            job.place = positions[job.prompt_id]
+            job.put_place(positions[job.prompt_id], now)
             if entry.running and job in wanted and self._is_blind(job):
                 job.take(Started(None, {}, job.prompt_id, received_at=now))
         for start in range(0, len(gone), _HISTORIES_AT_ONCE):
@@ -320,6 +333,7 @@ class Poller:
 
     def _reachable(self) -> None:
         """A request was answered."""
+        self._concerns.answered()
         if self._away_since is not None:
             self._away_since = None
             self._pause = self._settings.poll_min
@@ -333,26 +347,13 @@ class Poller:
             self._away_since = now
             reason = str(error.args[0]) if error.args else "no answer"
             self._jobs.tell_all(Disconnected, f"the server does not answer: {reason}")
+        self._concerns.unanswered(error.args[0] if error.args else "no answer")
         limit = self._settings.away_seconds
         if limit is not None and now - self._away_since >= limit:
             data = {"reason": f"the server has not answered for {limit:g} s"}
             for job in self._jobs:
                 if job.status != "submitting":
                     job.take(Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
-
-    def _warn_of_quiet(self) -> None:
-        """Mention, once, a job of which nothing was heard for long."""
-        now = self._clock.unix()
-        for job in self._jobs:
-            if not job.quiet_told and now - job.news_at >= self._settings.quiet_seconds:
-                job.quiet_told = True
-                minutes = self._settings.quiet_seconds / 60
-                _log.warning(
-                    "job %s is %s, and nothing was heard of it for %.0f minutes; still waiting",
-                    job.prompt_id,
-                    job.status,
-                    minutes,
-                )
 
 
 def was_known(job: JobCore) -> bool:

@@ -69,8 +69,9 @@ class Router:
     def posted(self, job: JobCore, *, frames_before: int = -1) -> None:
         """The job is in the queue: watch over it, and over a socket that said nothing of it yet."""
         self._jobs.posted(job)
+        job.handed_out = True
         if not self._jobs.posting:
-            self._orphans.clear()
+            self._let_orphans_go()
         if job.done:
             return
         if not self._link.hearing:
@@ -87,8 +88,28 @@ class Router:
             job.state.mark_gap()
         job.state.prompt_id = prompt_id
         self._jobs.add(job)
-        for event in [orphan for orphan in self._orphans if orphan.prompt_id == prompt_id]:
-            job.take(event)
+        self._replay(prompt_id)
+
+    def _replay(self, prompt_id: str) -> None:
+        """Take in what came of a prompt before its id was known, in order.
+
+        Frames that name no prompt are of the one that was named last (PROTOCOL 0.9).
+        """
+        waiting, named = list(self._orphans), None
+        self._orphans.clear()
+        for event in waiting:
+            named = named if event.prompt_id is None else event.prompt_id
+            if named == prompt_id:
+                self.take(event)
+            else:
+                self._orphans.append(event)
+
+    def _let_orphans_go(self) -> None:
+        """Every id is known: what is left is of other clients' prompts."""
+        left = list(self._orphans)
+        self._orphans.clear()
+        for event in left:
+            self._session_event(event)
 
     def ended(self, job: JobCore) -> None:
         """Let go of a job that has ended, or gone elsewhere."""
@@ -136,10 +157,17 @@ class Router:
             job.take(event)
             if not event.lossy and job.state.wants_history:
                 self._poller.poke([job])
-        elif type(event) is not ExecutingNone:
-            if prompt_id is not None and self._jobs.posting and not self._api.server.can("client_prompt_id"):
-                self._orphans.append(event)
+            return
+        if self._jobs.posting and self._may_be_of_a_posting(event):
+            self._orphans.append(event)
+        else:
             self._session_event(event)
+
+    def _may_be_of_a_posting(self, event: BaseEvent) -> bool:
+        """Say whether an event may be of a prompt whose id an old server has not told yet."""
+        if self._api.server.can("client_prompt_id"):
+            return False
+        return event.prompt_id is not None or isinstance(event, (NodeStarted, Preview, ProgressText))
 
     def _owner(self, event: BaseEvent) -> JobCore | None:
         """Find the job of an event that names none: the one that runs (PROTOCOL 0.6, 0.9)."""
@@ -153,6 +181,8 @@ class Router:
 
     def _session_event(self, event: BaseEvent) -> None:
         """Take in an event of no job of ours."""
+        if type(event) is ExecutingNone:
+            return
         if type(event) is StatusChanged:
             self._status_changed(event)
         elif type(event) is FeatureFlags:
@@ -162,6 +192,7 @@ class Router:
     def _status_changed(self, event: StatusChanged) -> None:
         """The queue's length is what the cheap look is compared with."""
         shrank = self._health.said(event.queue_remaining)
+        self._poller.queue_changed()
         if shrank and self._jobs and self._clock.monotonic() - self._own_end_at > _OWN_END_S:
             self._poller.soon()
 

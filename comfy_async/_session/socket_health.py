@@ -131,7 +131,12 @@ class SocketHealth:
         if fresh and self._redialled_at is not None and now - self._redialled_at < _REDIAL_STALLED_S:
             if not self.stalled:
                 self.stalled = True
-                _log.warning("%s, on a fresh socket too: the server is stalled; polling", reason)
+                _log.warning(
+                    "%s, on a fresh socket too: the server is stalled, or another live session uses "
+                    "client_id %r; polling",
+                    reason,
+                    self._client_id,
+                )
             return
         if self._redialled_at is not None and link.frames_since_up > _HANDSHAKE_FRAMES:
             self._deafenings += 1

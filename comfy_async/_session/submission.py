@@ -246,6 +246,8 @@ class Submission:
         if not isinstance(prompt_id, str):
             raise answer.not_comfyui("the answer to a prompt has no prompt_id")
         if prompt_id != self.job.prompt_id:
+            if prompt_id in self._desk.jobs.by_id:
+                raise answer.not_comfyui(f"it gave the prompt the id of another job, {prompt_id}")
             self._desk.router.rebind(self.job, prompt_id)
         self._take_queued(answer.body, body)
         node_errors = body.get("node_errors")

@@ -149,7 +149,7 @@ async def test_files_and_refusals(colors: list[int], tmp_path: Path) -> None:
         with pytest.raises(PromptRejectedError) as caught:
             await pool.run({"1": {"class_type": "NoSuchNodeAnywhere", "inputs": {}}})
         assert caught.value.problems[0].class_type == "NoSuchNodeAnywhere"
-        assert {server.state for server in pool.servers} == {"healthy"}
+        assert {server.state for server in pool.servers} == {"up"}
 
 
 async def test_add_drain_attach(colors: list[int]) -> None:

@@ -437,11 +437,11 @@ async def test_a_server_that_comes_back_may_have_learnt() -> None:
             assert state(pool, a).lacks == ("Rare",)
             await a.faults.go_down()
             n = 1
-            while state(pool, a).state == "healthy":
+            while state(pool, a).state == "up":
                 n += 1
                 await pool.run(graph(n))
             await a.faults.come_up()
-            while state(pool, a).state != "healthy":
+            while state(pool, a).state != "up":
                 n += 1
                 await pool.run(graph(n))
             assert state(pool, a).lacks == ()
@@ -664,7 +664,7 @@ async def test_every_decision_can_be_read(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.DEBUG, "comfy_async")
     async with fakes() as (a, b), pool_of([a, b]) as pool:
         assert repr(pool) == "<ComfyPool 2 servers, 2 healthy>"
-        assert all(isinstance(server, PoolServer) and server.state == "healthy" for server in pool.servers)
+        assert all(isinstance(server, PoolServer) and server.state == "up" for server in pool.servers)
         job = await pool.submit(graph(1))
         await job
         assert f"pool: job {job.prompt_id} is on {job.ref['server']}" in caplog.text

@@ -75,11 +75,11 @@ async def test_a_server_that_is_heard_again_before_anybody_looks_is_used() -> No
         health = Health(places, pool.settings.clock)
         member = Member(engine_of(session), weight=1.0, limit=1)
         places.members.append(member)
-        member.open("it does not answer about its jobs")
+        member.go_down("it does not answer about its jobs")
         waiting = asyncio.create_task(places.take(anybody(pool)))
         await asyncio.sleep(0)
         assert health._nurse is not None
-        member.close()
+        member.come_up()
         async with asyncio.timeout(20):
             assert await waiting is member
         await health.aclose()
