@@ -26,7 +26,8 @@ STATIC = "comfyui_frontend_package/static"
 LOADED = 100
 """Files after which the page is loaded anew: the editor keeps a tab for each."""
 
-_ANSWER_SECONDS = 60.0
+_OPEN_SECONDS = 300.0
+_ANSWER_SECONDS = 120.0
 
 _ASK = """
 (async () => {
@@ -49,6 +50,9 @@ _ASK = """
   return JSON.stringify(said);
 })()
 """
+
+# Drawing takes most of a processor, and nobody looks.
+_SLOW_FRAMES = "window.requestAnimationFrame = draw => setTimeout(() => draw(performance.now()), 100);"
 
 _READY = "Boolean(window.app?.graph && window.app.extensionManager?.workflow?.activeWorkflow)"
 """The editor opens a graph of its own when it starts, and would put it over ours."""
@@ -149,7 +153,11 @@ class Editor:
         self._asked = 0
 
     async def ask(self, workflow: Mapping[str, Any], *, post: bool = True) -> EditorAnswer:
-        """Return what the editor makes of a file in the editor's format."""
+        """Return what the editor makes of a file in the editor's format.
+
+        Raises:
+            TimeoutError: The editor does not open, or does not come to an end with the file.
+        """
         if self._asked % LOADED == 0:
             await self._open()
         self._asked += 1
@@ -169,7 +177,9 @@ class Editor:
 
     async def _open(self) -> None:
         """Load the page, and wait until the editor has its first graph."""
-        async with asyncio.timeout(_ANSWER_SECONDS):
+        async with asyncio.timeout(_OPEN_SECONDS):
+            if not self._asked:
+                await self._page.call("Page.addScriptToEvaluateOnNewDocument", source=_SLOW_FRAMES)
             await self._page.call("Page.navigate", url=self._url)
             await self._page.until(_READY)
 
