@@ -8,7 +8,7 @@ from typing import Any
 from ...errors import WorkflowFormatError
 from .editor_file import SavedEditor, SavedGraph, SavedNode
 
-__all__ = ["renumber"]
+__all__ = ["drop_twins", "renumber"]
 
 # The frontend's own limit (1.49.6).
 _LARGEST_ID = 100_000_000
@@ -29,6 +29,25 @@ def renumber(editor: SavedEditor) -> None:
     changes = {graph.id: _renumber_graph(graph, counter) for graph in editor.definitions}
     for graph in (*editor.definitions, editor.root):
         _follow_in_promotions(graph.nodes, changes)
+
+
+def drop_twins(editor: SavedEditor) -> None:
+    """Leave one of the root's nodes that share an id: the one that frontend 1.49.6 writes last.
+
+    It writes nodes without links first, in file order, and what links lead to behind them; and
+    a link leads to the first node of an id (LGraph.computeExecutionOrder).
+    """
+    twins: dict[str, list[SavedNode]] = {}
+    for node in editor.root.nodes:
+        twins.setdefault(node.id, []).append(node)
+    kept = {id(_written_last(nodes)) for nodes in twins.values()}
+    editor.root.nodes[:] = [node for node in editor.root.nodes if id(node) in kept]
+
+
+def _written_last(nodes: list[SavedNode]) -> SavedNode:
+    """Return which node of one id is written last."""
+    linked = any(slot.link is not None for node in nodes for slot in node.inputs)
+    return nodes[0] if linked else nodes[-1]
 
 
 class _Counter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from ..convert.model import OUTPUT_BOUNDARY, Boundary, Graph, InputSlot, Link, Node
+from ..convert.model import OUTPUT_BOUNDARY, Boundary, Graph, InputSlot, Link, Node, types_match
 from .broadcasts import Broadcast, Target, broadcasts_of, is_broadcaster, label
 from .pack import Pack
 from .ue_properties import connectable, prepare
@@ -77,7 +77,9 @@ def _best(found: list[Broadcast], target: Target) -> Broadcast | None:
 
 
 def _draw(graph: Graph, broadcast: Broadcast, target: Target) -> None:
-    """Draw one link."""
+    """Draw one link, unless the editor would not let the types be linked by hand either."""
+    if not types_match(broadcast.type, target.type):
+        return
     number = max(graph.links, default=0) + 1
     where, slot = target.node, target.slot
     if isinstance(slot, InputSlot) and where is not None:

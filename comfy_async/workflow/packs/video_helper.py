@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..convert.declarations import Declared, read_declaration
-from ..convert.model import JSON_OBJECT, Graph, InputSlot, Node, Spot, Widget
+from ..convert.model import JSON_OBJECT, MISSING, Graph, InputSlot, Node, Spot, Widget
 from ..convert.saved_values import set_value
 from ..convert.widgets import is_widget, make_widgets
 from .pack import Pack, not_convertible
@@ -69,6 +69,7 @@ class _VideoHelper(Pack):
     def restore(self, node: Node, values: Any) -> bool:
         """Take values by name; lists of old files in the order of then."""
         if isinstance(values, JSON_OBJECT):
+            _clear(node)
             _by_name(node, values, {name: name for name in values})
             return True
         order = _OLD_ORDERS.get(node.type, ())
@@ -132,6 +133,13 @@ def _by_name(node: Node, saved: Mapping[str, Any], places: Mapping[str, int | st
                 node, widget.options.get("formats"), widget.value, widget.options.get("base", {})
             )
             _bring_format(node, widget, index)
+
+
+def _clear(node: Node) -> None:
+    """Leave defaults that count as nothing out: the editor takes them away when values are kept by name."""
+    for widget in node.widgets:
+        if widget.kind != "button" and not widget.value:
+            widget.value = MISSING
 
 
 def _with_sizes(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from ..convert.model import JSON_OBJECT, Node, Widget
 
@@ -22,6 +22,7 @@ def press(widget: Widget) -> None:
     value = widget.value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return
+    pressed: float | None
     if widget.kind == "int":
         pressed = _whole(value, widget.options)
     elif widget.kind == "float":
@@ -32,17 +33,20 @@ def press(widget: Widget) -> None:
         widget.value, widget.spot = pressed, None
 
 
-def _whole(value: float, options: Mapping[str, Any]) -> float:
-    """Return a whole number in its range, on a multiple of its step."""
+def _whole(value: float, options: Mapping[str, Any]) -> float | None:
+    """Return a whole number in its range, on a multiple of its step; null without one, as JavaScript does."""
     high, low, step, shift = (options.get(name) for name in ("max", "min", "step", "mod"))
     if _is_number(high) and high and value > high:
         value = high
     if _is_number(low) and low and value < low:
         value = low
-    if value == 0 or not _is_number(step) or not step:
+    if value == 0:
         return value
-    shift = shift if _is_number(shift) else 0
-    return math.floor((value - shift) / step + 0.5) * step + shift
+    if not _is_number(step) or not step:
+        return None
+    offset: float = shift if _is_number(shift) else 0
+    steps = math.floor((value - offset) / step + 0.5)
+    return float(steps * step + offset) if isinstance(step, float) else steps * int(step) + offset
 
 
 def _broken(value: float, options: Mapping[str, Any]) -> float:
@@ -90,6 +94,6 @@ def _asked(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return asked
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[int | float]:
     """Return whether it is a number, true and false being none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

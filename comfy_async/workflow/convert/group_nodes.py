@@ -1,0 +1,214 @@
+"""Group nodes of files from 2023 to 2025, turned into subgraphs as the editor does when it opens them.
+
+A file keeps what a group node consists of under `extra.groupNodes`, and nodes of the type
+`workflow>NAME` (`workflow/NAME` before August 2024) stand for it, with values of their own.
+Frontend 1.49.6 puts a subgraph in the place of each (groupNode.ts): the inner nodes get the
+next free ids, then the subgraph does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ...errors import ConversionError
+from ...types import Problem
+from .editor_file import SavedEditor, SavedGraph, SavedNode
+from .editor_version import Editor
+from .group_reader import read_group
+from .group_types import GroupType, shown_group
+from .model import INPUT_BOUNDARY, JSON_OBJECT, OUTPUT_BOUNDARY, Boundary, InputSlot, Link, OutputSlot
+
+__all__ = ["expand_group_nodes", "group_name"]
+
+# Group nodes that use each other twice double with each level.
+_MOST_NODES: Final = 100_000
+
+
+def group_name(node_type: str) -> str | None:
+    """Return the name of the group node that a type stands for."""
+    for prefix in ("workflow>", "workflow/"):
+        if node_type.startswith(prefix):
+            return node_type.removeprefix(prefix)
+    return None
+
+
+def expand_group_nodes(
+    saved: SavedEditor, file: Mapping[str, Any], catalog: Mapping[str, Any], editor: Editor
+) -> None:
+    """Put a subgraph in the place of each group node, also of those inside others.
+
+    Args:
+        saved: The file as it was read, whose graphs are changed.
+        file: Its content, which says under `extra.groupNodes` what they consist of.
+        catalog: The classes that the server knows.
+        editor: Whose ways to follow.
+
+    Raises:
+        ConversionError: A group node contains itself, or they expand without end.
+        WorkflowFormatError: One of them is damaged.
+    """
+    extra = file.get("extra")
+    groups = extra.get("groupNodes") if isinstance(extra, JSON_OBJECT) else None
+    if isinstance(groups, JSON_OBJECT) and groups:
+        _Expansion(saved, groups, catalog, editor).run()
+
+
+class _Expansion:
+    """The work on one file."""
+
+    def __init__(
+        self, saved: SavedEditor, groups: Mapping[str, Any], catalog: Mapping[str, Any], editor: Editor
+    ) -> None:
+        """Keep the file, and count on from its last id."""
+        self._editor = editor
+        self._saved = saved
+        self._groups = groups
+        self._catalog = catalog
+        self._last_id = max(saved.last_node_id, *(_numbers(saved)), 0)
+        self._made = 0
+
+    def run(self) -> None:
+        """Expand the group nodes of every graph, those that come up on the way too."""
+        waiting: list[tuple[SavedGraph, tuple[str, ...]]] = [(self._saved.root, ())]
+        waiting += [(graph, ()) for graph in self._saved.definitions]
+        for graph, around in waiting:  # grows on the way
+            for node in list(graph.nodes):
+                name = group_name(node.type)
+                if name is None or name not in self._groups:
+                    continue
+                if name in around:
+                    raise _contains_itself(node, name)
+                definition = self._expand(graph, node, name)
+                self._saved.definitions.append(definition)
+                waiting.append((definition, (*around, name)))
+
+    def _next_id(self) -> str:
+        """Return the next free id."""
+        self._made += 1
+        if self._made > _MOST_NODES:
+            raise ConversionError(f"the group nodes expand to more than {_MOST_NODES} nodes")
+        self._last_id += 1
+        return str(self._last_id)
+
+    def _expand(self, graph: SavedGraph, node: SavedNode, name: str) -> SavedGraph:
+        """Replace one group node by an instance of a new definition, and return the definition."""
+        group = read_group(name, self._groups[name], self._groups, self._catalog)
+        shown = shown_group(group, node, self._editor)
+        inner = [
+            dataclasses.replace(
+                member,
+                id=self._next_id(),
+                inputs=[slot.copy() for slot in member.inputs],
+                outputs=[OutputSlot(slot.name, slot.type) for slot in member.outputs],
+                overrides=shown.values[index],
+                # The editor makes primitives anew, with the value of what they feed.
+                values=None if member.type == "PrimitiveNode" else member.values,
+            )
+            for index, member in enumerate(group.members)
+        ]
+        instance = self._next_id()
+        definition = SavedGraph(f"workflow>{name} {instance}", name, inner, {}, [], [], [], "")
+        _link_inside(definition, group)
+        inputs = _give_inputs(definition, group, shown.links)
+        _give_outputs(definition, group)
+        outputs = [
+            OutputSlot(
+                output.name, output.type, node.outputs[index].links if index < len(node.outputs) else []
+            )
+            for index, output in enumerate(group.outputs)
+        ]
+        replacement = dataclasses.replace(
+            node, id=instance, type=definition.id, inputs=inputs, outputs=outputs, values=None, named=None
+        )
+        replacement.mode = 0  # neither 1.49.6 nor 1.58.1 keeps a group node muted or bypassed
+        graph.nodes[:] = [*(item for item in graph.nodes if item is not node), replacement]
+        _move_links(graph, node.id, replacement)
+        return definition
+
+
+def _numbers(saved: SavedEditor) -> list[int]:
+    """Return the ids of all nodes that are numbers."""
+    nodes = (node for graph in (saved.root, *saved.definitions) for node in graph.nodes)
+    return [int(node.id) for node in nodes if node.id.isascii() and node.id.isdigit()]
+
+
+def _contains_itself(node: SavedNode, name: str) -> ConversionError:
+    """Return the error for a group node that is part of itself."""
+    message = f"the group node {name!r} contains itself"
+    problem = Problem(node=node.id, class_type=node.type, type="dependency_cycle", message=message)
+    return ConversionError(message, problems=[problem])
+
+
+def _link_inside(definition: SavedGraph, group: GroupType) -> None:
+    """Connect the inner nodes with each other."""
+    for link in group.links:
+        origin, target = definition.nodes[link.origin], definition.nodes[link.target]
+        slot = _slot_named(target, link.input, link.type)
+        _add_link(definition, origin.id, link.output, target, slot, link.type)
+        _output(origin, link.output, link.type).links.append(max(definition.links))
+
+
+def _give_inputs(definition: SavedGraph, group: GroupType, links: list[int | None]) -> list[InputSlot]:
+    """Give the definition the inputs of the group node, and return those of its instance."""
+    inputs = []
+    for index, item in enumerate(group.inputs):
+        boundary = Boundary(item.name, item.type, [])
+        definition.inputs.append(boundary)
+        outer = links[index] if index < len(links) else None
+        inputs.append(InputSlot(item.name, item.type, outer))
+        if outer is not None:
+            target = definition.nodes[item.member]
+            slot = _slot_named(target, item.inner, item.type)
+            _add_link(definition, INPUT_BOUNDARY, index, target, slot, item.type)
+            boundary.link_ids.append(max(definition.links))
+    return inputs
+
+
+def _give_outputs(definition: SavedGraph, group: GroupType) -> None:
+    """Give the definition the outputs of the group node."""
+    for index, item in enumerate(group.outputs):
+        number = len(definition.links) + 1
+        origin = definition.nodes[item.member]
+        definition.links[number] = Link(number, origin.id, item.slot, OUTPUT_BOUNDARY, index, item.type)
+        _output(origin, item.slot, item.type).links.append(number)
+        definition.outputs.append(Boundary(item.name, item.type, [number]))
+
+
+def _slot_named(node: SavedNode, name: str, kind: str) -> InputSlot:
+    """Return the input of that name, a new one if the file does not mention it."""
+    for slot in node.inputs:
+        if slot.name == name:
+            return slot
+    slot = InputSlot(name, kind)
+    node.inputs.append(slot)
+    return slot
+
+
+def _output(node: SavedNode, index: int, kind: str) -> OutputSlot:
+    """Return an output; files of old leave out what they have not seen connected."""
+    while len(node.outputs) <= index:
+        node.outputs.append(OutputSlot("", kind))
+    return node.outputs[index]
+
+
+def _add_link(
+    definition: SavedGraph, origin: str, output: int, target: SavedNode, slot: InputSlot, kind: str
+) -> None:
+    """Add a link to an inner node."""
+    number = len(definition.links) + 1
+    index = next(place for place, item in enumerate(target.inputs) if item is slot)
+    definition.links[number] = Link(number, origin, output, target.id, index, kind)
+    slot.link = number
+
+
+def _move_links(graph: SavedGraph, old: str, instance: SavedNode) -> None:
+    """Let the links of the group node lead to and from the instance in its place."""
+    places = {slot.link: index for index, slot in enumerate(instance.inputs) if slot.link is not None}
+    for link in graph.links.values():
+        if link.origin_id == old:
+            link.origin_id = instance.id
+        if link.target_id == old:
+            link.target_id = instance.id
+            link.target_slot = places.get(link.id, link.target_slot)

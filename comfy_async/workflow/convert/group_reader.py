@@ -1,0 +1,305 @@
+"""Reading what a file says of a group node, and giving it a class as the editor does.
+
+The editor makes a class of a group node (groupNode.ts, 1.49.6): the widgets and open inputs of
+its members in their order, under names of their own where two would be the same, and the
+outputs that lead out of it. A link to the group node fills the input at the same place among
+the open ones, in the editor too, which loses most links to widgets that way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ...errors import WorkflowFormatError
+from ..packs import pack_of
+from .declarations import Declared, declared_inputs, read_declaration
+from .editor_file import SavedNode, read_node
+from .group_types import GroupInput, GroupLink, GroupOutput, GroupType
+from .model import JSON_OBJECT
+from .widgets import is_widget
+
+__all__ = ["read_group"]
+
+_PREFIXES: Final = ("workflow>", "workflow/")
+
+
+def read_group(
+    name: str, data: Any, groups: Mapping[str, Any], catalog: Mapping[str, Any], *, depth: int = 0
+) -> GroupType:
+    """Return the class of a group node.
+
+    Args:
+        name: Its name.
+        data: What the file says of it.
+        groups: What the file says of all, for those inside others.
+        catalog: The classes that the server knows.
+        depth: How many others it is inside of.
+
+    Raises:
+        WorkflowFormatError: It is damaged.
+    """
+    return _Reader(name, data, groups, catalog, depth).group
+
+
+class _Reader:
+    """Reads one group node, and gives it the class that the editor would."""
+
+    def __init__(
+        self, name: str, data: Any, groups: Mapping[str, Any], catalog: Mapping[str, Any], depth: int
+    ) -> None:
+        """Read it all."""
+        self._place = f"extra.groupNodes.{name}"
+        self._groups = groups
+        self._catalog = catalog
+        self._depth = depth
+        data = data if isinstance(data, JSON_OBJECT) else {}
+        config = data.get("config")
+        self._config: Mapping[str, Any] = config if isinstance(config, JSON_OBJECT) else {}
+        members = [self._member(index, item) for index, item in enumerate(self._list(data, "nodes"))]
+        self._types = [self._class(member.type) for member in members]
+        self.group = GroupType(name, members, [])
+        self.group.links = [self._link(link) for link in self._list(data, "links") if _is_inside(link)]
+        self._external = {
+            (int(item[0]), int(item[1])) for item in self._list(data, "external") if _is_inside(item, 2)
+        }
+        self._seen: dict[str, int] = {}
+        self._seen_outputs: set[str] = set()
+        self._describe()
+
+    def _list(self, data: Mapping[str, Any], key: str) -> Sequence[Any]:
+        """Return a list of the group, an empty one when there is none."""
+        value = data.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list | tuple):
+            place = f"{self._place}.{key}"
+            raise WorkflowFormatError(f"{place} should be a list, it is {value!r:.60}", place=place)
+        return value
+
+    def _member(self, index: int, data: Any) -> SavedNode:
+        """Read one member, whose own links the file does not keep."""
+        place = f"{self._place}.nodes[{index}]"
+        if not isinstance(data, JSON_OBJECT):
+            raise WorkflowFormatError(f"{place} should be an object", place=place)
+        member = read_node({**data, "id": index}, place)
+        member.place = ""  # two group nodes may share it: a change for one is not written there
+        for slot in member.inputs:
+            slot.link = None
+        for output in member.outputs:
+            output.links = []
+        return member
+
+    def _link(self, link: Sequence[Any]) -> GroupLink:
+        """Read one link `[origin, output, target, input, ?, type]`, by places."""
+        members = self.group.members
+        origin, output, target, place = (int(part) for part in link[:4])
+        if not (0 <= origin < len(members) and 0 <= target < len(members)):
+            where = f"{self._place}.links"
+            raise WorkflowFormatError(f"{where}: {list(link)!r} names a node that is not there", place=where)
+        kind = str(link[5]) if len(link) > 5 and link[5] is not None else "*"
+        return GroupLink(origin, output, target, self._input_name(target, place), kind)
+
+    def _input_name(self, index: int, place: int) -> str:
+        """Return the name of a member's input by its place among those that the file has."""
+        member = self.group.members[index]
+        if 0 <= place < len(member.inputs):
+            return member.inputs[place].name
+        names = [item.name for item in self._types[index] or () if not is_widget(item)]
+        if 0 <= place < len(names):
+            return names[place]
+        where = f"{self._place}.nodes[{index}].inputs"
+        raise WorkflowFormatError(f"{where} has no input {place}, where a link leads", place=where)
+
+    def _class(self, node_type: str) -> list[Declared] | None:
+        """Return what a class declares, or a group node in this one; None for nodes of the editor alone."""
+        if (spec := self._catalog.get(node_type)) is not None:
+            declared, pack = declared_inputs(node_type, spec), pack_of(node_type)
+            return declared if pack is None else pack.declare(node_type, declared)
+        if (nested := self._nested(node_type)) is not None:
+            return list(nested.declared.values())
+        return None
+
+    def _nested(self, node_type: str) -> GroupType | None:
+        """Return the group node inside this one that a type stands for."""
+        for prefix in _PREFIXES:
+            name = node_type.removeprefix(prefix)
+            if name != node_type and name in self._groups and self._depth < len(self._groups):
+                return read_group(
+                    name, self._groups[name], self._groups, self._catalog, depth=self._depth + 1
+                )
+        return None
+
+    def _describe(self) -> None:
+        """Give the group node its widgets, sockets and outputs; widgets that were inputs come last."""
+        later: list[tuple[int, list[Declared]]] = []
+        for index, member in enumerate(self.group.members):
+            self.group.widgets.append({})
+            declared = self._declared(index, member)
+            if declared is None:
+                continue
+            later.append((index, self._add_inputs(index, declared)))
+            self._add_outputs(index, member)
+        for index, converted in later:
+            for item in converted:
+                self._add_widget(index, item, as_input=True)
+
+    def _declared(self, index: int, member: SavedNode) -> list[Declared] | None:
+        """Return the inputs of a member; primitives and reroutes are what they are connected with."""
+        if member.type == "PrimitiveNode":
+            first = self._first_from(index)
+            return None if first is None else [self._primitive(member, first)]
+        if member.type == "Reroute":
+            if self._first_from(index) and self._first_to(index) and (index, 0) not in self._external:
+                return None
+            kind = self._reroute_type(index)
+            return [Declared(kind, kind, {"forceInput": True})]
+        return self._types[index]
+
+    def _first_from(self, index: int) -> GroupLink | None:
+        """Return the first link from a member."""
+        return next((link for link in self.group.links if link.origin == index), None)
+
+    def _first_to(self, index: int) -> GroupLink | None:
+        """Return the first link to a member."""
+        return next((link for link in self.group.links if link.target == index), None)
+
+    def _primitive(self, member: SavedNode, link: GroupLink) -> Declared:
+        """Return the widget of a primitive, which is of the kind that it feeds."""
+        fed = next((item for item in self._types[link.target] or () if item.name == link.input), None)
+        if fed is None:
+            return read_declaration("value", [link.type, {}])
+        options = {**fed.options, "control_after_generate": True}
+        options.pop("forceInput", None)
+        return Declared("value", fed.type, options, fed.choices)
+
+    def _reroute_type(self, index: int) -> str:
+        """Return the type of a reroute at the border of the group."""
+        if (link := self._first_from(index)) is not None:
+            target = self.group.members[link.target]
+            return next((slot.type for slot in target.inputs if slot.name == link.input), link.type)
+        if (link := self._first_to(index)) is not None:
+            origin = self.group.members[link.origin]
+            return origin.outputs[link.output].type if link.output < len(origin.outputs) else link.type
+        outputs = self.group.members[index].outputs
+        return outputs[0].type if outputs else "*"
+
+    def _add_inputs(self, index: int, declared: list[Declared]) -> list[Declared]:
+        """Add a member's widgets and open sockets; return its widgets that were made inputs."""
+        fed = {link.input for link in self.group.links if link.target == index}
+        converted: dict[int, Declared] = {}
+        sockets = []
+        for item in declared:
+            if not is_widget(item):
+                sockets.append(item)
+            elif (place := self._converted_place(index, item.name)) is not None:
+                converted[place] = item
+            else:
+                self._add_widget(index, item, as_input=False)
+        for item in sockets:
+            if item.name not in fed:
+                self._add_socket(index, item)
+        # The editor sorts these places as texts.
+        ordered = [converted[place] for place in sorted(converted, key=str)]
+        return [item for item in ordered if item.name not in fed]
+
+    def _converted_place(self, index: int, name: str) -> int | None:
+        """Return where among a member's inputs a widget of that name stands."""
+        for place, slot in enumerate(self.group.members[index].inputs):
+            if slot.name == name and slot.widget == name:
+                return place
+        return None
+
+    def _add_widget(self, index: int, item: Declared, *, as_input: bool) -> None:
+        """Add a member's widget to the group node, with an input if it was one there."""
+        name, prefix = self._own_name(index, item.name)
+        options = dict(item.options)
+        if item.name in ("seed", "noise_seed"):
+            options["control_after_generate"] = f"{prefix}control_after_generate"
+        shown = Declared(name, item.type, options, item.choices).shown_as(item.widget_type)
+        self.group.declared[name] = shown
+        self.group.widgets[index][item.name] = name
+        if as_input:
+            self.group.inputs.append(GroupInput(name, item.type, index, item.name))
+
+    def _add_socket(self, index: int, item: Declared) -> None:
+        """Add a member's socket to the group node, unless it is hidden."""
+        name, _ = self._own_name(index, item.name)
+        if self._customized(index, "input", item.name).get("visible") is not False:
+            self.group.declared[name] = item.named(name).shown_as(item.widget_type)
+            self.group.declared[name].socket_only = True
+            self.group.inputs.append(GroupInput(name, item.type, index, item.name))
+
+    def _own_name(self, index: int, inner: str) -> tuple[str, str]:
+        """Return the name of a member's input on the group node, and what was put before it."""
+        member, prefix = self.group.members[index], ""
+        name = self._customized(index, "input", inner).get("name") or self._label(index, inner) or inner
+        key = name
+        titled = member.type == "PrimitiveNode" and bool(member.title)
+        if titled or name in self._seen:
+            prefix = f"{member.title or member.type} "
+            key = name = f"{prefix}{inner}"
+            if name in self._seen:
+                name = f"{prefix}{self._seen[name]} {inner}"
+        self._seen[key] = self._seen.get(key, 1) + 1
+        return name, prefix
+
+    def _customized(self, index: int, side: str, key: str) -> Mapping[str, Any]:
+        """Return what the user changed of an input or output."""
+        part: Any = self._config
+        for step in (str(index), side, key):
+            part = part.get(step) if isinstance(part, JSON_OBJECT) else None
+        return part if isinstance(part, JSON_OBJECT) else {}
+
+    def _label(self, index: int, name: str) -> str | None:
+        """Return the label that the file has for a member's input."""
+        inputs = self.group.members[index].saved.get("inputs")
+        for item in inputs if isinstance(inputs, list) else ():
+            if isinstance(item, JSON_OBJECT) and item.get("name") == name:
+                return item.get("label") or None
+        return None
+
+    def _add_outputs(self, index: int, member: SavedNode) -> None:
+        """Add a member's outputs that lead out of the group, or nowhere."""
+        inside = {link.output for link in self.group.links if link.origin == index}
+        for slot, (name, kind) in enumerate(self._outputs(index, member)):
+            changed = self._customized(index, "output", str(slot))
+            hidden = slot in inside and (index, slot) not in self._external
+            if changed.get("visible", not hidden):
+                own = self._output_name(member, index, str(changed.get("name") or name))
+                self.group.outputs.append(GroupOutput(own, kind, index, slot))
+
+    def _outputs(self, index: int, member: SavedNode) -> list[tuple[str, str]]:
+        """Return the names and types of a member's outputs."""
+        if (spec := self._catalog.get(member.type)) is not None:
+            kinds, names = spec.get("output") or (), spec.get("output_name") or ()
+            kinds = ["COMBO" if isinstance(kind, list | tuple) else str(kind) for kind in kinds]
+            return [(str(names[i]) if i < len(names) else kind, kind) for i, kind in enumerate(kinds)]
+        if (nested := self._nested(member.type)) is not None:
+            return [(output.name, output.type) for output in nested.outputs]
+        declared = self._declared(index, member) or []
+        return [(item.type, item.type) for item in declared]
+
+    def _output_name(self, member: SavedNode, index: int, name: str) -> str:
+        """Return a name that no other output of the group node has."""
+        if name in self._seen_outputs:
+            prefix = f"{member.title or member.type} "
+            name = (
+                f"{prefix}{name}"
+                if f"{prefix}{name}" not in self._seen_outputs
+                else f"{prefix}{index} {name}"
+            )
+        self._seen_outputs.add(name)
+        return name
+
+
+def _is_inside(link: Any, parts: int = 4) -> bool:
+    """Return whether a link has both its ends in the group; others are remains of copying."""
+    return isinstance(link, list | tuple) and all(
+        _is_place(part) for part in (*link[:parts], *[None] * (parts - len(link)))
+    )
+
+
+def _is_place(part: Any) -> bool:
+    """Return whether it is a whole number, also as a text."""
+    return str(part).isdigit()
