@@ -19,7 +19,7 @@ from ..events import (
     Reconnected,
 )
 from .console_lines import ending_lines, node_line, result_lines, without_controls
-from .console_told import Told
+from .replay import ProgressReplay
 
 if TYPE_CHECKING:
     from .._batch.batch import Batch
@@ -77,10 +77,10 @@ class TerminalShow:
 
     async def follow(self) -> None:
         """Tell the job's events until it ends."""
-        told = Told(self.job)
+        replay = ProgressReplay(self.job)
         with self._terminal.drawing():
             async for event in self.job.events():
-                then = told.take(event)
+                then = replay.take(event)
                 self._connection(event)
                 if self._terminal.display is None:
                     self._line(event, then)
@@ -146,7 +146,7 @@ async def show_batch_lines(batch: Batch, *, every: float) -> list[Job]:
         with terminal.drawing():
             async for job in batch:
                 ended.append(job)
-                text, style = await _told(job)
+                text, style = await _line_of(job)
                 terminal.say(text, style=style)
         if any((made := core_of(job).made) is not None and made.files for job in ended):
             said = "; show() saves nothing, and returns the jobs"
@@ -168,7 +168,7 @@ async def _tick(terminal: Terminal, batch: Batch, every: float) -> None:
         await asyncio.sleep(every)
 
 
-async def _told(job: Job) -> tuple[str, str]:
+async def _line_of(job: Job) -> tuple[str, str]:
     """Return a line about a job of a batch that has ended, and its style."""
     if job.error is not None:
         return core_of(job).owner.veil(f"#{job.index}  {job.status}: {job.error}"), "red"

@@ -9,6 +9,7 @@ from .._batch.batch import cut_jobs, when_left
 from .._job.job import core_of
 from ..types import duration_text
 from .console_show import show_batch_lines
+from .differences import Differences
 from .html import (
     advice,
     bar,
@@ -22,7 +23,6 @@ from .html import (
 )
 from .media import embedded
 from .screen import Screen, in_notebook
-from .varied import Varied
 
 if TYPE_CHECKING:
     from .._batch.batch import Batch, BatchProgress
@@ -82,7 +82,7 @@ class _Grid:
         self._ended: dict[int, Job] = {}
         self._tiles: dict[int, str] = {}
         self._reading: set[asyncio.Task[None]] = set()
-        self._varied = Varied()
+        self._differences = Differences()
 
     @property
     def jobs(self) -> list[Job]:
@@ -131,7 +131,7 @@ class _Grid:
         self._seen |= {job.index: job for job in self._batch.jobs if job.index is not None}
         self._seen |= self._ended
         count = progress.total or max([*self._seen, -1]) + 1
-        self._varied.learn(self._seen)
+        self._differences.learn(self._seen)
         tiles = [f"<div>{self._tile(i)}{self._differs(i)}</div>" for i in range(min(count, _TILES))]
         more = f'<div class="ca-line ca-dim">and {count - _TILES} more</div>' if count > _TILES else ""
         shown = bar(1.0 if whole else progress.fraction or 0.0, state)
@@ -191,7 +191,7 @@ class _Grid:
 
     def _differs(self, index: int) -> str:
         """Return what the tile's workflow has other than the others, as a line below it."""
-        told = self._varied.of(index)
+        told = self._differences.of(index)
         if not told:
             return ""
         told = core_of(self._seen[index]).owner.veil(told)

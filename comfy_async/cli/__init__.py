@@ -1,10 +1,13 @@
-"""The `comfy-async` command: run, watch and look after a ComfyUI from a terminal.
+"""The `comfy-async` command: run, watch and look after a ComfyUI from a terminal (extra `cli`).
 
-It needs typer and rich: `pip install 'comfy-async[cli]'`.
+`_commands_*` declare the options and turn them into work, the modules that are named after commands
+do it with a session, and a report (`_report*`) says it: JSON lines, plain lines or a live display.
+`_failure` makes of every error a code that stays, an exit code, and words for a terminal.
 """
 
 from __future__ import annotations
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -30,4 +33,12 @@ def main() -> None:
     except KeyboardInterrupt:
         # So early there is nothing to cancel, and nothing to say.
         sys.exit(130)
+    _write_anything()
     app(prog_name="comfy-async")
+
+
+def _write_anything() -> None:
+    """Let what the terminal's encoding lacks be written as an escape: no word is worth a lost job."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -15,6 +15,7 @@ import typer
 
 from ._connection import Connection
 from ._interrupt import Interrupts, run_loop
+from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from ._report import Report
@@ -207,4 +208,4 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say one."""
-        self._report.say(f"{record.levelname.lower()}: {record.getMessage()}")
+        self._report.say(f"{record.levelname.lower()}: {in_a_terminal(record.getMessage())}")

@@ -16,7 +16,7 @@ from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._prepare import partner_options
 from ._report import failure_lines
-from ._values import apply_values, classes_of, parse_settings
+from ._values import apply_values, classes_of, parse_settings, read_workflow
 from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
 from ._watch import demand_folder, unsaved
 
@@ -40,10 +40,8 @@ async def run_batch(
         UsageError: An option makes no sense.
         OSError: A file cannot be read or written.
     """
-    from comfy_async import Workflow
-
     demand_folder(request.out)
-    loaded = [Workflow.load(Path(name)) for name in request.workflows]
+    loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
     fake = embedded(request, report, interrupts)
     try:
         async with report.watching(), opened(connection, fake=fake) as comfy:

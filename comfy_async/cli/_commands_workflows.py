@@ -9,7 +9,7 @@ import typer
 
 from ._base import Work, command
 from ._connection import Connection
-from ._requests import CatalogFile, Seed, Settings, WorkflowArgument
+from ._requests import CatalogFile, Prefer, Seed, Settings, WorkflowArgument
 
 
 @command()
@@ -19,6 +19,7 @@ def inputs(
         bool, typer.Option("--all", "-a", help="Every value, not only what people change.")
     ] = False,
     catalog: CatalogFile = None,
+    prefer: Prefer = "workflow",
     *,
     connection: Connection,
 ) -> Work:
@@ -35,9 +36,14 @@ def inputs(
 
       comfy-async inputs portrait.json --json | jq -r 'select(.kind=="seed").key'
     """
+    from ._values import read_workflow
     from ._workflows import list_inputs
 
-    return Work(lambda report, _: list_inputs(workflow, connection, report, every=every, catalog=catalog))
+    return Work(
+        lambda report, _: list_inputs(
+            read_workflow(workflow, prefer=prefer), connection, report, every=every, catalog=catalog
+        )
+    )
 
 
 @command()
@@ -46,11 +52,14 @@ def check(
     settings: Settings = None,
     seed: Seed = None,
     catalog: CatalogFile = None,
+    prefer: Prefer = "workflow",
     strict: Annotated[bool, typer.Option("--strict", help="Warnings count as errors.")] = False,
     *,
     connection: Connection,
 ) -> Work:
     """Say what the server would refuse, before it is queued; 1 if there is an error.
+
+    Of missing nodes and models it names what installs them; nothing is installed.
 
     [bold]Examples[/bold]
 
@@ -62,11 +71,8 @@ def check(
     """
     from ._workflows import Changed, check_workflow
 
-    return Work(
-        lambda report, _: check_workflow(
-            Changed(workflow, settings or (), seed), connection, report, catalog=catalog, strict=strict
-        ),
-    )
+    changed = Changed(workflow, settings or (), seed, prefer)
+    return Work(lambda report, _: check_workflow(changed, connection, report, catalog=catalog, strict=strict))
 
 
 @command()
@@ -76,6 +82,7 @@ def convert(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Else it goes to stdout.")
     ] = None,
     catalog: CatalogFile = None,
+    prefer: Prefer = "workflow",
     *,
     connection: Connection,
 ) -> Work:
@@ -87,10 +94,13 @@ def convert(
 
       comfy-async convert picture.png --catalog object_info.json.gz > api.json
     """
+    from ._values import read_workflow
     from ._workflows import convert_workflow
 
     return Work(
-        lambda report, _: convert_workflow(workflow, connection, report, catalog=catalog, output=output)
+        lambda report, _: convert_workflow(
+            read_workflow(workflow, prefer=prefer), connection, report, catalog=catalog, output=output
+        )
     )
 
 

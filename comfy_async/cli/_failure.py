@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ._connection import MissingExtraError, UsageError
+from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from comfy_async import ComfyError, Problem
@@ -48,13 +49,12 @@ _CODES: Final = {
 }
 
 
-# The library's hints speak of Python; these of options.
+# What helps here more than the library's own hint.
 _HINTS: Final = {
     "unknown_input": "`comfy-async inputs WORKFLOW` lists what can be set.",
     "prompt_partly_rejected": "--partial runs what can be run.",
     "execution_error": "The server's traceback: with --json, or in its log: comfy-async logs.",
     "out_of_memory": "Use a smaller size or batch, or free the models first: comfy-async free.",
-    "submit_unknown": "It was not sent again; `comfy-async wait` with its id finds it should it turn up.",
 }
 
 
@@ -110,6 +110,7 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
     """Return a problem as JSON can hold it; values that JSON has no word for as text."""
     found = dataclasses.asdict(problem)
     found["nearest"] = list(problem.nearest)
+    found["advice"] = in_a_terminal(problem.advice)
     return found
 
 
@@ -120,8 +121,8 @@ def _of_library(error: ComfyError) -> Failure:
     code = _code(error)
     return Failure(
         code,
-        str(error.args[0]) if error.args else type(error).__name__,
-        hint=_HINTS.get(code, error.hint),
+        in_a_terminal(str(error.args[0])) if error.args else type(error).__name__,
+        hint=_HINTS.get(code) or in_a_terminal(error.hint),
         details=_details(error),
         problems=tuple(getattr(error, "problems", ())),
         exit_code=EXIT_USAGE if isinstance(error, UnknownInputError) else EXIT_FAILED,
@@ -139,7 +140,7 @@ def _of_system(error: OSError) -> Failure:
 
 _FIELDS: Final[Sequence[str]] = (
     *("prompt_id", "server", "status", "place", "candidates", "needs", "retry_after", "limit", "size"),
-    *("node", "title", "class_type", "exception_type", "exception_message", "traceback", "reason"),
+    *("node", "title", "class_type", "exception_type", "exception_message", "traceback", "reason", "body"),
 )
 
 

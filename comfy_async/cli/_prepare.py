@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._connection import Connection, UsageError
 from ._later import submit_command
-from ._values import apply_values, classes_of, parse_settings, question, seeded
+from ._values import apply_values, classes_of, parse_settings, question, read_workflow, seeded
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._interrupt import Interrupts
     from ._requests import SubmitRequest
 
-__all__ = ["asked", "changed", "kept", "load", "partner_options", "prepared"]
+__all__ = ["asked", "keep", "load", "partner_options", "place_to_keep", "prepared"]
 
 _Request = TypeVar("_Request", bound="SubmitRequest")
 
@@ -32,9 +32,7 @@ def load(request: SubmitRequest) -> Workflow:
         UsageError: A value is asked for where nobody can answer.
         OSError: A file cannot be read.
     """
-    from comfy_async import Workflow
-
-    workflow = Workflow.load(sys.stdin.read() if request.workflow == "-" else Path(request.workflow))
+    workflow = read_workflow(request.workflow, prefer=request.prefer)
     if request.catalog is not None:
         workflow = workflow.converted(_catalog(request.catalog))
     if request.ask and not (sys.stdin.isatty() and request.workflow != "-"):
@@ -113,31 +111,29 @@ async def partner_options(comfy: ComfySession, workflow: Workflow) -> dict[str, 
     return {"partner_api_key": key} if wanted else {}
 
 
-def kept(workflow: Workflow, request: SubmitRequest, connection: Connection) -> tuple[Path, str] | None:
-    """Write the prepared prompt where it can be submitted from later; return path and command.
-
-    None when it cannot be prepared without the server: its file is all there is to keep.
+def keep(workflow: Workflow, request: SubmitRequest, connection: Connection, path: Path) -> str:
+    """Write the prepared prompt to where it can be submitted from later; return the command for that.
 
     Raises:
         UnknownInputError: A name is unknown.
         UsageError: A value cannot be read.
         OSError: It cannot be written.
     """
-    if workflow.format == "editor":
-        return None
     made = changed(workflow, request, None if request.catalog is None else _catalog(request.catalog))
     waiting = made.uploads()
     # Files go up when the job does: the kept prompt names them again.
     made = made.with_inputs({place: str(value) for place, value in waiting.items()})
-    path = made.save(request.keep or _place(request))
+    made.save(path)
     again = [f"{node}.{name}=@{value}" for (node, name), value in waiting.items()]
-    return path, submit_command(path, request, connection, settings=again)
+    return submit_command(path, request, connection, settings=again)
 
 
-def _place(request: SubmitRequest) -> Path:
-    """Return `projects/<project>/workflows/<name>.json`, numbered when there is one already."""
+def place_to_keep(request: SubmitRequest) -> Path:
+    """Return where a prepared prompt goes: `projects/<project>/workflows/<name>.json`, numbered."""
     from comfy_async._base.paths import fresh_path, safe_name
 
+    if request.keep is not None:
+        return request.keep
     stem = "workflow" if request.workflow == "-" else Path(request.workflow).stem
-    folder = Path("projects", safe_name(request.project), "workflows")
+    folder = Path("projects", safe_name(request.project or "default"), "workflows")
     return fresh_path(folder, (f"{safe_name(stem)}.json",))

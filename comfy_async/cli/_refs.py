@@ -25,7 +25,7 @@ def read_refs(words: Iterable[str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for word in words:
         if word == "-":
-            found += _refs_in(sys.stdin.read(), "stdin")
+            found += _refs_in(sys.stdin.buffer.read().decode("utf-8-sig", "replace"), "stdin")
         elif word.lstrip().startswith("{"):
             found += _refs_in(word, "the argument")
         elif Path(word).is_file():

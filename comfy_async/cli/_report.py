@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._failure import Failure
 from ._tables import columns, counted, screen_width, without_controls
+from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -194,7 +195,8 @@ def failure_lines(failure: Failure) -> list[str]:
     """Return an error as lines: what, each finding with its place, what to do."""
     lines = [f"error: {failure.message}"]
     lines += [
-        f"  {'' if problem.severity == 'error' else 'warning: '}{problem}" for problem in failure.problems
+        f"  {'' if problem.severity == 'error' else 'warning: '}{in_a_terminal(str(problem))}"
+        for problem in failure.problems
     ]
     candidates = failure.details.get("candidates")
     if candidates and not any(str(name) in failure.message for name in candidates):

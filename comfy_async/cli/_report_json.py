@@ -11,7 +11,6 @@ its meaning. What went wrong stands on stderr too, for people.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ._failure import Failure
 from ._json_events import JsonEvents, queued_fields
 from ._report import Report, failure_lines
+from ._tables import json_text
 
 if TYPE_CHECKING:
     from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
@@ -130,5 +130,5 @@ class JsonReport(Report):
 
     def line(self, fields: Mapping[str, Any]) -> None:
         """Print one object."""
-        sys.stdout.write(f"{json.dumps(fields, ensure_ascii=False, default=str)}\n")
+        sys.stdout.write(f"{json_text(fields)}\n")
         sys.stdout.flush()

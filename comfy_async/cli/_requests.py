@@ -12,6 +12,7 @@ __all__ = [
     "BatchRequest",
     "CatalogFile",
     "Out",
+    "Prefer",
     "RunRequest",
     "Seed",
     "Settings",
@@ -64,6 +65,9 @@ Settings = Annotated[
         autocompletion=complete_setting,
     ),
 ]
+Prefer = Annotated[
+    str, typer.Option("--prefer", metavar="WHICH", help="Of a file that carries both: workflow or prompt.")
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Put this number into every seed.")]
 _Fake = Annotated[
     bool,
@@ -96,15 +100,16 @@ class SubmitRequest:
         bool, typer.Option("--partial", help="Run what can be run when outputs are refused.")
     ] = False
     catalog: CatalogFile = None
+    prefer: Prefer = "workflow"
     project: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--project",
             metavar="NAME",
-            help="Keep the prepared prompt under projects/NAME.",
+            help="Keep the prepared prompt under projects/NAME, else projects/default.",
             rich_help_panel=_UNREACHED,
         ),
-    ] = "default"
+    ] = None
     keep: Annotated[
         Path | None,
         typer.Option(
@@ -172,5 +177,6 @@ class BatchRequest:
         typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
     ] = None
     stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False
+    prefer: Prefer = "workflow"
     fake: _Fake = False
     step_seconds: _StepSeconds = 0.05

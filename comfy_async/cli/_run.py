@@ -6,17 +6,19 @@ import asyncio
 import dataclasses
 import importlib.util
 import json
+import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .._job.job import core_of
 from ._connection import Connection, MissingExtraError, UsageError, opened
-from ._failure import describe
+from ._failure import Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
 from ._later import cancel_command, withheld
-from ._prepare import asked, kept, load, partner_options, prepared
+from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
 from ._watch import Outcome, demand_folder, saved, tell, watch
 
 if TYPE_CHECKING:
@@ -69,7 +71,9 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     except ConnectError as error:
         if submitted:
             raise
-        return _keep(error, workflow, request, connection=connection, report=report)
+        return _unreached(
+            error, workflow, request, connection=connection, report=report, interrupts=interrupts
+        )
     return tell(outcome, report)
 
 
@@ -173,25 +177,56 @@ async def submit(
             # `detached` tells `watch` that nobody listens under this client_id any more.
             report.item({**queued_fields(job), "detached": True}, json.dumps({**job.ref, "detached": True}))
     except ConnectError as error:
-        return _keep(error, workflow, request, connection=connection, report=report)
+        return _unreached(
+            error, workflow, request, connection=connection, report=report, interrupts=interrupts
+        )
     return 0
 
 
-def _keep(
-    error: ConnectError, workflow: Workflow, request: SubmitRequest, *, connection: Connection, report: Report
+def _unreached(
+    error: ConnectError,
+    workflow: Workflow,
+    request: SubmitRequest,
+    *,
+    connection: Connection,
+    report: Report,
+    interrupts: Interrupts,
 ) -> int:
-    """Nobody answers: keep the prepared prompt, and say where and how to go on."""
+    """Nobody answers: say so, keep the prepared prompt if that is wanted, and say how to go on.
+
+    Raises:
+        CancelledError: Ctrl-C was pressed at the question.
+    """
     failure = describe(error)
     assert failure is not None
-    found = kept(workflow, request, connection)
-    if found is None:
-        failure = dataclasses.replace(failure, hint=f"{failure.hint}\n{_NEEDS_CATALOG}".strip())
-        report.failed(failure)
-        return failure.exit_code
-    path, command = found
-    without = withheld(connection)
-    later = f"The prompt is kept as {path}; to submit it later{f', {without}' if without else ''}:"
-    details = {**failure.details, "kept": str(path), "command": command}
+    details = dict(failure.details)
+    if workflow.format == "editor":
+        later = _NEEDS_CATALOG
+    elif not _wants_to_keep(path := place_to_keep(request), request, failure, report, interrupts):
+        later = "Nothing was kept; --keep FILE keeps the prepared prompt."
+    else:
+        details |= {"kept": str(path), "command": keep(workflow, request, connection, path)}
+        without = withheld(connection)
+        later = f"The prompt is kept as {path}; to submit it later{f', {without}' if without else ''}:"
     failure = dataclasses.replace(failure, hint=f"{failure.hint}\n{later}".strip(), details=details)
     report.failed(failure)
     return failure.exit_code
+
+
+def _wants_to_keep(
+    path: Path, request: SubmitRequest, failure: Failure, report: Report, interrupts: Interrupts
+) -> bool:
+    """Say whether the prompt is to be kept: a mistyped port should not fill a folder unasked.
+
+    Who named a place has said so; on a terminal it is asked for; elsewhere it is said beforehand.
+
+    Raises:
+        CancelledError: Ctrl-C was pressed at the question.
+    """
+    if request.keep is not None or request.project is not None:
+        return True
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        report.say(f"keeping the prepared prompt as {path}")
+        return True
+    answer = interrupts.ask(f"{failure.message}\nKeep the prepared prompt as {path}? [y/N] ")
+    return answer.strip().lower() in {"y", "yes"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from .._display.console_lines import without_controls
 
@@ -20,6 +21,7 @@ __all__ = [
     "fitted",
     "folded",
     "has_colours",
+    "json_text",
     "screen_width",
     "short_text",
     "size_text",
@@ -102,6 +104,33 @@ def short_text(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Return JSON that every reader takes and stdout can hold.
+
+    It is in ASCII where the encoding lacks a letter, or for a lone surrogate, and has null where a
+    server said NaN or infinity, as JavaScript writes them.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str, indent=indent)
+    except ValueError:
+        value = _without_nan(value)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str, indent=indent)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, allow_nan=False, default=str, indent=indent)
+    return text
+
+
+def _without_nan(value: object) -> object:
+    """Return a value with null in the place of what is no number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def counted(number: int, noun: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,8 @@ from ._tables import short_text
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
 
+    from ..workflow._inputs import WorkflowInput
+
 __all__ = [
     "apply_values",
     "classes_of",
@@ -21,7 +24,9 @@ __all__ = [
     "parse_settings",
     "question",
     "read_text",
+    "read_workflow",
     "seeded",
+    "seeds_of",
 ]
 
 _ABSENT: Final = object()
@@ -91,13 +96,18 @@ def apply_values(
         raise
 
 
+def seeds_of(workflow: Workflow, catalog: NodeCatalog | None = None) -> list[WorkflowInput]:
+    """Return the seeds of a workflow; with a catalog each has its range."""
+    return [item for item in workflow.inputs(catalog) if item.kind == "seed"]
+
+
 def demand_seeds(workflow: Workflow, catalog: NodeCatalog | None = None) -> list[str]:
     """Return the keys of the seeds.
 
     Raises:
         UsageError: There is none.
     """
-    found = [item.key for item in workflow.inputs(catalog) if item.kind == "seed"]
+    found = [item.key for item in seeds_of(workflow, catalog)]
     if not found:
         raise UsageError("this workflow has no seed; `comfy-async inputs` lists what it has")
     return found
@@ -213,6 +223,27 @@ def _from_file(path: Path, kind: str) -> Any:
     if not path.is_file():
         raise UsageError(f"there is no file {path} (a value that begins with @ is written @@...)")
     return read_text(path).rstrip("\n") if kind == "text" else path
+
+
+def read_workflow(source: str, *, prefer: str = "workflow") -> Workflow:
+    """Read a workflow from a path, or from stdin when it is called `-`.
+
+    Args:
+        source: The path.
+        prefer: Which is meant where a file carries both, "workflow" or "prompt".
+
+    Raises:
+        UsageError: There is no such choice.
+        WorkflowFormatError: It is no workflow.
+        OSError: It cannot be read.
+    """
+    from comfy_async import Workflow
+
+    if prefer not in ("workflow", "prompt"):
+        raise UsageError(f"--prefer takes workflow or prompt, not {prefer!r}")
+    # As bytes: a shell's encoding is not that of JSON.
+    found: Any = sys.stdin.buffer.read() if source == "-" else Path(source)
+    return Workflow.load(found, prefer="prompt" if prefer == "prompt" else "workflow")
 
 
 def read_text(path: Path, *, newline: str | None = None) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._connection import UsageError
-from ._values import apply_values, demand_seeds, read_text
+from ._values import apply_values, demand_seeds, read_text, seeds_of
 
 if TYPE_CHECKING:
     from comfy_async import NodeCatalog, Workflow
@@ -47,11 +47,11 @@ def draw_seed(workflows: Iterable[Workflow], count: int, *, catalog: NodeCatalog
     """
     least, largest = 0, _LARGEST
     for workflow in workflows:
-        demand_seeds(workflow, catalog)
-        for item in workflow.inputs(catalog):
-            if item.kind == "seed":
-                least = max(least, 0 if item.min is None else int(item.min))
-                largest = min(largest, _LARGEST_UNKNOWN if item.max is None else int(item.max))
+        if count > 1:
+            demand_seeds(workflow, catalog)
+        for item in seeds_of(workflow, catalog):
+            least = max(least, 0 if item.min is None else int(item.min))
+            largest = min(largest, _LARGEST_UNKNOWN if item.max is None else int(item.max))
     if largest - least + 1 < count:
         raise UsageError(f"--seeds {count}: the seeds take numbers from {least} to {largest} only")
     return random.SystemRandom().randint(least, largest - count + 1)
@@ -205,10 +205,10 @@ def _with_seeds(
     if seeds is None:
         yield dict(values), workflow
         return
-    keys = demand_seeds(workflow, catalog)
+    keys = [item.key for item in seeds_of(workflow, catalog)]
     for seed in range(seeds.first, seeds.first + seeds.count):
         told = {"draw": str(seed), **dict.fromkeys(keys, str(seed))}
-        yield {**values, **told}, workflow.with_seed(seed, catalog=catalog)
+        yield {**values, **told}, workflow.with_seed(seed, catalog=catalog) if keys else workflow
 
 
 def _values(text: str) -> list[str]:

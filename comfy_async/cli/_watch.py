@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .._display.console_told import Told
+from .._display.replay import ProgressReplay
 from ._connection import Connection, UsageError
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
@@ -120,9 +120,9 @@ async def _cancelled(job: Job) -> str:
 
 async def _show(job: Job, report: Report) -> None:
     """Tell every event, each with how far the job was then."""
-    told = Told(job)
+    replay = ProgressReplay(job)
     async for event in job:
-        report.event(event, job, told.take(event))
+        report.event(event, job, replay.take(event))
 
 
 async def _ended(job: Job, reason: str) -> Outcome:

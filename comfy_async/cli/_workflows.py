@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._tables import counted, short_text
-from ._values import apply_values, demand_seeds, parse_settings
+from ._tables import counted, json_text, short_text
+from ._values import apply_values, demand_seeds, parse_settings, read_workflow
+from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, NodeCatalog, Workflow
 
+    from ..workflow.check import Needs
     from ._report import Report
 
 __all__ = ["Changed", "catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
@@ -62,7 +62,7 @@ async def _asked(connection: Connection) -> AsyncIterator[ComfySession]:
 
 
 async def list_inputs(
-    source: str, connection: Connection, report: Report, *, every: bool, catalog: Path | None
+    workflow: Workflow, connection: Connection, report: Report, *, every: bool, catalog: Path | None
 ) -> int:
     """Print what can be set.
 
@@ -70,7 +70,6 @@ async def list_inputs(
         ComfyError: It is no workflow, or the server cannot be asked.
         OSError: A file cannot be read.
     """
-    workflow = _load(source)
     known: NodeCatalog | None = None
     asked = catalog is not None or connection.server is not None or connection.cloud
     if asked or workflow.format == "editor":
@@ -94,15 +93,17 @@ class Changed:
         source: A path, or `-` for stdin.
         settings: Each `KEY=VALUE`.
         seed: For every seed, None to leave them.
+        prefer: Which is meant where a file carries both, "workflow" or "prompt".
     """
 
     source: str
     settings: Sequence[str] = ()
     seed: int | None = None
+    prefer: str = "workflow"
 
     def load(self) -> Workflow:
         """Read it as it is."""
-        return _load(self.source)
+        return read_workflow(self.source, prefer=self.prefer)
 
     def made(self, workflow: Workflow, known: NodeCatalog) -> Workflow:
         """Return it with its changes.
@@ -133,17 +134,23 @@ async def check_workflow(
     workflow = changed.load()
     if catalog is not None:
         known = await catalog_of(connection, catalog)
-        found = changed.made(workflow, known).check(known)
+        workflow = changed.made(workflow, known)
+        found, needs = workflow.check(known), workflow.needs(known)
     else:
         async with _asked(connection) as comfy:
             known = await comfy.nodes.catalog()
-            found = await comfy.check(changed.made(workflow, known))
+            workflow = changed.made(workflow, known)
+            found = await comfy.check(workflow)
+            needs = workflow.needs(known, replacements=await comfy.nodes.known_replacements())
     errors = sum(problem.severity == "error" for problem in found)
     warnings = len(found) - errors
     bad = errors or (strict and warnings)
     for problem in found:
         fields = {"event": "problem", **problem_fields(problem)}
-        report.item(fields, f"{problem.severity}: {problem}", bad=problem.severity == "error")
+        report.item(
+            fields, f"{problem.severity}: {in_a_terminal(str(problem))}", bad=problem.severity == "error"
+        )
+    _report_needs(needs, report)
     told = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     report.item(
         {"event": "checked", "ok": not bad, "errors": errors, "warnings": warnings},
@@ -152,8 +159,22 @@ async def check_workflow(
     return EXIT_FAILED if bad else 0
 
 
+def _report_needs(needs: Needs, report: Report) -> None:
+    """Print what the server lacks, and the commands that would install it."""
+    for missing in needs.classes:
+        fields = {"event": "missing_class", **dataclasses.asdict(missing), "command": missing.command}
+        report.item(fields, f"missing: {missing}")
+    for model in needs.models:
+        fields = {"event": "missing_model", **dataclasses.asdict(model), "command": model.command}
+        report.item(fields, f"missing: {model}")
+    if needs.commands:
+        report.say("these install what is missing, where the server runs:")
+        for command in needs.commands:
+            report.item({"event": "install", "command": command}, f"  {command}")
+
+
 async def convert_workflow(
-    source: str, connection: Connection, report: Report, *, catalog: Path | None, output: Path | None
+    workflow: Workflow, connection: Connection, report: Report, *, catalog: Path | None, output: Path | None
 ) -> int:
     """Write the API format.
 
@@ -161,23 +182,15 @@ async def convert_workflow(
         ComfyError: It is no workflow, cannot be converted, or the server cannot be asked.
         OSError: A file cannot be read or written.
     """
-    workflow = _load(source)
     if workflow.format == "editor":
         workflow = workflow.converted(await catalog_of(connection, catalog))
     if output is not None:
         workflow.save(output)
     api = workflow.to_api()
-    text = json.dumps(api, indent=2, ensure_ascii=False) if output is None else str(output)
+    text = json_text(api, indent=2) if output is None else str(output)
     path = None if output is None else str(output)
     report.item({"event": "converted", "path": path, "nodes": len(api), "workflow": api}, text)
     return 0
-
-
-def _load(source: str) -> Workflow:
-    """Read a workflow from a path, or from stdin when it is called `-`."""
-    from comfy_async import Workflow
-
-    return Workflow.load(sys.stdin.read() if source == "-" else Path(source))
 
 
 def _range(item: Any) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from comfy_async import ComfySession
-from comfy_async._display.console_told import Told
+from comfy_async._display.replay import ProgressReplay
 from comfy_async.cli._finding import Finding
 from comfy_async.cli._tables import columns, fitted
 from comfy_async.testing import FakeComfy
@@ -25,8 +25,8 @@ async def test_late_readers_are_told_of_then(fake: FakeComfy, comfy: ComfySessio
     fake.pace.step_seconds = 0.0
     job = await comfy.submit(sd15)
     await job
-    told = Told(job)
-    seen = [told.take(event) async for event in job]
+    replay = ProgressReplay(job)
+    seen = [replay.take(event) async for event in job]
 
     fractions = [progress.fraction for progress in seen]
     assert fractions == sorted(fractions)

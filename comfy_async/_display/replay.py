@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from ..events import Event
     from ..types import JobProgress
 
-__all__ = ["Told"]
+__all__ = ["ProgressReplay"]
 
 
-class Told:
+class ProgressReplay:
     """Follows a job's events one by one, each with the progress that it stands for.
 
     `job.progress` is that of this moment: of a quick run it is the end's before the first

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from .._job.job import Job
     from ..workflow import Workflow
 
-__all__ = ["Varied"]
+__all__ = ["Differences"]
 
 _MOST_INPUTS: Final = 3
 _LONGEST_VALUE: Final = 40
 
 
-class Varied:
+class Differences:
     """Finds the inputs that are not the same in all workflows, which mostly share their nodes."""
 
     def __init__(self) -> None:
