@@ -40,8 +40,8 @@ class BatchRunner(Protocol):
         """Bring one workflow to a job that is under way, or that ended long ago."""
         ...
 
-    async def abandon(self, job: JobCore) -> None:
-        """Cancel a job in bounded time."""
+    def leave(self, job: JobCore) -> asyncio.Task[None] | None:
+        """Begin to cancel a job, in bounded time; None when there is nothing to be done."""
         ...
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
@@ -142,6 +142,7 @@ class Batch:
         # What was open when it ended, None before; and who wants to know of that end.
         self._cut: list[Item] | None = None
         self._to_note: list[Item] = []
+        self._going: list[asyncio.Task[None]] = []
         self._when_left: list[Callable[[], object]] = []
         self._ready: deque[JobCore] = deque()
         self._waiting: dict[int, JobCore] = {}
@@ -198,6 +199,7 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         """Cancel what is still open, in bounded time."""
+        self._stop()
         await self._runner.clean_up(self._leave, name="comfy_async map left")
 
     async def _leave(self, seconds: float | None) -> None:
@@ -229,6 +231,7 @@ class Batch:
             raise RuntimeError("a map runs inside its block: `async with comfy.map(...) as finished`")
         while not self._ready:
             if self._stopped is not None:
+                self._stop()
                 await self._runner.clean_up(self._end, name="comfy_async map stopped")
                 raise self._stopped
             if all(worker.done() for worker in self._workers):
@@ -349,17 +352,22 @@ class Batch:
                 self._next_index += 1
         self._changed.set()
 
-    async def _end(self, _seconds: float | None) -> None:
-        """Stop the workers, which take back what they are posting, and cancel the open jobs."""
+    def _stop(self) -> None:
+        """Stop the workers, which take back what they are posting, and begin to cancel the open jobs."""
         if self._cut is None:
             # Now: a worker that is cancelled forgets its job when that has just ended.
             self._cut = list(self._open.values())
             self._to_note = list(self._cut)
             for worker in self._workers:
                 worker.cancel()
-        if self._workers:
-            await asyncio.wait(self._workers)
-        await asyncio.gather(*(self._runner.abandon(item.job) for item in self._cut))
+            going = [self._runner.leave(item.job) for item in self._cut]
+            self._going = [task for task in going if task is not None]
+
+    async def _end(self, _seconds: float | None) -> None:
+        """Wait until everything is stopped, and note how it ended."""
+        waiting = [*self._workers, *self._going]
+        if waiting:
+            await asyncio.wait(waiting)
         while self._to_note:
             item = self._to_note.pop(0)
             if item.job.done:

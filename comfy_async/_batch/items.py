@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import uuid
@@ -85,9 +86,9 @@ class SessionItems:
             except ComfyError as error:
                 return Item(_failed(engine, error, chosen))
 
-    async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody waits for any more."""
-        await self._engine.abandon(job)
+    def leave(self, job: JobCore) -> asyncio.Task[None] | None:
+        """Begin to cancel a job that nobody waits for any more."""
+        return self._engine.leave(job)
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
         """Do something to its end, however often whoever waits for it is cancelled."""

@@ -81,6 +81,7 @@ class JobCore:
         made: The result, None until somebody asks for it.
         place: How many jobs come first, as of the latest look at the queue.
         cancel_wanted: Somebody of this process wants it stopped.
+        leaving: Nobody waits for it: it is being cancelled, and followed to its end.
         cancel_tried: When the latest attempt to stop it began and ended.
         news_at: When anything was heard of it, Unix seconds.
         quiet_told: That nothing was heard for long has been logged.
@@ -104,6 +105,7 @@ class JobCore:
         self.error: Exception | None = None
         self.place: int | None = None
         self.cancel_wanted = False
+        self.leaving = False
         self.cancel_tried: tuple[float, float] | None = None
         self.news_at = owner.clock.unix()
         self.quiet_told = False

@@ -91,12 +91,20 @@ class PoolEngine(Lifetime):
 
     async def abandon(self, job: JobCore) -> None:
         """Cancel a job that nobody waits for any more, in bounded time, wherever it is."""
+        going = self.leave(job)
+        if going is not None:
+            await self.cleanups.wait_for(going)
+
+    def leave(self, job: JobCore) -> asyncio.Task[None] | None:
+        """Begin to cancel a job that nobody waits for any more; None when there is nothing to be done."""
         if job.done or self.closed:
-            return
+            return None
         if isinstance(job.owner, Engine):
-            await job.owner.abandon(job)
-        else:
-            await job.owner.cancel(job)
+            return job.owner.leave(job)
+        if isinstance(job, PoolJob):
+            # It waits for a place: nobody has to be asked.
+            job.call_off()
+        return None
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
         """Do something to its end, however often whoever waits for it is cancelled."""

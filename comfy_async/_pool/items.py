@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,9 +49,9 @@ class PoolItems:
             job.fail(error)
         return made
 
-    async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody waits for any more."""
-        await self._pool.abandon(job)
+    def leave(self, job: JobCore) -> asyncio.Task[None] | None:
+        """Begin to cancel a job that nobody waits for any more."""
+        return self._pool.leave(job)
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
         """Do something to its end, however often whoever waits for it is cancelled."""

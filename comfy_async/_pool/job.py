@@ -155,10 +155,7 @@ class NoServer:
     async def cancel(self, job: JobCore) -> JobStatus:
         """End a job that waits for a place."""
         assert isinstance(job, PoolJob)
-        job.cancel_wanted = True
-        if job.going is not None:
-            job.going.cancel()
-        job.give_up(Cancelled(None, {}, job.prompt_id, received_at=self.clock.unix()))
+        job.call_off()
         return job.status
 
     async def abandon(self, job: JobCore) -> None:
@@ -242,6 +239,13 @@ class PoolJob(JobCore):
         """End without a server."""
         self.forget_end()
         super().take(event)
+
+    def call_off(self) -> None:
+        """End as cancelled while it is on no server."""
+        self.cancel_wanted = True
+        if self.going is not None:
+            self.going.cancel()
+        self.give_up(Cancelled(None, {}, self.prompt_id, received_at=self._keeper.clock.unix()))
 
     def fail(self, error: Exception) -> None:
         """End with the error of a submission that never came to be."""

@@ -100,6 +100,7 @@ class Engine(Lifetime):
         self.resources = Resources(self)
         self._probing: asyncio.Task[ServerInfo] | None = None
         self._leaving: dict[JobCore, asyncio.Task[None]] = {}
+        self._works: set[asyncio.Task[None]] = set()
         self._connect_parts()
 
     def _connect_parts(self) -> None:
@@ -287,18 +288,31 @@ class Engine(Lifetime):
 
     async def abandon(self, job: JobCore) -> None:
         """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        going = self.leave(job)
+        if going is not None:
+            await self.cleanups.wait_for(going)
+
+    def leave(self, job: JobCore) -> asyncio.Task[None] | None:
+        """Begin to cancel a job that nobody will wait for; None when there is nothing to be done."""
         if job.done or self.closed:
-            return
-        going = self._leaving.get(job)
-        if going is None:
+            return None
+        if job not in self._leaving:
+            job.leaving = True
             work = functools.partial(self.canceller.abandon, job)
-            going = self._leaving[job] = self.cleanups.start(work, name="comfy_async job abandoned")
-            going.add_done_callback(lambda _task: self._leaving.pop(job, None))
-        await self.cleanups.wait_for(going)
+            self._leaving[job] = self._begin(work, name="comfy_async job abandoned")
+            self._leaving[job].add_done_callback(lambda _task: self._leaving.pop(job, None))
+        return self._leaving[job]
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
         """Do something to its end, however often whoever waits for it is cancelled."""
-        await self.cleanups.see_to(work, name=name)
+        await self.cleanups.wait_for(self._begin(work, name=name))
+
+    def _begin(self, work: Work[None], *, name: str) -> asyncio.Task[None]:
+        """Begin with what has to be done before the connections are closed."""
+        task = self.cleanups.start(work, name=name)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        return task
 
     # The end.
 
@@ -311,15 +325,15 @@ class Engine(Lifetime):
     def send_home(self) -> None:
         """Wake whoever waits for a job or an event; the jobs go on, but those that are being cancelled."""
         for job in self.jobs:
-            if job not in self._leaving:
+            if not job.leaving:
                 job.abandon(self.closed_error(job.prompt_id))
                 self.jobs.remove(job)
         self.watchers.close()
 
     async def _shut(self, _seconds: float | None) -> None:
         """End the tasks, the socket and the HTTP client, in bounded time."""
-        if self._leaving:
-            await asyncio.wait(list(self._leaving.values()))
+        while self._works:
+            await asyncio.wait(list(self._works))
         for job in self.jobs:
             job.abandon(self.closed_error(job.prompt_id))
             self.jobs.remove(job)

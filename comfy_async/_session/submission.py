@@ -351,6 +351,8 @@ class Submission:
             self._desk.jobs.remove(self.job)
             return
 
+        self.job.leaving = True
+
         async def work(seconds: float | None) -> None:
             await self._take_back(self._posting, _CLEANUP_S if seconds is None else seconds)
             self._desk.jobs.remove(self.job)
