@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..types import Problem
     from ..workflow import Workflow
     from ..workflow.catalog import NodeCatalog, NodeClass
+    from ..workflow.check import Needs
 
 __all__ = [
     "catalog_card",
@@ -40,6 +41,7 @@ __all__ = [
     "error_card",
     "job_card",
     "job_parts",
+    "needs_card",
     "problem_card",
     "problems_card",
     "result_card",
@@ -201,6 +203,36 @@ def problems_card(problems: Sequence[Problem]) -> str:
             ]
         )
     return card(table(("", "Where", "What, and what to do"), rows))
+
+
+def needs_card(needs: Needs) -> str:
+    """Return what a server lacks as a table, and the commands that install it."""
+    if not needs:
+        return card(headline(chip("complete", "completed"), "The server has all that it needs."))
+    rows = [
+        [
+            f"<b>{text(missing.class_type)}</b>",
+            text(f"nodes {', '.join(missing.nodes)}"),
+            text(" ".join([missing.pack or "an unknown pack", missing.version])),
+            _command(missing.command),
+        ]
+        for missing in needs.classes
+    ]
+    rows += [
+        [
+            f"<b>{text(model.name)}</b>",
+            text(", ".join(f"{node}.{name}" for node, name in model.places)),
+            text(f"models/{model.folder}" if model.folder else "an unknown folder"),
+            _command(model.command),
+        ]
+        for model in needs.models
+    ]
+    return card(table(("Missing", "Wanted by", "From", "What installs it"), rows))
+
+
+def _command(command: str) -> str:
+    """Return a command to copy, or that there is none."""
+    return f"<code>{text(command)}</code>" if command else '<span class="ca-dim">not known</span>'
 
 
 def classes_card(classes: Sequence[NodeClass]) -> str:

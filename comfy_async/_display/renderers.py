@@ -14,11 +14,13 @@ from ..types import Problem
 from ..workflow import Workflow
 from ..workflow._lists import ClassList, ProblemList
 from ..workflow.catalog import NodeCatalog
+from ..workflow.check import Needs
 from .cards import (
     catalog_card,
     classes_card,
     error_card,
     job_card,
+    needs_card,
     problem_card,
     problems_card,
     result_card,
@@ -35,6 +37,7 @@ RENDERERS: Final[Mapping[tuple[type, Literal["html", "show"]], Callable[..., Any
     (ProblemList, "html"): problems_card,
     (ComfyError, "html"): error_card,
     (Workflow, "html"): workflow_card,
+    (Needs, "html"): needs_card,
     (NodeCatalog, "html"): catalog_card,
     (ClassList, "html"): classes_card,
     (ComfySession, "html"): session_card,

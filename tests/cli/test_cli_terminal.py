@@ -316,3 +316,20 @@ async def test_ctrl_c_at_a_question(terminal: Any, sd15: Path, fake: Any) -> Non
 
     assert await shown.exit_code() == 130
     assert not fake.books.accepted
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(b"y\r", True), (b"\r", False)])
+async def test_a_mistyped_port_is_asked_about(
+    terminal: Any, sd15: Path, free_port: int, answer: bytes, kept: bool
+) -> None:
+    """Where somebody can answer nothing is kept that nobody wants; Enter means no."""
+    shown = await terminal("run", sd15, "--server", f"http://127.0.0.1:{free_port}")
+    await shown.until(lambda drawn: b"[y/N] " in drawn)
+    before = os.listdir()
+    shown.type(answer)
+    code = await shown.exit_code()
+
+    assert (code, before) == (1, [])
+    assert os.listdir() == (["projects"] if kept else [])
+    told = b"comfy-async submit projects/default" if kept else b"--keep FILE keeps the prepared prompt"
+    assert told in shown.drawn

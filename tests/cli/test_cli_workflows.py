@@ -282,3 +282,47 @@ async def test_partner_key_goes_only_where_it_is_needed(small: Path, monkeypatch
     monkeypatch.setenv("COMFY_API_KEY", "comfyui-secret")
     assert await partner_options(server, workflow) == {}  # type: ignore[arg-type]
     assert await partner_options(paid, workflow) == {"partner_api_key": "comfyui-secret"}  # type: ignore[arg-type]
+
+
+def of_a_pack(workflow: Path) -> None:
+    """Make the first node one of a pack that the file names."""
+    graph = json.loads(workflow.read_text())
+    graph["1"] |= {"class_type": "MakerOfThings", "_meta": {"cnr_id": "maker-pack", "ver": "1.2.0"}}
+    workflow.write_text(json.dumps(graph))
+
+
+async def test_check_names_what_installs_what_is_missing(cli: Any, small: Path, sd15: Path) -> None:
+    """Classes with their packs, models with their addresses; nothing is installed."""
+    of_a_pack(small)
+    plain = await cli("check", small)
+    lines = await cli("check", small, "--json")
+
+    assert plain.code == lines.code == 1
+    assert "missing: MakerOfThings (1): maker-pack 1.2.0" in plain.out
+    assert "\n  comfy node install maker-pack@1.2.0\n" in plain.out
+    (missing,) = lines.of("missing_class")
+    assert (missing["class_type"], missing["nodes"], missing["registry_id"]) == (
+        *("MakerOfThings", ["1"]),
+        "maker-pack",
+    )
+    assert lines.of("install") == [{"event": "install", "command": "comfy node install maker-pack@1.2.0"}]
+    assert not (await cli("check", sd15, "--json")).of("install")
+
+
+async def test_a_file_is_said_before_it_is_written(cli: Any, sd15: Path, workplace: Path) -> None:
+    """A mistyped port puts no folder anywhere without a word; an option that names a place is enough."""
+    done = await cli("run", sd15, "--server", NOBODY)
+    named = await cli("run", sd15, "--server", NOBODY, "--keep", "here.json")
+
+    place = "projects/default/workflows/sd15_text2image_api.json"
+    assert done.err.startswith(f"keeping the prepared prompt as {place}\n")
+    assert (workplace / place).exists()
+    assert "keeping" not in named.err
+    assert (workplace / "here.json").exists()
+
+
+async def test_of_two_in_one_file_the_prompt_can_be_asked_for(cli: Any, sd15: Path) -> None:
+    """--prefer says which; another word is refused."""
+    wrong = await cli("inputs", sd15, "--prefer", "both")
+    assert (wrong.code, "--prefer takes workflow or prompt" in wrong.err) == (2, True)
+    assert (await cli("inputs", sd15, "--prefer", "prompt")).code == 0

@@ -29,6 +29,7 @@ from comfy_async._display.notebook_batch import _Grid
 from comfy_async._display.screen import Screen
 from comfy_async._job.result import OutputFile
 from comfy_async.testing import FakeComfy
+from comfy_async.workflow.check.needs import MissingClass, MissingModel, Needs
 
 
 class Bytes:
@@ -292,3 +293,26 @@ async def test_an_unknown_word_for_interrupts(comfy: ComfySession) -> None:
     with pytest.raises(ValueError, match='"cancel" or "leave"'):
         await job.show(on_interrupt="keep")  # type: ignore[arg-type]
     await job
+
+
+def test_what_a_workflow_needs() -> None:
+    """A row for each class and model that the server lacks, with the command that installs it."""
+    classes = {"SaveImage": {"input": {"required": {"images": ["IMAGE"]}}, "output": [], "output_node": True}}
+    graph = {
+        "1": {"class_type": "<Maker>", "inputs": {}, "_meta": {"title": "x"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0]}},
+    }
+    lacking = Workflow.load(graph).needs(NodeCatalog(classes))._repr_html_()
+    known = Needs((MissingClass("Maker", ("1", "7"), registry_id="maker-pack", version="1.2.0"),))
+    model = MissingModel(
+        "a.safetensors", "vae", url="https://host/a.safetensors", places=(("10", "vae_name"),)
+    )
+
+    assert "<b>&lt;Maker&gt;</b>" in lacking
+    assert "an unknown pack" in lacking
+    assert "not known" in lacking
+    assert "<code>comfy node install maker-pack@1.2.0</code>" in known._repr_html_()
+    assert "nodes 1, 7" in known._repr_html_()
+    assert "comfy model download --url https://host/a.safetensors" in Needs(models=(model,))._repr_html_()
+    assert "10.vae_name" in Needs(models=(model,))._repr_html_()
+    assert "The server has all that it needs." in Needs()._repr_html_()

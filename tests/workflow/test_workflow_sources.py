@@ -117,10 +117,12 @@ def test_what_carries_none_says_what_it_is(name: str, says: str) -> None:
 
 def test_rubbish_after_a_picture_is_no_damage() -> None:
     """Only what stands before the end of a PNG is believed to be whole."""
-    whole = (CASES / "28_a1111_only.png").read_bytes()
+    whole = (ROOT / "tests/data/media/plain.png").read_bytes()
     for rest in (b"rubbish", b"\xff" * 40, b"\0\0\0\5tEXt"):
-        with pytest.raises(WorkflowFormatError, match="settings of another program"):
+        with pytest.raises(WorkflowFormatError, match="carries no workflow"):
             Workflow.load(whole + rest)
+    with pytest.raises(WorkflowFormatError, match="damaged"):
+        Workflow.load(whole[:-12] + b"rubbish")
 
 
 AVIF = CASES / "30_exif_make_model.avif"

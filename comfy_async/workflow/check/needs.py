@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...errors import ConversionError
+from ...types import Shown
 from .._inputs import MODEL_ENDINGS
 from .._nodes import Node
 from ..catalog import NodeCatalog
@@ -112,7 +113,7 @@ class MissingModel:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(Shown):
     """What a workflow needs that a server does not have; false when there is nothing.
 
     Attributes:
