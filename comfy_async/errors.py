@@ -28,12 +28,14 @@
     │   │   └── PartnerNodeError
     │   ├── JobCancelledError
     │   └── JobLostError            the server does not know the job any more
+    ├── SaveError                   some files of a result could not be saved
     ├── SessionClosedError
     └── WrongLoopError
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,6 +61,7 @@ __all__ = [
     "RateLimitError",
     "RequestTimeoutError",
     "ResponseError",
+    "SaveError",
     "SessionClosedError",
     "SubmitUnknownError",
     "TransportError",
@@ -646,6 +649,34 @@ class JobLostError(JobError):
     """
 
     retryable = True
+
+
+class SaveError(ComfyError):
+    """Some of a result's files could not be saved; the others are.
+
+    Attributes:
+        saved: The paths of those that were saved.
+        failed: Why each of the others was not, by its name on the server.
+
+    Example:
+        >>> try:
+        ...     paths = await result.save("out")
+        ... except SaveError as error:
+        ...     print(len(error.saved), list(error.failed))
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        saved: Sequence[os.PathLike[str]] = (),
+        failed: Mapping[str, Exception] | None = None,
+        **fields: Any,
+    ) -> None:
+        """Keep both lists."""
+        super().__init__(message, **fields)
+        self.saved: tuple[os.PathLike[str], ...] = tuple(saved)
+        self.failed: Mapping[str, Exception] = dict(failed or {})
 
 
 class SessionClosedError(ComfyError):

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import dataclasses
+import itertools
 import os
 import re
 import secrets
 import stat
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 
-__all__ = ["Place", "fresh_path", "part_of", "reserved", "safe_name", "safe_parts", "save_at", "write_whole"]
+from .tasks import in_thread
+
+__all__ = [
+    "fresh_path",
+    "is_folder",
+    "part_of",
+    "safe_name",
+    "safe_parts",
+    "save_at",
+    "settle",
+    "write_whole",
+]
 
 # Windows keeps these for devices, with any ending (Microsoft, "Naming Files, Paths, and Namespaces").
 _RESERVED = frozenset(
@@ -25,7 +34,6 @@ _MAX_DEPTH = 16
 _CHUNK = 1 << 20
 
 _LOCK = threading.Lock()
-_RESERVED_PATHS: set[Path] = set()
 
 
 def safe_name(name: str) -> str:
@@ -53,66 +61,115 @@ def safe_parts(subfolder: str, filename: str) -> tuple[str, ...]:
     return (*map(safe_name, folders[:_MAX_DEPTH]), safe_name(leaf))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Where a file may be saved.
+def settle(
+    part: Path,
+    wanted: Path,
+    *,
+    there: Collection[Path] | None = None,
+    kept: set[Path] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Give a whole file its name and return where it is: `name (1).png` and so on when that is taken.
 
-    Attributes:
-        path: A path that no file has.
-        taken: The files that have the names before it, `a.png` and `a (1).png` for `a (2).png`.
-        kept: Which of them stand for a file of this saver already; shared by its places.
-    """
+    The name is taken by making it, never by looking first: two processes that save the same names
+    into one folder get two files. A file of that name that holds the very same is that file.
 
-    path: Path
-    taken: tuple[Path, ...]
-    kept: set[Path]
-
-
-@contextlib.contextmanager
-def reserved(root: Path, names: Iterable[tuple[str, ...]]) -> Iterator[list[Place]]:
-    """Find paths below `root` that no file has, for these names, and keep them until the block is left.
-
-    Two savers of one process that run at the same time, for two servers that both count from
-    `ComfyUI_00001_.png`, therefore never get the same path.
-    """
-    base = os.path.abspath(root)
-    found: list[tuple[Path, list[Path]]] = []
-    kept: set[Path] = set()
-    try:
-        with _LOCK:
-            for parts in names:
-                path, taken = _fresh(Path(base, *parts))
-                _RESERVED_PATHS.add(path)
-                found.append((path, taken))
-
-        def shown(path: Path) -> Path:
-            return root / path.relative_to(base)
-
-        yield [Place(shown(path), tuple(map(shown, taken)), kept) for path, taken in found]
-    finally:
-        _RESERVED_PATHS.difference_update(path for path, _ in found)
-
-
-async def save_at(place: Place, save: Callable[[Path], Awaitable[Path]]) -> Path:
-    """Save a file, unless one with the same name turns out to hold the very same; return where it is.
+    Args:
+        part: The whole file, in the same folder; it is gone afterwards.
+        wanted: The name.
+        there: The files that were there when this saver began: only they can be the very same; None
+            means any.
+        kept: Which files stand for one of this saver's already; two alike have a file each.
+        overwrite: Replace what has the name.
 
     Raises:
         OSError: The disk would not take it.
     """
-    if not place.taken:
-        return await save(place.path)
-    part = part_of(place.path)
+    kept = set() if kept is None else kept
+    if overwrite:
+        os.replace(part, wanted)
+        return wanted
+    for path in _names(wanted):
+        if _takes(part, path):
+            kept.add(path)
+            return path
+        with _LOCK:
+            known = path not in kept and (there is None or path in there)
+            if same := known and _same(part, path):
+                kept.add(path)
+        if same:
+            part.unlink()
+            return path
+    raise AssertionError("there is always another number")
+
+
+def _there(wanted: Path) -> set[Path]:
+    """Return the files that have a name or one of its numbers."""
+    return set(itertools.takewhile(os.path.lexists, _names(wanted)))
+
+
+def _names(wanted: Path) -> Iterator[Path]:
+    """Yield a name, and then its numbers."""
+    yield wanted
+    for count in itertools.count(1):
+        yield wanted.with_name(f"{wanted.stem} ({count}){wanted.suffix}")
+
+
+def _takes(part: Path, path: Path) -> bool:
+    """Move a whole file to a name unless something has it, in one step; say whether it was free."""
     try:
-        await save(part)
-        return await asyncio.to_thread(_settled, part, place)
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # FAT, and some file systems of networks, know no links: the name is held by an empty file.
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return False
+        try:
+            os.replace(part, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+    else:
+        part.unlink()
+    return True
+
+
+async def save_at(
+    wanted: Path,
+    fetch: Callable[[Path], Awaitable[object]],
+    *,
+    kept: set[Path] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Fetch a file under a name of its own, then give it the one that is wanted, or the next free one.
+
+    Whatever happens on the way, and however often the caller is cancelled, nothing half done stays.
+
+    Raises:
+        OSError: The disk would not take it.
+    """
+    await in_thread(wanted.parent.mkdir, parents=True, exist_ok=True)
+    there = await in_thread(_there, wanted)
+    part = part_of(wanted)
+    try:
+        await fetch(part)
+        return await in_thread(settle, part, wanted, there=there, kept=kept, overwrite=overwrite)
     finally:
         part.unlink(missing_ok=True)
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path means a folder: it is one, or has a trailing slash, or no ending."""
+    text = os.fspath(path)
+    return text.endswith(("/", os.sep)) or not Path(text).suffix or os.path.isdir(text)
+
+
 def fresh_path(root: Path, parts: tuple[str, ...]) -> Path:
     """Return a path below `root` that no file has at this moment."""
-    base = os.path.abspath(root)
-    return root / _fresh(Path(base, *parts))[0].relative_to(base)
+    return next(path for path in _names(Path(root, *parts)) if not os.path.lexists(path))
 
 
 def part_of(target: Path) -> Path:
@@ -133,32 +190,6 @@ def write_whole(target: Path, data: bytes) -> None:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _fresh(path: Path) -> tuple[Path, list[Path]]:
-    """Return a path that no file has, `name (1).png` and so on when need be, and the files passed over."""
-    stem, suffix = path.stem, path.suffix
-    count = 0
-    taken: list[Path] = []
-    while (held := path in _RESERVED_PATHS) or os.path.lexists(path):
-        if not held:
-            taken.append(path)
-        count += 1
-        path = path.with_name(f"{stem} ({count}){suffix}")
-    return path, taken
-
-
-def _settled(part: Path, place: Place) -> Path:
-    """Give a whole file its name, or return the path of the same one that is there."""
-    for path in place.taken:
-        if _same(part, path):
-            with _LOCK:
-                if path in place.kept:
-                    continue
-                place.kept.add(path)
-            return path
-    os.replace(part, place.path)
-    return place.path
 
 
 def _same(first: Path, second: Path) -> bool:

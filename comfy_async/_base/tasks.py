@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["together"]
+__all__ = ["in_thread", "to_the_end", "together"]
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 async def together(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
@@ -24,5 +25,35 @@ async def together(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
     finally:
         for task in tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await to_the_end(tasks)
+
+
+async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run in a thread and wait for its end, however often the caller is cancelled.
+
+    A thread cannot be stopped: whoever tidies up after it, closes its file or removes what it
+    writes, has to know that it is over. Only for work that ends by itself, and soon.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    await to_the_end([running])
+    return running.result()
+
+
+async def to_the_end(running: Collection[asyncio.Future[Any]]) -> None:
+    """Wait until all of these are over, however often the caller is cancelled; raise that afterwards.
+
+    Raises:
+        CancelledError: The caller was cancelled meanwhile.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while waiting := [one for one in running if not one.done()]:
+        try:
+            await asyncio.wait(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        for one in running:
+            if not one.cancelled():
+                # Nobody will ask for it any more.
+                one.exception()
+        raise cancelled

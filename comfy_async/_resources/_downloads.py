@@ -8,14 +8,16 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from .._base.backoff import Backoff
 from .._base.clock import Clock
 from .._base.paths import part_of
+from .._base.tasks import in_thread, to_the_end
 from .._transport.answers import Answer
 from .._transport.http import HttpClient, Stream
 from ..errors import NotComfyUIError, ResponseError, TransportError
+from ._answered import demand_file
 from ._transfer import Meter
 
 __all__ = ["Download"]
@@ -46,9 +48,20 @@ class _Known:
 class Download:
     """Fetches one route to one path."""
 
-    def __init__(self, http: HttpClient, meter: Meter, *, clock: Clock, root: bool = False) -> None:
-        """Use the session's HTTP client; `root` is for routes that live outside `/api`."""
+    def __init__(
+        self, http: HttpClient, meter: Meter, *, clock: Clock, filename: str = "", root: bool = False
+    ) -> None:
+        """Use the session's HTTP client.
+
+        Args:
+            http: The client.
+            meter: Counts the bytes.
+            clock: Measures pauses.
+            filename: The name that the server has for the file, which says of what kind it is.
+            root: True for routes that live outside `/api`.
+        """
         self._root = root
+        self._filename = filename
         self._http = http
         self._meter = meter
         self._clock = clock
@@ -63,13 +76,15 @@ class Download:
             OSError: The disk would not take it.
         """
         part = part_of(target)
-        file = await asyncio.to_thread(_create, part)
+        opened: list[BinaryIO] = []
         try:
             try:
-                await self._fetch(path, params, file)
+                await in_thread(lambda: opened.append(_create(part)))
+                await self._fetch(path, params, opened[0])
             finally:
-                await asyncio.to_thread(file.close)
-            await asyncio.to_thread(os.replace, part, target)
+                for file in opened:
+                    await in_thread(file.close)
+            await in_thread(os.replace, part, target)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -109,6 +124,7 @@ class Download:
                     await self._rewind(file)
                     raise TransportError(f"{path}: the file changed while it was read")
                 await self._rewind(file)
+                demand_file(stream.answer, self._filename)
                 self._known = _Known.of(stream.answer)
                 self._meter.total = self._known.total
             await self._copy(stream, file)
@@ -131,30 +147,32 @@ class Download:
     async def _rewind(self, file: BinaryIO) -> None:
         """Begin anew."""
         self._meter.restart()
-        await asyncio.to_thread(_truncate, file)
+        await in_thread(_truncate, file)
 
     async def _copy(self, stream: Stream, file: BinaryIO) -> None:
         """Write the body; one batch is written while the next one comes."""
         batch: list[bytes] = []
         size = 0
-        writing: asyncio.Future[Any] | None = None
+        writing: asyncio.Future[None] | None = None
         try:
             async for chunk in stream.chunks():
+                if not size and not self._meter.done:
+                    demand_file(stream.answer, self._filename, head=chunk[:512])
                 batch.append(chunk)
                 size += len(chunk)
                 if size >= _BATCH:
                     if writing is not None:
                         await writing
-                    writing = asyncio.ensure_future(asyncio.to_thread(_write, file, batch))
+                    writing = asyncio.ensure_future(in_thread(_write, file, batch))
                     self._meter.add(size)
                     batch, size = [], 0
         finally:
             # What has come is kept, also when the connection broke: the next try goes on from here.
             if writing is not None:
-                await asyncio.wait({writing})
+                await to_the_end([writing])
                 writing.result()
             if batch:
-                _write(file, batch)
+                await in_thread(_write, file, batch)
                 self._meter.add(size)
 
 

@@ -13,7 +13,9 @@ from urllib.parse import urlencode
 
 from .._base.backoff import Backoff
 from .._base.tasks import together
+from .._transport.http import Stream
 from ..errors import ResponseError, TransportError
+from ._answered import demand_file
 from ._downloads import Download
 from ._sources import UploadSource, prepare
 from ._transfer import Meter, Transfer
@@ -66,7 +68,8 @@ class Files:
             source: A path, bytes, a file opened in binary mode, a Pillow image, or a numpy
                 array or tensor of a picture.
             name: Its name on the server; made from its content unless given. The server
-                chooses another one when that is taken by another content.
+                chooses another one when that is taken by another content. A folder may stand
+                before it, as in `faces/anna.png`.
             subfolder: Below the server's folder.
             type: Into which of the server's folders.
             overwrite: Replace what has that name, and send it even if it was sent before.
@@ -78,12 +81,13 @@ class Files:
             ValueError: It is an array that is no picture, or a file opened as text.
             ComfyError: The server refuses or cannot be reached.
         """
-        fields = {"type": type, "subfolder": subfolder}
+        folder, leaf = split_name(name or "", subfolder)
+        fields = {"type": type, "subfolder": folder}
         if overwrite:
             fields["overwrite"] = "true"
 
         async def work(meter: Meter) -> UploadedFile:
-            return await self._send("/upload/image", source, fields, name=name, meter=meter)
+            return await self._send("/upload/image", source, fields, name=leaf or None, meter=meter)
 
         return Transfer(work, name=name or _named(source))
 
@@ -118,12 +122,13 @@ class Files:
             >>> face = await comfy.files.upload("face.png")
             >>> masked = await comfy.files.upload_mask("face.png", face)
         """
-        fields = {"type": type, "subfolder": subfolder, "original_ref": json.dumps(_reference(original))}
+        folder, leaf = split_name(name or "", subfolder)
+        fields = {"type": type, "subfolder": folder, "original_ref": json.dumps(_reference(original))}
         if overwrite:
             fields["overwrite"] = "true"
 
         async def work(meter: Meter) -> UploadedFile:
-            return await self._send("/upload/mask", mask, fields, name=name, meter=meter)
+            return await self._send("/upload/mask", mask, fields, name=leaf or None, meter=meter)
 
         return Transfer(work, name=name or _named(mask))
 
@@ -173,7 +178,7 @@ class Files:
         channel: str | None = None,
     ) -> str:
         """Return a file's address, without credentials; the arguments are those of `read`."""
-        query = urlencode(_view(filename, subfolder, type, preview, channel))
+        query = urlencode(_view(filename, subfolder, type, preview, channel), errors="surrogatepass")
         return self._host.http.address.http(f"{self._host.http.prefix}/view?{query}")
 
     async def read(
@@ -188,7 +193,7 @@ class Files:
         """Return a file's bytes.
 
         Args:
-            filename: Its name on the server.
+            filename: Its name on the server; a folder may stand before it, as in `faces/anna.png`.
             subfolder: Below the server's folder.
             type: "output", "input" or "temp".
             preview: Take a smaller form of a picture: "webp", "jpeg" or "webp;80" with a quality.
@@ -196,7 +201,9 @@ class Files:
 
         Raises:
             NotFoundError: The server has no such file.
-            ComfyError: It refuses or cannot be reached.
+            NotComfyUIError: Something else came in its place, the page of a gateway for example.
+            TransportError: It is larger than `Settings.max_body`: `open` and `save` take any size.
+            ComfyError: The server refuses or cannot be reached.
 
         Example:
             >>> small = await comfy.files.read("ComfyUI_00001_.png", preview="webp;80")
@@ -205,13 +212,18 @@ class Files:
         """
         backoff = Backoff(first=0.2, cap=5.0)
         while True:
-            chunks = self.open(filename, subfolder=subfolder, type=type, preview=preview, channel=channel)
             try:
-                async with self._slots:
-                    return b"".join([chunk async for chunk in chunks])
+                async with (
+                    self._slots,
+                    self._opened(_view(filename, subfolder, type, preview, channel)) as stream,
+                ):
+                    data = await stream.whole()
+                demand_file(stream.answer, _sort(filename, preview, channel), head=data[:512])
             except (TransportError, ResponseError) as error:
                 if not error.retryable or backoff.tries >= _READ_TRIES:
                     raise
+            else:
+                return data
             await self._host.settings.clock.sleep(backoff.next())
 
     async def open(
@@ -227,6 +239,7 @@ class Files:
 
         Raises:
             NotFoundError: The server has no such file.
+            NotComfyUIError: Something else came in its place.
             ComfyError: It refuses, cannot be reached, or the connection broke on the way.
 
         Example:
@@ -234,12 +247,24 @@ class Files:
             >>> async for chunk in comfy.files.open("ComfyUI_00001_.png"):
             ...     size += len(chunk)
         """
+        begun = False
+        sort = _sort(filename, preview, channel)
+        async with self._opened(_view(filename, subfolder, type, preview, channel)) as stream:
+            demand_file(stream.answer, sort)
+            async for chunk in stream.chunks():
+                if not begun:
+                    demand_file(stream.answer, sort, head=chunk[:512])
+                    begun = True
+                yield chunk
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, params: Mapping[str, str]) -> AsyncIterator[Stream]:
+        """Ask for a file; packed answers are of no use for pictures, and a danger."""
         self._host.check_loop()
         await self._host.known_server()
-        params = _view(filename, subfolder, type, preview, channel)
-        async with self._host.http.stream("/view", params=params) as stream:
-            async for chunk in stream.chunks():
-                yield chunk
+        headers = {"Accept-Encoding": "identity"}
+        async with self._host.http.stream("/view", params=params, headers=headers) as stream:
+            yield stream
 
     def save(
         self,
@@ -266,6 +291,7 @@ class Files:
 
         Raises:
             NotFoundError: The server has no such file.
+            NotComfyUIError: Something else came in its place; nothing is written then.
             ComfyError: It refuses, or the connection broke again and again.
             OSError: The disk would not take it.
         """
@@ -276,7 +302,8 @@ class Files:
             host.check_loop()
             await host.known_server()
             async with self._slots:
-                download = Download(host.http, meter, clock=host.settings.clock)
+                sort = _sort(filename, preview, channel)
+                download = Download(host.http, meter, clock=host.settings.clock, filename=sort)
                 return await download.run("/view", params, target)
 
         return Transfer(work, name=filename)
@@ -286,12 +313,26 @@ def _view(
     filename: str, subfolder: str, type_: str, preview: str | None, channel: str | None
 ) -> dict[str, str]:
     """Return the query of GET /view."""
-    params = {"filename": filename, "subfolder": subfolder, "type": type_}
+    folder, leaf = split_name(filename, subfolder)
+    params = {"filename": leaf, "subfolder": folder, "type": type_}
     if preview is not None:
         params["preview"] = preview
     if channel is not None:
         params["channel"] = channel
     return params
+
+
+def _sort(filename: str, preview: str | None, channel: str | None) -> str:
+    """Return a name that says of what kind the answer is: previews and channels are made anew."""
+    return filename if preview is None and channel is None else "preview.webp"
+
+
+def split_name(name: str, subfolder: str) -> tuple[str, str]:
+    """Return the folder and the file of a name that may have folders in it, as people write them."""
+    inner, _, leaf = name.rpartition("/")
+    if not leaf:
+        return subfolder, name
+    return "/".join(filter(None, (subfolder.rstrip("/"), inner))), leaf
 
 
 def _named(source: UploadSource) -> str:
@@ -306,7 +347,8 @@ def _reference(original: UploadedFile | Mapping[str, Any] | str) -> dict[str, st
     if isinstance(original, UploadedFile):
         return {"filename": original.name, "subfolder": original.subfolder, "type": original.type}
     if isinstance(original, str):
-        return {"filename": original, "subfolder": "", "type": "input"}
+        folder, leaf = split_name(original, "")
+        return {"filename": leaf, "subfolder": folder, "type": "input"}
     return {
         "filename": str(original.get("filename") or original.get("name") or ""),
         "subfolder": str(original.get("subfolder") or ""),

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 import httpx
 
@@ -177,8 +178,7 @@ class HttpClient:
         limit = self.options.request_seconds if seconds is None else seconds
         request = self._client.build_request(
             method,
-            self.address.http(path if root else f"{self.prefix}{path}"),
-            params=params,
+            self._url(path, params, root=root),
             json=json,
             content=content.reveal() if isinstance(content, Secret) else content,
             headers=headers,
@@ -193,6 +193,17 @@ class HttpClient:
                 if pause is None:
                     raise
             await self.options.sleep(pause)
+
+    def _url(self, path: str, params: Mapping[str, Any] | None, *, root: bool) -> httpx.URL:
+        """Return the URL of a route with its query; names that are no UTF-8 go out as they came."""
+        url = httpx.URL(self.address.http(path if root else f"{self.prefix}{path}"))
+        if not params:
+            return url
+        try:
+            return url.copy_merge_params(params)
+        except UnicodeEncodeError:
+            query = urlencode(params, doseq=True, errors="surrogatepass")
+            return url.copy_with(query=query.encode("ascii"))
 
     async def _attempt(
         self, request: httpx.Request, path: str, seconds: float, expect: Sequence[int]
@@ -335,8 +346,7 @@ class HttpClient:
         """
         request = self._client.build_request(
             "GET",
-            self.address.http(path if root else f"{self.prefix}{path}"),
-            params=params,
+            self._url(path, params, root=root),
             headers=headers,
         )
         async with self._lines:

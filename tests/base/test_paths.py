@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ntpath
 import os
+import subprocess
 import sys
+import threading
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
@@ -13,12 +16,15 @@ from hypothesis import strategies as st
 
 from comfy_async._base.paths import (
     fresh_path,
+    is_folder,
     part_of,
-    reserved,
     safe_name,
     safe_parts,
+    save_at,
+    settle,
     write_whole,
 )
+from comfy_async._base.tasks import in_thread
 
 HOSTILE = [
     "../../etc/passwd",
@@ -111,13 +117,90 @@ def test_fresh_names(tmp_path: Path) -> None:
     assert fresh_path(tmp_path, ("a.png",)) == tmp_path / "a (2).png"
 
 
-def test_two_savers_get_two_names(tmp_path: Path) -> None:
-    """While one saver holds a name nobody else gets it, although no file has it yet."""
-    with reserved(tmp_path, [("a.png",), ("a.png",)]) as first, reserved(tmp_path, [("a.png",)]) as second:
-        assert [place.path.name for place in [*first, *second]] == ["a.png", "a (1).png", "a (2).png"]
-        assert not any(place.taken for place in [*first, *second])
-    with reserved(tmp_path, [("a.png",)]) as third:
-        assert third[0].path.name == "a.png"
+def part_with(folder: Path, data: bytes) -> Path:
+    """A whole file that waits for its name."""
+    part = part_of(folder / "a.png")
+    part.write_bytes(data)
+    return part
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_names_are_taken_by_making_them(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each whole file gets a name of its own, with links and on file systems that know none."""
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError("no links here")
+
+        monkeypatch.setattr(os, "link", refuse)
+    wanted = tmp_path / "a.png"
+    found = [settle(part_with(tmp_path, bytes([n])), wanted) for n in range(3)]
+    assert [path.name for path in found] == ["a.png", "a (1).png", "a (2).png"]
+    assert [path.read_bytes() for path in found] == [b"\x00", b"\x01", b"\x02"]
+    assert settle(part_with(tmp_path, b"\x01"), wanted).name == "a (1).png"
+    kept: set[Path] = set()
+    twice = [settle(part_with(tmp_path, b"\x01"), wanted, kept=kept) for _ in range(2)]
+    assert [path.name for path in twice] == ["a (1).png", "a (3).png"]
+    assert settle(part_with(tmp_path, b"new"), wanted, overwrite=True).read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_two_processes_never_share_a_name(tmp_path: Path) -> None:
+    """Two processes that save the same names into one folder lose no file of either."""
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom comfy_async._base.paths import part_of, settle\n"
+        "root, me = Path(sys.argv[1]), sys.argv[2]\n"
+        "for n in range(100):\n"
+        "    wanted = root / f'{n}.png'\n    part = part_of(wanted)\n"
+        "    part.write_text(f'{me} {n}')\n    settle(part, wanted)\n"
+    )
+    savers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path), me]) for me in "ab"]
+    assert [saver.wait() for saver in savers] == [0, 0]
+    texts = sorted(path.read_text() for path in tmp_path.iterdir())
+    assert texts == sorted(f"{me} {n}" for me in "ab" for n in range(100))
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"), [("out", True), ("out/", True), ("x.png/", True), ("out/x.png", False), (".", True)]
+)
+def test_one_rule_for_folders(path: str, folder: bool, tmp_path: Path) -> None:
+    """No ending, or a slash at the end, or a folder that is there."""
+    assert is_folder(path) == folder
+    (tmp_path / "v1.5").mkdir()
+    assert is_folder(tmp_path / "v1.5")
+
+
+async def test_nothing_stays_of_a_save_that_fails(tmp_path: Path) -> None:
+    """Neither of one that raises, nor of one that is cancelled, however often."""
+
+    def half(part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        await save_at(tmp_path / "deep" / "a.png", lambda part: in_thread(half, part))
+    started, release = asyncio.Event(), threading.Event()
+
+    def slow(part: Path) -> None:
+        loop.call_soon_threadsafe(started.set)
+        release.wait(10)
+        part.write_bytes(b"late")
+
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(save_at(tmp_path / "a.png", lambda part: in_thread(slow, part)))
+    await started.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert names_below(tmp_path) == ["deep"]
+
+
+def names_below(folder: Path) -> list[str]:
+    """Every name in a folder and those in it."""
+    return [path.name for path in folder.rglob("*")]
 
 
 def test_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -122,9 +122,7 @@ async def test_the_script_does_not_see_a_failure(tmp_path: Path) -> None:
     furnish(tmp_path)
     (script,) = [block for block in PROGRAMS if "urllib" in block.code]
     async with FakeComfy() as fake:
-        fake.script(
-            "VAEDecode", inputs={"samples": "LATENT"}, outputs=["IMAGE"], error=("RuntimeError", "no")
-        )
+        fake.fail_node("VAEDecode", ("RuntimeError", "no"))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", script.code.replace(SERVER, fake.url), cwd=tmp_path, stdout=subprocess.PIPE
         )

@@ -33,6 +33,14 @@ def run(name: str, folder: Path, *args: str, **environment: str) -> str:
     return done.stdout
 
 
+def test_typed_nodes(tmp_path: Path) -> None:
+    """It writes the stubs, shows what both the type checker and the run refuse, and runs what it built."""
+    told = run("typed_nodes.py", tmp_path)
+    assert "wrote comfy_nodes.py comfy_nodes.pyi" in told
+    assert "Name the output, for example loader.MODEL." in told
+    assert (tmp_path / "out/typed_00001_.png").exists()
+
+
 def test_text_to_image(tmp_path: Path) -> None:
     """It shows progress, counts previews and saves the picture."""
     told = run("text_to_image.py", tmp_path, "a fox")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from session_tools import picture
 
-from comfy_async import ComfySession, JobError, NotFoundError, OutputFile
+from comfy_async import ComfySession, JobError, NotFoundError, OutputFile, ResponseError, SaveError
 from comfy_async._base.paths import write_whole
 from comfy_async._job.result import JobResult
 from comfy_async.testing import FakeComfy
@@ -71,14 +71,15 @@ KINDS = {
 def test_kinds() -> None:
     """Files are told by name, format and key; what is no file stays a value."""
     result = result_of({"9": KINDS})
-    assert [f.filename for f in result.images] == ["a.png", "t.webp"]
+    assert [f.filename for f in result.images] == ["a.png"]
     assert [f.filename for f in result.videos] == ["b.mp4", "strange"]
     assert [f.filename for f in result.audio] == ["c.flac", "noending"]
     assert [f.filename for f in result.models_3d] == ["d.glb"]
     assert len(result.files) == 8
     assert result.texts == ("one", "two")
     assert result.values == {"9": {"text": ["one", ["two"]], "animated": [True], "numbers": [1, 2]}}
-    image = result.images[1]
+    image = result.files[-1]
+    assert image.is_preview
     assert (image.type, image.title, image.key, image.mime) == ("temp", "Title 9", "images", "image/webp")
     assert "t.webp" in repr(image)
     assert "8 files" in repr(result)
@@ -227,3 +228,201 @@ async def test_one_failing_file(fake: FakeComfy, comfy: ComfySession, tmp_path: 
 def names_in(folder: Path) -> list[str]:
     """What lies in a folder."""
     return sorted(path.name for path in folder.iterdir())
+
+
+async def test_saved_files_come_first(tmp_path: Path) -> None:
+    """What was only shown beside what was saved is in `files` alone; alone it is what there is."""
+    shown, kept = file("p.png", type="temp"), file("s.png")
+    result = result_of(
+        {"1": {"images": [shown]}, "2": {"images": [kept], "gifs": [file("v.mp4", type="temp")]}}
+    )
+    assert [f.filename for f in result.files] == ["s.png", "p.png", "v.mp4"]
+    assert [f.filename for f in result.images] == ["s.png"]
+    assert [f.filename for f in result.videos] == ["v.mp4"]
+    assert [f.filename for f in result_of({"1": {"images": [shown]}}).images] == ["p.png"]
+
+
+MODEL = {"filename": "x.glb", "subfolder": "3d", "type": "output", "id": "asset-1"}
+
+
+@pytest.mark.parametrize(
+    ("output", "found"),
+    [
+        ({"result": ["3d/x.glb", None, []]}, [("3d", "x.glb", "output", None)]),
+        ({"result": ["x.ply [temp]", {"position": 1}, "temp/back.png"]}, [("", "x.ply", "temp", None)]),
+        ({"result": ["3d/x.glb", None, []], "3d": [MODEL]}, [("3d", "x.glb", "output", "asset-1")]),
+        ({"3d": [MODEL], "result": ["3d\\x.glb", None, ""]}, [("3d", "x.glb", "output", "asset-1")]),
+    ],
+)
+def test_3d_previews_are_files(output: dict[str, Any], found: list[Any]) -> None:
+    """A path in `result` is a file of kind 3D, once, and no text."""
+    result = result_of({"9": output})
+    assert [(f.subfolder, f.filename, f.type, f.id) for f in result.models_3d] == found
+    assert len(result.files) == 1
+    assert result.texts == ()
+
+
+@pytest.mark.parametrize(
+    "value", [["a text"], ["see x.glb\nthere"], [], ["x.png", None, []], [5], "3d/x.glb"]
+)
+def test_other_results_stay_values(value: Any) -> None:
+    """What is no 3D path under `result` is what the node showed."""
+    result = result_of({"9": {"result": value}})
+    assert result.files == ()
+    assert result.values == {"9": {"result": value}}
+
+
+def test_what_the_asset_system_says() -> None:
+    """Newer servers give files an id, a preview, a name for people and a hash."""
+    info = file("a.png", id="i", preview_id="p", display_name="Cat", hash="blake3:1")
+    made = result_of({"9": {"images": [info, file("b.png")]}}).files
+    assert (made[0].id, made[0].preview_id, made[0].display_name, made[0].hash) == (
+        "i",
+        "p",
+        "Cat",
+        "blake3:1",
+    )
+    assert made[0].to_dict()["hash"] == "blake3:1"
+    assert (made[1].id, made[1].preview_id, made[1].display_name, made[1].hash) == (None, None, "b.png", None)
+    assert "hash" not in made[1].to_dict()
+
+
+class Losing(Reader):
+    """A server that has not all of its files any more."""
+
+    def __init__(self, **lost: Exception) -> None:
+        super().__init__()
+        self.lost = lost
+
+    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+        if filename.partition(".")[0] in self.lost:
+            raise self.lost[filename.partition(".")[0]]
+        return await super().read(filename, subfolder=subfolder, type=type)
+
+
+async def test_one_bad_file_of_three(tmp_path: Path) -> None:
+    """The good ones are saved; the error names each other one and why, and that the run was cached."""
+    outputs = {"9": {"images": [file("a.png"), file("b..b.png"), file("c.png"), file("d.png")]}}
+    result = result_of(outputs, cached_nodes=("9",))
+    for one in result.files:
+        one._reader = Losing(b=ResponseError("refused", status=400), d=NotFoundError("gone", status=404))
+    with pytest.raises(SaveError, match=r"2 of 4 .*b\.\.b\.png: refused; d\.png: gone.*cached") as caught:
+        await result.save(tmp_path)
+    assert names_in(tmp_path) == ["a.png", "c.png"]
+    assert [Path(path).name for path in caught.value.saved] == ["a.png", "c.png"]
+    assert {name: type(error) for name, error in caught.value.failed.items()} == {
+        "b..b.png": ResponseError,
+        "d.png": NotFoundError,
+    }
+
+
+async def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """Nothing half done stays; a lone file's error is the system's own, several are named."""
+    alone = result_of({"9": {"images": [file("a.png")]}})
+    alone.files[0]._reader = Losing(a=OSError("disk full"))
+    with pytest.raises(OSError, match="disk full"):
+        await alone.save(tmp_path)
+    both = result_of({"9": {"images": [file("a.png"), file("b.png")]}})
+    both.files[0]._reader = both.files[1]._reader = Losing(a=OSError("disk full"), b=OSError("disk full"))
+    with pytest.raises(SaveError, match=r"a\.png: disk full; b\.png: disk full"):
+        await both.save(tmp_path)
+    assert names_in(tmp_path) == []
+
+
+async def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    """A lone surrogate is made safe like all that no file system takes, and the others are saved."""
+    result = result_of({"9": {"images": [file("a\udcff.png", subfolder="s\ud800"), file("b.png")]}})
+    paths = await result.save(tmp_path)
+    assert [path.name for path in paths] == ["a?.png".replace("?", paths[0].name[1]), "b.png"]
+    assert all(path.exists() for path in paths)
+    repr(result.files).encode()
+    json.dumps(result.to_dict()).encode()
+
+
+GRAPH: dict[str, Any] = {
+    "3": {"class_type": "KSampler", "inputs": {"seed": 42, "steps": 20, "model": ["4", 0]}},
+    "4": {"class_type": "Load", "inputs": {"name": "sd/v1.5"}, "_meta": {"title": "The model"}},
+    "9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0]}},
+    "7": {"class_type": "KSampler", "inputs": {"seed": 7, "steps": 5}},
+    "8": {"class_type": "SaveImage", "inputs": {"images": ["7", 0], "also": ["3", 0]}},
+}
+
+
+def named(*names: str, node: str = "9", graph: Any = GRAPH) -> JobResult:
+    """A result with files of these names, of a known workflow."""
+    return result_of({node: {"images": [file(name, subfolder="sub") for name in names]}}, graph=graph)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{seed}_{index}.png", ["42_0.png", "42_1.mp4"]),
+        ("{seed}", ["42.png", "42.mp4"]),
+        ("cat_{index:03d}", ["cat_000.png", "cat_001.mp4"]),
+        ("{kind}/{node}-{filename}", ["image/9-a.png", "video/9-b.mp4"]),
+        ("{title}_{prompt_id}", ["Title 9_" + "p" * 36 + ending for ending in (".png", ".mp4")]),
+        ("{4.name}", ["sd_v1.5.png", "sd_v1.5.mp4"]),
+        ("{Load.name}.PNG", ["sd_v1.5.PNG", "sd_v1.5.mp4"]),
+        ("../{{x}}", ["file/{x}.png", "file/{x}.mp4"]),
+        ("x.png", ["x.png", "x.mp4"]),
+    ],
+)
+async def test_names_by_pattern(pattern: str, expected: list[str], tmp_path: Path) -> None:
+    """Fields are filled in and made safe; the ending is the file's own."""
+    graph = {key: GRAPH[key] for key in ("3", "4", "9")}
+    nodes = {key: NodeInfo(key, f"Title {key}", GRAPH[key]["class_type"]) for key in graph}
+    made = JobResult(
+        "p" * 36,
+        outputs={"9": {"images": [file("a.png"), file("b.mp4")]}},
+        nodes=nodes,
+        reader=Reader(),
+        images={},
+        graph=graph,
+    )
+    paths = await made.save(tmp_path, name=pattern)
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
+
+
+async def test_a_path_with_an_ending_is_a_pattern(tmp_path: Path) -> None:
+    """`save("out/cat_{seed}.png")` is a folder and a name; taken names get numbers unless told otherwise."""
+    for _ in range(2):
+        paths = await named("a.png", "b.png").save(tmp_path / "out" / "cat_{seed}.png")
+        assert [path.name for path in paths] == ["cat_42.png", "cat_42 (1).png"]
+    other = result_of({"9": {"images": [file("a.png")]}}, said=b"other", graph=GRAPH)
+    (path,) = await other.save(tmp_path / "out", name="cat_{seed}", overwrite=True)
+    assert path.read_bytes().startswith(b"other")
+    assert names_in(tmp_path / "out") == ["cat_42 (1).png", "cat_42.png"]
+    with pytest.raises(ValueError, match="name="):
+        await named("a.png").save(tmp_path / "{seed}" / "x")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("{sede}", "no field"),
+        ("{seed}", "several"),
+        ("{KSampler.steps}", "several"),
+        ("{3.nothing}", "no such input"),
+        ("{index:x.y}", "index"),
+        ("", "names no file"),
+    ],
+)
+async def test_patterns_that_say_nothing_certain(pattern: str, says: str, tmp_path: Path) -> None:
+    """What is unknown or could be several things is refused before anything is written."""
+    with pytest.raises(ValueError, match=says):
+        await named("a.png", node="8").save(tmp_path, name=pattern)
+    with pytest.raises(ValueError, match="attached"):
+        await named("a.png", graph=None).save(tmp_path, name="{seed}")
+    assert names_in(tmp_path) == []
+
+
+async def test_a_lone_file_follows_the_same_rules(tmp_path: Path) -> None:
+    """A folder by its form is made; what is there is not overwritten unless asked for."""
+    one = result_of({"9": {"images": [file("a.png")]}}).files[0]
+    other = result_of({"9": {"images": [file("a.png")]}}, said=b"other").files[0]
+    assert await one.save(f"{tmp_path}/new.v1/") == tmp_path / "new.v1" / "a.png"
+    assert await one.save(tmp_path / "x.png") == tmp_path / "x.png"
+    assert await one.save(tmp_path / "x.png") == tmp_path / "x.png"
+    assert await other.save(tmp_path / "x.png") == tmp_path / "x (1).png"
+    assert await other.save(tmp_path / "x.png", overwrite=True) == tmp_path / "x.png"
+    assert (tmp_path / "x.png").read_bytes().startswith(b"other")

@@ -28,6 +28,7 @@ from server_verdict import Finding, Graph, LiveServer
 
 from comfy_async import ComfyError, ConversionError
 from comfy_async.workflow import NodeCatalog, Workflow
+from comfy_async.workflow.convert import convert_editor
 
 EXCEPTIONS = ("exception_during_inner_validation", "exception_during_validation")
 
@@ -205,7 +206,7 @@ def file_prompts(
     """
     for name, source in sources(folder):
         try:
-            graph = Workflow.load(source).converted(catalog).to_api()
+            graph = graph_of(source, catalog, known=known)
         except ConversionError as error:
             kinds = {problem.type for problem in error.problems} or {"conversion_failed"}
             counts[f"no prompt: {', '.join(sorted(kinds))}"] += 1
@@ -218,6 +219,19 @@ def file_prompts(
             graph = repaired(as_far_as_known(graph, catalog), catalog)
         if graph:
             yield name, graph
+
+
+def graph_of(source: Any, catalog: NodeCatalog, *, known: bool) -> Graph:
+    """Return the prompt of a file; only with `known` may there be nodes that the server lacks.
+
+    Raises:
+        ComfyError: It has none, or it cannot be converted.
+        OSError: The file cannot be read.
+    """
+    flow = Workflow.load(source)
+    if flow.drawn is None:
+        return flow.to_api()
+    return convert_editor(flow.drawn, catalog, unknown="keep" if known else "raise")
 
 
 def as_far_as_known(graph: Graph, catalog: NodeCatalog) -> Graph:

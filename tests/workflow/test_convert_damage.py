@@ -42,8 +42,6 @@ def definition(**fields: Any) -> dict[str, Any]:
         ({"nodes": [{"id": True, "type": "A"}]}, "nodes[0].id"),
         ({"nodes": [{"id": 1.5, "type": "A"}]}, "nodes[0].id"),
         ({"nodes": [{"id": [], "type": "A"}]}, "nodes[0].id"),
-        (editor([node(1, "A"), node(1, "B")]), "nodes[1].id"),
-        (editor([node(1, "A"), {**node(2, "B"), "id": "1"}]), "nodes[1].id"),
         (editor([{**node(1, "A"), "inputs": 5}]), "nodes[0].inputs"),
         (editor([{**node(1, "A"), "inputs": [5]}]), "nodes[0].inputs[0]"),
         (editor([{**node(1, "A"), "inputs": [{"name": 5}]}]), "nodes[0].inputs[0].name"),

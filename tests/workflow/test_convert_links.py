@@ -217,8 +217,12 @@ def test_inputs_that_the_class_does_not_have() -> None:
         checkpoint(),
         node(6, "CLIPTextEncode", "x", inputs=[("foo", "MODEL", 1), ("bar", "CLIP", 2, "bar")]),
     ]
-    found = inputs_of(editor(nodes, [(1, 4, 0, 6, 0, "MODEL"), (2, 4, 1, 6, 1, "CLIP")]), "6")
-    assert found == {"text": "x", "foo": ["4", 0]}
+    file = editor(nodes, [(1, 4, 0, 6, 0, "MODEL"), (2, 4, 1, 6, 1, "CLIP")])
+    assert inputs_of(file, "6", lost="keep") == {"text": "x", "foo": ["4", 0]}
+    with pytest.raises(ConversionError, match="link 2 from node 4 ends in no input") as caught:
+        convert(file)
+    (problem,) = caught.value.problems
+    assert (problem.node, problem.class_type, problem.type) == ("6", "CLIPTextEncode", "link_lost")
 
 
 def test_the_class_says_what_is_a_widget() -> None:
@@ -349,10 +353,8 @@ def test_circles_of_running_nodes_are_the_servers() -> None:
 
 
 def test_links_into_nowhere() -> None:
-    """A link that is not in the file is damage, and so is one from a node that is not."""
-    with pytest.raises(WorkflowFormatError, match="no link 99") as caught:
-        convert(editor([encode(6, 99)]))
-    assert caught.value.place == "nodes[0].inputs[0].link"
+    """A link that the table does not have is none (rules/19); one from a node that is not there is damage."""
+    assert "clip" not in inputs_of(editor([encode(6, 99)]), "6")
     with pytest.raises(WorkflowFormatError, match="node 44") as caught:
         convert(editor([checkpoint(), encode(6, 2)], [(2, 44, 1, 6, 0, "CLIP")]))
     assert caught.value.place == "nodes[1].inputs[0].link"
@@ -402,8 +404,10 @@ def test_unknown_nodes_can_be_kept() -> None:
     assert found["8"] == {
         "inputs": {"UNKNOWN": 1, "UNKNOWN_1": "a", "UNKNOWN_2": "null", "clip": ["4", 1]},
         "class_type": None,
-        "_meta": {"title": None},
+        "_meta": {"title": ""},
     }
+    older = convert(editor([node(8, "Nope")]), unknown="keep", editor="1.49.6")
+    assert older["8"]["_meta"] == {"title": None}
 
 
 def test_group_nodes_are_refused() -> None:

@@ -9,6 +9,7 @@ editor sends; or a `ConversionError` that lists every node for which that is not
 from __future__ import annotations
 
 from .convert import convert_editor, convert_traced
+from .editor_version import NEWEST, editor_of
 from .write_back import Drawing
 
-__all__ = ["Drawing", "convert_editor", "convert_traced"]
+__all__ = ["NEWEST", "Drawing", "convert_editor", "convert_traced", "editor_of"]

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from .model import JSON_OBJECT
 
-__all__ = ["Declared", "declared_inputs", "in_display_order", "option_inputs", "read_declaration"]
+__all__ = [
+    "GROUP",
+    "Declared",
+    "declared_inputs",
+    "holds",
+    "in_display_order",
+    "option_inputs",
+    "read_declaration",
+]
+
+GROUP: Final = "COMFY_DYNAMICGROUP_V3"
+"""Rows of fields, as many as the user wants; `LoadLoraModel` has one (since frontend 1.55.18)."""
 
 # Classes that frontend 1.49.6 itself gives an input that the server does not declare:
 # a player (uploadAudio.ts), a 3D preview (saveMesh.ts) and a 3D viewport (load3dAdvanced.ts).
@@ -123,6 +134,22 @@ def _additions(class_type: str, required: list[Declared]) -> list[Declared]:
 def option_inputs(inputs: Any) -> list[Declared]:
     """Return the inputs of a dynamic combo's option, or those that an autogrow group repeats."""
     return [read_declaration(name, data) for _, part in _sections(inputs) for name, data in part.items()]
+
+
+def holds(item: Declared, kind: str) -> bool:
+    """Return whether an input is of a kind, or may bring one that is."""
+    if item.type == kind:
+        return True
+    options = item.options.get("options")
+    template = item.options.get("template")
+    brought = [
+        option.get("inputs")
+        for option in (options if isinstance(options, list | tuple) else ())
+        if isinstance(option, JSON_OBJECT)
+    ]
+    if isinstance(template, JSON_OBJECT):
+        brought += [template, template.get("input")]
+    return any(holds(each, kind) for inputs in brought for each in option_inputs(inputs))
 
 
 def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[Declared]:

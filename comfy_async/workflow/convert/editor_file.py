@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...errors import WorkflowFormatError
-from .model import JSON_OBJECT, Boundary, InputSlot, Link, OutputSlot
+from .model import JSON_OBJECT, Boundary, InputSlot, Link, OutputSlot, Spot
 
-__all__ = ["SavedEditor", "SavedGraph", "SavedNode", "read_editor"]
+__all__ = ["SavedEditor", "SavedGraph", "SavedNode", "read_editor", "read_node"]
 
 
 @dataclasses.dataclass(slots=True)
 class SavedNode:
-    """A node as the file has it, its values not yet given to widgets."""
+    """A node as the file has it, its values not yet given to widgets.
+
+    `overrides` are values by widget name that a group node around it has, and where.
+    """
 
     id: str
     numeric: bool
@@ -28,6 +31,7 @@ class SavedNode:
     named: Mapping[str, Any] | None
     place: str
     saved: Mapping[str, Any]
+    overrides: Mapping[str, tuple[Any, Spot | None]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(slots=True)
@@ -65,14 +69,12 @@ def read_editor(editor: Any) -> SavedEditor:
         raise WorkflowFormatError("this is no editor file: it has no `nodes`", place="nodes")
     root = _graph(editor, "", fallback_id="")
     definitions = list(_definitions(editor, ""))
-    # Which of two a link or an instance means could not be known.
-    _refuse_twins(root.nodes)
     _refuse_twins(definitions)
     return SavedEditor(root, definitions, _last_node_id(editor))
 
 
-def _refuse_twins(items: Iterable[SavedNode | SavedGraph]) -> None:
-    """Raise when two nodes, or two definitions, share an id."""
+def _refuse_twins(items: Iterable[SavedGraph]) -> None:
+    """Raise when two definitions share an id: which of them an instance means could not be known."""
     seen: dict[str, str] = {}
     for item in items:
         if item.id in seen:
@@ -114,7 +116,7 @@ def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> S
     return SavedGraph(
         id=graph_id,
         name=name if isinstance(name, str) else "",
-        nodes=[_node(node, _join(place, f"nodes[{index}]")) for index, node in enumerate(nodes)],
+        nodes=[read_node(node, _join(place, f"nodes[{index}]")) for index, node in enumerate(nodes)],
         links=_links(data.get("links"), _join(place, "links")),
         inputs=_boundaries(data.get("inputs"), _join(place, "inputs")) if place else [],
         outputs=_boundaries(data.get("outputs"), _join(place, "outputs")) if place else [],
@@ -123,8 +125,12 @@ def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> S
     )
 
 
-def _node(data: Any, place: str) -> SavedNode:
-    """Read one node."""
+def read_node(data: Any, place: str) -> SavedNode:
+    """Read one node, which stands at the place.
+
+    Raises:
+        WorkflowFormatError: It is damaged.
+    """
     data = _object(data, place)
     title, mode, kind = data.get("title"), data.get("mode"), data.get("type")
     if not isinstance(kind, str) or not kind:
@@ -157,13 +163,14 @@ def _slots(data: Any, place: str) -> list[InputSlot]:
         item = _object(item, where)
         widget = item.get("widget")
         name = widget.get("name") if isinstance(widget, JSON_OBJECT) else None
-        link = item.get("link")
+        link, label = item.get("link"), item.get("label")
         slots.append(
             InputSlot(
                 _text(item.get("name"), f"{where}.name"),
                 _type(item.get("type")),
                 None if link is None else _number(link, f"{where}.link"),
                 name if isinstance(name, str) else None,
+                label=label if isinstance(label, str) else None,
             )
         )
     return slots
@@ -228,7 +235,7 @@ def _links(data: Any, place: str) -> dict[int, Link]:
             _number(parts[4], where),
             _type(parts[5] if len(parts) > 5 else None),
         )
-        links[link.id] = link
+        links.setdefault(link.id, link)
     return links
 
 

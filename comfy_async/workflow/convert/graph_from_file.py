@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import ConversionError
@@ -12,10 +12,14 @@ from ...types import Problem
 from ..packs import Pack, is_virtual, pack_of, packs_with_mark
 from .declarations import Declared, declared_inputs
 from .editor_file import SavedEditor, SavedGraph, SavedNode
+from .editor_version import Editor
+from .links_table import Moved, connect, settle_table
 from .model import (
+    JSON_OBJECT,
     VIRTUAL,
     Graph,
     InputSlot,
+    Link,
     Node,
     OutputSlot,
     Widget,
@@ -23,7 +27,7 @@ from .model import (
 from .node_from_class import add_shim, build_node, grow
 from .old_promotions import migrate_promotions
 from .promoted_widgets import bind_promoted, restore_promoted, settle_promoted
-from .saved_values import restore
+from .saved_values import places_of, restore, restore_by_name, set_value
 from .slot_types import settle_types
 
 __all__ = ["Opener"]
@@ -32,15 +36,14 @@ __all__ = ["Opener"]
 class Opener:
     """Builds the graph of one file; keeps one model of each class to copy nodes from."""
 
-    def __init__(self, editor: SavedEditor, catalog: Mapping[str, Any]) -> None:
-        """Keep the file and the classes that the server knows."""
+    def __init__(self, file: SavedEditor, catalog: Mapping[str, Any], editor: Editor) -> None:
+        """Keep the file, the classes that the server knows, and whose ways to follow."""
+        self._file = file
         self._editor = editor
         self._catalog = catalog
         self._models: dict[str, Node] = {}
         self._declared: dict[str, list[Declared]] = {}
-        self._uses = Counter(
-            node.type for graph in (editor.root, *editor.definitions) for node in graph.nodes
-        )
+        self._uses = Counter(node.type for graph in (file.root, *file.definitions) for node in graph.nodes)
         self._graphs: dict[str, Graph] = {}
         self._packs: list[Pack] = []
 
@@ -55,27 +58,28 @@ class Opener:
         Raises:
             ConversionError: A subgraph contains itself.
         """
-        for saved in self._editor.definitions:
+        for saved in self._file.definitions:
             # Made empty first, for an instance may stand before its definition in the file.
             graph = Graph(saved.id, saved.name, {}, saved.links, saved.inputs, saved.outputs)
             graph.groups = saved.groups
             self._graphs[saved.id] = graph
         opened = []
-        for saved in _leaves_first(self._editor.definitions):
+        for saved in _leaves_first(self._file.definitions):
             opened.append(self._graphs[saved.id])
             self._fill(self._graphs[saved.id], saved)
-        root = Graph("", links=self._editor.root.links, groups=self._editor.root.groups)
-        self._fill(root, self._editor.root)
+        root = Graph("", links=self._file.root.links, groups=self._file.root.groups)
+        self._fill(root, self._file.root)
         settle_types([*opened, root])
         return root
 
     def _fill(self, graph: Graph, saved: SavedGraph) -> None:
         """Make the nodes of a graph, then give each its slots and values, then its promotions."""
+        incoming = settle_table(saved, self._editor)
         for item in saved.nodes:
             graph.nodes[item.id] = node = self._make(item)
             node.links = graph.links
         for item in saved.nodes:
-            self._configure(graph, graph.nodes[item.id], item)
+            self._configure(graph, graph.nodes[item.id], item, incoming.get(item.id, ()))
         for item in saved.nodes:
             node = graph.nodes[item.id]
             if node.definition is not None:
@@ -94,7 +98,7 @@ class Opener:
             node = Node(saved.id, saved.type, virtual=saved.type in VIRTUAL or is_virtual(saved.type))
         node.id, node.mode, node.place = saved.id, saved.mode, saved.place
         node.properties, node.saved, node.saved_values = saved.properties, saved.saved, saved.values
-        node.title = saved.title or node.title
+        node.title, node.editor = saved.title or node.title, self._editor
         self._meet_packs(node)
         return node
 
@@ -114,17 +118,31 @@ class Opener:
         if pack is not None:
             declared = pack.declare(class_type, declared)
         self._declared[class_type] = declared
-        node = build_node(class_type, spec, declared)
+        node = build_node(class_type, spec, declared, editor=self._editor)
         if pack is not None:
             pack.created(node, spec)
         if self._uses[class_type] > 1:
             self._models[class_type] = _copy(node)
         return node
 
-    def _configure(self, graph: Graph, node: Node, saved: SavedNode) -> None:
-        """Give the node its saved slots and values."""
+    def _restore(self, node: Node, saved: SavedNode, places: Sequence[int]) -> None:
+        """Give the node its saved values, which stand at these places of the list if there is one."""
+        names = self._catalog[saved.type].get("fallbackWidgetsValuesNames")
+        values: Any = saved.values
+        if isinstance(names, list) and self._editor.restores_names:
+            listed = values if isinstance(values, list) else ()
+            values = values if isinstance(values, JSON_OBJECT) else dict(zip(names, listed, strict=False))
+            restore_by_name(node, values if saved.named is None else saved.named)
+        elif isinstance(values, JSON_OBJECT):
+            restore_by_name(node, values)
+        else:
+            restore(node, values or (), places)
+
+    def _configure(self, graph: Graph, node: Node, saved: SavedNode, links: Sequence[Link]) -> None:
+        """Give the node its saved slots and values, and the links that end in it."""
         if node.definition is not None:
-            bind_promoted(node, node.definition, saved.inputs)
+            bind_promoted(node, node.definition)
+            connect(node.inputs, saved.inputs, links)
             node.outputs = _merge_outputs(
                 [OutputSlot(slot.name, slot.type) for slot in node.definition.outputs], saved.outputs
             )
@@ -132,18 +150,44 @@ class Opener:
             return
         if node.class_type is None:
             node.inputs, node.outputs = saved.inputs, saved.outputs
+            connect(node.inputs, saved.inputs, links)
             if not node.virtual and isinstance(saved.values, list):
                 node.widgets = [_stand_in(index, value) for index, value in enumerate(saved.values)]
             return
         node.inputs = _merge_inputs(node.inputs, saved.inputs)
         node.outputs = _merge_outputs(node.outputs, saved.outputs)
+        places = (
+            ()
+            if not isinstance(saved.values, list)
+            else places_of(node, saved.values, self._declared[saved.type])
+        )
+        moved = connect(node.inputs, saved.inputs, links)
+        chosen = _chosen(node)
         _grow_connected(graph, node)
         pack = pack_of(saved.type)
         if pack is None or not pack.restore(node, saved.named if saved.values is None else saved.values):
-            restore(node, saved.values, saved.named, declared=self._declared[saved.type])
+            self._restore(node, saved, places)
+        _override(node, saved)
         if pack is not None:
             pack.loaded(node)
+        if self._editor.returns_links:
+            _return_links(node, moved)
         _drop_orphans(node)
+        standing = {slot.link for slot in node.inputs} | chosen
+        node.strays = [link for link in links if link.id not in standing]
+
+
+def _chosen(node: Node) -> set[int | None]:
+    """Return the links to inputs that a choice or a group brings, and may take away."""
+    brought = tuple(f"{widget.name}." for widget in node.widgets if widget.kind in ("dynamic", "rows"))
+    return {slot.link for slot in node.inputs if slot.name.startswith(brought)} if brought else set()
+
+
+def _override(node: Node, saved: SavedNode) -> None:
+    """Give the node the values that a group node around it has."""
+    for name, (value, spot) in saved.overrides.items():
+        if (widget := node.widget(name)) is not None:
+            set_value(node, widget, value, spot)
 
 
 def _copy(model: Node) -> Node:
@@ -159,6 +203,7 @@ def _copy(model: Node) -> Node:
         match_types={key: dict(group) for key, group in model.match_types.items()},
         output_groups=model.output_groups,
         class_type=model.class_type,
+        editor=model.editor,
     )
 
 
@@ -192,17 +237,15 @@ def _contains_itself(graph: SavedGraph) -> ConversionError:
 
 
 def _merge_inputs(own: list[InputSlot], saved: list[InputSlot]) -> list[InputSlot]:
-    """Return the class's inputs with the saved links, then the saved ones that it does not declare.
+    """Return the class's inputs with the saved labels, then the saved ones that it does not declare.
 
     Whether an input is a widget's is for the class to say, not for the file.
     """
     by_name = {slot.name: slot for slot in saved}
-    names = set()
     for slot in own:
-        names.add(slot.name)
-        if (known := by_name.get(slot.name)) is not None:
-            slot.link = known.link
-    return [*own, *(slot for slot in saved if slot.name not in names)]
+        if (known := by_name.pop(slot.name, None)) is not None:
+            slot.label = known.label
+    return [*own, *(slot for slot in saved if slot.name in by_name)]
 
 
 def _merge_outputs(own: list[OutputSlot], saved: list[OutputSlot]) -> list[OutputSlot]:
@@ -231,6 +274,18 @@ def _grow_connected(graph: Graph, node: Node) -> None:
         if slot.link is not None and slot.link in graph.links:
             grow(node, slot)
         index += 1
+
+
+def _return_links(node: Node, moved: Moved) -> None:
+    """Let links whose input is gone stand where the table says: a choice that no option knows drops its own.
+
+    Such a link is one of an autogrow group; links of other inputs go with them.
+    """
+    for link, left, place in moved:
+        group = left.name.rpartition(".")[0]
+        if group in node.autogrow and not any(slot.link == link.id for slot in node.inputs):
+            if place.link is None and any(slot is place for slot in node.inputs):
+                place.link = link.id
 
 
 def _drop_orphans(node: Node) -> None:

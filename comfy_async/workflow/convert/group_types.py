@@ -11,7 +11,7 @@ from .editor_file import SavedNode
 from .editor_version import Editor
 from .model import MISSING, Node, Spot
 from .node_from_class import build_node
-from .saved_values import restore
+from .saved_values import places_of, restore, restore_by_name
 
 __all__ = ["GroupInput", "GroupLink", "GroupOutput", "GroupType", "Override", "Shown", "shown_group"]
 
@@ -86,7 +86,10 @@ def shown_group(group: GroupType, node: SavedNode, editor: Editor) -> Shown:
     declared = list(group.declared.values())
     shown = build_node(node.type, {}, declared, editor=editor)
     shown.place = node.place
-    restore(shown, node.values, declared=declared)
+    if isinstance(node.values, list):
+        restore(shown, node.values, places_of(shown, node.values, declared))
+    elif node.values is not None:
+        restore_by_name(shown, node.values)
     for name, (value, spot) in node.overrides.items():
         if (widget := shown.widget(name)) is not None:
             widget.value, widget.spot = value, spot

@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from .editor_version import Editor
+
 __all__ = [
     "BYPASSED",
     "INPUT_BOUNDARY",
@@ -30,6 +32,8 @@ __all__ = [
     "any_type",
     "types_match",
 ]
+
+_NEWEST: Final = Editor()
 
 MUTED: Final = 2
 BYPASSED: Final = 4
@@ -111,7 +115,7 @@ class Widget:
 
 @dataclasses.dataclass(slots=True)
 class InputSlot:
-    """An input of a node; `widget` names the widget that a link would override.
+    """An input of a node; `widget` names the widget that a link would override, `label` is the user's name.
 
     On a subgraph instance `host` is the promoted widget, and `boundary` the input of the
     definition that it stands for.
@@ -123,6 +127,7 @@ class InputSlot:
     widget: str | None = None
     host: Widget | None = None
     boundary: Boundary | None = None
+    label: str | None = None
 
     def copy(self) -> InputSlot:
         """Return a slot of its own, not connected."""
@@ -152,6 +157,7 @@ class Node:
     """A node, a subgraph instance when it has a `definition`.
 
     `saved` is the node as the file has it, for rules that look at its place, colour or labels.
+    `surplus` are saved values that no widget took, `strays` links that found no input.
     """
 
     id: str
@@ -172,6 +178,9 @@ class Node:
     saved_values: Any = None
     saved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     place: str = ""
+    editor: Editor = _NEWEST
+    surplus: Sequence[Any] = ()
+    strays: Sequence[Link] = ()
 
     def widget(self, name: str | None) -> Widget | None:
         """Return the first widget of that name; on a subgraph instance a promoted one."""
@@ -237,15 +246,6 @@ class Graph:
     outputs: list[Boundary] = dataclasses.field(default_factory=list)
     hosts: list[Node] = dataclasses.field(default_factory=list)
     groups: Sequence[Mapping[str, Any]] = ()
-
-    def connect(self, origin: Node, slot: int, target: Node, index: int) -> Link:
-        """Link an output with an input that has no link yet, and return the new link."""
-        number = max(self.links, default=0) + 1
-        link = Link(number, origin.id, slot, target.id, index, origin.outputs[slot].type)
-        self.links[number] = link
-        target.inputs[index].link = number
-        origin.outputs[slot].links.append(number)
-        return link
 
     def walk(self) -> Iterator[tuple[Graph, Node]]:
         """Yield every node with its graph, each used definition once."""

@@ -11,13 +11,22 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .declarations import Declared, in_display_order, option_inputs
+from ...errors import WorkflowFormatError
+from .declarations import GROUP, Declared, in_display_order, option_inputs
+from .editor_version import Editor
 from .model import JSON_OBJECT, InputSlot, Node, OutputSlot, Widget
 from .widgets import DYNAMIC_COMBO, is_widget, make_widgets
 
-__all__ = ["Autogrow", "add_shim", "build_node", "choose", "grow"]
+__all__ = ["Autogrow", "add_shim", "build_node", "choose", "fit_rows", "grow"]
 
 _AUTOGROW = "COMFY_AUTOGROW_V3"
+
+# comfy_api/latest/_io.py makes no more than a hundred names for a group.
+_MOST_INPUTS = 100
+_MOST_IN_ALL = 10_000
+
+# Widgets of these kinds cannot be overridden by a link.
+_WITHOUT_SLOT = frozenset({GROUP, "COMFY_BRANCH_INPUT_NAMES"})
 _MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 
 # Text widgets of these classes have %...% replaced when they are sent (saveImageExtraOutput.ts).
@@ -47,17 +56,6 @@ _SAVING_CLASSES = frozenset(
 )
 
 
-# Classes that frontend 1.49.6 calls otherwise in its English texts than ComfyUI 0.33.0 does.
-_EDITOR_TITLES = {
-    "ByteDance2ReferenceNode": "ByteDance Seedance 2.5 Reference to Video",
-    "ByteDanceSeedreamNodeV2": "ByteDance Seedream 4.5 & 5.0",
-    "IdeogramPImage": "Ideogram P-Image",
-    "LTXVConcatAVLatent": "LTXVConcatAVLatent",
-    "LTXVSeparateAVLatent": "LTXVSeparateAVLatent",
-    "TopazImageEnhance": "Topaz Image Enhance",
-}
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Autogrow:
     """A group of inputs that has always one more than are connected."""
@@ -84,10 +82,14 @@ class Autogrow:
         return int(digits[0]) if digits else None
 
 
-def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared]) -> Node:
-    """Return a new node of the class, which declares these inputs, with every value at its default."""
-    title = _EDITOR_TITLES.get(class_type) or spec.get("display_name") or class_type
-    node = Node("", class_type, title=str(title), class_type=class_type)
+def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared], *, editor: Editor) -> Node:
+    """Return a new node of the class, which declares these inputs, with every value at its default.
+
+    Raises:
+        WorkflowFormatError: The class asks for more inputs than any node has.
+    """
+    title = editor.titles.get(class_type) or spec.get("display_name") or class_type
+    node = Node("", class_type, title=str(title), class_type=class_type, editor=editor)
     inputs = in_display_order(declared, spec)
     for item in inputs:
         _add_socket(node, item)
@@ -97,7 +99,19 @@ def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared
     groups = spec.get("output_matchtypes")
     node.output_groups = tuple(groups) if isinstance(groups, list | tuple) else ()
     _finish(node)
+    if editor.numbers_twins:
+        _number_twins(node)
     return node
+
+
+def _number_twins(node: Node) -> None:
+    """Let the second widget of a name be `name#1`, as the editor does, which keeps values by name."""
+    seen: dict[str, int] = {}
+    for widget in node.widgets:
+        count = seen.get(widget.name, 0)
+        seen[widget.name] = count + 1
+        if count:
+            widget.name = f"{widget.name}#{count}"
 
 
 def _outputs(spec: Mapping[str, Any]) -> list[OutputSlot]:
@@ -133,7 +147,7 @@ def _add_input(node: Node, declared: Declared) -> None:
 
 def _add_socket(node: Node, declared: Declared) -> None:
     """Add a slot without a widget, or the slots of a group."""
-    if is_widget(declared):
+    if is_widget(declared, node.editor.young):
         return
     template = declared.options.get("template")
     if declared.type == _AUTOGROW and isinstance(template, JSON_OBJECT):
@@ -148,7 +162,7 @@ def _add_socket(node: Node, declared: Declared) -> None:
 
 def _add_widget(node: Node, declared: Declared) -> None:
     """Add the widgets of an input, and the slot through which a link overrides them."""
-    if not is_widget(declared):
+    if not is_widget(declared, node.editor.young):
         return
     if declared.widget_type == "COLOR" and any(_is_color(widget, declared.name) for widget in node.widgets):
         return
@@ -156,6 +170,10 @@ def _add_widget(node: Node, declared: Declared) -> None:
     node.widgets += widgets
     if declared.widget_type == DYNAMIC_COMBO:
         choose(node, widgets[0])
+    elif declared.widget_type == GROUP:
+        fit_rows(node, widgets[0], 0)
+    if declared.widget_type in _WITHOUT_SLOT or declared.options.get("socketless"):
+        return
     node.inputs.append(InputSlot(declared.name, declared.type, widget=declared.name))
 
 
@@ -186,6 +204,63 @@ def choose(node: Node, selector: Widget) -> None:
         _reconnect(node, slot)
 
 
+def fit_rows(node: Node, counter: Widget, count: int) -> None:
+    """Give a group as many rows of fields as asked for, and never fewer than its class wants."""
+    prefix = f"{counter.name}."
+    count = max(count, _least(node, counter.name, counter.options.get("min"), 0))
+    have = 0
+    for widget in node.widgets:
+        row = widget.name[len(prefix) :].partition(".")[0] if widget.name.startswith(prefix) else ""
+        have = max(have, int(row) + 1 if row.isdecimal() else 0)
+    for surplus in range(count, have):
+        gone = f"{prefix}{surplus}."
+        node.inputs[:] = [slot for slot in node.inputs if not slot.name.startswith(gone)]
+        node.widgets[:] = [widget for widget in node.widgets if not widget.name.startswith(gone)]
+    for new in range(have, count):
+        _add_row(node, counter, f"{prefix}{new}.")
+
+
+def _add_row(node: Node, counter: Widget, prefix: str) -> None:
+    """Put one row's widgets behind those of the rows before it; slots that the file has are kept."""
+    first_widget, first_slot = len(node.widgets), len(node.inputs)
+    for declared in option_inputs(counter.options.get("template")):
+        own = len(node.widgets)
+        _add_input(node, declared.named(prefix + declared.name))
+        for index, companion in enumerate(node.widgets[own + 1 :]):
+            companion.name = f"{prefix}{declared.name}.{index}"
+    group = f"{counter.name}."
+    last = max(
+        index
+        for index, widget in enumerate(node.widgets[:first_widget])
+        if widget is counter or widget.name.startswith(group)
+    )
+    node.widgets[last + 1 :] = node.widgets[first_widget:] + node.widgets[last + 1 : first_widget]
+    known = {slot.name: slot for slot in node.inputs[:first_slot]}
+    added = node.inputs[first_slot:]
+    del node.inputs[first_slot:]
+    for slot in added:
+        if (own_slot := known.get(slot.name)) is not None:
+            own_slot.widget = slot.widget
+        else:
+            node.inputs.append(slot)
+
+
+def _least(node: Node, name: str, wanted: Any, fallback: int) -> int:
+    """Return how many inputs a group has at least.
+
+    Raises:
+        WorkflowFormatError: More than any node has; the server itself stops at a hundred.
+    """
+    least = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else fallback
+    if least > _MOST_INPUTS or len(node.inputs) > _MOST_IN_ALL:
+        raise WorkflowFormatError(
+            f"the catalog is at fault: the class {node.type!r} wants {least} inputs for {name!r}",
+            place=f"{node.type}.input.{name}",
+            hint=f"A group of inputs has {_MOST_INPUTS} at the most; tell whoever made the node.",
+        )
+    return least
+
+
 def _move_behind(node: Node, name: str, first: int) -> None:
     """Move the slots from `first` on behind the slot of that name, if there is one yet."""
     at = next((index + 1 for index, slot in enumerate(node.inputs) if slot.name == name), 0)
@@ -210,14 +285,13 @@ def _add_group(node: Node, group: str, template: Mapping[str, Any]) -> None:
     """Add an autogrow group with one input more than it needs."""
     names = template.get("names")
     names = tuple(map(str, names)) if isinstance(names, list | tuple) else None
-    least, most = template.get("min", 1), template.get("max", 100)
-    least = least if isinstance(least, int) else 1
+    least, most = _least(node, group, template.get("min", 1), 1), template.get("max", _MOST_INPUTS)
     node.autogrow[group] = Autogrow(
         inputs=tuple(option_inputs(template.get("input"))),
         names=names,
         prefix=str(template.get("prefix") or ""),
         min=least,
-        max=len(names) if names is not None else most if isinstance(most, int) else 100,
+        max=len(names) if names is not None else most if isinstance(most, int) else _MOST_INPUTS,
     )
     for ordinal in range(max(1, least + 1)):
         _grow_to(node, group, ordinal)
@@ -248,6 +322,7 @@ def _grow_to(node: Node, group: str, ordinal: int) -> None:
         for old in [old for old in node.inputs if old.name == slot.name]:
             node.inputs.remove(old)
             slot.link = old.link if slot.link is None else slot.link
+            slot.label = old.label if slot.label is None else slot.label
     before = found.name(group, ordinal - 1, found.inputs[-1].name)
     places = [index for index, slot in enumerate(node.inputs) if slot.name.startswith(before)]
     at = places[-1] + 1 if places else len(node.inputs)

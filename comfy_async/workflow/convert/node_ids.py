@@ -27,6 +27,7 @@ def renumber(editor: SavedEditor) -> None:
     taken = {node.id for node in editor.root.nodes if node.numeric}
     counter = _Counter(taken, editor.last_node_id)
     changes = {graph.id: _renumber_graph(graph, counter) for graph in editor.definitions}
+    _renumber_twins(editor.root.nodes, counter)
     for graph in (*editor.definitions, editor.root):
         _follow_in_promotions(graph.nodes, changes)
 
@@ -70,16 +71,33 @@ class _Counter:
 def _renumber_graph(graph: SavedGraph, counter: _Counter) -> dict[str, str]:
     """Renumber one definition and its links; return old ids with the new ones."""
     changed: dict[str, str] = {}
+    own: set[str] = set()
     for node in graph.nodes:
-        if node.id in counter.taken:
-            changed[node.id] = node.id = counter.next()
+        saved = node.id
+        if saved in counter.taken:
+            node.id = counter.next()
+            if saved not in own:  # links belong to the first of twins
+                changed[saved] = node.id
         elif _is_numeric(node.id):
             counter.last = max(counter.last, int(node.id))
         counter.taken.add(node.id)
+        own.add(saved)
     for link in graph.links.values() if changed else ():
         link.origin_id = changed.get(link.origin_id, link.origin_id)
         link.target_id = changed.get(link.target_id, link.target_id)
     return changed
+
+
+def _renumber_twins(nodes: Iterable[SavedNode], counter: _Counter) -> None:
+    """Give the second of two root nodes with one id the next free one; links belong to the first."""
+    seen: set[str] = set()
+    for node in nodes:
+        if node.id in seen:
+            node.id = counter.next()
+            counter.taken.add(node.id)
+        elif node.numeric and _is_numeric(node.id):
+            counter.last = max(counter.last, int(node.id))
+        seen.add(node.id)
 
 
 def _is_numeric(node_id: str) -> bool:

@@ -241,16 +241,13 @@ def _links_of(definition: Graph, primitive: Node) -> list[Link]:
 
 
 def _replace_primitive(host: Node, definition: Graph, primitive: Node, cohort: list[_Entry]) -> None:
-    """Let an input of the definition feed what the promoted primitive fed.
-
-    Where its links end is taken from the links, as 1.49.6 does at a time when not all of them
-    name the right input yet: there are official templates that show it.
-    """
+    """Let an input of the definition feed what the promoted primitive fed."""
     links, name = _links_of(definition, primitive), cohort[0].name
     if not links or any(entry.name != name for entry in cohort):
         return
     kind = primitive.outputs[0].type
-    targets = [found for link in links if (found := _target_by_index(definition, link)) is not None]
+    find = _target_by_link if host.editor.aligns_primitives else _target_by_index
+    targets = [found for link in links if (found := find(definition, link)) is not None]
     if len(targets) < len(links) or not _takes_all(targets, kind):
         return
     if primitive.title and primitive.title != "PrimitiveNode":
@@ -265,8 +262,19 @@ def _replace_primitive(host: Node, definition: Graph, primitive: Node, cohort: l
     primitive.properties = {**primitive.properties, _MARK: boundary.name}
 
 
+def _target_by_link(definition: Graph, link: Link) -> tuple[Node, InputSlot] | None:
+    """Return the input that the link stands on."""
+    node = definition.nodes.get(link.target_id)
+    slot = node.slot_of_link(link.id) if node is not None else None
+    return None if node is None or slot is None else (node, slot)
+
+
 def _target_by_index(definition: Graph, link: Link) -> tuple[Node, InputSlot] | None:
-    """Return the input that the link itself names."""
+    """Return the input at the place that the link names.
+
+    1.49.6 looks there at a time when not all links name the right place yet: there are official
+    templates that show it.
+    """
     node = definition.nodes.get(link.target_id)
     if node is None or not 0 <= link.target_slot < len(node.inputs):
         return None

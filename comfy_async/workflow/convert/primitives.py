@@ -41,7 +41,7 @@ def apply_primitives(root: Graph, replace: Callable[[str], str]) -> None:
 def _apply(graph: Graph, node: Node, replace: Callable[[str], str]) -> None:
     """Write one primitive's value; its first link decides what kind of value it has."""
     targets = _targets(graph, node)
-    if not targets or not _gives_widget(*targets[0]):
+    if not targets or not _gives_widget(node, *targets[0]):
         return
     value, rules = _value(node, targets)
     spot = Spot(node.place, 0) if _has_value(node) else None
@@ -77,9 +77,15 @@ def _targets(graph: Graph, node: Node) -> list[tuple[Node, InputSlot]]:
     return found
 
 
-def _gives_widget(node: Node, slot: InputSlot) -> bool:
-    """Return whether the input is a widget's, or of a type that widgets exist for."""
-    return node.slot_widget(slot) is not None or is_widget(Declared(slot.name, slot.type, {}))
+def _gives_widget(primitive: Node, node: Node, slot: InputSlot) -> bool:
+    """Return whether the input is a widget's, or of a type that widgets exist for.
+
+    A Reroute hands on the type that it gets, whatever it was saved with.
+    """
+    if node.slot_widget(slot) is not None:
+        return True
+    kind = primitive.outputs[0].type if node.type == "Reroute" else slot.type
+    return is_widget(Declared(slot.name, kind, {}), node.editor.young)
 
 
 def _has_value(node: Node) -> bool:
@@ -88,9 +94,17 @@ def _has_value(node: Node) -> bool:
 
 
 def _value(node: Node, targets: list[tuple[Node, InputSlot]]) -> tuple[Any, Rules]:
-    """Return the saved value, else that of the first widget that it feeds, and what rounds it."""
+    """Return the saved value, else that of the first widget that it feeds, and what rounds it.
+
+    Behind a Reroute there is no widget to look at: the first of the other inputs lends its
+    declaration, and without a saved value its default.
+    """
     first = targets[0][0].slot_widget(targets[0][1])
     value = first.value if first is not None else MISSING
+    if first is None:
+        widgets = (target.slot_widget(slot) for target, slot in targets)
+        first = next((widget for widget in widgets if widget is not None), None)
+        value = first.options.get("default", MISSING) if first is not None else MISSING
     if _has_value(node):
         value = node.saved_values[0]
     if first is None or not _is_number(value):

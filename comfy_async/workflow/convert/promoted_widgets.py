@@ -29,13 +29,11 @@ __all__ = ["bind_promoted", "deepest_widget", "promote", "restore_promoted", "se
 _DEEPEST = 100
 
 
-def bind_promoted(node: Node, definition: Graph, saved: list[InputSlot]) -> None:
-    """Give an instance the inputs of its definition, with the saved links of the same names."""
-    by_name = {slot.name: slot for slot in saved}
+def bind_promoted(node: Node, definition: Graph) -> None:
+    """Give an instance the inputs of its definition."""
     node.inputs = []
     for boundary in definition.inputs:
-        known = by_name.get(boundary.name)
-        slot = InputSlot(boundary.name, boundary.type, known.link if known else None, boundary=boundary)
+        slot = InputSlot(boundary.name, boundary.type, boundary=boundary)
         _bind(definition, slot, boundary)
         node.inputs.append(slot)
 

@@ -1,46 +1,50 @@
-"""Giving saved values back to widgets: by position as the frontend does, or by name.
+"""Giving saved values back to widgets: by position as the editor does, or by name.
 
-Frontend 1.49.6 restores `widgets_values` by position (LGraphNode.configure): each widget that
-is saved takes the next value, and a choice brings its own widgets before the next one is taken.
+The editor restores `widgets_values` by position (LGraphNode.configure): each widget that is
+saved takes the next value, and a choice or a group brings its own widgets before the next one
+is taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .declarations import Declared
-from .model import JSON_OBJECT, MISSING, Node, Spot, Widget
-from .node_from_class import choose
+from ...errors import ConversionError
+from ...types import Problem
+from .declarations import GROUP, Declared, holds
+from .javascript import as_text
+from .model import MISSING, Node, Spot, Widget
+from .node_from_class import choose, fit_rows
 
-__all__ = ["CONTROL_WORDS", "choices", "restore", "set_value"]
+__all__ = ["CONTROL_WORDS", "choices", "places_of", "restore", "restore_by_name", "set_value"]
 
 # What these show is made in the editor when a prompt is queued, never read from the file.
-_EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam"})
+_EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam", "branch_names"})
 
 CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
 """How a number changes after a run; in a list of values they tell that there are companions."""
 
 
-def restore(
-    node: Node,
-    values: Sequence[Any] | Mapping[str, Any] | None,
-    named: Mapping[str, Any] | None,
-    *,
-    declared: Sequence[Declared],
-) -> None:
-    """Give a node's saved values to its widgets; widgets without one keep their default.
+def restore(node: Node, values: Sequence[Any], places: Sequence[int]) -> None:
+    """Give the values at these places to the widgets in their order; those without one keep theirs."""
+    _by_position(node, values, places)
+    _settle(node)
 
-    A list is taken by position whenever there is one. `widgets_values_named` (1.49 and later)
-    serves files that have no list, and so does a `widgets_values` object, which packs like
-    VideoHelperSuite write.
+
+def restore_by_name(node: Node, values: Mapping[str, Any]) -> None:
+    """Take each widget's value by its name; a choice is made before its own widgets are filled.
+
+    Packs like VideoHelperSuite write `widgets_values` so. What `widgets_values_named` says is
+    read for classes only that ask for it, as in the editor.
     """
-    if isinstance(values, JSON_OBJECT):
-        _by_name(node, values)
-    elif values is not None:
-        _by_position(node, values, _places(node, values, declared))
-    elif named is not None:
-        _by_name(node, named)
+    index = 0
+    while index < len(node.widgets):
+        widget = node.widgets[index]
+        if widget.saved and widget.name in values:
+            _take(node, widget, values[widget.name], Spot(node.place, widget.name), most=len(values))
+        index += 1
     _settle(node)
 
 
@@ -48,23 +52,51 @@ def set_value(node: Node, widget: Widget, value: Any, spot: Spot | None = None) 
     """Set a widget's value, which was read at the spot, and let what depends on it follow."""
     if widget.kind in _EDITOR_ONLY:
         return
-    if widget.kind == "multiline" and value is None:
-        value = ""  # a text area shows null as nothing
+    if widget.kind in ("multiline", "markdown") and not isinstance(value, str):
+        value = _in_text_area(value, node)
     widget.value, widget.spot, widget.rules = value, spot, ()
     if widget.kind == "dynamic":
         choose(node, widget)
+    elif widget.kind == "rows":
+        fit_rows(node, widget, _rows(value))
     elif widget.kind == "option":
         _fit_options(node, widget)
 
 
-def _by_name(node: Node, values: Mapping[str, Any]) -> None:
-    """Take each widget's value by its name; a choice is made before its own widgets are filled."""
-    index = 0
-    while index < len(node.widgets):
-        widget = node.widgets[index]
-        if widget.saved and widget.name in values:
-            set_value(node, widget, values[widget.name], Spot(node.place, widget.name))
-        index += 1
+def _in_text_area(value: Any, node: Node) -> Any:
+    """Return what a text area makes of a value that is no text; it shows null as nothing."""
+    if value is None:
+        return ""
+    return as_text(value) if node.editor.writes_texts else value
+
+
+def _rows(value: Any) -> int:
+    """Return how many rows a group's saved count asks for; what is no number asks for none."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return max(0, math.trunc(value)) if known else 0
+
+
+def _take(node: Node, widget: Widget, value: Any, spot: Spot, *, most: int) -> None:
+    """Set a widget's value out of `most` saved ones, which bounds the rows of a group."""
+    if widget.kind == "rows" and _rows(value) > max(widget.options.get("max") or 0, most):
+        raise _too_many_rows(node, widget, value)
+    set_value(node, widget, value, spot)
+
+
+def _too_many_rows(node: Node, widget: Widget, value: Any) -> ConversionError:
+    """Return the error for a group whose count and whose values do not belong together."""
+    message = f"{widget.name!r} was saved with {value} rows, but not with as many values"
+    problem = Problem(
+        node=node.id,
+        title=node.title or "",
+        class_type=node.type,
+        input=widget.name,
+        type="values_lost",
+        message=message,
+        received=value,
+        advice="Open the file in ComfyUI, set the rows anew and save it.",
+    )
+    return ConversionError(f"node {node.id} ({node.type}): {message}", problems=[problem])
 
 
 def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> None:
@@ -80,7 +112,8 @@ def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> No
         place = next(rest, None)
         if place is None:
             return
-        set_value(node, widget, values[place], Spot(node.place, place))
+        _take(node, widget, values[place], Spot(node.place, place), most=len(values))
+    node.surplus = [values[place] for place in rest]
 
 
 def _is_companion(widget: Widget) -> bool:
@@ -95,30 +128,44 @@ def _lacks_companions(node: Node, values: Sequence[Any]) -> bool:
     """
     saved = [widget for widget in node.widgets if widget.saved and widget.kind != "button"]
     places = [index for index, widget in enumerate(saved) if _is_companion(widget)]
-    if not places or any(widget.kind in ("dynamic", "option") for widget in saved):
+    if not places or any(widget.kind in ("dynamic", "option", "rows") for widget in saved):
         return False
     if len(values) != len(saved) - len(places):
         return False
     return not any(isinstance(value, str) and value in CONTROL_WORDS for value in values)
 
 
-def _places(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[int]:
-    """Return the places of the widgets' values.
+def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[int]:
+    """Return the places of the values of a new node's widgets (migrateWidgetsValues).
 
-    Left out are those of inputs that were widgets before frontend 1.16 and are sockets now. As
-    in the frontend, the list must have a value for each widget, each `forceInput` input and
-    each companion that the class asks for by its flag.
+    Left out are those of inputs that were widgets before frontend 1.16 and are sockets now, and
+    of widgets that are not saved any more. As in the editor, the list must have a value for
+    each widget, each `forceInput` input and each companion that the class asks for by its flag.
     """
-    names = {widget.name for widget in node.widgets}
+    if any(holds(item, GROUP) for item in declared):
+        return range(len(values))
+    dropped = _dropped(node, declared)
+    if True not in dropped and len(values) == sum(widget.saved for widget in node.widgets):
+        return range(len(values))
+    unsaved = {index for index, widget in enumerate(node.widgets) if not widget.saved}
+    places = [place for place in range(len(values)) if place not in unsaved]
+    if len(places) != len(dropped):
+        places = list(range(len(values)))
+    if len(places) != len(dropped):
+        return places
+    return [place for place, drop in zip(places, dropped, strict=True) if not drop]
+
+
+def _dropped(node: Node, declared: Sequence[Declared]) -> list[bool]:
+    """Return for each place of an old list whether its value is not taken any more."""
+    saved = {widget.name: widget.saved for widget in node.widgets}
     dropped: list[bool] = []
     for item in declared:
-        if item.name in names or item.socket_only:
+        if item.socket_only or saved.get(item.name, False):
             dropped.append(item.socket_only)
             if item.options.get("control_after_generate"):
                 dropped.append(False)
-    if len(dropped) != len(values):
-        return range(len(values))
-    return [place for place, drop in enumerate(dropped) if not drop]
+    return dropped
 
 
 def _fit_options(node: Node, widget: Widget) -> None:

@@ -1,16 +1,16 @@
 """The widgets that the frontend makes of declared inputs, with their companions.
 
 Each maker returns the widgets that one input becomes, in the order in which they take values
-from `widgets_values`. Checked against every class of a ComfyUI 0.33.0 in frontend 1.49.6.
+from `widgets_values`. Checked against every class of a ComfyUI 0.33.0 in frontends 1.49.6 and 1.58.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from .camera import VIEWPORTS
-from .declarations import Declared
+from .declarations import GROUP, Declared
 from .model import JSON_OBJECT, MISSING, Node, Widget
 
 __all__ = ["DYNAMIC_COMBO", "PACK_WIDGET", "is_widget", "make_widgets"]
@@ -23,9 +23,10 @@ PACK_WIDGET: Final = "PACK_WIDGET"
 _Maker = Callable[[Declared, Node], list[Widget]]
 
 
-def is_widget(declared: Declared) -> bool:
-    """Return whether the input is filled by a widget; anything else is a socket."""
-    return declared.widget_type in _MAKERS and not declared.socket_only
+def is_widget(declared: Declared, young: Collection[str] = ()) -> bool:
+    """Return whether the input is filled by a widget; anything else is a socket, `young` kinds too."""
+    kind = declared.widget_type
+    return kind in _MAKERS and kind not in young and not declared.socket_only
 
 
 def make_widgets(declared: Declared, node: Node) -> list[Widget]:
@@ -151,6 +152,15 @@ def _valued(kind: str, fallback: Any) -> _Maker:
     return maker
 
 
+def _constant(kind: str, value: Any) -> _Maker:
+    """Return a maker of single widgets that begin with one value whatever is declared."""
+
+    def maker(declared: Declared, node: Node) -> list[Widget]:
+        return [Widget(declared.name, kind, value)]
+
+    return maker
+
+
 def _color(declared: Declared, node: Node) -> list[Widget]:
     """A colour; the default may stand one level deeper."""
     inner = declared.options.get("options")
@@ -159,12 +169,34 @@ def _color(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _nested(kind: str, key: str, fallback: Any) -> _Maker:
-    """Return a maker of widgets whose value stands in `options`."""
+    """Return a maker of widgets whose value is declared under a key, or a level deeper in `options`."""
 
     def maker(declared: Declared, node: Node) -> list[Widget]:
         inner = declared.options.get("options")
-        value = inner.get(key) if isinstance(inner, JSON_OBJECT) else None
-        return [Widget(declared.name, kind, value or fallback)]
+        value = declared.options.get(key) if node.editor.reads_plainly else None
+        if value is None:
+            value = inner.get(key) if isinstance(inner, JSON_OBJECT) else None
+        return [Widget(declared.name, kind, fallback if value is None else value)]
+
+    return maker
+
+
+def _rows(declared: Declared, node: Node) -> list[Widget]:
+    """How many rows a group has; the fields of the rows are widgets of their own."""
+    least = declared.options.get("min")
+    return [Widget(declared.name, "rows", least or 0, sent=False, options=declared.options)]
+
+
+def _branch(declared: Declared, node: Node) -> list[Widget]:
+    """A choice among the connected inputs; nothing is connected to a new node."""
+    return [Widget(declared.name, "combo", "")]
+
+
+def _unseen(kind: str, value: Any, *, saved: bool) -> _Maker:
+    """Return a maker of views: they are not sent, and may take a place in the file."""
+
+    def maker(declared: Declared, node: Node) -> list[Widget]:
+        return [Widget(declared.name, kind, value, saved=saved, sent=False)]
 
     return maker
 
@@ -255,6 +287,13 @@ _MAKERS: dict[str, _Maker] = {
     "CHART": _nested("chart", "data", {}),
     "GALLERIA": _nested("galleria", "images", []),
     "VIDEO_EDIT": _video_edit,
+    "LIGHT_INFO_PREVIEW": _constant("lights", []),
+    "CAMERA_ANGLE_VIEW": _unseen("camera_angle", "camera", saved=True),
+    "CAMERA_INFO_STATE": _unseen("camera_info", MISSING, saved=False),
+    "RESOLUTION_PREVIEW": _unseen("resolution", MISSING, saved=False),
+    GROUP: _rows,
+    "COMFY_BRANCH_SELECTOR": _branch,
+    "COMFY_BRANCH_INPUT_NAMES": _constant("branch_names", []),
     "IMAGECOMPARE": _image_compare,
     "IMAGEUPLOAD": _upload_button("image"),
     "AUDIOUPLOAD": _upload_button(""),

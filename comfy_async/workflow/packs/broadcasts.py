@@ -125,8 +125,15 @@ def broadcasts_of(
     sources = _outputs(node, properties) if node.properties.get("ue_convert") else _inputs(graph, node)
     kinds = [source[2] for source, _ in sources]
     for source, name in sources:
-        if source[0] != INPUT_BOUNDARY and (graph.nodes[source[0]].mode in (MUTED, BYPASSED)):
+        origin = graph.nodes.get(source[0])
+        if origin is not None and origin.mode in (MUTED, BYPASSED):
             continue
+        if origin is not None and origin.type == "PrimitiveNode":
+            raise not_convertible(
+                origin,
+                "a primitive that is broadcast has no value: the editor makes it of what it is linked to",
+                advice="Put a node that holds a number or a text in the place of this primitive.",
+            )
         repeated = kinds.count(source[2]) > 1
         rule = name if repeated or properties.get("apply_to_unrepeated") else None
         yield _broadcast(graph, node, properties, root, source, rule, repeats=len(set(kinds)) < len(kinds))

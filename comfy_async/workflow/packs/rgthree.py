@@ -24,11 +24,15 @@ _COMPARER: Final = "Image Comparer (rgthree)"
 _DISPLAYS: Final = frozenset({"Display Any (rgthree)", "Display Int (rgthree)"})
 _DYNAMIC_CONTEXTS: Final = frozenset({"Dynamic Context (rgthree)", "Dynamic Context Switch (rgthree)"})
 
-# Inputs are added as they are connected, and the file has them all.
-_MORE_INPUTS: Final = frozenset(
-    {"Any Switch (rgthree)"}
-    | {f"Context{kind} (rgthree)" for kind in (" Switch", " Switch Big", " Merge", " Merge Big")}
-)
+# Inputs are added as they are connected; there are always five at least, of one type.
+_MORE_INPUTS: Final = {
+    "Any Switch (rgthree)": ("any_", "*"),
+    **{
+        f"Context {kind} (rgthree)": ("ctx_", "RGTHREE_CONTEXT")
+        for kind in ("Switch", "Switch Big", "Merge", "Merge Big")
+    },
+}
+_FEWEST_INPUTS: Final = 5
 
 _SEED_BUTTONS: Final = ("🎲 Randomize Each Time", "🎲 New Fixed Random", "♻️ (Use Last Queued Seed)")
 
@@ -59,7 +63,7 @@ class _Rgthree(Pack):
         )
     )
     classes = frozenset(
-        {_LORA_LOADER, _PUTER, _PRIMITIVE, _SEED, _COMPARER} | _DISPLAYS | _DYNAMIC_CONTEXTS | _MORE_INPUTS
+        {_LORA_LOADER, _PUTER, _PRIMITIVE, _SEED, _COMPARER, *_DISPLAYS, *_DYNAMIC_CONTEXTS, *_MORE_INPUTS}
     )
 
     def claims(self, node_type: str) -> bool:
@@ -81,6 +85,8 @@ class _Rgthree(Pack):
         """Take the values of loaders one by one; the others take theirs by position."""
         if node.type != _LORA_LOADER:
             return False
+        if isinstance(values, JSON_OBJECT):
+            values = list(values.values())
         _restore_loras(node, values if isinstance(values, list) else [])
         return True
 
@@ -244,6 +250,24 @@ def _settle_context(node: Node) -> None:
         keys.value, keys.spot = ",".join(slot.name for slot in node.outputs[1:]), None
 
 
+def _create_inputs(node: Node) -> None:
+    """Make the inputs that are there before any is connected."""
+    prefix, kind = _MORE_INPUTS[node.type]
+    names = {slot.name for slot in node.inputs}
+    for number in range(1, _FEWEST_INPUTS + 1):
+        if (name := f"{prefix}{number:02d}") not in names:
+            node.inputs.append(InputSlot(name, kind))
+
+
+def _settle_inputs(node: Node) -> None:
+    """Let the inputs take what the file has them connected with."""
+    saved = node.saved.get("inputs")
+    kinds = [item.get("type") for item in saved if isinstance(item, JSON_OBJECT)] if saved else []
+    kind = next((str(kind) for kind in kinds if kind and kind != "*"), None)
+    for slot in node.inputs if kind else ():
+        slot.type = str(kind)
+
+
 def _add_text(node: Node, name: str) -> Widget:
     """Add a text field, with the slot through which a link overrides it."""
     node.inputs.append(InputSlot(name, "STRING", widget=name))
@@ -276,6 +300,7 @@ _CREATE: Final[dict[str, Callable[[Node], None]]] = {
     _COMPARER: _create_comparer,
     **dict.fromkeys(_DISPLAYS, _create_display),
     **dict.fromkeys(_DYNAMIC_CONTEXTS, _create_context),
+    **dict.fromkeys(_MORE_INPUTS, _create_inputs),
 }
 
 _SETTLE: Final[dict[str, Callable[[Node], None]]] = {
@@ -285,6 +310,7 @@ _SETTLE: Final[dict[str, Callable[[Node], None]]] = {
     _COMPARER: _settle_comparer,
     **dict.fromkeys(_DISPLAYS, _settle_display),
     **dict.fromkeys(_DYNAMIC_CONTEXTS, _settle_context),
+    **dict.fromkeys(_MORE_INPUTS, _settle_inputs),
 }
 
 PACK: Final = _Rgthree()

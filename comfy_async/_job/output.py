@@ -1,0 +1,231 @@
+"""One file that a node made: its bytes stay on the server until they are asked for."""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from .._base.paths import is_folder, safe_parts, save_at, write_whole
+from .._base.tasks import in_thread
+from ..events import Preview
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["FileKind", "FileReader", "OutputFile", "kind_of"]
+
+FileKind: TypeAlias = Literal["image", "video", "audio", "model_3d", "file"]
+
+_KINDS: Mapping[FileKind, frozenset[str]] = {
+    "image": frozenset("png jpg jpeg webp gif bmp tif tiff avif apng exr hdr svg".split()),
+    "video": frozenset("mp4 webm mov mkv avi m4v mpg mpeg".split()),
+    "audio": frozenset("flac mp3 wav ogg opus m4a aac".split()),
+    "model_3d": frozenset("glb gltf obj fbx stl ply usdz splat spz ksplat".split()),
+}
+
+
+class FileReader(Protocol):
+    """Where the bytes of output files come from: the session's `files`."""
+
+    def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
+        """Return the address of a file."""
+        ...
+
+    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+        """Return a file's bytes."""
+        ...
+
+    def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> AsyncIterator[bytes]:
+        """Yield a file's bytes as they come."""
+        ...
+
+    def save(
+        self, filename: str, path: Path, *, subfolder: str = "", type: str = "output"
+    ) -> Coroutine[Any, Any, Path]:
+        """Write a file to disk."""
+        ...
+
+
+class OutputFile:
+    """One file that a node made; its bytes stay on the server until they are asked for.
+
+    Attributes:
+        filename: The name on the server.
+        subfolder: The folder below the server's output folder, "" when there is none.
+        type: "output", "temp" or "input"; "websocket" when the bytes came by the socket.
+        kind: "image", "video", "audio", "model_3d" or "file".
+        node: The id of the node that made it.
+        title: That node's title.
+        key: The word that the node showed it under, for example `images` or `gifs`.
+        info: Everything that the node said of it.
+        id: The asset's id, where the server keeps assets (0.34 and later), else None.
+        preview_id: The id of a smaller form of it, or None.
+        display_name: What people call it, the filename unless the server says otherwise.
+        hash: What tells its content from others (`blake3:...`), or None.
+
+    Example:
+        >>> for file in result.files:
+        ...     print(file.kind, file.filename, (await file.image()).size, len(await file.read()))
+        image ComfyUI_00002_.png (512, 512) ...
+    """
+
+    __slots__ = (
+        *("_data", "_reader"),
+        *("display_name", "filename", "hash", "id", "info", "key", "kind", "node", "preview_id"),
+        *("subfolder", "title", "type"),
+    )
+
+    def __init__(
+        self,
+        info: Mapping[str, Any],
+        *,
+        node: str,
+        title: str,
+        key: str,
+        reader: FileReader,
+        data: Preview | None = None,
+    ) -> None:
+        """Read what the node said of the file."""
+        self.info = info
+        self.filename = str(info.get("filename") or "")
+        self.subfolder = str(info.get("subfolder") or "")
+        self.type = str(info.get("type") or "output")
+        self.kind: FileKind = kind_of(self.filename, str(info.get("format") or ""), key)
+        self.id = _text(info.get("id"))
+        self.preview_id = _text(info.get("preview_id"))
+        self.display_name = _text(info.get("display_name")) or self.filename
+        self.hash = _text(info.get("hash")) or _text(info.get("asset_hash"))
+        self.node = node
+        self.title = title
+        self.key = key
+        self._reader = reader
+        self._data = data
+
+    @property
+    def is_preview(self) -> bool:
+        """True for what was only shown (PreviewImage): the server forgets it when it starts anew."""
+        return self.type == "temp"
+
+    @property
+    def url(self) -> str | None:
+        """The file's address on the server without credentials, None for images of the socket."""
+        if self._data is not None:
+            return None
+        return self._reader.url(self.filename, subfolder=self.subfolder, type=self.type)
+
+    async def read(self) -> bytes:
+        """Return the file's bytes.
+
+        Raises:
+            SessionClosedError: The session is closed, and the bytes are on the server.
+            NotFoundError: The server has no such file any more.
+            TransportError: The connection broke.
+        """
+        if self._data is not None:
+            return self._data.image
+        return await self._reader.read(self.filename, subfolder=self.subfolder, type=self.type)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Yield the file's bytes as they come, for files that do not fit into memory.
+
+        Raises:
+            ComfyError: As `read`.
+        """
+        if self._data is not None:
+            yield self._data.image
+            return
+        async for chunk in self._reader.open(self.filename, subfolder=self.subfolder, type=self.type):
+            yield chunk
+
+    async def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the file to disk through a temporary name, and return where it is.
+
+        Args:
+            path: A folder (one that is there, or ends in a slash, or has no ending), for a safe form
+                of the server's name in it; or the new file's name. What is taken by another content
+                gets a number: `a (1).png`. The very same is kept.
+            overwrite: Replace what has that name.
+
+        Raises:
+            ComfyError: As `read`.
+            OSError: The disk would not take it.
+        """
+        target = Path(path)
+        if await in_thread(is_folder, path):
+            target = target.joinpath(*safe_parts("", self.filename))
+        return await save_at(target, self.write_to, overwrite=overwrite)
+
+    async def write_to(self, target: Path) -> Path:
+        """Write to exactly this name, and replace what has it; internal."""
+        if self._data is not None:
+            await in_thread(write_whole, target, self._data.image)
+            return target
+        return await self._reader.save(self.filename, target, subfolder=self.subfolder, type=self.type)
+
+    async def image(self) -> Image:
+        """Return the decoded picture; takes Pillow (`pip install 'comfy-async[images]'`).
+
+        Raises:
+            ImportError: Pillow is not installed.
+            ComfyError: As `read`.
+        """
+        try:
+            from PIL import Image
+        except ImportError as error:
+            raise ImportError("Pillow is missing: pip install 'comfy-async[images]'") from error
+        import io
+
+        return Image.open(io.BytesIO(await self.read()))
+
+    @property
+    def mime(self) -> str:
+        """The MIME type as the name tells it."""
+        return mimetypes.guess_type(self.filename)[0] or "application/octet-stream"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold of it."""
+        return {
+            "filename": self.filename,
+            "subfolder": self.subfolder,
+            "type": self.type,
+            "kind": self.kind,
+            "node": self.node,
+            "title": self.title,
+            "key": self.key,
+            "url": self.url,
+            **{name: value for name, value in self._asset().items() if value is not None},
+        }
+
+    def _asset(self) -> dict[str, str | None]:
+        """Return what the server's asset system says of it."""
+        shown = None if self.display_name == self.filename else self.display_name
+        return {"id": self.id, "preview_id": self.preview_id, "display_name": shown, "hash": self.hash}
+
+    def __repr__(self) -> str:
+        """Return kind, name and node."""
+        where = f"{self.subfolder}/{self.filename}" if self.subfolder else self.filename
+        # Names that are no UTF-8 come as lone surrogates, which no terminal takes.
+        where = where.encode("utf-8", "backslashreplace").decode()
+        return f"<OutputFile {self.kind} {where} ({self.type}) of node {self.node}>"
+
+
+def kind_of(filename: str, format_: str, key: str) -> FileKind:
+    """Tell the kind by the name's ending, else by what the node calls it."""
+    ending = filename.rpartition(".")[2].lower()
+    for kind, endings in _KINDS.items():
+        if ending in endings:
+            return kind
+    family = format_.partition("/")[0]
+    if family == "image" or key == "images":
+        return "image"
+    if family == "video" or key == "video":
+        return "video"
+    return "audio" if family == "audio" or key == "audio" else "file"
+
+
+def _text(value: object) -> str | None:
+    """Return a text that says something, None for all else."""
+    return value if isinstance(value, str) and value else None

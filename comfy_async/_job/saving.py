@@ -1,0 +1,243 @@
+"""Saving the files of a result: names by pattern, the good ones saved, and each other one told."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .._base.paths import safe_name, safe_parts, save_at
+from .._base.tasks import together
+from ..errors import ComfyError, NotFoundError, SaveError, SessionClosedError
+from .output import OutputFile
+
+__all__ = ["NamePattern", "save_all"]
+
+_SEEDS: Final = ("seed", "noise_seed")
+_ENDING: Final = re.compile(r"\.([A-Za-z0-9]{1,8})$")
+_SAME_ENDINGS: Final = {"jpeg": "jpg", "tiff": "tif", "mpeg": "mpg"}
+_FIELDS: Final = "index, seed, filename, node, title, kind, type, prompt_id, and `{node.input}`"
+
+
+class NamePattern:
+    """A pattern for file names, such as `{seed}_{index:03d}.png`; folders in it are made.
+
+    Fields: `index` (the file's place in the result, from 0), `filename` (the server's, without its
+    ending), `node`, `title`, `kind`, `type`, `prompt_id`, `seed`, and any input of the workflow as
+    `{3.steps}` or `{KSampler.steps}`. The ending is each file's own where the pattern's is another.
+    """
+
+    def __init__(self, text: str, *, prompt_id: str, graph: Mapping[str, Any] | None) -> None:
+        """Read a pattern.
+
+        Raises:
+            ValueError: It is no pattern, or is empty.
+        """
+        ending = _ENDING.search(text)
+        self._ending = ending[1] if ending else ""
+        stem = text[: ending.start()] if ending else text
+        self._parts = [part for part in re.split(r"[\\/]+", stem) if part]
+        if not self._parts:
+            raise ValueError(f"{text!r} names no file")
+        self._text = text
+        self._prompt_id = prompt_id
+        self._graph = graph
+
+    def parts(self, file: OutputFile, index: int) -> tuple[str, ...]:
+        """Return the path of a file below the target folder.
+
+        Raises:
+            ValueError: A field is unknown, or could be several things.
+        """
+        *folders, leaf = (self._filled(part, file, index) for part in self._parts)
+        own = _ENDING.search(file.filename)
+        ending = own[1] if own and _plain(own[1]) != _plain(self._ending) else self._ending
+        return (*map(safe_name, folders), safe_name(f"{leaf}.{ending}" if ending else leaf))
+
+    def _filled(self, part: str, file: OutputFile, index: int) -> str:
+        """Return a part with its fields filled in, each made safe by itself: none of them makes a folder."""
+        made = ""
+        for literal, field, spec, _ in string.Formatter().parse(part):
+            made += literal
+            if field is not None:
+                value = self._value(field, file, index)
+                try:
+                    made += safe_name(format(value, spec or ""))
+                except (TypeError, ValueError) as error:
+                    raise ValueError(f"{{{field}:{spec}}} in {self._text!r}: {error}") from None
+        return made
+
+    def _value(self, field: str, file: OutputFile, index: int) -> object:
+        """Return what a field stands for."""
+        match field:
+            case "index":
+                return index
+            case "filename":
+                return _ENDING.sub("", file.filename)
+            case "prompt_id":
+                return self._prompt_id
+            case "node" | "title" | "kind" | "type":
+                return getattr(file, field)
+            case "seed":
+                return self._seed(file)
+        if "." in field:
+            return self._input(field)
+        raise ValueError(f"a name has no field {{{field}}}: there are {_FIELDS}")
+
+    def _seed(self, file: OutputFile) -> int:
+        """Return the one seed that a file can have come of."""
+        found = {f"{node}.{name}": value for node, name, value in self._seeds(file.node)}
+        if len(set(found.values())) == 1:
+            return next(iter(found.values()))
+        if found:
+            choices = ", ".join(f"{{{place}}}" for place in found)
+            raise ValueError(f"{{seed}} could be several for {file.filename}: say which, {choices}")
+        raise ValueError(f"{{seed}}: no input named seed with a value leads to {file.filename}")
+
+    def _seeds(self, node: str) -> Iterator[tuple[str, str, int]]:
+        """Yield the seeds of a node and of everything that it reads from."""
+        graph = self._known_graph()
+        waiting, seen = [node if node in graph else node.partition(".")[0]], set[str]()
+        while waiting:
+            one = waiting.pop()
+            if one in seen or not isinstance(spec := graph.get(one), Mapping):
+                continue
+            seen.add(one)
+            inputs = spec.get("inputs")
+            for name, value in inputs.items() if isinstance(inputs, Mapping) else ():
+                if isinstance(value, list) and len(value) == 2 and str(value[0]) in graph:
+                    waiting.append(str(value[0]))
+                elif name in _SEEDS and isinstance(value, int) and not isinstance(value, bool):
+                    yield one, name, value
+
+    def _input(self, field: str) -> object:
+        """Return the value of an input by `node.input`: the node's id, title or class."""
+        graph = self._known_graph()
+        name, _, wanted = field.rpartition(".")
+        found = {
+            node: spec["inputs"][wanted]
+            for node, spec in graph.items()
+            if _is_named(node, spec, name) and wanted in (spec.get("inputs") or {})
+        }
+        values = [value for value in found.values() if isinstance(value, str | int | float)]
+        if not values:
+            raise ValueError(f"{{{field}}}: the workflow has no such input with a value")
+        if len(set(values)) > 1:
+            raise ValueError(f"{{{field}}} could be several: nodes {', '.join(found)} have that name")
+        return values[0]
+
+    def _known_graph(self) -> Mapping[str, Any]:
+        """Return the workflow.
+
+        Raises:
+            ValueError: It is not known.
+        """
+        if self._graph is None:
+            raise ValueError(
+                "seeds and inputs are unknown for a job that was attached to: name files otherwise"
+            )
+        return self._graph
+
+
+async def save_all(
+    files: Sequence[OutputFile],
+    root: Path,
+    names: NamePattern | None,
+    *,
+    overwrite: bool,
+    cached_nodes: Sequence[str],
+    prompt_id: str,
+) -> list[Path]:
+    """Save files below a folder, all that can be saved, and return the paths in order.
+
+    Raises:
+        SaveError: Some could not be; it names each and says why.
+        ComfyError: The only one could not be.
+        OSError: As before.
+    """
+    by_place: dict[Path, list[int]] = {}
+    for index, file in enumerate(files):
+        parts = names.parts(file, index) if names else safe_parts(file.subfolder, file.filename)
+        by_place.setdefault(root.joinpath(*parts), []).append(index)
+    kept: set[Path] = set()
+    done: dict[int, Path] = {}
+    failed: dict[int, Exception] = {}
+
+    async def save_group(place: Path, group: list[int]) -> None:
+        # What wants the same name gets its number in the order of the result.
+        for index in group:
+            try:
+                # Only what was there before may be replaced, never one of these by another.
+                first = overwrite and index == group[0]
+                done[index] = await save_at(place, files[index].write_to, kept=kept, overwrite=first)
+            except (ComfyError, OSError) as error:
+                failed[index] = error
+
+    await together([save_group(place, group) for place, group in by_place.items()])
+    if failed:
+        raise _error(files, done, failed, cached_nodes=cached_nodes, prompt_id=prompt_id)
+    return [done[index] for index in range(len(files))]
+
+
+def _error(
+    files: Sequence[OutputFile],
+    done: Mapping[int, Path],
+    failed: Mapping[int, Exception],
+    *,
+    cached_nodes: Sequence[str],
+    prompt_id: str,
+) -> Exception:
+    """Return the error for files that could not be saved: a lone file's own, else one that names each."""
+    order = sorted(failed)
+    first = failed[order[0]]
+    hint = ""
+    if any(isinstance(failed[i], NotFoundError) and files[i].node in cached_nodes for i in order):
+        hint = (
+            "The run was cached: the server made nothing anew, and the files of the earlier run are gone. "
+            "Another seed (`flow.randomized()`) makes new ones."
+        )
+    if len(files) == 1 or all(isinstance(error, SessionClosedError) for error in failed.values()):
+        if hint and isinstance(first, ComfyError):
+            first.hint = hint
+        return first
+    names = {_shown(files[i]): failed[i] for i in order}
+    reasons = "; ".join(f"{name}: {_reason(error)}" for name, error in names.items())
+    made = SaveError(
+        f"{len(failed)} of {len(files)} files could not be saved: {reasons}",
+        hint=hint or "The others are saved: `error.saved` has their paths, `error.failed` each reason.",
+        saved=[done[i] for i in sorted(done)],
+        failed=names,
+        prompt_id=prompt_id,
+        server=next((e.server for e in failed.values() if isinstance(e, ComfyError)), None),
+        retryable=all(isinstance(e, ComfyError) and e.retryable for e in failed.values()),
+    )
+    made.__cause__ = first
+    return made
+
+
+def _is_named(node: str, spec: object, name: str) -> bool:
+    """Say whether a node is called so: by id, title or class."""
+    if not isinstance(spec, Mapping):
+        return False
+    meta = spec.get("_meta")
+    title = meta.get("title") if isinstance(meta, Mapping) else None
+    return name in (node, title, spec.get("class_type"))
+
+
+def _shown(file: OutputFile) -> str:
+    """Return a file's name for people."""
+    where = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
+    return where.encode("utf-8", "backslashreplace").decode()
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file could not be saved, in one sentence."""
+    return str(error.args[0]) if isinstance(error, ComfyError) and error.args else str(error)
+
+
+def _plain(ending: str) -> str:
+    """Return an ending without the differences that mean nothing."""
+    lowered = ending.lower()
+    return _SAME_ENDINGS.get(lowered, lowered)

@@ -1,0 +1,154 @@
+"""Nodes as the prompt has them: values of their widgets, then what links bring, and who they are."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import random
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .camera import viewport_state
+from .follow_links import FromHost, Scope, resolve_input
+from .model import JSON_OBJECT, MISSING, Graph, InputSlot, Node, Widget
+from .prompt_texts import choose_alternatives, fill_placeholders
+from .write_back import Origin, origin_of
+
+__all__ = ["EntryWriter", "drop_dead_links"]
+
+_BRANCHES: Final = "autogrow."
+"""The group of inputs that `COMFY_BRANCH_INPUT_NAMES` counts (customWidgets.ts)."""
+
+# What the editor takes for a pack's registry id, repository, and version (workflowSchema.ts).
+_PACK = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,98}[a-zA-Z0-9])?")
+_OWNER = re.compile(r"(?!.*--)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
+_RELEASE = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[\da-z-]+(\.[\da-z-]+)*)?(\+[\da-z-]+(\.[\da-z-]+)*)?",
+    re.ASCII,
+)
+_COMMIT = re.compile(r"[0-9a-fA-F]{4,40}")
+
+
+class EntryWriter:
+    """Writes the nodes of one prompt."""
+
+    def __init__(self, rng: random.Random | None = None, now: datetime.datetime | None = None) -> None:
+        """Keep what texts depend on; `root` is where file names look for nodes."""
+        self.root = Graph("")
+        self.origins: dict[tuple[str, str], Origin] = {}
+        self._rng = rng or random.Random()
+        self._now = now or datetime.datetime.now()
+
+    def entry(self, scope: Scope, node: Node) -> dict[str, Any]:
+        """Return a node of the prompt: values of its widgets first, then what links bring."""
+        inputs: dict[str, Any] = {}
+        sources: dict[str, Widget] = {}
+        links: dict[str, Widget | None] = {}
+        for widget in node.widgets:
+            if widget.sent and widget.name:
+                _put(inputs, widget.name, self._sent(scope, node, widget), widget.kind, node)
+                sources[widget.name] = widget
+        for slot in node.inputs:
+            if slot.link is not None:
+                links.update(_put_link(inputs, scope, node, slot))
+        for name in inputs:
+            source = links[name] if name in links else sources.get(name)
+            origin = None if source is None else origin_of(source, node, own=name not in links)
+            if origin is not None:
+                self.origins[scope.prefix + node.id, name] = origin
+        return {"inputs": inputs, "class_type": node.class_type, "_meta": _meta(node)}
+
+    def filename(self, text: str) -> str:
+        """Return a file name with its placeholders filled in."""
+        return fill_placeholders(text, self.root, self._now)
+
+    def _sent(self, scope: Scope, node: Node, widget: Widget) -> Any:
+        """Return a widget's value as it is sent."""
+        if widget.kind == "viewport":
+            return viewport_state(node)
+        if widget.kind == "branch_names":
+            return _branches(node)
+        if widget.kind == "choice_index" and node.editor.follows_choices:
+            return _index_of_choice(scope, node)
+        if isinstance(widget.value, str) and widget.text:
+            if widget.text == "filename":
+                return self.filename(widget.value)
+            return choose_alternatives(widget.value, self._rng)
+        return widget.value
+
+
+def _branches(node: Node) -> list[str]:
+    """Return what the connected branches are called, by the user or by their place."""
+    return [
+        slot.name.rpartition(".")[2] if slot.label is None else slot.label
+        for slot in node.inputs
+        if slot.name.startswith(_BRANCHES) and slot.link is not None
+    ]
+
+
+def _index_of_choice(scope: Scope, node: Node) -> int:
+    """Return the place of a CustomCombo's choice, which the instance around it may make."""
+    (
+        choice,
+        *_,
+    ) = (widget.value for widget in node.widgets)
+    for slot in node.inputs:
+        if slot.widget == node.widgets[0].name and slot.link is not None:
+            source = resolve_input(scope, node, slot)
+            choice = source.widget.value if isinstance(source, FromHost) else choice
+    options = [option.value for option in node.widgets[2:]]
+    return options.index(choice) if choice in options else -1
+
+
+def _meta(node: Node) -> dict[str, Any]:
+    """Return the title, and from which pack the node is as far as the file says it rightly."""
+    meta: dict[str, Any] = {"title": node.title}
+    if node.editor.names_packs:
+        meta["title"] = node.title or ""
+        saved = {key: node.properties.get(key) for key in ("cnr_id", "aux_id", "ver")}
+        texts = {key: text for key, text in saved.items() if isinstance(text, str)}
+        if _PACK.fullmatch(texts.get("cnr_id", "")):
+            meta["cnr_id"] = texts["cnr_id"]
+        owner, slash, repository = texts.get("aux_id", "").partition("/")
+        if slash and _OWNER.fullmatch(owner) and _PACK.fullmatch(repository):
+            meta["aux_id"] = texts["aux_id"]
+        version = texts.get("ver", "").removeprefix("v")
+        if version == "unknown" or _RELEASE.fullmatch(version) or _COMMIT.fullmatch(version):
+            meta["ver"] = version
+    return meta
+
+
+def _put_link(inputs: dict[str, Any], scope: Scope, node: Node, slot: InputSlot) -> dict[str, Widget | None]:
+    """Set an input to what its link brings, a link or the value of a subgraph instance; return whose."""
+    source = resolve_input(scope, node, slot)
+    if isinstance(source, FromHost):
+        _put(inputs, slot.name, source.widget.value, "", node)
+        return {slot.name: source.widget}
+    if source is not None:
+        inputs[slot.name] = [source.node_id, source.slot]
+        return {slot.name: None}
+    return {}
+
+
+def _put(inputs: dict[str, Any], name: str, value: Any, kind: str, node: Node) -> None:
+    """Set an input to a value; lists are wrapped, for a bare list would be a link."""
+    if value is MISSING:
+        inputs.pop(name, None)
+    elif kind == "curve" and value is not None and (node.editor.wraps_curves or isinstance(value, list)):
+        inputs[name] = {"__type__": "CURVE", "__value__": copy.deepcopy(value)}
+    elif isinstance(value, list):
+        inputs[name] = {"__value__": copy.deepcopy(value)}
+    elif isinstance(value, JSON_OBJECT):
+        inputs[name] = copy.deepcopy(dict(value))
+    elif isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        inputs[name] = int(value)  # as JavaScript writes it
+    else:
+        inputs[name] = value
+
+
+def drop_dead_links(inputs: dict[str, Any], prompt: Mapping[str, Any]) -> None:
+    """Drop links to nodes that are not in the prompt."""
+    dead = [name for name, value in inputs.items() if isinstance(value, list) and value[0] not in prompt]
+    for name in dead:
+        del inputs[name]

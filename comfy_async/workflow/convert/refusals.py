@@ -1,0 +1,184 @@
+"""What conversion refuses because nobody could know it: classes, kinds of inputs, values, links.
+
+A file may be newer than the catalog, a pack may make widgets in JavaScript, a class may have
+changed since the file was saved. The editor goes on and drops what it cannot place; a run with
+values that slid into other inputs looks right and is wrong, so here it is an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from ...errors import ConversionError
+from ...types import Problem
+from ..packs import pack_of
+from .group_nodes import group_name
+from .model import InputSlot, Node, any_type
+
+__all__ = ["Choice", "refuse"]
+
+Choice = Literal["raise", "keep"]
+
+_log = logging.getLogger("comfy_async.workflow")
+
+_CORE_MODULES: Final = ("comfy_extras.", "comfy_api_nodes.")
+
+# Types of ComfyUI's own outputs that most catalogs have, and kinds that are sockets themselves;
+# "UNKNOWN" stands for what is no declaration. The types of others are looked up.
+_COMMON: Final = frozenset(
+    "image mask latent model clip vae conditioning int float string boolean combo sampler sigmas noise "
+    "guider audio video control_net clip_vision clip_vision_output style_model upscale_model gligen "
+    "comfy_autogrow_v3 comfy_matchtype_v3 comfy_dynamicslot_v3 unknown".split()
+)
+
+
+def refuse(
+    nodes: Sequence[tuple[str, Node]], catalog: Mapping[str, Any], *, unknown: Choice, lost: Choice
+) -> None:
+    """Raise when there are nodes that the server could not run, or of which something would be lost.
+
+    Args:
+        nodes: The nodes that would be sent, each with its id in the prompt.
+        catalog: What the server can run.
+        unknown: "keep" takes nodes of classes that the server does not have.
+        lost: "keep" goes on without what nobody can place.
+    """
+    if unknown == "raise":
+        _raise([_unknown(place, node) for place, node in nodes if node.class_type is None])
+    if lost == "raise":
+        problems = []
+        for place, node in nodes:
+            found = list(_losses(place, node, catalog))
+            if found and _is_core(node, catalog[node.type]):
+                _log.warning("%s (%s) of another version of ComfyUI: %s", place, node.type, found[0].message)
+            else:
+                problems += found
+        _raise_lost(problems)
+
+
+def _is_core(node: Node, spec: Mapping[str, Any]) -> bool:
+    """Return whether the node is ComfyUI's own.
+
+    How its widgets are made is known, so what is too much is from another version of the class
+    and no secret of a pack's JavaScript. The editor drops it too, and official templates have it.
+    """
+    module = spec.get("python_module")
+    if isinstance(module, str) and module.startswith(_CORE_MODULES):
+        return True
+    foreign = isinstance(module, str) and module.startswith("custom_nodes")
+    return not foreign and node.properties.get("cnr_id") == "comfy-core"
+
+
+def _raise(problems: list[Problem]) -> None:
+    """Raise for nodes of unknown classes."""
+    if problems:
+        count = f"{len(problems)} nodes are" if len(problems) > 1 else "a node is"
+        raise ConversionError(
+            f"{count} of a class that this server does not have",
+            problems=problems,
+            hint='Install what is missing, mute or bypass these nodes in ComfyUI, or pass unknown="keep".',
+        )
+
+
+def _raise_lost(problems: list[Problem]) -> None:
+    """Raise for what would be lost."""
+    if problems:
+        first, more = problems[0], len(problems) - 1
+        raise ConversionError(
+            f"node {first.node} ({first.class_type}): {first.message}"
+            + (f", and {more} more" if more else ""),
+            problems=problems,
+            hint="Open and save the file in the ComfyUI that is to run it, "
+            'or pass lost="keep" to go on without.',
+        )
+
+
+def _unknown(place: str, node: Node) -> Problem:
+    """Return what is wrong with a node of an unknown class, with the pack that has it."""
+    message, pack = f"the server has no class {node.type!r}", _pack(node)
+    advice = f"Install the node pack {pack!r}." if pack else ""
+    if (group := group_name(node.type)) is not None:
+        message = f"the file does not say what the group node {group!r} consists of (`extra.groupNodes`)"
+        advice = "Look for another copy of the file, or put the nodes in the place of the group node."
+    return _problem(place, node, "missing_node_type", message, received=node.type, advice=advice)
+
+
+def _pack(node: Node) -> str:
+    """Return the registry id or the repository of the pack that the node was saved with."""
+    for key in ("cnr_id", "aux_id"):
+        pack = node.properties.get(key)
+        if isinstance(pack, str) and pack and pack != "comfy-core":
+            return pack
+    return ""
+
+
+def _losses(place: str, node: Node, catalog: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what of a node nobody could place; rules of packs know their own classes."""
+    if (
+        node.class_type is None
+        or _chooses_unknown(node)
+        or ((pack := pack_of(node.type)) is not None and pack.knows(node.type))
+    ):
+        return
+    if values := [value for value in node.surplus if value not in (None, "")]:
+        message = f"{len(values)} saved values are more than its widgets take: {_shown(values)}"
+        yield _problem(place, node, "values_lost", message, received=values)
+    for link in node.strays:
+        message = f"the link {link.id} from node {link.origin_id} ends in no input that its class has"
+        yield _problem(place, node, "link_lost", message, received=link.id)
+    for slot in _unheard(node, catalog):
+        message = f"the input {slot.name!r} is of the type {slot.type!r}, which is no known widget"
+        yield _problem(place, node, "unknown_input_type", message, input=slot.name, received=slot.type)
+
+
+def _chooses_unknown(node: Node) -> bool:
+    """Return whether a choice is none that the class offers: nobody knows what that one brings.
+
+    The server refuses the choice itself, so nothing is run wrongly.
+    """
+    return any(widget.kind == "dynamic" and widget.value not in widget.options for widget in node.widgets)
+
+
+def _shown(values: Sequence[Any]) -> str:
+    """Return values as a part of a sentence."""
+    text = ", ".join(map(repr, values[:5]))
+    return (text[:120] + "…") if len(text) > 120 or len(values) > 5 else text
+
+
+def _unheard(node: Node, catalog: Mapping[str, Any]) -> Iterator[InputSlot]:
+    """Yield the inputs of a type that no widget has, no output gives, and nothing is linked to."""
+    declared = _declared_names(catalog[node.type])
+    for slot in node.inputs:
+        if slot.widget is None and slot.link is None and slot.name.partition(".")[0] in declared:
+            kinds = slot.type.lower().split(",")
+            if not any_type(slot.type) and _COMMON.isdisjoint(kinds) and not _given(kinds, node, catalog):
+                yield slot
+
+
+def _declared_names(spec: Mapping[str, Any]) -> set[str]:
+    """Return the names of a class's inputs."""
+    inputs = spec.get("input")
+    sections = inputs.values() if isinstance(inputs, Mapping) else ()
+    return {name for section in sections if isinstance(section, Mapping) for name in section}
+
+
+def _given(kinds: Iterable[str], node: Node, catalog: Mapping[str, Any]) -> bool:
+    """Return whether some class of the catalog gives one of these types, or it is younger than the editor."""
+    wanted = set(kinds)
+    if not wanted.isdisjoint(kind.lower() for kind in node.editor.young):
+        return True
+    for spec in catalog.values():
+        outputs = spec.get("output")
+        for output in outputs if isinstance(outputs, list | tuple) else ():
+            if isinstance(output, str) and not wanted.isdisjoint(output.lower().split(",")):
+                return True
+    return False
+
+
+def _problem(place: str, node: Node, kind: str, message: str, **more: Any) -> Problem:
+    """Return what is wrong with a node."""
+    return Problem(
+        node=place, title=node.title or "", class_type=node.type, type=kind, message=message, **more
+    )
