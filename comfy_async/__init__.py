@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._base.settings import Settings
-    from ._batch.batch import Batch, BatchProgress
+    from ._batch.batch import Batch
+    from ._batch.progress import BatchProgress
     from ._client.pool import ComfyPool
     from ._client.session import ComfySession
     from ._dialects.server import ServerInfo
@@ -72,8 +73,8 @@ if TYPE_CHECKING:
         Progress,
         ProgressState,
         ProgressText,
-        QueuePosition,
         Queued,
+        QueuePosition,
         Reconnected,
         Started,
         StatusChanged,
@@ -173,6 +174,7 @@ _ROOMS = (
     "_transport.auth",
     "_job.result",
     "_job.job",
+    "_batch.progress",
     "_batch.batch",
     "_client.session",
     "_pool.member",

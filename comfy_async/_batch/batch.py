@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
+from collections.abc import AsyncIterator, Callable, Sized
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol
 
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._job.core import JobCore
 from .._job.job import MapJob, map_handle
-from ..types import duration_text, renderer_of
+from ..types import renderer_of
 from .items import Item
 from .journal import Journal
+from .progress import BatchProgress
+from .source import Source, Workflows
 
-__all__ = ["Batch", "BatchProgress", "BatchRunner", "Workflows", "cut_jobs", "journal_of", "when_left"]
+__all__ = ["Batch", "BatchRunner", "cut_jobs", "journal_of", "when_left"]
 
 _log = logging.getLogger("comfy_async")
-
-Workflows: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 # A consumer that is slower than the server holds it back only when so much waits to be read.
 _UNREAD_PER_PLACE = 4
@@ -47,40 +46,6 @@ class BatchRunner(Protocol):
     async def clean_up(self, work: Work[None], *, name: str) -> None:
         """Do something to its end, however often whoever waits for it is cancelled."""
         ...
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BatchProgress:
-    """How far a batch is: a frozen snapshot that prints as one line.
-
-    Attributes:
-        done: Jobs that completed.
-        failed: Jobs that failed, were refused, cancelled or lost.
-        running: Jobs on the server, waiting ones too.
-        total: Workflows in all, None while the iterable does not tell.
-        fraction: 0.0 to 1.0 with the shares of running jobs, None without a total.
-        eta: Seconds to go by the jobs that this batch began itself, None while nothing is known.
-
-    Example:
-        >>> print(BatchProgress(done=12, failed=1, running=4, total=100, fraction=0.15, eta=340.0))
-        13/100 (1 failed, 4 running), 5 min 40 s to go
-    """
-
-    done: int
-    failed: int
-    running: int
-    total: int | None
-    fraction: float | None
-    eta: float | None
-
-    def __str__(self) -> str:
-        """Return a line to print."""
-        total = "" if self.total is None else f"/{self.total}"
-        counts = [(self.failed, "failed"), (self.running, "running")]
-        words = ", ".join(f"{count} {word}" for count, word in counts if count)
-        shown = f" ({words})" if words else ""
-        eta = f", {duration_text(self.eta)} to go" if self.eta else ""
-        return f"{self.done + self.failed}{total}{shown}{eta}"
 
 
 class Batch:
@@ -134,7 +99,7 @@ class Batch:
         self._results_damaged: Literal["raise", "rerun"] = results_damaged
         self._options = options
         self._total = len(workflows) if isinstance(workflows, Sized) else total
-        self._source = _Source(workflows)
+        self._source = Source(workflows)
         self._journal: Journal | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._entered = False
@@ -392,41 +357,3 @@ def cut_jobs(batch: Batch) -> list[MapJob] | None:
 def when_left(batch: Batch, call: Callable[[], object]) -> None:
     """Have something called when the block is left."""
     batch._when_left.append(call)
-
-
-class _Source:
-    """Hands out an iterable's items one by one, numbered; lazily."""
-
-    def __init__(self, workflows: Workflows) -> None:
-        if isinstance(workflows, AsyncIterable):
-            self._async: AsyncIterator[Any] | None = aiter(workflows)
-            self._sync: Iterator[Any] = iter(())
-        else:
-            self._async = None
-            self._sync = iter(workflows)
-        self._lock = asyncio.Lock()
-        self._index = 0
-        self._over = False
-
-    async def next(self) -> tuple[int, Any] | None:
-        """Return the next item with its index, None at the end."""
-        async with self._lock:
-            if self._over:
-                return None
-            try:
-                item = next(self._sync) if self._async is None else await anext(self._async)
-            except (StopIteration, StopAsyncIteration):
-                self._over = True
-                return None
-            except BaseException:
-                self._over = True
-                raise
-            self._index += 1
-            return self._index - 1, item
-
-    async def aclose(self) -> None:
-        """Close an async generator that was left in the middle."""
-        self._over = True
-        close = getattr(self._async, "aclose", None)
-        if close is not None:
-            await close()

@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, Unpack
 
 from .._base.secrets import sealed
-from .._batch.batch import Batch, BatchRunner, Workflows
+from .._batch.batch import Batch, BatchRunner
+from .._batch.source import Workflows
 from .._job.job import Job, handle
 from .._job.result import JobResult
 from .._job.stream import JobStream, StreamRunner

@@ -25,7 +25,8 @@ from .media import embedded
 from .screen import Screen, in_notebook
 
 if TYPE_CHECKING:
-    from .._batch.batch import Batch, BatchProgress
+    from .._batch.batch import Batch
+    from .._batch.progress import BatchProgress
     from .._job.job import Job
 
 __all__ = ["show_batch"]

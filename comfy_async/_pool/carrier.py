@@ -196,7 +196,7 @@ class Carrier:
         """
         if not job.node_errors or job.order.options.get("on_partial") == "keep":
             return
-        problems = await submission.with_nearest(job.node_errors)
+        problems = await submission.refusals.with_nearest(job.node_errors)
         await self._take_back(member, job)
         raise PartialPromptError(
             "the server would run only a part of the workflow; the job was cancelled",

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import anyio
@@ -15,7 +15,6 @@ import anyio
 from .._base.secrets import Secret
 from .._job.core import JobCore
 from .._protocol.reducer import JobState
-from .._protocol.rejection import choices, nearest, problems
 from .._transport.answers import Answer
 from ..errors import (
     ComfyError,
@@ -30,11 +29,9 @@ from ..errors import (
     TransportError,
 )
 from ..events import Queued
-from ..types import Problem
 from ..workflow import Workflow
-from ..workflow._keys import nearest as near_names
-from ..workflow.check import loose_links, model_advice, named
 from .desk import Desk
+from .refusals import Refusals
 
 __all__ = ["MARK", "SubmitOptions", "Submission"]
 
@@ -49,7 +46,6 @@ _ANSWER_S: Final = 3.0
 _GONE_S: Final = 1.0
 # Servers before 0.3.44 choose the id themselves; by this key of extra_data the job is found again.
 MARK: Final = "comfy_async_id"
-
 
 PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
 """How pictures of work in progress may be made; "default" is as the server was started."""
@@ -93,6 +89,11 @@ class Submission:
         """Prepare; nothing is sent. The workflow is in API format, its files are uploaded.
 
         A pool brings a `job` along that may have been elsewhere before: it moves in here.
+
+        Attributes:
+            job: The job of this prompt.
+            prompt_id: The id that it was given here.
+            refusals: Who makes the server's refusals plain.
         """
         self._desk = desk
         self._api = desk.api
@@ -100,6 +101,7 @@ class Submission:
         self._options = options
         self._clock = desk.settings.clock
         self._posting: asyncio.Task[Answer | None] | None = None
+        self.refusals = Refusals(desk, workflow)
         plan = desk.plans.of(workflow.to_api(), targets=options.targets)
         state = JobState(str(uuid.uuid4()), plan, timings=desk.timings)
         if job is None:
@@ -241,7 +243,7 @@ class Submission:
         """Read the answer: accepted, accepted in part, or refused."""
         body = answer.json_object()
         if answer.status == 400 or (body.get("error") and "prompt_id" not in body):
-            raise await self._rejection(body)
+            raise await self.refusals.rejection(body, self.job)
         prompt_id = body.get("prompt_id")
         if not isinstance(prompt_id, str):
             raise answer.not_comfyui("the answer to a prompt has no prompt_id")
@@ -261,7 +263,7 @@ class Submission:
 
     async def _partial(self, node_errors: Any) -> None:
         """Some outputs will not run: keep the job, or cancel it and say so."""
-        found = self._complaints(None, node_errors)
+        found = self.refusals.complaints(None, node_errors, self.job)
         self.job.node_errors = tuple(found)
         if self._options.on_partial == "keep":
             return
@@ -270,79 +272,12 @@ class Submission:
         await self._desk.cancel(self.job)
         raise PartialPromptError(
             "the server would run only a part of the workflow; the job was cancelled",
-            problems=await self.with_nearest(found),
+            problems=await self.refusals.with_nearest(found),
             node_errors=node_errors,
             hint='`on_partial="keep"` runs what can be run.',
             prompt_id=self.job.prompt_id,
             server=self._desk.base_url,
         )
-
-    async def _rejection(self, body: Mapping[str, Any]) -> PromptRejectedError:
-        """Return the error for a refused prompt."""
-        error = body.get("error")
-        if error is None and "message" in body:
-            # Comfy Cloud's other error shape: {code, message} (PROTOCOL 1.6).
-            error = {"type": body.get("code"), "message": body["message"]}
-        found = self._complaints(error, body.get("node_errors"))
-        kind = str(error.get("type") or "") if isinstance(error, Mapping) else ""
-        node_errors = body.get("node_errors")
-        return PromptRejectedError(
-            f"{self._desk.base_url} refused the workflow",
-            problems=await self.with_nearest(found),
-            hint="`await comfy.check(flow)` finds such things before anything is sent.",
-            type=kind,
-            node_errors=node_errors if isinstance(node_errors, Mapping) else {},
-            prompt_id=self.job.prompt_id,
-            server=self._desk.base_url,
-        )
-
-    def _complaints(self, error: Any, node_errors: Any) -> list[Problem]:
-        """Read what the server said, and name the links that its words leave out."""
-        return named(problems(error, node_errors, self.job.state.nodes), loose_links(self._workflow.graph))
-
-    async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
-        """Add the nearest valid values where the answer left out a long list of them."""
-        done = []
-        for problem in found:
-            if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
-                problem = await self._with_choices(problem)
-            elif _is_missing_class(problem) and not problem.nearest:
-                problem = dataclasses.replace(problem, nearest=await self._near_classes(problem.class_type))
-            if problem.type == "value_not_in_list" and problem.input and not problem.advice:
-                folder = model_advice(self._workflow.drawn, problem.input, problem.received)
-                problem = dataclasses.replace(problem, advice=folder)
-            done.append(problem)
-        return done
-
-    async def _near_classes(self, class_type: str) -> tuple[str, ...]:
-        """Return the classes that resemble one that the server lacks; advice is not worth an error."""
-        try:
-            return near_names(class_type, await self._desk.resources.nodes.catalog())
-        except ComfyError:
-            return ()
-
-    async def _with_choices(self, problem: Problem) -> Problem:
-        """Add the nearest values that there are, and what there is when none is near."""
-        valid = [str(value) for value in await self._choices(problem.class_type, problem.input or "")]
-        close = nearest(problem.received, valid)
-        if close or not valid:
-            return dataclasses.replace(problem, nearest=close)
-        more = f" and {len(valid) - 5} more" if len(valid) > 5 else ""
-        there = f"There are: {', '.join(valid[:5])}{more}."
-        folder = model_advice(self._workflow.drawn, problem.input or "", problem.received)
-        return dataclasses.replace(problem, advice=f"{there} {folder}".strip())
-
-    async def _choices(self, class_type: str, name: str) -> Iterable[object]:
-        """Ask for one class's spec; advice is not worth an error."""
-        try:
-            info = await self._api.object_info(class_type)
-        except ComfyError:
-            return ()
-        inputs = info.get("input")
-        for group in inputs.values() if isinstance(inputs, Mapping) else ():
-            if isinstance(group, Mapping) and name in group:
-                return choices(group[name])
-        return ()
 
     async def _clean_up(self, error: BaseException) -> None:
         """The caller will never hold the job: see to it that the server does not run it."""
@@ -424,8 +359,3 @@ def _is_unknown(error: ComfyError) -> bool:
     if isinstance(error, ResponseError):
         return error.status >= 500
     return not isinstance(error, (ConnectError, NotComfyUIError))
-
-
-def _is_missing_class(problem: Problem) -> bool:
-    """Say whether the server lacks the node's class; before 0.11.1 it said so as of any invalid prompt."""
-    return problem.type in {"missing_node_type", "invalid_prompt"} and bool(problem.class_type)

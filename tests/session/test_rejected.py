@@ -270,3 +270,15 @@ class TestLinksToNowhere:
             await comfy.run(graph)
         assert asked[("GET", "/object_info/{node_class}")] == 1
         assert asked[("GET", "/object_info")] == 0
+
+
+@pytest.mark.parametrize("version", ["0.3.10", "0.5.1", "0.33.0"])
+async def test_an_unknown_class_is_named_by_every_release(version: str) -> None:
+    """Node, class and the nearest ones, from the prompt and the catalog where the server says less (D9)."""
+    async with FakeComfy(version=version) as old, old.session() as comfy:
+        flow = {**picture(), "7": {"class_type": "SaveImagee", "inputs": {"images": ["1", 0]}}}
+        with pytest.raises(PromptRejectedError) as caught:
+            await comfy.submit(flow)
+        (problem,) = caught.value.problems
+        assert (problem.node, problem.class_type) == ("7", "SaveImagee")
+        assert "SaveImage" in problem.nearest

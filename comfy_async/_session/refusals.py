@@ -1,0 +1,122 @@
+"""What a server says against a prompt, made plain: node, input, value, the nearest that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._job.core import JobCore
+from .._protocol.rejection import choices, nearest, problems
+from ..errors import ComfyError, PromptRejectedError
+from ..types import Problem
+from ..workflow import Workflow
+from ..workflow._keys import nearest as near_names
+from ..workflow.check import loose_links, model_advice, named
+from .desk import Desk
+
+__all__ = ["Refusals"]
+
+_SHOWN = 5
+
+
+class Refusals:
+    """Reads what a server refuses of one workflow; what it leaves out is asked for."""
+
+    def __init__(self, desk: Desk, workflow: Workflow) -> None:
+        """Belong to a workflow that was sent."""
+        self._desk = desk
+        self._workflow = workflow
+
+    async def rejection(self, body: Mapping[str, Any], job: JobCore) -> PromptRejectedError:
+        """Return the error for a refused prompt."""
+        error = body.get("error")
+        if error is None and "message" in body:
+            # Comfy Cloud's other error shape: {code, message} (PROTOCOL 1.6).
+            error = {"type": body.get("code"), "message": body["message"]}
+        node_errors = body.get("node_errors")
+        found = await self._named_classes(self.complaints(error, node_errors, job))
+        return PromptRejectedError(
+            f"{self._desk.base_url} refused the workflow",
+            problems=await self.with_nearest(found),
+            hint="`await comfy.check(flow)` finds such things before anything is sent.",
+            type=str(error.get("type") or "") if isinstance(error, Mapping) else "",
+            node_errors=node_errors if isinstance(node_errors, Mapping) else {},
+            prompt_id=job.prompt_id,
+            server=self._desk.base_url,
+        )
+
+    def complaints(self, error: Any, node_errors: Any, job: JobCore) -> list[Problem]:
+        """Read what the server said, and name the links that its words leave out."""
+        return named(problems(error, node_errors, job.state.nodes), loose_links(self._workflow.graph))
+
+    async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
+        """Add the nearest valid values where the answer left out a long list of them."""
+        done = []
+        for problem in found:
+            if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
+                problem = await self._with_choices(problem)
+            elif _is_missing_class(problem) and not problem.nearest:
+                problem = dataclasses.replace(problem, nearest=await self._near_classes(problem.class_type))
+            if problem.type == "value_not_in_list" and problem.input and not problem.advice:
+                folder = model_advice(self._workflow.drawn, problem.input, problem.received)
+                problem = dataclasses.replace(problem, advice=folder)
+            done.append(problem)
+        return done
+
+    async def _named_classes(self, found: list[Problem]) -> list[Problem]:
+        """Name the nodes whose class the server lacks; before 0.11.1 it says only that one is invalid."""
+        vague = [problem for problem in found if problem.type == "invalid_prompt" and not problem.class_type]
+        if not vague:
+            return found
+        nodes = self._workflow.nodes
+        names = sorted({info.class_type for info in nodes.values()})
+        known = await asyncio.gather(*map(self._info, names))
+        lacking = {name for name, info in zip(names, known, strict=True) if info is not None and not info}
+        missing = [
+            dataclasses.replace(vague[0], node=key, title=info.title, class_type=info.class_type)
+            for key, info in nodes.items()
+            if info.class_type in lacking
+        ]
+        return [problem for problem in found if problem not in vague] + missing if missing else found
+
+    async def _near_classes(self, class_type: str) -> tuple[str, ...]:
+        """Return the classes that resemble one that the server lacks; advice is not worth an error."""
+        try:
+            return near_names(class_type, await self._desk.resources.nodes.catalog())
+        except ComfyError:
+            return ()
+
+    async def _with_choices(self, problem: Problem) -> Problem:
+        """Add the nearest values that there are, and what there is when none is near."""
+        info = await self._info(problem.class_type) or {}
+        valid = [str(value) for value in _choices(info, problem.input or "")]
+        close = nearest(problem.received, valid)
+        if close or not valid:
+            return dataclasses.replace(problem, nearest=close)
+        more = f" and {len(valid) - _SHOWN} more" if len(valid) > _SHOWN else ""
+        there = f"There are: {', '.join(valid[:_SHOWN])}{more}."
+        folder = model_advice(self._workflow.drawn, problem.input or "", problem.received)
+        return dataclasses.replace(problem, advice=f"{there} {folder}".strip())
+
+    async def _info(self, class_type: str) -> Mapping[str, Any] | None:
+        """Ask for one class's spec, None when it cannot be asked for: advice is not worth an error."""
+        try:
+            return await self._desk.api.object_info(class_type)
+        except ComfyError:
+            return None
+
+
+def _choices(info: Mapping[str, Any], name: str) -> Iterable[object]:
+    """Return what an input of a class may be."""
+    inputs = info.get("input")
+    for group in inputs.values() if isinstance(inputs, Mapping) else ():
+        if isinstance(group, Mapping) and name in group:
+            return choices(group[name])
+    return ()
+
+
+def _is_missing_class(problem: Problem) -> bool:
+    """Say whether the server lacks the node's class; before 0.11.1 it said so as of any invalid prompt."""
+    return problem.type in {"missing_node_type", "invalid_prompt"} and bool(problem.class_type)
