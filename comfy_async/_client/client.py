@@ -6,7 +6,7 @@ import abc
 import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, Unpack
+from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
 
 from .._base.secrets import sealed
 from .._batch.batch import Batch, BatchRunner
@@ -45,9 +45,6 @@ class Runner(StreamRunner, Protocol):
 class Client(abc.ABC):
     """The methods that `ComfySession`, `ComfyPool` and `ComfyFleet` share."""
 
-    _map_limit: ClassVar[int] = 4
-    """How many jobs a `map` has in hand at once unless told otherwise."""
-
     @property
     @abc.abstractmethod
     def _runner(self) -> Runner:
@@ -56,6 +53,11 @@ class Client(abc.ABC):
     @abc.abstractmethod
     def _items(self) -> BatchRunner:
         """Return what runs the items of one batch."""
+
+    @property
+    def _map_limit(self) -> int:
+        """How many jobs a `map` has in hand at once unless told otherwise."""
+        return 4
 
     @abc.abstractmethod
     async def connect(self) -> Self:
@@ -191,7 +193,7 @@ class Client(abc.ABC):
         Args:
             workflows: Any iterable or async iterable of what `submit` takes; read lazily.
             limit: Jobs in hand at once: 4 for a session; 32 for a pool, which says itself how many
-                are on each server.
+                are on each server; what all workers together may have for a fleet.
             total: How many there are, where the iterable does not tell: for progress alone.
             ordered: Hand the jobs out in the order of the workflows, not of their ends.
             on_error: "continue" leaves each failure to whoever awaits that job; "stop"

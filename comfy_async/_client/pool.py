@@ -102,8 +102,6 @@ class ComfyPool(Client):
             weight = float(servers[cast(str, server)]) if isinstance(servers, Mapping) else 1.0
             self.add(server, weight=weight)
 
-    _map_limit = 32
-
     @property
     def _runner(self) -> Runner:
         """What does the work."""
@@ -112,6 +110,11 @@ class ComfyPool(Client):
     def _items(self) -> BatchRunner:
         """Return what runs the items of one batch."""
         return PoolItems(self._engine)
+
+    @property
+    def _map_limit(self) -> int:
+        """Enough for every server; how many are on each the pool says itself."""
+        return 32
 
     def _opened(self, url: str) -> Engine:
         """Return a session's engine with one server, as the pool was told."""

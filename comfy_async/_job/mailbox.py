@@ -224,6 +224,11 @@ class EventStream:
         """How many events this reader was too slow for: newer ones of their kind took their places."""
         return self._box.dropped
 
+    @property
+    def unread(self) -> int:
+        """How many events can be read without waiting."""
+        return len(self._box)
+
     def __aiter__(self) -> EventStream:
         """Return itself."""
         return self

@@ -15,7 +15,7 @@ from ..events import Preview
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FileKind", "FileReader", "OutputFile", "kind_of"]
+__all__ = ["FileKind", "FileReader", "OutputFile", "kind_of", "source_of"]
 
 FileKind: TypeAlias = Literal["image", "video", "audio", "model_3d", "file"]
 
@@ -210,6 +210,11 @@ class OutputFile:
         # Names that are no UTF-8 come as lone surrogates, which no terminal takes.
         where = where.encode("utf-8", "backslashreplace").decode()
         return f"<OutputFile {self.kind} {where} ({self.type}) of node {self.node}>"
+
+
+def source_of(file: OutputFile) -> FileReader | bytes:
+    """Return who reads a file, or its bytes where the socket has brought them."""
+    return file._reader if file._data is None else file._data.image
 
 
 def kind_of(filename: str, format_: str, key: str) -> FileKind:

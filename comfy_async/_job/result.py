@@ -17,12 +17,7 @@ from ..types import NodeInfo, Shown, renderer_of
 from .output import FileKind, FileReader, OutputFile, kind_of
 from .saving import NamePattern, save_all
 
-__all__ = ["FileKind", "FileReader", "JobResult", "OutputFile", "source_of"]
-
-
-def source_of(file: OutputFile) -> FileReader | bytes:
-    """Return who reads a file, or its bytes where the socket has brought them."""
-    return file._reader if file._data is None else file._data.image
+__all__ = ["FileKind", "FileReader", "JobResult", "OutputFile"]
 
 
 class JobResult(Shown):

@@ -120,7 +120,7 @@ class Download:
             path, params=params, headers=headers, expect=(_RANGE_OVER,), root=self._root
         ) as stream:
             if not self._continues(stream.answer):
-                if stream.answer.status != 200:
+                if stream.answer.status in (206, _RANGE_OVER):
                     await self._rewind(file)
                     raise TransportError(f"{path}: the file changed while it was read")
                 await self._rewind(file)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import ResponseError
+from .._transport.answers import Answer
+from ..errors import ComfyError, ResponseError
 from ._resource import Resource
 from ._schema_server import TreeEntry, UserFile, Users
 
@@ -27,6 +28,43 @@ class UserResource(Resource):
         other = type(self)(self._host)
         other._user = user_id
         return other
+
+    async def _get(self, path: str, **options: Any) -> Any:
+        """GET as a resource does; a server with users that was not told which says so."""
+        try:
+            return await super()._get(path, **options)
+        except ResponseError as error:
+            await self._explain(error)
+            raise
+
+    async def _send(self, method: str, path: str, **options: Any) -> Answer:
+        """Send as a resource does; a server with users that was not told which says so."""
+        try:
+            return await super()._send(method, path, **options)
+        except ResponseError as error:
+            await self._explain(error)
+            raise
+
+    async def _explain(self, error: ResponseError) -> None:
+        """Give an error its true reason where a server with several users does not know who asks.
+
+        ComfyUI answers 500 then, since it finds no user of the name (user_manager.py), or what a
+        gateway makes of that.
+        """
+        if self._user is not None or error.status not in (400, 401, 403, 500):
+            return
+        try:
+            known = await super()._get("/users")
+        except ComfyError:
+            return
+        users = known.get("users") if isinstance(known, Mapping) else None
+        if not isinstance(users, Mapping):
+            return
+        names = ", ".join(f"{id_} ({name})" for id_, name in list(users.items())[:5]) or "none yet"
+        error.hint = (
+            f"This server keeps files by user ({names}): say which, by `.as_user(id)`, or for everything by "
+            '`ComfySession(headers={"comfy-user": id})`.'
+        )
 
     @property
     def _headers(self) -> Mapping[str, str] | None:

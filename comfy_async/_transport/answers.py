@@ -41,6 +41,12 @@ _BILLING = frozenset(
 )
 
 
+_DECODED = (
+    "A proxy before ComfyUI has made a slash of the %2F within the path, so that another route was asked "
+    "for: with nginx write `proxy_pass http://host:port;` without a path behind it."
+)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
     """One answer, its body read.
@@ -147,6 +153,8 @@ def error_of(answer: Answer, asked: Mapping[str, Any] | None = None) -> ComfyErr
             return AuthError(text, hint=_auth_hint(answer), **fields)
         case 404:
             return NotFoundError(text, hint=_missing_hint(answer, asked or {}), **fields)
+        case 405 if "%2F" in answer.path:
+            return ResponseError(text, hint=_DECODED, **fields)
         case 402:
             return InsufficientCreditsError(text, hint="Add credits or a plan to the account.", **fields)
         case 413:
@@ -209,6 +217,9 @@ def _missing_hint(answer: Answer, asked: Mapping[str, Any]) -> str:
         kind = asked.get("type") or "output"
         name = "/".join(filter(None, (asked.get("subfolder"), asked["filename"])))
         return f"The server has no {kind} {name!r}; deleted, or in another folder (`type=`, `subfolder=`)?"
+    # So says the server's router, which has not found the route; ComfyUI's own 404s have another body.
+    if "%2F" in answer.path and answer.text.strip() == "404: Not Found":
+        return _DECODED
     return "It is not there (any more), or this server is too old for the route: check name and version."
 
 

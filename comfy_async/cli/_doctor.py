@@ -22,7 +22,7 @@ from ._interrupt import Interrupts
 from ._tables import counted, has_colours, screen_width
 
 if TYPE_CHECKING:
-    from comfy_async import ComfySession
+    from comfy_async import ComfyError, ComfySession
 
     from ._report import Report
 
@@ -68,15 +68,21 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
     """Yield the findings in an order in which each rests on those before."""
     from comfy_async import ComfyError
 
-    session = connection.session()
     yield _here()
+    try:
+        session = connection.session()
+    except ComfyError as error:
+        # What the environment says of proxies is read here.
+        yield _failed("address", error)
+        yield Finding("the rest", "skipped", "it takes a way to the server")
+        return
     yield _address(connection, session, embedded=embedded)
     yield _proxies(session)
     try:
         try:
             await session.connect()
         except ComfyError as error:
-            yield _unreachable(error)
+            yield _failed("reached", error)
             yield Finding("the rest", "skipped", "it takes a server that answers")
             return
         yield Finding(
@@ -92,15 +98,23 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
 
 async def _guarded(look: object, session: ComfySession) -> Finding:
     """Run one look; its own failure is a finding."""
-    from comfy_async import ComfyError
+    from comfy_async import ComfyError, UnsupportedError
 
     name = getattr(look, "__name__", "").strip("_")
     try:
         return await look(session)  # type: ignore[operator,no-any-return]
+    except UnsupportedError as error:
+        # What an old server never had is no fault of the way to it.
+        return dataclasses.replace(_failed(name, error), state="warning")
     except ComfyError as error:
-        failure = describe(error)
-        assert failure is not None
-        return Finding(name, "failed", failure.message, failure.hint)
+        return _failed(name, error)
+
+
+def _failed(name: str, error: ComfyError) -> Finding:
+    """Return an error as a finding."""
+    failure = describe(error)
+    assert failure is not None
+    return Finding(name, "failed", failure.message, failure.hint)
 
 
 def _here() -> Finding:
@@ -147,13 +161,6 @@ def _proxies(session: ComfySession) -> Finding:
     if urllib.request.getproxies().get(urlsplit(session.base_url).scheme):
         return Finding("proxy", "ok", "the environment's proxy is not used for this address")
     return Finding("proxy", "ok", "none is used for this address")
-
-
-def _unreachable(error: Exception) -> Finding:
-    """Say why nobody answered."""
-    failure = describe(error)
-    assert failure is not None
-    return Finding("reached", "failed", failure.message, failure.hint)
 
 
 async def _version(session: ComfySession) -> Finding:
@@ -228,9 +235,15 @@ async def _socket(session: ComfySession) -> Finding:
 
 async def _flags(session: ComfySession) -> Finding:
     """Say what the server announced."""
-    flags = session.server.features or await session.system.features()
+    from comfy_async import UnsupportedError
+
+    try:
+        flags = session.server.features or await session.system.features()
+    except UnsupportedError as error:
+        advice = f"ComfyUI {error.needs} and later do; it works all the same." if error.needs else ""
+        return Finding("flags", "warning", "the server announces none", advice)
     if not flags:
-        return Finding("flags", "warning", "the server announces none", "ComfyUI 0.3.44 and later do.")
+        return Finding("flags", "warning", "the server announces none")
     size = flags.get("max_upload_size")
     shown = f"uploads up to {size / 1e6:.0f} MB, " if isinstance(size, int | float) else ""
     return Finding("flags", "ok", f"{shown}{len(flags)} flags: {', '.join(sorted(flags))}")

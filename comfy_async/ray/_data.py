@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from .._job.job import Job
+from .._job.job import Job, core_of
 from .._job.result import JobResult, OutputFile
 from .._session.prepare import WorkflowLike, as_workflow
 from ..errors import ComfyError
@@ -175,8 +175,8 @@ class ComfyMapper:
 
     async def _output(self, job: Job, result: JobResult, node: str) -> Any:
         """Return what one node made."""
-        info = {each for each in job._state.nodes.values() if node in (each.id, each.title, each.class_type)}
-        nodes = {node, *(each.id for each in info)}
+        known = core_of(job).state.nodes.values()
+        nodes = {node, *(each.id for each in known if node in (each.id, each.title, each.class_type))}
         files = [file for file in result.files if file.node in nodes]
         values: list[Any] = [await self._file(file, result) for file in (files if self._every else files[:1])]
         if not files:
@@ -196,7 +196,7 @@ class ComfyMapper:
             await anyio.Path(self._folder).mkdir(parents=True, exist_ok=True)
             # By the job's id, since servers give the same names, and many write into this folder.
             name = f"{result.prompt_id}_{Path(file.filename.replace(os.sep, '_')).name}"
-            return str(await file._save_as(self._folder / name))
+            return str(await file.write_to(self._folder / name))
         return await file.read()
 
 

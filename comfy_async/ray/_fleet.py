@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Self, TypeAlias, cast
+from typing import Any, Literal, Self, TypeAlias
 
 import ray
 
+from .._base.secrets import Secret
 from .._base.settings import Settings
-from .._batch.batch import Batch, Workflows
-from .._job.job import Job
-from .._job.result import JobResult, OutputFile
-from .._job.stream import JobStream, abandon
-from .._session.prepare import WorkflowLike, as_workflow
-from ..errors import ConnectError
+from .._batch.batch import BatchRunner
+from .._client.client import Client, Runner
+from .._job.job import Job, handle
+from .._job.output import OutputFile, source_of
 from ..types import JobStatus
 from ._command import ComfyCommand
-from ._fleet_core import FleetCore, submit_options
-from ._flight import Flight
-from ._lane import Seat, options_of
+from ._engine import FleetEngine
+from ._items import FleetItems
+from ._member import Server
+from ._messages import Parcel
+from ._remote import RemoteFiles
 
-__all__ = ["ComfyFleet"]
-
-_log = logging.getLogger("comfy_async")
+__all__ = ["ComfyFleet", "Servers"]
 
 Servers: TypeAlias = str | ComfyCommand | Sequence[str | ComfyCommand]
 
+_MAP_LIMIT_EACH = 4
 
-class ComfyFleet(FleetCore):
+
+class ComfyFleet(Client):
     """Many ComfyUI servers on a Ray cluster, used as one session.
 
     Every verb means what it means on a `ComfySession`: a job can be awaited and iterated, its
@@ -87,32 +85,63 @@ class ComfyFleet(FleetCore):
             raise ValueError(f"limit must be 1 or more, not {limit}")
         if files not in ("server", "bytes", "objects"):
             raise ValueError(f'files is "server", "bytes" or "objects", not {files!r}')
-        self._servers = [servers] if isinstance(servers, str | ComfyCommand) else list(servers)
-        self._given = list(workers)
-        if not self._servers and not self._given:
+        held = Secret([servers] if isinstance(servers, str | ComfyCommand) else list(servers))
+        options = Secret(dict(session or {}))
+        # Some show the locals of every frame of a traceback.
+        del servers, session
+        places = [one if isinstance(one, ComfyCommand) else Secret.of(one) for one in held.reveal()]
+        given = list(workers)
+        if not places and not given:
             raise ValueError("a fleet takes servers or workers")
-        self._size = size
-        self._limit = limit
-        self._files = files
-        commands = any(isinstance(server, ComfyCommand) for server in self._servers)
-        self._actor = options_of({"num_gpus": 1 if commands else None, **(actor or {})})
-        own = (session or {}).get("settings") or Settings()
-        self.settings: Settings = dataclasses.replace(own, away_seconds=away_seconds)
-        self._session_options = {**(session or {}), "settings": self.settings}
-        self._clock = self.settings.clock
-        super().__init__()
+        commands = any(isinstance(one, ComfyCommand) for one in places)
+        actor = {"num_gpus": 1 if commands else None, **(actor or {})}
+        settings = options.reveal().get("settings") or Settings()
+        settings = dataclasses.replace(settings, away_seconds=away_seconds)
+        options.reveal()["settings"] = settings
+        self._engine = FleetEngine(
+            places,
+            given=given,
+            size=size,
+            limit=limit,
+            files_at=files,
+            actor={name: value for name, value in actor.items() if value is not None},
+            session=options,
+            settings=settings,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to other processes as a fleet over the same workers, which stay the first one's."""
-        workers = [lane.worker for lane in self._lanes if not lane.visiting] or self._given
-        fields = {
-            "limit": self._limit,
-            "away_seconds": self.settings.away_seconds,
-            "files": self._files,
-            "actor": self._actor,
-            "session": self._session_options,
+        engine = self._engine
+        workers = self.workers or engine.given
+        options = {
+            "size": engine.size,
+            "limit": engine.limit,
+            "away_seconds": engine.settings.away_seconds,
+            "files": engine.files_at,
+            "actor": engine.actor,
         }
-        return _fleet_of, ([] if workers else self._servers, workers, self._size, fields)
+        servers = [] if workers else engine.servers
+        return _fleet_of, (Parcel(servers), workers, Parcel(engine.session), options)
+
+    @property
+    def _runner(self) -> Runner:
+        """What does the work."""
+        return self._engine
+
+    def _items(self) -> BatchRunner:
+        """Return what runs the items of one batch."""
+        return FleetItems(self._engine)
+
+    @property
+    def _map_limit(self) -> int:
+        """What all workers together may have."""
+        engine = self._engine
+        return (engine.limit or _MAP_LIMIT_EACH) * max(1, len(engine.places.own))
+
+    @property
+    def settings(self) -> Settings:
+        """Limits and pauses, of every worker's session too."""
+        return self._engine.settings
 
     # Opening and closing.
 
@@ -124,36 +153,14 @@ class ComfyFleet(FleetCore):
         Raises:
             ConnectError: No server answers, or could be started.
             SessionClosedError: It was closed.
+            WrongLoopError: It belongs to another event loop.
         """
-        if self._closed:
-            raise self._closed_error(None)
-        if self._loop is not None:
-            return self
-        self._loop = asyncio.get_running_loop()
-        if not ray.is_initialized():
-            # A client starts no reports to third parties; who wants them says so.
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            await asyncio.to_thread(ray.init, log_to_driver=False)
-        try:
-            await self._hire_all()
-        except BaseException:
-            await self.aclose()
-            raise
+        await self._engine.connect()
         return self
 
     async def aclose(self) -> None:
         """End the fleet's own workers; open jobs go on, except on servers that workers started."""
-        await self._close_once(self._shut, name="comfy_async fleet closing")
-
-    async def _shut(self) -> None:
-        """End the tasks and the workers."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await asyncio.gather(*(lane.close() for lane in self._lanes), return_exceptions=True)
-        self._wake()
+        await self._engine.aclose()
 
     async def grow(self, count: int = 1) -> None:
         """Add workers that start the fleet's command; they join when their ComfyUI answers.
@@ -161,85 +168,12 @@ class ComfyFleet(FleetCore):
         Raises:
             ValueError: The fleet has no command to start.
         """
-        command = next((server for server in self._servers if isinstance(server, ComfyCommand)), None)
+        command = next((server for server in self._engine.servers if isinstance(server, ComfyCommand)), None)
         if command is None:
             raise ValueError("only a fleet of a ComfyCommand can grow")
-        for _ in range(count):
-            self._spawn(self._joined(self._add(command)))
+        self._engine.grow(command, count)
 
-    # Running workflows.
-
-    async def run(self, workflow: WorkflowLike, **options: Any) -> JobResult:
-        """Submit a workflow and wait for its result; takes what `submit` takes.
-
-        Raises:
-            JobError: It failed, was cancelled, or lost again and again.
-            ComfyError: As `submit`.
-        """
-        async with self.stream(workflow, **{"previews": "none", **options, "keep_frames": False}) as job:
-            return await job
-
-    async def submit(self, workflow: WorkflowLike, **options: Any) -> Job:
-        """Put a workflow into the queue of the least loaded server that can run it; return its job.
-
-        Takes what `ComfySession.submit` takes. Waits while all servers are at their limit.
-
-        Raises:
-            PromptRejectedError: Every server that answers refused it; this is the nearest miss.
-            WorkflowError: It is no workflow, or cannot be converted.
-            SubmitUnknownError: Whether it arrived could not be found out.
-            ConnectError: Nobody answers; nothing was sent.
-            SessionClosedError: The fleet is closed.
-        """
-        self._check_open()
-        flight = Flight(self, as_workflow(workflow), submit_options(**options), patient=False)
-        self._launch(flight, flight.run())
-        try:
-            await asyncio.shield(flight.accepted)
-        except asyncio.CancelledError:
-            await abandon(cast(Any, self), flight.job)
-            raise
-        return flight.job
-
-    def stream(self, workflow: WorkflowLike, **options: Any) -> JobStream:
-        """Return `async with` a job that is cancelled on its server when the block is left early."""
-        return JobStream(cast(Any, self), workflow, options)
-
-    def map(
-        self,
-        workflows: Workflows,
-        *,
-        limit: int | None = None,
-        ordered: bool = False,
-        on_error: Literal["continue", "stop"] = "continue",
-        results: str | os.PathLike[str] | None = None,
-        **options: Any,
-    ) -> Batch:
-        """Return `async with` the jobs of many workflows, as they end; as `ComfySession.map`.
-
-        Args:
-            workflows: Any iterable or async iterable of what `submit` takes; read lazily.
-            limit: Jobs in the fleet at once; None is what all workers together may have.
-            ordered: Hand the jobs out in the order of the workflows.
-            on_error: "continue" leaves each failure to whoever awaits that job, "stop" raises it.
-            results: A file of JSON lines, with which another driver goes on when this one dies;
-                give seeds with `randomized(n)`.
-            options: What `submit` takes.
-
-        Raises:
-            ValueError: `limit` or `on_error` make no sense.
-        """
-        self._check_open()
-        total = (self._limit or 4) * max(1, sum(not lane.visiting for lane in self._lanes))
-        return Batch(
-            self,
-            workflows,
-            limit=total if limit is None else limit,
-            ordered=ordered,
-            on_error=on_error,
-            results=results,
-            options=options,
-        )
+    # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
     async def attach(self, ref: Mapping[str, str]) -> Job:
         """Pick up a job by its `ref`, from whichever driver it was submitted.
@@ -248,15 +182,7 @@ class ComfyFleet(FleetCore):
             ConnectError: Its worker's own ComfyUI is gone.
             ValueError: That is no job's ref.
         """
-        self._check_open()
-        if not {"prompt_id", "client_id", "server"} <= ref.keys():
-            raise ValueError("a fleet attaches by a job's ref")
-        lane = await self._lane_of(ref["server"])
-        if lane is None:
-            raise ConnectError(f"the ComfyUI of {ref['server']} is gone", server=ref["server"])
-        flight = Flight(self, None, submit_options(), patient=True)
-        self._launch(flight, flight.resume(lane, ref["prompt_id"], ref["client_id"]))
-        return flight.job
+        return handle(await self._engine.attach(ref))
 
     async def cancel(self, job: Job | Mapping[str, str]) -> JobStatus:
         """Cancel a job by itself or by its `ref`; return how it truly ended.
@@ -274,30 +200,32 @@ class ComfyFleet(FleetCore):
         Raises:
             SessionClosedError: The fleet is closed.
         """
-        seat = cast(Seat, file._reader)
-        key = (file.filename, file.subfolder, file.type)
-        if file._data is not None:
-            return ray.put(file._data.image)
-        if not isinstance(seat.kept.get(key), ray.ObjectRef):
-            return ray.put(seat.kept[key]) if key in seat.kept else seat.ask_for(key)
-        return seat.kept[key]
+        source = source_of(file)
+        if isinstance(source, bytes):
+            return ray.put(source)
+        assert isinstance(source, RemoteFiles)
+        return source.object(file)
 
     @property
     def workers(self) -> list[Any]:
         """The workers' actors, for fleets in other processes."""
-        return [lane.worker for lane in self._lanes if not lane.visiting]
+        return [member.worker for member in self._engine.places.own]
 
     @property
     def servers(self) -> list[str]:
         """The URLs of the servers that have answered, as their workers see them."""
-        return [lane.url for lane in self._lanes if lane.ready and not lane.visiting]
+        return [member.url for member in self._engine.places.own if member.ready]
 
     def __repr__(self) -> str:
         """Return workers and jobs."""
-        ready = sum(lane.ready for lane in self._lanes)
-        return f"<ComfyFleet {ready}/{len(self._lanes)} workers, {len(self._flights)} jobs>"
+        members = self._engine.places.members
+        ready = sum(member.ready for member in members)
+        return f"<ComfyFleet {ready}/{len(members)} workers, {len(self._engine.jobs)} jobs>"
 
 
-def _fleet_of(servers: list[Any], workers: list[Any], size: int | None, fields: dict[str, Any]) -> ComfyFleet:
+def _fleet_of(
+    servers: list[Server], workers: list[Any], session: Secret[dict[str, Any]], options: dict[str, Any]
+) -> ComfyFleet:
     """Make a fleet from its pickled parts."""
-    return ComfyFleet(servers, workers=workers, size=size, **fields)
+    plain = Secret([one.reveal() if isinstance(one, Secret) else one for one in servers])
+    return ComfyFleet(plain.reveal(), workers=workers, session=session.reveal(), **options)

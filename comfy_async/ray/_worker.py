@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -10,29 +11,23 @@ from typing import Any, Final
 
 import anyio
 
-from .._client.session import ComfySession
-from .._job.job import Job
-from .._session.attach import attach
+from .._base.secrets import Secret
+from .._client.session import ComfySession, engine_of
+from .._job.core import JobCore
+from .._session.engine import Engine
 from .._session.submission import MARK, Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobCancelledError, SessionClosedError, SubmitUnknownError
 from ..events import BaseEvent
+from ..types import JobStatus
 from ..workflow import Workflow
 from ._command import ComfyCommand, OwnServer
-from ._told import (
-    About,
-    Accepted,
-    Ended,
-    Message,
-    Refused,
-    Told,
-)
+from ._messages import About, Accepted, Ended, Happened, Message, Refused
 
 __all__ = ["ComfyWorker"]
 
 # Events that follow each other closely travel together.
 _LINGER_S: Final = 0.02
 _LOOK_S: Final = 0.25
-_CHUNK: Final = 1 << 20
 
 
 class ComfyWorker:
@@ -58,20 +53,28 @@ class ComfyWorker:
 
     def __init__(
         self,
-        server: str | ComfyCommand,
+        server: str | Secret[str] | ComfyCommand,
         *,
         limit: int | None = None,
         client_id: str | None = None,
-        session: Mapping[str, Any] | None = None,
+        session: Mapping[str, Any] | Secret[dict[str, Any]] | None = None,
     ) -> None:
         """Keep the options; the session is opened by the first call."""
-        self._own = OwnServer(server) if isinstance(server, ComfyCommand) else None
-        self._startup_seconds = server.startup_seconds if isinstance(server, ComfyCommand) else 0.0
-        self._url = self._own.url if self._own is not None else str(server)
-        self._options: dict[str, Any] = {"client_id": client_id, **(session or {})}
+        self._own: OwnServer | None = None
+        self._startup_seconds = 0.0
+        if isinstance(server, ComfyCommand):
+            self._own = OwnServer(server)
+            self._startup_seconds = server.startup_seconds
+            self._url = Secret(self._own.url)
+        else:
+            self._url = Secret.of(server)
+        held = session if isinstance(session, Secret) else Secret(dict(session or {}))
+        self._options = Secret({"client_id": client_id, **held.reveal()})
+        # Some show the locals of every frame of a traceback.
+        del server, session
         self._places = None if limit is None else asyncio.Semaphore(limit)
-        self._opening: asyncio.Task[ComfySession] | None = None
-        self._posts: dict[str, asyncio.Task[Job]] = {}
+        self._opening: asyncio.Task[Engine] | None = None
+        self._posts: dict[str, asyncio.Task[JobCore]] = {}
         self._resumed: set[str] = set()
         self._unwanted: set[str] = set()
 
@@ -81,15 +84,15 @@ class ComfyWorker:
         Raises:
             ConnectError: Its own server could not be started.
         """
-        session = await self._session()
+        engine = await self._engine()
         error: Exception | None = None
         try:
-            await session._known_server()
+            await engine.known_server()
         except ComfyError as failure:
             error = failure
         return About(
-            url=session.base_url,
-            client_id=session.client_id,
+            url=engine.base_url,
+            client_id=engine.client_id,
             owned=self._own is not None,
             pid=os.getpid(),
             node=socket.gethostname(),
@@ -99,9 +102,9 @@ class ComfyWorker:
     async def prepare(self, workflow: Workflow, check: bool) -> Workflow | Exception:
         """Return a workflow that this server takes: converted, its files uploaded, checked."""
         try:
-            session = await self._session()
-            await session._known_server()
-            return await session._prepared(workflow, check=check)
+            engine = await self._engine()
+            await engine.known_server()
+            return await engine.prepared(workflow, check=check)
         except (ComfyError, OSError, ValueError) as error:
             return error
 
@@ -111,14 +114,14 @@ class ComfyWorker:
         """Submit a workflow under an id that the driver has noted, and tell what happens to it.
 
         Yields:
-            `Accepted` or `Refused`, then `Told` any number of times, then `Ended`.
+            `Accepted` or `Refused`, then `Happened` any number of times, then `Ended`.
         """
         if self._places is not None:
             await self._places.acquire()
         try:
             task = asyncio.create_task(self._submitted(prompt_id, workflow, options), name="comfy_async post")
             self._posts[prompt_id] = task
-            async for message in self._told(prompt_id, task):
+            async for message in self._life_of(prompt_id, task):
                 yield message
         finally:
             if self._places is not None:
@@ -135,30 +138,35 @@ class ComfyWorker:
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             found = self._found(prompt_id, client_id, accepted)
             task = self._posts[prompt_id] = asyncio.create_task(found, name="comfy_async resume")
-        async for message in self._told(prompt_id, task):
+        async for message in self._life_of(prompt_id, task):
             yield message
 
-    async def cancel(self, prompt_id: str) -> None:
-        """Cancel one job, also one that is being posted; how it ended is told where it is followed."""
+    async def cancel(self, prompt_id: str) -> JobStatus | None:
+        """Cancel one job, also one that is being posted, and return how it stands.
+
+        None is for one that was not posted here, and will not be; how the others ended is told
+        where they are followed as well.
+        """
         task = self._posts.get(prompt_id)
         if task is None:
             self._unwanted.add(prompt_id)
-            return
+            return None
         await asyncio.wait([task])
-        if not task.cancelled() and task.exception() is None:
-            await (await self._session())._cancel(task.result())
+        if task.cancelled() or task.exception() is not None:
+            return None
+        return await (await self._engine()).cancel(task.result())
 
     async def read(self, filename: str, subfolder: str, type: str) -> bytes | Exception:
         """Return an output file's bytes."""
         try:
-            return await (await self._session()).files.read(filename, subfolder=subfolder, type=type)
+            return await (await self._engine()).files.read(filename, subfolder=subfolder, type=type)
         except ComfyError as error:
             return error
 
     async def chunks(self, filename: str, subfolder: str, type: str) -> AsyncIterator[bytes | Exception]:
         """Yield an output file's bytes as they come."""
         try:
-            files = (await self._session()).files
+            files = (await self._engine()).files
             async for chunk in files.open(filename, subfolder=subfolder, type=type):
                 yield chunk
         except ComfyError as error:
@@ -174,72 +182,75 @@ class ComfyWorker:
         if self._own is not None:
             await self._own.stop()
 
-    async def _session(self) -> ComfySession:
-        """Return the open session; the first caller opens it for all."""
+    async def _engine(self) -> Engine:
+        """Return the open session's engine; the first caller opens it for all."""
         if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
             self._opening = asyncio.create_task(self._open(), name="comfy_async worker")
         return await asyncio.shield(self._opening)
 
-    async def _open(self) -> ComfySession:
+    async def _open(self) -> Engine:
         """Start the server if it is our own, and open the session.
 
         Raises:
             ConnectError: Our own server does not answer in time.
         """
-        session = ComfySession(self._url, connect="lazy", **self._options)
-        await session.connect()
-        if self._own is not None:
-            if self._own.starts == 0:
-                await self._own.start()
-            with anyio.move_on_after(self._startup_seconds):
-                while not await _answers(session):  # noqa: ASYNC110
-                    await asyncio.sleep(_LOOK_S)
-                return session
-            await session.aclose()
-            raise ConnectError(
-                f"the ComfyUI that was started did not answer within {self._startup_seconds:g} s",
-                server=self._url,
-            )
-        return session
+        engine = engine_of(ComfySession(self._url.reveal(), connect="lazy", **self._options.reveal()))
+        engine.check_loop()
+        if self._own is None:
+            return engine
+        if self._own.starts == 0:
+            await self._own.start()
+        with anyio.move_on_after(self._startup_seconds):
+            while not await _answers(engine):  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)
+            return engine
+        await engine.aclose()
+        raise ConnectError(
+            f"the ComfyUI that was started did not answer within {self._startup_seconds:g} s",
+            server=engine.base_url,
+        )
 
-    async def _submitted(self, prompt_id: str, workflow: Workflow, options: SubmitOptions) -> Job:
+    async def _submitted(self, prompt_id: str, workflow: Workflow, options: SubmitOptions) -> JobCore:
         """Post, unless the driver has looked for the job here already: it believes that it is not here.
 
         Raises:
             ComfyError: The server cannot be reached, or refuses.
         """
-        session = await self._session()
-        await session._known_server()
+        engine = await self._engine()
+        await engine.known_server()
         if prompt_id in self._resumed:
             raise SessionClosedError(
                 f"job {prompt_id} was given up before it was posted", prompt_id=prompt_id
             )
         if prompt_id in self._unwanted:
             raise JobCancelledError(f"job {prompt_id} was cancelled", prompt_id=prompt_id)
-        submission = Submission(session, workflow, options)
-        submission.job._state.prompt_id = prompt_id
+        if options.partner_api_key is None:
+            options = dataclasses.replace(options, partner_api_key=engine.partner_api_key)
+        engine.veil.add(options.partner_api_key)
+        submission = Submission(engine, workflow, options)
+        submission.job.state.prompt_id = prompt_id
         return await submission.run()
 
-    async def _found(self, prompt_id: str, client_id: str, accepted: bool) -> Job:
+    async def _found(self, prompt_id: str, client_id: str, accepted: bool) -> JobCore:
         """Attach to a job.
 
         Raises:
             SubmitUnknownError: The server chooses the ids, and never said this one's.
             ComfyError: The server cannot be asked.
         """
-        session = await self._session()
-        server = await session._known_server()
+        engine = await self._engine()
+        server = await engine.known_server()
         if not accepted and server.cloud:
             raise SubmitUnknownError(
-                f"whether job {prompt_id} reached {session.base_url} is unknown",
+                f"whether job {prompt_id} reached {engine.base_url} is unknown",
                 prompt_id=prompt_id,
-                server=session.base_url,
+                server=engine.base_url,
             )
         if not accepted and not server.can("client_prompt_id"):
-            prompt_id = await session._api.find_mark(MARK, prompt_id) or prompt_id
-        return await attach(session, {"prompt_id": prompt_id, "client_id": client_id})
+            prompt_id = await engine.api.find_mark(MARK, prompt_id) or prompt_id
+        return await engine.attach({"prompt_id": prompt_id, "client_id": client_id})
 
-    async def _told(self, prompt_id: str, task: asyncio.Task[Job]) -> AsyncIterator[Message]:
+    async def _life_of(self, prompt_id: str, task: asyncio.Task[JobCore]) -> AsyncIterator[Message]:
         """Tell a job's life."""
         try:
             await asyncio.wait([task])
@@ -255,9 +266,9 @@ class ComfyWorker:
             self._posts[job.prompt_id] = task
             if prompt_id in self._unwanted:
                 self._unwanted.discard(prompt_id)
-                await (await self._session())._cancel(job)
-            if job._seen or job._state.queued_at is not None or job.done:
-                yield Accepted(job.prompt_id, job._client_id, job.node_errors)
+                await (await self._engine()).cancel(job)
+            if job.seen or job.state.queued_at is not None or job.done:
+                yield Accepted(job.prompt_id, job.client_id, job.node_errors)
             async for message in _follow(job):
                 yield message
         finally:
@@ -265,41 +276,40 @@ class ComfyWorker:
                 del self._posts[known]
 
 
-async def _answers(session: ComfySession) -> bool:
+async def _answers(engine: Engine) -> bool:
     """Ask a server that is being started."""
     try:
-        await session._known_server()
+        await engine.known_server()
     except ComfyError:
         return False
     return True
 
 
-async def _follow(job: Job) -> AsyncIterator[Message]:
+async def _follow(job: JobCore) -> AsyncIterator[Message]:
     """Yield a job's events in handfuls, then its end."""
-    stream = job.events()
-    box = stream._box
+    stream = job.read()
     events: list[BaseEvent] = []
     try:
         async for event in stream:
             events = [event]
-            if not job._ended.is_set():
+            if not job.ended.is_set():
                 with anyio.move_on_after(_LINGER_S):
-                    await job._ended.wait()
-            while len(box):
+                    await job.ended.wait()
+            while stream.unread:
                 events.append(await anext(stream))
             if events[-1].terminal:
                 events.pop()
             else:
-                yield Told(events)
+                yield Happened(events)
                 events = []
     except SessionClosedError:
         pass
     yield _end_of(job, events)
 
 
-def _end_of(job: Job, events: list[BaseEvent]) -> Ended:
+def _end_of(job: JobCore, events: list[BaseEvent]) -> Ended:
     """Return how a job ended, with the events that were not yet told."""
-    state = job._state
+    state = job.state
     end = state.terminal
     if end is not None:
         # Without its frame: the driver need not ask any history whether something was missed.

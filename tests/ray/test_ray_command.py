@@ -19,7 +19,7 @@ from session_tools import eventually, picture
 from comfy_async import ConnectError, SessionClosedError
 from comfy_async.ray import ComfyCommand, ComfyFleet, ComfyWorker
 from comfy_async.ray._command import OwnServer
-from comfy_async.ray._fleet_core import room_on, wanted_of
+from comfy_async.ray._engine import room_on, wanted_of
 from comfy_async.testing import FakeComfy
 
 NO_GPU = {"num_gpus": 0}

@@ -79,7 +79,7 @@ async def test_what_comes_back(team: Any, tmp_path: Path) -> None:
         async def ask(**options: Any) -> dict[str, Any]:
             mapper = await asyncio.to_thread(
                 lambda: ComfyMapper(
-                    fleet.__reduce__()[0](*fleet.__reduce__()[1]),
+                    pickle.loads(pickle.dumps(fleet)),
                     graph,
                     inputs={"color": "1.color", "text": "3.value"},
                     outputs={"image": "SaveImage", "said": "4", "nothing": "1"},

@@ -171,7 +171,7 @@ async def test_a_server_that_never_comes_back(fakes: Any) -> None:
             assert [(await job).texts async for job in finished] == [("shown",)] * 8
         await other.faults.go_down()
         async with fleet.map([picture(1), picture(2)]) as finished:
-            errors = [job._error async for job in finished]
+            errors = [job.error async for job in finished]
     assert [type(error) for error in errors] == [ConnectError] * 2
     assert [record.end for record in other.books.accepted] == ["success"] * len(other.books.accepted)
 
@@ -211,7 +211,7 @@ async def test_many_jobs_wait_for_one_next_life(team: Any) -> None:
         jobs = await asyncio.gather(*(fleet.submit(picture(color)) for color in range(30)))
         before = fleet.workers
         await kill_worker(fleet)
-        await eventually(lambda: not fleet._lanes[0].ready)
+        await eventually(lambda: not fleet.servers)
         assert sum("_revive" in repr(task.get_coro()) for task in asyncio.all_tasks()) == 1
         fake.release()
         for job in jobs:

@@ -15,11 +15,10 @@ import pytest
 from session_tools import eventually, picture, steps
 
 from comfy_async import ConnectError, NotFoundError, SessionClosedError, SubmitUnknownError, Workflow
-from comfy_async._dialects.cloud_v1 import CloudApi
 from comfy_async._session.submission import SubmitOptions
 from comfy_async.ray import ComfyCommand, ComfyWorker
 from comfy_async.ray._command import OwnServer
-from comfy_async.ray._told import Accepted, Ended, Refused
+from comfy_async.ray._messages import Accepted, Ended, Refused
 from comfy_async.testing import FakeComfy
 
 OPTIONS = SubmitOptions()
@@ -136,9 +135,7 @@ async def test_nobody_answers() -> None:
 async def test_the_cloud_chooses_the_ids() -> None:
     """A job of which no answer was heard may run there: it is not believed to be lost."""
     async with FakeComfy(mode="cloud") as cloud:
-        worker = ComfyWorker(cloud.url, session={"api_key": cloud.api_key})
-        session = await worker._session()
-        session._api = CloudApi(session._http)
+        worker = ComfyWorker(cloud.url, session={"api_key": cloud.api_key, "dialect": "cloud-v1"})
         (refusal,) = await told(worker.resume(MINE, "", False))
         assert isinstance(refusal.error, SubmitUnknownError)
         await worker.stop()

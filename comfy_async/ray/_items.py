@@ -1,0 +1,95 @@
+"""One item of a batch on a fleet: run it, pick it up where an earlier driver left it, or take its result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from .._base.cleanups import Work
+from .._base.clock import Clock
+from .._batch.items import Item, restored
+from .._batch.journal import Journal, Record, is_final, workflow_key
+from .._job.core import JobCore
+from .._session.prepare import as_workflow
+from ..errors import ComfyError, ConnectError
+from ..workflow import Workflow
+from ._carrier import carried, is_sendable, with_files_read
+from ._engine import FleetEngine
+from ._job import FleetJob
+from ._remote import RemoteOwner
+
+__all__ = ["FleetItems"]
+
+
+class FleetItems:
+    """Runs the items of one batch."""
+
+    def __init__(self, fleet: FleetEngine) -> None:
+        """Belong to a fleet."""
+        self._fleet = fleet
+        self.clock: Clock = fleet.clock
+
+    async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
+        """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""
+        fleet = self._fleet
+        chosen = fleet.options({"previews": "none", **options, "keep_frames": False, "index": index})
+        try:
+            workflow = await with_files_read(as_workflow(item))
+            key = "" if journal is None else workflow_key(await self._as_sent(workflow))
+        except ComfyError as error:
+            failed = FleetJob(fleet, None, chosen, patient=True)
+            failed.fail(error)
+            return Item(failed)
+        job = FleetJob(fleet, workflow, chosen, patient=True)
+        made = job.item = Item(job, key=key)
+        if journal is not None:
+            job.journal = journal
+            record = journal.find(index, key)
+            old = None if record is None else await self._recalled(job, made, record)
+            if old is not None:
+                return old
+        fleet.follow(job, fleet.carrier.run(job))
+        return made
+
+    def leave(self, job: JobCore) -> asyncio.Task[None] | None:
+        """Begin to cancel a job that nobody waits for any more."""
+        return self._fleet.leave(job)
+
+    async def clean_up(self, work: Work[None], *, name: str) -> None:
+        """Do something to its end, however often whoever waits for it is cancelled."""
+        await self._fleet.clean_up(work, name=name)
+
+    async def _recalled(self, job: FleetJob, item: Item, record: Record) -> Item | None:
+        """Return what an earlier driver noted, None when the job has to run."""
+        fleet, ref = self._fleet, record.get("ref")
+        if not isinstance(ref, Mapping):
+            return None
+        member = await fleet.member_at(str(ref.get("server")))
+        if is_final(record):
+            assert job.given is not None
+            return restored(RemoteOwner(fleet, member), record, job.given, item.index)
+        if record.get("status") != "submitted" or member is None:
+            return None
+        item.recalled = True
+        prompt_id, client_id = str(ref["prompt_id"]), str(ref["client_id"])
+        fleet.follow(job, fleet.carrier.resume(job, member, prompt_id, client_id))
+        return item
+
+    async def _as_sent(self, workflow: Workflow) -> Workflow:
+        """Return what would be sent, by which a results file tells workflows apart.
+
+        Raises:
+            ComfyError: It cannot be converted, or the server refuses a file.
+        """
+        if is_sendable(workflow):
+            return workflow
+        members = self._fleet.places.members
+        while True:
+            member = next((each for each in members if each.ready and each.error is None), members[0])
+            try:
+                prepared: Workflow = await member.call("prepare", await carried(workflow), False)
+                return prepared
+            except ConnectError as error:
+                member.away(error)
+                await self.clock.sleep(self._fleet.settings.reconnect_first)
