@@ -160,6 +160,27 @@ def test_a_change_that_does_not_fit_is_refused(catalog: NodeCatalog, change: Any
         other.remove("1").converted(catalog)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda flow: flow.add("PreviewImage", {"images": ["1", 0]}, id="2"), "a node of that id is there"),
+        (lambda flow: flow.with_inputs({"1.old": 2}), "it has no input 'old'"),
+        (lambda flow: flow.with_inputs({"3.image": ["3", 0]}), "there is no such node"),
+    ],
+)
+def test_a_change_of_what_only_the_prompt_has_is_refused(
+    catalog: NodeCatalog, change: Any, says: str
+) -> None:
+    """An id that the editor file uses otherwise, an input that it lacks, a node of another class."""
+    prompt = {
+        "1": {"class_type": "EmptyImage", "inputs": {"old": 1}},
+        "3": {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}},
+    }
+    flow = Workflow.load({"output": prompt, "workflow": dict(Workflow.load(APART).editor or {})})
+    with pytest.raises(UnknownInputError, match=says):
+        change(flow).converted(catalog)
+
+
 def test_an_editor_file_that_cannot_be_converted_says_the_way_out() -> None:
     """The prompt is not taken in its place in silence."""
     flow = Workflow.load(APART)
