@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..errors import JobFailedError, OutOfMemoryError, PartnerNodeError
 from ..events import Failed
-from ..types import NodeInfo, Problem
+from ..types import NodeInfo, Problem, clipped
 
 __all__ = ["failure", "nearest", "problems"]
 
@@ -22,6 +22,13 @@ _ADVICE: Final = {
 }
 
 
+_MOST_LETTERS: Final = 200
+"""Longer than any name: a value such as a picture in base64, which resembles nothing."""
+
+_MOST_DETAILS: Final = 1_000
+"""Letters of the server's own words that a message repeats: they may hold the whole value."""
+
+
 def nearest(value: object, choices: Iterable[object], *, count: int = 3) -> tuple[str, ...]:
     """Return the choices that resemble a value, the best first.
 
@@ -29,8 +36,10 @@ def nearest(value: object, choices: Iterable[object], *, count: int = 3) -> tupl
     """
     import difflib  # only failures need it
 
+    wanted = value if isinstance(value, str) else clipped(value)
+    if len(wanted) > _MOST_LETTERS:
+        return ()
     texts = [str(choice) for choice in choices]
-    wanted = str(value)
     leaf = re.split(r"[\\/]", wanted)[-1].lower()
     same_leaf = [text for text in texts if re.split(r"[\\/]", text)[-1].lower() == leaf]
     close = difflib.get_close_matches(wanted, texts, count, 0.5)
@@ -74,8 +83,8 @@ def _whole_problem(error: object, nodes: Mapping[str, NodeInfo]) -> Problem | No
     message = str(error.get("message") or kind)
     if kind == "missing_node_type" and extra.get("class_type"):
         # The server's own sentence names the title, as if that were the class.
-        message = f"the server has no node class {extra['class_type']!r}"
-    details = str(error.get("details") or "")
+        message = f"the server has no node class {clipped(extra['class_type'])}"
+    details = _cut(str(error.get("details") or ""))
     if details and node is None and details != message:
         message = f"{message}: {details}"
     return Problem(
@@ -144,17 +153,22 @@ def _sentence(kind: str, row: Mapping[str, Any], extra: Mapping[str, Any], recei
         case "required_input_missing":
             return "the input is required and missing"
         case "invalid_input_type" if _type_of(config) in _KINDS:
-            return f"{received!r} is no {_KINDS[_type_of(config)]}"
+            return f"{clipped(received)} is no {_KINDS[_type_of(config)]}"
         case "value_not_in_list":
-            return f"{received!r} is not one of the values that the server has"
+            return f"{clipped(received)} is not one of the values that the server has"
         case "value_smaller_than_min" if "min" in options:
-            return f"{received!r} is less than the least, {options['min']}"
+            return f"{clipped(received)} is less than the least, {options['min']}"
         case "value_bigger_than_max" if "max" in options:
-            return f"{received!r} is more than the most, {options['max']}"
+            return f"{clipped(received)} is more than the most, {options['max']}"
         case "exception_during_inner_validation" if extra.get("exception_type") == "KeyError":
             return f"a link leads to a node that is not in the prompt: {extra.get('exception_message')}"
-    message, details = str(row.get("message") or kind), str(row.get("details") or "")
+    message, details = _cut(str(row.get("message") or kind)), _cut(str(row.get("details") or ""))
     return f"{message}: {details}" if details else message
+
+
+def _cut(text: str) -> str:
+    """Return a text of the server's, the beginning of a long one."""
+    return text if len(text) <= _MOST_DETAILS else f"{text[:_MOST_DETAILS]}… ({len(text):,} characters)"
 
 
 _KINDS: Final = {"INT": "whole number", "FLOAT": "number"}

@@ -99,6 +99,24 @@ def test_nearest_compares_names_without_folders() -> None:
     assert len(nearest("a1", [f"a{n}" for n in range(20)])) == 3
 
 
+@pytest.mark.parametrize("kind", ["value_not_in_list", "invalid_input_type", "custom_validation_failed"])
+def test_a_huge_value_is_not_repeated(kind: str) -> None:
+    """A picture in base64 that the server sends back, in its details too: the beginning says enough."""
+    value = "iVBORw0KGgo" * 100_000
+    row = {
+        "type": kind,
+        "message": "Invalid",
+        "details": f"image - {value}",
+        "extra_info": {"input_name": "image", "received_value": value, "input_config": [["a.png"], {}]},
+    }
+    (problem,) = problems(None, {"1": {"class_type": "LoadImage", "errors": [row]}})
+    assert len(str(problem)) < 2_000
+    assert problem.received == value
+    assert problem.nearest == ()
+    (whole,) = problems({"type": "x", "message": "Bad", "details": value}, {})
+    assert len(str(whole)) < 2_000
+
+
 def test_old_and_odd_answers() -> None:
     """Lists for objects, texts for errors, rows of any shape: nothing raises, nothing is invented."""
     assert problems("it broke", [])[0].message == "it broke"
