@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 from .._transport.multipart import Multipart
-from ..errors import NotFoundError, UploadTooLargeError
+from ..errors import ComfyError, NotFoundError, UploadTooLargeError
 from ._sources import Payload, UploadSource
 from ._transfer import Meter
 from .host import Host
@@ -18,6 +18,8 @@ from .host import Host
 __all__ = ["UploadedFile", "Uploader", "counted"]
 
 _REMEMBERED: Final = 10_000
+# After this long a remembered file is asked for once more: 1 request, a few hundred bytes.
+_TRUSTED_S: Final = 10.0
 
 
 async def counted(payload: Payload, meter: Meter) -> AsyncIterator[bytes]:
@@ -37,8 +39,10 @@ class UploadedFile:
         name: The name that the server gave it.
         subfolder: The folder below the server's own, "" when there is none.
         type: "input", "temp" or "output".
-        source: What was uploaded, so that it can be sent to another server too.
+        source: What was uploaded, so that it can be sent again, to another server too; None for a
+            mask, which the server has joined with its picture.
         server: The base URL of the server that has it.
+        asset: What the server's asset system says of it (0.34 and later), else None.
 
     Example:
         >>> face = await comfy.files.upload("face.png")
@@ -50,6 +54,7 @@ class UploadedFile:
     type: str = "input"
     source: UploadSource = dataclasses.field(default=None, repr=False, compare=False)
     server: str = dataclasses.field(default="", repr=False, compare=False)
+    asset: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def name_for_input(self) -> str:
@@ -70,6 +75,8 @@ class Uploader:
         self._host = host
         # Without their sources: a session that lives long must not keep every picture alive.
         self._sent: dict[object, UploadedFile] = {}
+        # When each was last known to be there: a folder may be emptied, a container replaced.
+        self._seen: dict[object, float] = {}
         self._sending: weakref.WeakValueDictionary[object, asyncio.Lock] = weakref.WeakValueDictionary()
         self._limit: int | None = None
         self._asked = False
@@ -94,9 +101,10 @@ class Uploader:
         key = (route, payload.key, name, *sorted(fields.items()))
         lock = self._sending.setdefault(key, asyncio.Lock())
         async with lock:
+            kept = source if route == "/upload/image" else None
             known = self._sent.get(key)
-            if known is not None and not again:
-                return dataclasses.replace(known, source=source)
+            if known is not None and not again and await self._still_there(key, known):
+                return dataclasses.replace(known, source=kept)
             await self._check_size(payload.size, route)
             answer = await self._post(route, payload, fields, filename=name or payload.name, meter=meter)
             made = UploadedFile(
@@ -104,13 +112,48 @@ class Uploader:
                 str(answer.get("subfolder") or ""),
                 str(answer.get("type") or fields.get("type", "input")),
                 server=self._host.base_url,
+                asset=asset if isinstance(asset := answer.get("asset"), Mapping) else None,
             )
             # The server empties its temp folder whenever it starts.
             if made.type != "temp":
                 self._sent[key] = made
+                self._seen[key] = self._host.settings.clock.monotonic()
                 if len(self._sent) > _REMEMBERED:
-                    del self._sent[next(iter(self._sent))]
-            return dataclasses.replace(made, source=source)
+                    self._forget(next(iter(self._sent)))
+            return dataclasses.replace(made, source=kept)
+
+    async def is_gone(self, file: UploadedFile) -> bool:
+        """Say whether the server has said that it has no such file; one that cannot be asked has not.
+
+        What was remembered of it is forgotten then.
+        """
+        query = {"filename": file.name, "subfolder": file.subfolder, "type": file.type}
+        try:
+            answer = await self._host.http.request(
+                "HEAD", "/view", params=query, expect=(400, 403, 404, 405), retry=True
+            )
+        except ComfyError:
+            return False
+        if answer.status != 404:
+            return False
+        for key in [key for key, known in self._sent.items() if known == file]:
+            self._forget(key)
+        return True
+
+    async def _still_there(self, key: object, known: UploadedFile) -> bool:
+        """Doubt what is remembered, now and then."""
+        now = self._host.settings.clock.monotonic()
+        if now - self._seen.get(key, now) < _TRUSTED_S:
+            return True
+        if await self.is_gone(known):
+            return False
+        self._seen[key] = now
+        return True
+
+    def _forget(self, key: object) -> None:
+        """Send it again when it is asked for again."""
+        self._sent.pop(key, None)
+        self._seen.pop(key, None)
 
     async def _post(
         self, route: str, payload: Payload, fields: Mapping[str, str], *, filename: str, meter: Meter

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlencode
@@ -147,6 +147,31 @@ class Files:
         sent = await together([self.upload(value) for value in unique.values()])
         handles = dict(zip(unique, sent, strict=True))
         return workflow.with_inputs({place: handles[id(value)] for place, value in pending.items()})
+
+    async def sent_again(self, workflow: Workflow, places: Iterable[tuple[str, str]]) -> Workflow | None:
+        """Send the files again that the server no longer has; internal, `submit` does this by itself.
+
+        Args:
+            workflow: With handles among its input values.
+            places: The inputs, by node and name, that the server has complained of.
+
+        Returns:
+            The workflow with new handles, or None when there was nothing to be sent again.
+
+        Raises:
+            ComfyError: As `upload`.
+            OSError: As `upload`.
+        """
+        wanted = set(places)
+        handles = {place: handle for place, handle in workflow.handles().items() if place in wanted}
+        again: dict[tuple[str, str], UploadedFile] = {}
+        for place, handle in handles.items():
+            mine = isinstance(handle, UploadedFile) and handle.server == self._host.base_url
+            if mine and _repeatable(handle.source) and await self._uploader.is_gone(handle):
+                again[place] = await self.upload(
+                    handle.source, name=handle.name, subfolder=handle.subfolder, type=_kind(handle.type)
+                )
+        return workflow.with_inputs(again) if again else None
 
     async def _send(
         self, route: str, source: UploadSource, fields: Mapping[str, str], *, name: str | None, meter: Meter
@@ -325,6 +350,18 @@ def _view(
 def _sort(filename: str, preview: str | None, channel: str | None) -> str:
     """Return a name that says of what kind the answer is: previews and channels are made anew."""
     return filename if preview is None and channel is None else "preview.webp"
+
+
+def _kind(type_: str) -> Literal["input", "temp", "output"]:
+    """Return which of the server's folders a word means."""
+    return "temp" if type_ == "temp" else "output" if type_ == "output" else "input"
+
+
+def _repeatable(source: UploadSource) -> bool:
+    """Say whether something that was uploaded can be uploaded again: a file that was read cannot."""
+    return source is not None and (
+        isinstance(source, str | os.PathLike) or not callable(getattr(source, "read", None))
+    )
 
 
 def split_name(name: str, subfolder: str) -> tuple[str, str]:

@@ -127,11 +127,12 @@ class Submission:
             await desk.hear()
             desk.check_loop()
             frames_before = desk.link.frames
-            # A request that is cut off may still arrive: who is cancelled has to know how it went.
-            self._posting = asyncio.create_task(self._post(body), name="comfy_async submit")
-            answer = await asyncio.shield(self._posting)
-            if answer is not None:
-                await self._accepted(answer)
+            try:
+                await self._send(body)
+            except PromptRejectedError as error:
+                if isinstance(error, PartialPromptError) or not await self._renewed(error):
+                    raise
+                await self._send(self._body())
         except BaseException as error:
             await self._clean_up(error)
             if desk.closed and isinstance(error, TransportError):
@@ -238,6 +239,25 @@ class Submission:
         if found is not None:
             self._desk.router.rebind(self.job, found)
         return found is not None
+
+    async def _send(self, body: Secret[bytes]) -> None:
+        """Post, and read the answer."""
+        # A request that is cut off may still arrive: who is cancelled has to know how it went.
+        self._posting = asyncio.create_task(self._post(body), name="comfy_async submit")
+        answer = await asyncio.shield(self._posting)
+        if answer is not None:
+            await self._accepted(answer)
+
+    async def _renewed(self, error: PromptRejectedError) -> bool:
+        """Send files again that were refused since the server has lost them; say whether there were any."""
+        places = [(problem.node, problem.input) for problem in error.problems]
+        known = [(node, name) for node, name in places if node is not None and name is not None]
+        workflow = await self._desk.resources.files.sent_again(self._workflow, known)
+        if workflow is None:
+            return False
+        _log.info("%s had lost files that were uploaded: they were sent again", self._desk.base_url)
+        self._workflow = self.job.workflow = workflow
+        return True
 
     async def _accepted(self, answer: Answer) -> None:
         """Read the answer: accepted, accepted in part, or refused."""
