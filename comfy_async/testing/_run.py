@@ -253,8 +253,8 @@ class Run:
     def _end_without_a_node(self, kind: str, message: str) -> None:
         """End the run with an error that no node made, so that it names none and shows no inputs."""
         details: dict[str, Any] = {"exception_message": message, "exception_type": kind, "traceback": []}
-        where = {"prompt_id": self._item.prompt_id, "node_id": None, "node_type": None, "executed": []}
-        self._tell("execution_error", {**where, **details})
+        details |= {"prompt_id": self._item.prompt_id, "node_id": None, "node_type": None, "executed": []}
+        self._tell("execution_error", details)
 
     def _where(self, node_id: str) -> dict[str, Any]:
         """Return where a run stands."""

@@ -63,7 +63,7 @@ def test_base_url_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         assert engine_of(session).http.auth.headers == {"X-API-Key": "comfyui-k3y"}
         assert "k3y" not in repr(session)
     assert not ComfySession("http://127.0.0.1:1").server.cloud
-    assert ComfySession("http://127.0.0.1:1")._http.auth.is_empty
+    assert engine_of(ComfySession("http://127.0.0.1:1")).http.auth.is_empty
 
 
 def test_no_key(monkeypatch: pytest.MonkeyPatch) -> None:

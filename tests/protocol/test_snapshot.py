@@ -251,6 +251,7 @@ def test_one_job() -> None:
     assert bare is not None
     assert (bare.running, bare.prompt) == (False, None)
     assert parse_job({**job, "status": "cancelled"}) is None
+    odd: Any
     for odd in (None, [], {}, {"id": 3}):
         with pytest.raises(ValueError, match="no job"):
             parse_job(odd)
