@@ -38,6 +38,7 @@ _log = logging.getLogger("comfy_async")
 _POSTS_AT_ONCE: Final = 8
 # A longer queue is read in a thread, row by row: every graph in it is one.
 _LONG_QUEUE_BYTES: Final = 512 * 1024
+_SHORT_QUEUE_JOBS: Final = 16
 # What Python itself writes (threading.excepthook) of the thread that main.py starts.
 _WORKER_DIED: Final = re.compile(r"Exception in thread [^\n]*\(prompt_worker\)")
 _NO_ROUTE: Final = (404, 405)
@@ -87,6 +88,7 @@ class RunApi:
             features=self.server.features,
             proven=self.server.proven,
             devices=tuple(d for d in devices if isinstance(d, dict)) if isinstance(devices, list) else (),
+            editor=_editor_version(system),
         )
         return self.server
 
@@ -131,19 +133,26 @@ class RunApi:
     async def find(self, prompt_id: str) -> QueueEntry | None:
         """Return one job that waits or runs, None when the queue has none of this id.
 
-        By the jobs API, in the bytes of that one job: its graph is among them on servers after
-        0.33. Without that API the whole queue is read.
+        By the jobs API, in the bytes of that one job; its graph is among them on servers after 0.33.
+        On those before, the graph comes with a queue of a few jobs, and a long one is left alone.
+        Without that API the whole queue is read.
         """
         if self.lists_jobs:
             path = f"/api/jobs/{quote(prompt_id, safe='')}"
             answer = await self._http.request("GET", path, root=True, expect=_NO_ROUTE)
             if answer.status == 200:
-                return self._read(parse_job, answer.json(), "the job")
+                return await self._with_graph(self._read(parse_job, answer.json(), "the job"))
             # An unknown job and an unknown route are both 404: the list tells them apart.
             listed = await self._listed("pending,in_progress")
             if listed is not None:
                 return listed.entries.get(prompt_id)
         return (await self._whole_queue()).entries.get(prompt_id)
+
+    async def _with_graph(self, entry: QueueEntry | None) -> QueueEntry | None:
+        """Add the graph of a job that came without, where the queue is short."""
+        if entry is None or entry.prompt is not None or await self.queue_remaining() > _SHORT_QUEUE_JOBS:
+            return entry
+        return (await self._whole_queue()).entries.get(entry.prompt_id, entry)
 
     async def _listed(self, status: str) -> QueueSnapshot | None:
         """Return the jobs in some states, None when the server has no such list."""
@@ -319,3 +328,14 @@ class RunApi:
     def _unreadable(self, what: str, error: ValueError) -> UnreadableError:
         """Return the error for an answer that proves nothing."""
         return UnreadableError(f"{what}: {error}", server=self._http.address.base)
+
+
+def _editor_version(system: Mapping[str, Any]) -> str:
+    """Return the version of the editor that a server ships, as /system_stats says, "" when it does not."""
+    packages = system.get("comfy_package_versions")
+    named = [each for each in packages if isinstance(each, dict)] if isinstance(packages, list) else []
+    found = [each.get("installed") for each in named if each.get("name") == "comfyui-frontend-package"]
+    for version in (*found, system.get("required_frontend_version")):
+        if isinstance(version, str) and re.match(r"\d+\.\d+\.\d+", version):
+            return version
+    return ""

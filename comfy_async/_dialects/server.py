@@ -55,6 +55,7 @@ class ServerInfo:
         cloud: True for Comfy Cloud.
         features: What it announced: GET /features, or `feature_flags` on the socket.
         devices: Its devices, as /system_stats lists them.
+        editor: The version of ComfyUI's editor that it ships, "" when it does not say.
         proven: What its answers have shown of its capabilities, whatever its version says.
 
     Example:
@@ -69,6 +70,7 @@ class ServerInfo:
     features: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     devices: tuple[Mapping[str, Any], ...] = dataclasses.field(default=(), repr=False)
     proven: Mapping[str, bool] = dataclasses.field(default_factory=dict, repr=False)
+    editor: str = dataclasses.field(default="", repr=False)
 
     def can(self, capability: str) -> bool:
         """Say whether the server has a capability: "jobs", "cancel_jobs", "assets", ... (`CAPABILITIES`).

@@ -81,7 +81,7 @@ class Nodes(Resource):
         if refresh or self._version != server.version:
             self._catalog = None
         if self._catalog is None and cache is not None and not refresh:
-            self._keep(await asyncio.to_thread(_load, self._place(cache)))
+            self._keep(await asyncio.to_thread(_load, self._place(cache), server.editor))
         if self._catalog is None:
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self._fetch(), name="comfy_async catalog")
@@ -166,7 +166,7 @@ class Nodes(Resource):
         """Ask the server for all classes; the answer is parsed in a thread when it is large."""
         body = await self._host.http.get_json("/object_info", seconds=_CATALOG_SECONDS, retry=True)
         try:
-            return NodeCatalog(body)
+            return NodeCatalog(body, editor=self._host.server.editor or None)
         except WorkflowFormatError as error:
             raise NotComfyUIError(f"GET /object_info: {error.args[0]}", server=self._host.base_url) from None
 
@@ -184,10 +184,10 @@ def _look_at(task: asyncio.Task[NodeCatalog]) -> None:
         task.exception()
 
 
-def _load(path: Path) -> NodeCatalog | None:
-    """Read a kept catalog; a damaged one is as good as none."""
+def _load(path: Path, editor: str) -> NodeCatalog | None:
+    """Read a kept catalog, of a server with this editor; a damaged one is as good as none."""
     try:
-        return NodeCatalog.load(path)
+        return NodeCatalog(NodeCatalog.load(path).raw, editor=editor or None)
     except (OSError, WorkflowFormatError):
         return None
 

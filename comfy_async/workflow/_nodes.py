@@ -76,7 +76,7 @@ class Node:
         """Return the node as a dict of its own, as the API format has it."""
         node: dict[str, Any] = {
             "inputs": {name: plain(value) for name, value in self.inputs.items()},
-            "class_type": self.class_type,
+            "class_type": self.class_type or None,
         }
         if self.meta is not None:
             node["_meta"] = plain(self.meta)
@@ -101,8 +101,8 @@ Graph = dict[str, Node]
 """Nodes by id."""
 
 
-def parse_nodes(data: Mapping[Any, Any], *, name: str = "") -> dict[str, Node]:
-    """Read an API graph.
+def parse_nodes(data: Mapping[Any, Any], *, name: str = "", kept: bool = False) -> dict[str, Node]:
+    """Read an API graph; `kept` takes nodes whose class is None, and calls it "".
 
     Raises:
         WorkflowFormatError: It is none, or damaged; `place` is `id.field`.
@@ -113,7 +113,7 @@ def parse_nodes(data: Mapping[Any, Any], *, name: str = "") -> dict[str, Node]:
     for key, raw in data.items():
         node = str(key)
         if isinstance(raw, Mapping) and "class_type" in raw:
-            nodes[node] = _parse_node(node, raw, where=where, numbered=numbered)
+            nodes[node] = _parse_node(node, raw, where=where, numbered=numbered, kept=kept)
         elif not _is_note(node, raw):
             raise WorkflowFormatError(
                 f"{where}node {clipped(node)} has no class_type", place=f"{node}.class_type", hint=_EXPORT
@@ -130,9 +130,11 @@ def _is_note(key: str, raw: Any) -> bool:
     return key.startswith("_") or key in _NOT_NODES
 
 
-def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, numbered: Set[int]) -> Node:
+def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, numbered: Set[int], kept: bool) -> Node:
     class_type, inputs, meta = raw["class_type"], raw.get("inputs"), raw.get("_meta")
-    if not isinstance(class_type, str) or not class_type:
+    if kept and class_type is None:
+        class_type = ""
+    elif not isinstance(class_type, str) or not class_type:
         raise WorkflowFormatError(
             f"{where}node {node!r} has the class_type {clipped(class_type)}, not a name",
             place=f"{node}.class_type",

@@ -33,10 +33,15 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         False
     """
 
-    __slots__ = ("_classes", "_data")
+    __slots__ = ("_classes", "_data", "_editor")
 
-    def __init__(self, data: Mapping[str, Any]) -> None:
+    def __init__(self, data: Mapping[str, Any], *, editor: str | None = None) -> None:
         """Wrap plain object_info JSON.
+
+        Args:
+            data: What GET /object_info answers.
+            editor: The version of ComfyUI's editor that the server ships, by whose ways editor
+                files are converted; None for the newest known.
 
         Raises:
             WorkflowFormatError: It is something else.
@@ -52,6 +57,12 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
                 )
         self._data: Mapping[str, Mapping[str, Any]] = data
         self._classes: dict[str, NodeClass] = {}
+        self._editor = editor
+
+    @property
+    def editor(self) -> str | None:
+        """The version of ComfyUI's editor that the server ships, None when nobody said."""
+        return self._editor
 
     @classmethod
     def load(cls, source: Source) -> NodeCatalog:
@@ -107,7 +118,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
             >>> fresh = catalog.updated({"LoadImage": await comfy.nodes.info("LoadImage")})
         """
         kept = {**self._data, **entries}
-        return NodeCatalog({name: entry for name, entry in kept.items() if entry})
+        return NodeCatalog({name: entry for name, entry in kept.items() if entry}, editor=self._editor)
 
     def node(self, class_type: str) -> NodeClass:
         """Return a class with typed inputs and outputs.

@@ -59,8 +59,6 @@ class Workflow(Shown, Editing):
         if self._nodes is None and self._drawing is None:
             self._nodes = {}
 
-    # Getting one.
-
     @classmethod
     def load(cls, source: Source, *, prefer: Literal["workflow", "prompt"] = "workflow") -> Workflow:
         """Read a workflow from a path, JSON text, bytes or a dict.
@@ -83,8 +81,6 @@ class Workflow(Shown, Editing):
         Example:
             >>> Workflow.load("examples/workflows/sd15_text2image_api.json")
             <Workflow 8 nodes, api>
-            >>> Workflow.load(await (await comfy.run(flow)).images[0].read())  # a picture that carries it
-            <Workflow 8 nodes, api>
         """
         if prefer not in ("workflow", "prompt"):
             raise ValueError(f"prefer is 'workflow' or 'prompt', not {prefer!r}")
@@ -97,19 +93,36 @@ class Workflow(Shown, Editing):
         return cls._of(nodes, _drawing(editor, nodes), Pair(nodes))
 
     @classmethod
-    def from_ui(cls, editor_json: Source | Workflow, catalog: NodeCatalog) -> Workflow:
-        """Convert an editor file as ComfyUI's own frontend does, and keep it as `editor`.
+    def from_ui(
+        cls,
+        editor_json: Source | Workflow,
+        catalog: NodeCatalog,
+        *,
+        editor: str | None = None,
+        unknown: Literal["raise", "keep"] = "raise",
+        lost: Literal["raise", "keep"] = "raise",
+    ) -> Workflow:
+        """Convert an editor file as ComfyUI's own editor does, and keep it as `editor`.
 
-        Takes what `load` takes, and a workflow that was loaded from one.
+        Takes what `load` takes, and a workflow that was loaded from one. Links that editor 1.58.1
+        loses, where a choice brings a group that grows, are kept here.
+
+        Args:
+            editor_json: The file.
+            catalog: What the server can run.
+            editor: Whose ways count, "1.49.6" for one; by default the server's own, else the newest.
+            unknown: "keep" keeps nodes of classes that the catalog lacks, which no server runs, with
+                None for a class and values called `UNKNOWN`.
+            lost: "keep" drops values, links and inputs that nobody can place, as the editor does.
 
         Raises:
             ConversionError: A node cannot be converted; every one is listed.
             WorkflowFormatError: It is no editor file, or damaged.
             OSError: The file cannot be read.
+            ValueError: `editor` is no version.
 
         Example:
-            >>> catalog = await comfy.nodes.catalog()
-            >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", catalog)
+            >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", await comfy.nodes.catalog())
             <Workflow 8 nodes, api>
         """
         from .convert import convert_traced
@@ -117,10 +130,10 @@ class Workflow(Shown, Editing):
         if isinstance(editor_json, Workflow):
             drawing = editor_json._drawing
             editor_json = editor_json.to_api() if drawing is None else drawing.editor
-        editor = open_editor(editor_json)
-        prompt, origins = convert_traced(editor, catalog)
-        nodes = parse_nodes(prompt) if prompt else {}  # notes alone, or everything muted
-        return cls._of(nodes, _drawing(editor, nodes, origins))
+        file = open_editor(editor_json)
+        prompt, origins = convert_traced(file, catalog, editor=editor, unknown=unknown, lost=lost)
+        nodes = parse_nodes(prompt, kept=unknown == "keep") if prompt else {}  # notes alone, or all muted
+        return cls._of(nodes, _drawing(file, nodes, origins))
 
     @classmethod
     def build(cls, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> GraphBuilder:
@@ -314,8 +327,6 @@ class Workflow(Shown, Editing):
             OSError: The file cannot be written.
         """
         return save_graph(self.to_api(), path)
-
-    # Inside.
 
     def __len__(self) -> int:
         """Count the nodes; of an editor file those of its top level."""

@@ -9,7 +9,7 @@ editor sends; or a `ConversionError` that lists every node for which that is not
 from __future__ import annotations
 
 from .convert import convert_editor, convert_traced
-from .editor_version import NEWEST, editor_of
+from .editor_version import NEWEST
 from .write_back import Drawing
 
-__all__ = ["NEWEST", "Drawing", "convert_editor", "convert_traced", "editor_of"]
+__all__ = ["NEWEST", "Drawing", "convert_editor", "convert_traced"]

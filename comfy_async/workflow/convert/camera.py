@@ -50,8 +50,12 @@ def _camera(node: Node) -> dict[str, Any]:
     config = _object(node.properties.get("Camera Config"))
     flat = config.get("cameraType") == "orthographic"
     fov = config.get("fov", _FIELD_OF_VIEW)
-    # A preview restores its camera together with the model that it showed last.
-    restored = node.class_type not in VIEWPORTS or "Last Time Model File" in node.properties
+    # The camera is restored together with a model: a preview's is the one that it showed last. That
+    # of Load3D lies on the server; newer editors wait for it, and here it never comes.
+    if node.class_type in VIEWPORTS:
+        restored = "Last Time Model File" in node.properties
+    else:
+        restored = node.class_type != "Load3D" or not node.editor.waits_for_models
     state = _object(config.get("state")) if restored else {}
     target = _vector(state.get("target"), _ORIGIN)
     position = _settled(_vector(state.get("position"), _START), target)

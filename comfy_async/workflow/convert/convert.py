@@ -58,7 +58,8 @@ def convert_editor(
     Args:
         file: The file's content as the editor saves it, version 0.4 or 1; it is not changed.
         catalog: What the server can run: a `NodeCatalog`, or plain object_info JSON.
-        editor: The version of the editor whose ways count, by default the newest known.
+        editor: The version of the editor whose ways count, by default the one that the catalog
+            names, else the newest known.
         unknown: What to do with nodes that the catalog does not know: "keep" writes them as the
             editor does, with null for a class and values called `UNKNOWN`. No server runs that.
         lost: What to do where saved values, links or kinds of inputs cannot be placed for
@@ -110,7 +111,7 @@ def _converted(
     lost: Choice,
 ) -> dict[str, dict[str, Any]]:
     """Open the file and write what would be queued of it."""
-    ways = Editor(editor)
+    ways = Editor(editor or getattr(catalog, "editor", None))
     try:
         saved = read_editor(file)
         if not ways.renumbers_twins:

@@ -7,10 +7,9 @@ kinds of widgets. Each habit was seen on both sides of the version that is named
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-__all__ = ["NEWEST", "Editor", "editor_of"]
+__all__ = ["NEWEST", "Editor"]
 
 NEWEST: Final = "1.58.1"
 """The newest editor that the conversion was held against."""
@@ -73,6 +72,7 @@ class Editor:
         titles: English names that it has of its own for classes.
         young: Kinds of inputs that came later, which are sockets to it.
         names_packs: Whether a node of the prompt names the pack that it is from.
+        waits_for_models: Whether the camera of Load3D stands as at first until its model is there.
         writes_texts: Whether text areas send a text whatever value was saved.
         wraps_curves: Whether a curve is marked as one also when it is an object.
         numbers_twins: Whether widgets of one name are told apart by a number.
@@ -97,6 +97,7 @@ class Editor:
         "settles_outputs",
         "titles",
         "version",
+        "waits_for_models",
         "wraps_curves",
         "writes_texts",
         "young",
@@ -115,6 +116,7 @@ class Editor:
         self.young = frozenset(kind for kind, since in _KINDS_SINCE.items() if self.version < since)
         self.titles = next(titles for since, titles in _TITLES if self.version >= since)
         self.names_packs = self.version >= (1, 57, 0)
+        self.waits_for_models = self.version >= (1, 53, 0)
         self.writes_texts = self.version >= (1, 54, 0)
         self.wraps_curves = self.version >= (1, 52, 0)
         self.numbers_twins = self.version >= (1, 53, 0)
@@ -125,17 +127,3 @@ class Editor:
         self.returns_links = self.version >= (1, 53, 0)
         self.follows_choices = self.version >= (1, 50, 0)
         self.aligns_primitives = self.version >= (1, 53, 0)
-
-
-def editor_of(stats: Any) -> str | None:
-    """Return the version of the editor that a server ships, by what /system_stats says; None if unknown."""
-    system = stats.get("system") if isinstance(stats, Mapping) else None
-    if not isinstance(system, Mapping):
-        return None
-    packages = system.get("comfy_package_versions")
-    named = [each for each in packages if isinstance(each, Mapping)] if isinstance(packages, list) else []
-    found = [each.get("installed") for each in named if each.get("name") == "comfyui-frontend-package"]
-    for version in (*found, system.get("required_frontend_version")):
-        if isinstance(version, str) and _NUMBERS.match(version):
-            return version
-    return None
