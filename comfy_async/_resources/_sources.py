@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
 
 from .._base.paths import safe_name
-from ._png import png_of_array
+from ._pictures import png_of_array, png_of_picture
 
 __all__ = ["Payload", "UploadSource", "prepare"]
 
@@ -151,14 +151,14 @@ def prepare(source: UploadSource) -> Payload:
     Raises:
         OSError: The file cannot be read.
         TypeError: It is nothing that can be uploaded.
-        ValueError: It is an array that is no picture, or a file opened as text.
+        ValueError: It is an array that is no picture, a picture that no PNG holds, or a file opened as text.
     """
     if isinstance(source, str | os.PathLike):
         return _of_path(Path(source))
     if isinstance(source, bytes | bytearray | memoryview):
         return _of_bytes(bytes(source))
     if callable(getattr(source, "save", None)) and hasattr(source, "mode"):
-        return _of_picture(source)
+        return _of_bytes(png_of_picture(source))
     if hasattr(source, "shape") and hasattr(source, "dtype"):
         return _of_bytes(png_of_array(source))
     if callable(getattr(source, "read", None)):
@@ -179,14 +179,6 @@ def _of_path(path: Path) -> Payload:
 def _of_bytes(data: bytes) -> Payload:
     """Take bytes as they are."""
     return Payload(lambda: io.BytesIO(data), stem="", ending="", identity=object())
-
-
-def _of_picture(image: Any) -> Payload:
-    """Take a Pillow image as a PNG, whatever its mode."""
-    kept = image.mode in {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
-    buffer = io.BytesIO()
-    (image if kept else image.convert("RGB")).save(buffer, format="PNG", compress_level=4)
-    return _of_bytes(buffer.getvalue())
 
 
 def _of_file(file: Any) -> Payload:

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 
 from comfy_async import ComfySession, NotFoundError, UnsupportedError
-from comfy_async._resources._png import png_of_array
+from comfy_async._resources._pictures import png_of_array
 from comfy_async._resources._schema_runs import HistoryRecord
 from comfy_async._resources.routes import Route, route_of
 

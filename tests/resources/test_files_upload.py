@@ -15,7 +15,7 @@ from PIL import Image
 
 from comfy_async import ComfySession, ResponseError, UploadTooLargeError, Workflow
 from comfy_async._resources import _sources, _uploads
-from comfy_async._resources._png import png_of_array
+from comfy_async._resources._pictures import png_of_array
 from comfy_async.testing import FakeComfy
 
 GRAPH = {

@@ -1,0 +1,161 @@
+"""Pictures made ready to be sent: numpy arrays and torch tensors, and what Pillow holds, as PNG."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["png_of_array", "png_of_picture"]
+
+# Modes that a PNG holds as they are, and what holds all of the others that have alpha.
+_KEPT: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
+_WITH_ALPHA: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
+_WIDE: Final = frozenset({"I", "I;16B", "I;16L", "I;16N"})
+_MOST: Final = 65535
+_COLOUR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
+
+
+def png_of_array(array: Any) -> bytes:
+    """Return an array as a PNG.
+
+    Args:
+        array: Height x width, with 1 to 4 channels last, or such a picture as a batch of one,
+            as ComfyUI's own tensors are. Floats are 0 to 1, integers 0 to 255, bools a mask.
+
+    Raises:
+        ValueError: It has another shape.
+        ImportError: numpy is missing, for an array that is not numpy's.
+    """
+    import numpy as np
+
+    if callable(getattr(array, "detach", None)):
+        array = array.detach().cpu()
+    pixels = np.asarray(array)
+    if pixels.ndim == 4 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in _COLOUR_TYPES or 0 in pixels.shape:
+        raise ValueError(
+            f"an array of shape {tuple(array.shape)} is no picture: height x width x 1 to 4 channels is one"
+        )
+    if pixels.dtype == bool:
+        pixels = pixels.astype(np.uint8) * 255
+    elif np.issubdtype(pixels.dtype, np.floating):
+        # As ComfyUI's SaveImage: clipped, and cut off rather than rounded.
+        pixels = np.clip(np.nan_to_num(pixels) * 255.0, 0, 255).astype(np.uint8)
+    else:
+        pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+    height, width, channels = pixels.shape
+    lines = np.zeros((height, 1 + width * channels), dtype=np.uint8)
+    lines[:, 1:] = pixels.reshape(height, width * channels)
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    body = zlib.compress(lines.tobytes(), 4)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def png_of_picture(image: Image) -> bytes:
+    """Return a Pillow image as the PNG that ComfyUI reads as the very picture that its file would be.
+
+    It is turned as its EXIF says, as LoadImage turns files; alpha, 16 bits and all frames are kept.
+
+    Raises:
+        ValueError: It holds what no PNG can.
+    """
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        return _animation(image)
+    buffer = io.BytesIO()
+    _upright(image).save(buffer, format="PNG", compress_level=4)
+    return buffer.getvalue()
+
+
+def _upright(image: Image) -> Image:
+    """Return one frame, turned as its EXIF says, in a mode that a PNG holds."""
+    from PIL import ImageOps
+
+    turned = ImageOps.exif_transpose(image)
+    mode = turned.mode
+    if mode in _KEPT:
+        return turned
+    if mode in _WITH_ALPHA:
+        return turned.convert(_WITH_ALPHA[mode])
+    if mode in _WIDE:
+        return _wide(turned.convert("I"))
+    if mode == "F":
+        return _whole_numbers(turned)
+    try:
+        return turned.convert("RGB")
+    except ValueError:
+        raise ValueError(f"a picture of mode {mode} cannot be sent: convert it to RGB first") from None
+
+
+def _wide(image: Image) -> Image:
+    """Return a picture of 32 bits as one of 16, which is the most that a PNG holds."""
+    least, most = _extent(image)
+    if least < 0 or most > _MOST:
+        raise ValueError(
+            f"a picture of mode I with values from {least:g} to {most:g} cannot be sent whole: "
+            f"a PNG holds 0 to {_MOST}"
+        )
+    return image.convert("I;16")
+
+
+def _whole_numbers(image: Image) -> Image:
+    """Return a picture of floats as grey levels of 0 to 255, as Pillow means them.
+
+    One that goes to 1.0 at the most may be meant so, or as 0.0 to 1.0: nobody knows.
+    """
+    grey = image.convert("L")
+    least, most = _extent(image)
+    if (least >= 0 and 1 < most <= 255) or grey.convert("F").tobytes() == image.tobytes():
+        return grey
+    raise ValueError(
+        f"a picture of mode F with values from {least:g} to {most:g} says nothing of its range: "
+        "pass a numpy array of 0.0 to 1.0, or convert it to L with 0 to 255"
+    )
+
+
+def _extent(image: Image) -> tuple[float, float]:
+    """Return the least and the greatest value of a picture with one channel."""
+    least, most = image.getextrema()
+    assert isinstance(least, int | float)
+    assert isinstance(most, int | float)
+    return least, most
+
+
+def _animation(image: Image) -> bytes:
+    """Return every frame, as an animated PNG.
+
+    Raises:
+        ValueError: A frame would be lost.
+    """
+    import PIL.Image
+    from PIL import ImageSequence
+
+    where = image.tell()
+    try:
+        frames = [_upright(frame.copy()).convert("RGBA") for frame in ImageSequence.Iterator(image)]
+    finally:
+        image.seek(where)
+    buffer = io.BytesIO()
+    # Frames alike would be joined; they are not where what comes after them differs.
+    disposal = [count % 2 for count in range(len(frames))]
+    frames[0].save(buffer, format="PNG", save_all=True, append_images=frames[1:], disposal=disposal, blend=0)
+    with PIL.Image.open(buffer) as made:
+        same = [frame.convert("RGBA").tobytes() for frame in ImageSequence.Iterator(made)]
+    if same != [frame.tobytes() for frame in frames]:
+        raise ValueError(
+            "an animation of frames of several sizes cannot be sent as a picture: "
+            "pass its file, or one frame (`image.copy()`)"
+        )
+    return buffer.getvalue()
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a PNG chunk."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,133 @@
+"""One picture, however it is handed over: as a file or as Pillow holds it, the server reads the same."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from PIL import Image, ImageOps, ImageSequence
+
+from comfy_async._resources._pictures import png_of_picture
+
+
+def colourful(mode: str = "RGB") -> Image.Image:
+    """A picture whose corners differ."""
+    image = Image.new("RGB", (6, 4), (10, 20, 30))
+    image.putpixel((0, 0), (255, 0, 0))
+    image.putpixel((5, 3), (0, 255, 0))
+    return image.convert(mode)
+
+
+def as_loaded(data: bytes) -> list[Any]:
+    """What LoadImage makes of a file: each frame turned by its EXIF, 16 bits scaled, as RGBA."""
+    frames = []
+    with Image.open(io.BytesIO(data)) as image:
+        for frame in [image] if image.format == "MPO" else ImageSequence.Iterator(image):
+            turned = ImageOps.exif_transpose(frame)
+            if turned.mode in ("I", "I;16"):
+                turned = turned.convert("I").point(lambda value: value * (1 / 255))
+            frames.append((turned.size, turned.convert("RGBA").tobytes()))
+    return frames
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation: int) -> None:
+    """A picture that a camera has turned is sent as people see it, as its file would be."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    colourful().save(file, "PNG", exif=exif)
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        assert as_loaded(png_of_picture(picture)) == as_loaded(file.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "RGBa", "La"])
+def test_alpha_is_kept(mode: str) -> None:
+    """In whatever way Pillow holds it."""
+    image = Image.new("RGBA", (4, 4), (200, 200, 200, 255))
+    image.putpixel((1, 1), (200, 200, 200, 0))
+    held = image.convert("LA").convert("La") if mode == "La" else image.convert(mode)
+    with Image.open(io.BytesIO(png_of_picture(held))) as made:
+        alpha = made.convert("RGBA").getchannel("A")
+    assert (alpha.getpixel((0, 0)), alpha.getpixel((1, 1))) == (255, 0)
+
+
+def test_a_transparent_colour_is_kept() -> None:
+    """Palettes and pictures with one colour that means nothing keep it."""
+    image = colourful("P")
+    image.info["transparency"] = image.getpixel((0, 0))
+    with Image.open(io.BytesIO(png_of_picture(image))) as made:
+        assert made.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_sixteen_bits_are_kept(mode: str) -> None:
+    """Values beyond 255 arrive as they are."""
+    image = Image.new("I", (2, 1))
+    image.putpixel((0, 0), 65535)
+    image.putpixel((1, 0), 4660)
+    held = image if mode == "I" else image.convert(mode)
+    with Image.open(io.BytesIO(png_of_picture(held))) as made:
+        values = made.convert("I")
+    assert [values.getpixel((0, 0)), values.getpixel((1, 0))] == [65535, 4660]
+
+
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_more_than_sixteen_bits_are_refused(value: int) -> None:
+    """What no PNG holds is said, with its range."""
+    image = Image.new("I", (2, 1), value)
+    with pytest.raises(ValueError, match=f"{value}.*65535"):
+        png_of_picture(image)
+
+
+def test_floats() -> None:
+    """Grey levels are kept; of what may be fractions nobody knows the range, and that is said."""
+    grey = Image.new("F", (2, 1), 76.245)
+    with Image.open(io.BytesIO(png_of_picture(grey))) as made:
+        assert (made.mode, made.getpixel((0, 0))) == ("L", 76)
+    for value in (0.5, 300.0, -1.0):
+        with pytest.raises(ValueError, match="mode F.*numpy array"):
+            png_of_picture(Image.new("F", (2, 1), value))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_every_frame_is_kept(kind: str) -> None:
+    """An animation arrives with all of its frames, those alike too."""
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "blue", "lime")]
+    frames[1].putpixel((3, 3), (255, 255, 255))
+    file = io.BytesIO()
+    frames[0].save(file, kind, save_all=True, append_images=frames[1:], duration=[10, 20, 30, 40])
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        picture.seek(1)
+        assert as_loaded(png_of_picture(picture)) == as_loaded(file.getvalue())
+        assert picture.tell() == 1
+
+
+def test_frames_alike_are_not_joined() -> None:
+    """Pillow joins frames that are alike when it writes; nothing is joined here."""
+    frames = [Image.new("RGB", (4, 4), "red")] * 5
+    file = io.BytesIO()
+    frames[0].save(file, "TIFF", save_all=True, append_images=frames[1:])
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        assert len(as_loaded(png_of_picture(picture))) == 5
+
+
+def test_frames_of_several_sizes_are_refused() -> None:
+    """What would lose a frame is said."""
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(
+        file, "TIFF", save_all=True, append_images=[Image.new("RGB", (8, 2), "red")]
+    )
+    with Image.open(io.BytesIO(file.getvalue())) as picture, pytest.raises(ValueError, match="one frame"):
+        png_of_picture(picture)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "1", "L", "P"])
+def test_other_modes(mode: str) -> None:
+    """Everything else becomes what its file would be read as."""
+    image = colourful(mode)
+    assert (
+        as_loaded(png_of_picture(image))[0][1]
+        == image.convert("RGBA" if mode != "HSV" else "RGB").convert("RGBA").tobytes()
+    )
