@@ -30,7 +30,7 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
     if history is not None:
         graph, extra = history.prompt, history.extra_data
     else:
-        entry = (await desk.api.snapshot(whole=True)).entries.get(prompt_id)
+        entry = await desk.api.find(prompt_id)
         if entry is not None:
             graph, extra = entry.prompt or {}, entry.extra_data or {}
     submitter = client_id or str(extra.get("client_id") or "")

@@ -55,11 +55,9 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> list[Problem]:
         WorkflowError: It is no workflow, or cannot be converted.
         ComfyError: The server cannot be asked.
     """
-    server = await desk.known_server()
     nodes = desk.resources.nodes
     catalog = await nodes.catalog()
-    replaced = await nodes.replacements() if server.can("node_replacements") else None
-    return as_workflow(workflow).check(catalog, replacements=replaced)
+    return as_workflow(workflow).check(catalog, replacements=await nodes.known_replacements())
 
 
 async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None:
