@@ -117,8 +117,9 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
             >>> catalog = await comfy.nodes.catalog()
             >>> fresh = catalog.updated({"LoadImage": await comfy.nodes.info("LoadImage")})
         """
-        kept = {**self._data, **entries}
-        return NodeCatalog({name: entry for name, entry in kept.items() if entry}, editor=self._editor)
+        kept = {name: entry for name, entry in self._data.items() if name not in entries}
+        read = {name: entry for name, entry in entries.items() if entry}
+        return NodeCatalog({**kept, **read}, editor=self._editor)
 
     def node(self, class_type: str) -> NodeClass:
         """Return a class with typed inputs and outputs.

@@ -168,3 +168,15 @@ def test_search_ranks_names_first(catalog: NodeCatalog) -> None:
     assert found[1] == "KSamplerAdvanced"
     assert [node.name for node in catalog.search("load checkpoint")][0] == "CheckpointLoaderSimple"
     assert catalog.search("") == catalog.search("xyzzy ksampler") == []
+
+
+def test_classes_that_were_read_again() -> None:
+    """Newer entries take the place of older ones; what the server no longer has is gone; the rest stays."""
+    first = NodeCatalog({"A": {"output": ["X"]}, "B": {}, "C": {"output": []}}, editor="1.49.6")
+    second = first.updated({"A": {"output": ["Y"]}, "C": {}, "D": {"output": ["Z"]}})
+    assert [output.type for output in second.outputs("A")] == ["Y"]
+    assert [output.type for output in first.outputs("A")] == ["X"]
+    assert set(second) == {"A", "B", "D"}
+    assert second.editor == "1.49.6"
+    with pytest.raises(WorkflowFormatError):
+        first.updated({"A": "no entry"})
