@@ -1,7 +1,8 @@
 """Dynamic inputs: which inputs a node has once some of its values are known.
 
 A dynamic combo brings the inputs of the option that is chosen, an autogrow input brings
-numbered or named copies of one template (comfy_api/latest/_io.py of ComfyUI 0.33).
+numbered or named copies of one template (comfy_api/latest/_io.py of ComfyUI 0.33), a dynamic
+group rows of fields (`loras.0.strength`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from ._specs import (
     AUTOGROW,
     DYNAMIC_COMBO,
+    DYNAMIC_GROUP,
     DYNAMIC_SLOT,
     DYNAMIC_TYPES,
     SECTIONS,
@@ -20,7 +22,10 @@ from ._specs import (
     read_inputs,
 )
 
-__all__ = ["expand", "selected_inputs"]
+__all__ = ["autogrow", "expand", "rows", "selected_inputs"]
+
+_MOST_ROWS = 20
+"""So many rows a group of fields has at most (since ComfyUI 0.43)."""
 
 
 def expand(specs: Iterable[InputSpec], values: Mapping[str, Any]) -> Iterator[InputSpec]:
@@ -28,13 +33,15 @@ def expand(specs: Iterable[InputSpec], values: Mapping[str, Any]) -> Iterator[In
 
     A dynamic combo is followed by the inputs of its option; without a value, or with one
     that is no option, neither it nor they exist for the server. An autogrow input is
-    replaced by its copies.
+    replaced by its copies, a group by its rows.
     """
     for spec in specs:
         if spec.type not in DYNAMIC_TYPES:
             yield spec
         elif spec.type == AUTOGROW:
             yield from autogrow(spec)
+        elif spec.type == DYNAMIC_GROUP:
+            yield from rows(spec, values)
         elif spec.name in values:
             inner = selected_inputs(spec, values[spec.name])
             if inner is not None:
@@ -67,6 +74,19 @@ def autogrow(spec: InputSpec) -> Iterator[InputSpec]:
     for position, name in enumerate(_autogrow_names(template)):
         required = inner.required and position < least
         yield InputSpec.parse(f"{spec.name}.{name}", inner.raw, SECTIONS[0 if required else 1])
+
+
+def rows(spec: InputSpec, values: Mapping[str, Any]) -> Iterator[InputSpec]:
+    """Yield the fields of all rows that a group may have; those of rows that are not there are optional."""
+    fields = list(read_inputs(spec.options.get("template")))
+    least, most = spec.min or 0, spec.max or _MOST_ROWS
+    prefix = f"{spec.name}."
+    have = [name[len(prefix) :].partition(".")[0] for name in values if name.startswith(prefix)]
+    count = max([int(least), *(int(row) + 1 for row in have if row.isascii() and row.isdecimal())])
+    for row in range(min(max(int(most), count), 10 * _MOST_ROWS)):
+        for field in fields:
+            section = field.section if row < count else "optional"
+            yield InputSpec.parse(f"{prefix}{row}.{field.name}", field.raw, section)
 
 
 def _autogrow_names(template: Mapping[str, Any]) -> list[str]:

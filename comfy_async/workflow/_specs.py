@@ -18,7 +18,10 @@ DYNAMIC_SLOT = "COMFY_DYNAMICSLOT_V3"
 MATCH_TYPE = "COMFY_MATCHTYPE_V3"
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "animated_image_upload")
 
-DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT})
+DYNAMIC_GROUP = "COMFY_DYNAMICGROUP_V3"
+DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT, DYNAMIC_GROUP})
+UNSENT_TYPES = frozenset({"CAMERA_ANGLE_VIEW", "CAMERA_INFO_STATE", "RESOLUTION_PREVIEW"})
+"""Views that the editor shows for an input, and never sends a value of."""
 
 FILE_INPUTS: Mapping[str, str] = {
     "LoadImage": "image",
@@ -29,8 +32,12 @@ FILE_INPUTS: Mapping[str, str] = {
     "LoadVideo": "file",
     "Load3D": "model_file",
     "Load3DAdvanced": "model_file",
+    # VideoHelperSuite's button is made by its JavaScript: object_info shows a plain list.
+    "VHS_LoadVideo": "video",
+    "VHS_LoadVideoFFmpeg": "video",
+    "VHS_LoadAudioUpload": "audio",
 }
-"""The inputs of ComfyUI's own nodes that name a file of its folders."""
+"""The inputs that name a file of the server's folders, which the node looks for itself."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class InputSpec:
     @property
     def required(self) -> bool:
         """Whether the node does not run without it."""
-        return self.section == "required"
+        return self.section == "required" and self.type not in UNSENT_TYPES
 
     @property
     def default(self) -> Any:

@@ -8,13 +8,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ._dynamic import autogrow, selected_inputs
+from ._dynamic import autogrow, rows, selected_inputs
 from ._identifiers import identifier, identifiers, output_names
 from ._specs import (
     AUTOGROW,
     DYNAMIC_COMBO,
+    DYNAMIC_GROUP,
     DYNAMIC_SLOT,
     MATCH_TYPE,
+    UNSENT_TYPES,
     InputSpec,
     NodeClass,
 )
@@ -25,7 +27,15 @@ __all__ = ["write_stubs"]
 _MAX_CHOICES = 400
 """Choices that are spelled out: a list of thousands of models would make every editor slow."""
 
-_WIDGETS = {"INT": "int", "FLOAT": "float", "STRING": "str", "BOOLEAN": "bool"}
+_WIDGETS = {
+    "INT": "int",
+    "FLOAT": "float",
+    "STRING": "str",
+    "BOOLEAN": "bool",
+    "COMFY_BRANCH_SELECTOR": "str",
+    "COMFY_BRANCH_INPUT_NAMES": "list[str]",
+    "LIGHT_INFO_PREVIEW": "list[Any] | dict[str, Any]",
+}
 
 _RESERVED = frozenset(
     {"Any", "Literal", "NamedTuple", "NodeCatalog", "Nodes", "Output", "Outputs", "Workflow"}
@@ -206,6 +216,11 @@ def _every(specs: Iterable[InputSpec], *, optional: bool = False) -> Iterator[In
     for spec in specs:
         if spec.type == AUTOGROW:
             yield from _every(autogrow(spec), optional=optional)
+            continue
+        if spec.type == DYNAMIC_GROUP:
+            yield from _every(rows(spec, {}), optional=True)
+            continue
+        if spec.type in UNSENT_TYPES:
             continue
         yield InputSpec.parse(spec.name, spec.raw, "optional") if optional else spec
         if spec.type == DYNAMIC_SLOT:

@@ -22,6 +22,7 @@ from .model import (
     Link,
     Node,
     OutputSlot,
+    Spot,
     Widget,
 )
 from .node_from_class import add_shim, build_node, grow
@@ -130,9 +131,7 @@ class Opener:
         names = self._catalog[saved.type].get("fallbackWidgetsValuesNames")
         values: Any = saved.values
         if isinstance(names, list) and self._editor.restores_names:
-            listed = values if isinstance(values, list) else ()
-            values = values if isinstance(values, JSON_OBJECT) else dict(zip(names, listed, strict=False))
-            restore_by_name(node, values if saved.named is None else saved.named)
+            _restore_named(node, saved, names)
         elif isinstance(values, JSON_OBJECT):
             restore_by_name(node, values)
         else:
@@ -175,6 +174,17 @@ class Opener:
         _drop_orphans(node)
         standing = {slot.link for slot in node.inputs} | chosen
         node.strays = [link for link in links if link.id not in standing]
+
+
+def _restore_named(node: Node, saved: SavedNode, names: list[Any]) -> None:
+    """Give the node values by name: those that the file names, else its list by the class's names."""
+    if saved.named is not None or not isinstance(saved.values, list):
+        restore_by_name(node, saved.named or saved.values or {})
+        return
+    restore_by_name(node, dict(zip(names, saved.values, strict=False)))
+    for widget in node.widgets:
+        if widget.spot is not None:
+            widget.spot = Spot(node.place, names.index(widget.spot.key))
 
 
 def _chosen(node: Node) -> set[int | None]:

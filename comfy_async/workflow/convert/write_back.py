@@ -193,7 +193,7 @@ def _written(editor: Mapping[str, Any], spot: Spot, *, name: str, value: Any) ->
         node["widgets_values"] = [*values[: spot.key], value, *values[spot.key + 1 :]]
     elif isinstance(values, dict):
         node["widgets_values"] = {**values, spot.key: value}
-    elif values is not None or not isinstance(named, dict):
+    elif not isinstance(named, dict) or (values is not None and spot.key not in named):
         return None
     if isinstance(named, dict) and name in named:
         node["widgets_values_named"] = {**named, name: value}
