@@ -338,7 +338,7 @@ class Progress(NodeEvent):
 class ProgressState(BaseEvent):
     """The state of every node that runs or has run (`progress_state`).
 
-    Since ComfyUI 0.3.44 (comfy_execution/progress.py); nodes that still wait are left out.
+    Since ComfyUI 0.3.45 (comfy_execution/progress.py); nodes that still wait are left out.
 
     Example:
         >>> async for event in job:
@@ -365,7 +365,7 @@ class ProgressState(BaseEvent):
 class Preview(NodeEvent):
     """A picture of work in progress, or an image of SaveImageWebsocket (binary types 1 and 4).
 
-    None comes unless `previews` asks for it. Type 4, since ComfyUI 0.3.44, names its job and node;
+    None comes unless `previews` asks for it. Type 4, since ComfyUI 0.3.45, names its job and node;
     type 1 names neither, and counts for what runs (protocol.py, server.py).
 
     Example:
@@ -683,7 +683,7 @@ class LogEntries(BaseEvent):
 class FeatureFlags(BaseEvent):
     """What the server says it can do (`feature_flags`).
 
-    The answer to our own, which the session sends first on every connection, since ComfyUI 0.3.44
+    The answer to our own, which the session sends first on every connection, since ComfyUI 0.3.45
     (server.py; comfy_api/feature_flags.py).
 
     Example:

@@ -221,7 +221,7 @@ class JobState:
             return []
         told = self._imply_start(event)
         if not self._has_progress_state:
-            # Before 0.3.44 the next node's start is the only sign that one has finished.
+            # Before 0.3.45 the next node's start is the only sign that one has finished.
             for running in sorted(self.meter.running_nodes):
                 told += self._finish_node(running, event.received_at)
         if event.raw is not None and event.prompt_id is not None:

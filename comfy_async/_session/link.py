@@ -32,7 +32,7 @@ _log = logging.getLogger("comfy_async")
 # Must be the first message: only then do previews come with their job and node (PROTOCOL 0.9).
 _HELLO: Final = json.dumps({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
 
-# A server before 0.3.44 never answers the hello; its first `status` has to do.
+# A server before 0.3.45 never answers the hello; its first `status` has to do.
 _FLAGS_WAIT_S: Final = 1.0
 # Hearing for this long proves that the server does not just accept and close.
 _STABLE_S: Final = 5.0

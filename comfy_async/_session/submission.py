@@ -44,7 +44,7 @@ _CLEANUP_S: Final = 10.0
 _ANSWER_S: Final = 3.0
 # A request that was cut off may be read a moment later.
 _GONE_S: Final = 1.0
-# Servers before 0.3.44 choose the id themselves; by this key of extra_data the job is found again.
+# Servers before 0.3.45 choose the id themselves; by this key of extra_data the job is found again.
 MARK: Final = "comfy_async_id"
 
 PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")

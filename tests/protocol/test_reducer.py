@@ -138,7 +138,7 @@ def test_the_states_end_nodes() -> None:
 
 
 def test_old_servers_without_states() -> None:
-    """Before 0.3.44 the next node's start is what ends a node, and the success ends the last."""
+    """Before 0.3.45 the next node's start is what ends a node, and the success ends the last."""
     state = new_state(GRAPH)
     names = feed(
         state,
