@@ -152,6 +152,25 @@ def test_files_that_no_list_tells_of(catalog: NodeCatalog, value: str, place: tu
     assert value in refused.message
 
 
+@pytest.mark.parametrize(
+    ("class_type", "field"),
+    [("VHS_LoadVideo", "video"), ("VHS_LoadVideoFFmpeg", "video"), ("VHS_LoadAudioUpload", "audio")],
+)
+def test_files_that_video_helper_suite_looks_for(catalog: NodeCatalog, class_type: str, field: str) -> None:
+    """Its lists are no bounds, as the server says: a deeper file may be there, an absent one is no file."""
+    more = {
+        class_type: {"input": {"required": {field: [["a.webm"]]}}, "output": ["*"], "output_node": True},
+    }
+    both = NodeCatalog({**catalog.raw, **more})
+
+    def said(name: str) -> list[Problem]:
+        return check({"1": node(class_type, **{field: name})}, both)
+
+    assert said("a.webm") == []
+    assert warnings(said("deeper/a.webm")) == [("1", field, "unseen_file")]
+    assert errors(said("b.webm")) == [("1", field, "custom_validation_failed")]
+
+
 def test_a_list_may_have_grown_old(catalog: NodeCatalog) -> None:
     """What was found by lists names the classes to read again; a newer entry takes it back."""
     flow = Workflow.load(SD15).with_inputs({"4.ckpt_name": "new.safetensors", "3.steps": 0})

@@ -1,7 +1,7 @@
 """Nodes that validate inputs themselves: object_info does not say so, ComfyUI's source does.
 
-The table holds the nodes of ComfyUI 0.33; of other nodes, those with an upload button are
-taken to look for the file themselves, as nearly all of them do.
+The table holds the nodes of ComfyUI 0.33 and packs that were read; of other nodes, those with
+an upload button are taken to look for the file themselves, as nearly all of them do.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ _OWN: Mapping[str, frozenset[str]] = {
     "Load3DAdvanced": _ALL,
     "CustomCombo": _ALL,
     "FluxProUltraImageNode": frozenset({"aspect_ratio"}),
+    "VHS_LoadVideo": frozenset({"video"}),
+    "VHS_LoadVideoFFmpeg": frozenset({"video"}),
+    "VHS_LoadAudioUpload": frozenset({"audio"}),
 }
 _LENIENT = frozenset({"Load3D", "Load3DAdvanced"})
 
