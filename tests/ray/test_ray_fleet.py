@@ -27,6 +27,7 @@ from comfy_async import (
     Reconnected,
     SessionClosedError,
     Workflow,
+    WorkflowError,
 )
 from comfy_async.ray import ComfyCommand, ComfyFleet
 
@@ -249,6 +250,48 @@ async def test_uploads_go_where_the_job_goes(team: Any, tmp_path: Any) -> None:
         ) as finished:
             assert [(await job).images[0].kind async for job in finished] == ["image"]
     assert fake.books.uploads[-1].name.startswith("mine-")
+
+
+async def test_an_open_file_is_read_once(team: Any, tmp_path: Any) -> None:
+    """A server that lacks a node does not use it up for the one that has it; as text it is refused."""
+    async with team(2, limit=None) as (fleet, poor, rich):
+        rich.script("Look", inputs={"image": "IMAGE"}, is_output=True, output={"text": ["seen"]})
+        path = tmp_path / "mine.png"
+        path.write_bytes(await (await fleet.run(picture(4))).images[0].read())
+        graph = {
+            "1": {"class_type": "LoadImage", "inputs": {"image": ""}},
+            "2": {"class_type": "Look", "inputs": {"image": ["1", 0]}},
+        }
+        for _ in range(2):
+            with path.open("rb") as file:
+                flow = Workflow.load(graph).with_inputs({"1.image": file})
+                assert (await fleet.run(flow)).texts == ("seen",)
+        with path.open("r", errors="replace") as file, pytest.raises(ValueError, match="binary"):
+            await fleet.run(Workflow.load(graph).with_inputs({"1.image": file}))
+    sent = {upload.size for fake in (poor, rich) for upload in fake.books.uploads}
+    assert sent == {path.stat().st_size}
+
+
+async def test_an_editor_file(team: Any, tmp_path: Any) -> None:
+    """It is converted by a worker's server, in a map too; the job says what was submitted."""
+    flow = Workflow.load("examples/workflows/sd15_text2image_ui.json")
+    async with team() as (fleet, fake):
+        job = await fleet.submit(flow)
+        assert (await job).images
+        assert job.workflow is not None
+        assert job.workflow.format == "api"
+        async with fleet.map([flow], results=tmp_path / "run.jsonl") as finished:
+            assert [job.status async for job in finished] == ["completed"]
+
+
+async def test_a_link_that_would_stop_the_server_is_not_sent(team: Any) -> None:
+    """As by a session: the worker looks at links that lead nowhere before it posts."""
+    graph = picture(1)
+    graph["2"]["inputs"]["extra"] = ["gone", 0]
+    async with team() as (fleet, fake):
+        with pytest.raises(WorkflowError, match="nothing was sent"):
+            await fleet.submit(graph)
+    assert fake.books.count("POST", "/prompt") == 0
 
 
 async def test_attach_by_ref(team: Any) -> None:
