@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 from session_tools import picture, served
+
+from comfy_async import Preview
 
 VERSIONS = ["0.3.10", "0.3.44"]
 
@@ -29,3 +32,26 @@ async def test_a_run_is_whole_and_quiet(version: str, caplog: pytest.LogCaptureF
         assert len(result.images) == 1
         assert result.missing == ()
         assert caplog.records == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_frames_before_the_answer(version: str) -> None:
+    """The run is over before its id is told: pictures that only the socket carries are there all the same."""
+    graph = picture()
+    graph["2"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}}
+    async with served(version=version) as (fake, comfy):
+        late = fake.faults.delay("POST", "/prompt", 60, after_effect=True)
+        submitting = asyncio.create_task(comfy.submit(graph))
+        await fake.wait_for(lambda books: books.ended == 1)
+        # Whatever the socket was sent before this has come when this has.
+        events = comfy.events()
+        fake.faults.send_raw(comfy.client_id, '{"type": "all is sent", "data": {}}')
+        async for event in events:
+            if event.type == "all is sent":
+                break
+        late.cancel()
+        job = await submitting
+        told = [event async for event in job]
+        assert [event.node for event in told if isinstance(event, Preview)] == ["2"]
+        result = await job
+        assert (len(result.images), result.missing) == (1, ())
