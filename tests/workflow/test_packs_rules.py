@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 from convert_files import SUBGRAPH, catalog, convert, editor, inputs_of, node, subgraph
 
-from comfy_async import Workflow
-from comfy_async.errors import ConversionError, WorkflowFormatError
+from comfy_async.errors import ConversionError
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -199,6 +198,12 @@ def test_the_newest_file_of_a_server() -> None:
     assert (told.problems[0].node, told.problems[0].class_type) == ("1", "VHS_SelectLatest")
 
 
+def test_values_in_an_order_that_nobody_knows() -> None:
+    """The editor cannot restore such a node either; it is named."""
+    told = error(editor([node(1, "VHS_SplitImages", 3, 7, "x")]))
+    assert told.problems[0].received == [3, 7, "x"]
+
+
 def test_a_format_with_an_unknown_kind_of_input() -> None:
     """A widget that nobody knows is named."""
     formats = {"video/new": [["dial", "DIAL", {}]]}
@@ -338,102 +343,3 @@ def test_trigger_words() -> None:
         "toggle_trigger_words": {"__value__": words},
         "orinalMessage": "cat",
     }
-
-
-# Group nodes
-
-
-def member(type: str, *values: Any, **fields: Any) -> dict[str, Any]:
-    """Return a node of a group, which has no id."""
-    made = node(0, type, *values, **fields)
-    del made["id"]
-    return made
-
-
-def group(nodes: list[Any], links: list[Any], external: list[Any] | None = None) -> dict[str, Any]:
-    """Return what a file says of a group node."""
-    return {"nodes": nodes, "links": links, "external": external or []}
-
-
-PAIR = group(
-    [
-        member("EmptyImage", 64, 64, 1, 0, outputs=[("IMAGE", [])]),
-        member("ImageInvert", inputs=[("image", "IMAGE", None)], outputs=[("IMAGE", [])]),
-    ],
-    [[0, 0, 1, 0, 1, "IMAGE"]],
-    [[1, 0, "IMAGE"]],
-)
-
-
-def grouped(type: str, groups: dict[str, Any], *values: Any) -> dict[str, Any]:
-    """Return a file with a group node whose picture is shown."""
-    nodes = [node(5, type, *values, outputs=[("IMAGE", [1])]), shown(2, 1)]
-    return editor(nodes, [(1, 5, 0, 2, 0, "IMAGE")], extra={"groupNodes": groups})
-
-
-@pytest.mark.parametrize("separator", [">", "/"])
-def test_a_group_node_inside_another(separator: str) -> None:
-    """Both are expanded, with the values that the outer one shows."""
-    outer = group(
-        [
-            member(f"workflow{separator}pair", 1, 2, 1, 3, outputs=[("IMAGE", [])]),
-            member("ImageInvert", inputs=[("image", "IMAGE", None)], outputs=[("IMAGE", [])]),
-        ],
-        [[0, 0, 1, 0, 1, "IMAGE"]],
-        [[1, 0, "IMAGE"]],
-    )
-    groups = {"outer": outer, "pair": PAIR}
-    made = convert(grouped(f"workflow{separator}outer", groups, 8, 16, 1, 7))
-    sized = next(key for key, item in made.items() if item["class_type"] == "EmptyImage")
-    assert made[sized]["inputs"] == {"width": 8, "height": 16, "batch_size": 1, "color": 7}
-    path = made["2"]["inputs"]["images"]
-    while made[path[0]]["class_type"] != "EmptyImage":
-        path = made[path[0]]["inputs"]["image"]
-    assert path == [sized, 0]
-
-
-def test_a_group_node_that_the_file_does_not_describe() -> None:
-    """The error says what is missing."""
-    told = error(grouped("workflow>pair", {"other": PAIR}))
-    assert "'pair'" in told.problems[0].message
-    assert "extra.groupNodes" in told.problems[0].message
-
-
-def test_a_group_node_that_contains_itself() -> None:
-    """It is named, whether it does so at once or by way of another."""
-    inner = group([member("workflow>outer", outputs=[("IMAGE", [])])], [], [[0, 0, "IMAGE"]])
-    outer = group([member("workflow>inner", outputs=[("IMAGE", [])])], [], [[0, 0, "IMAGE"]])
-    assert "contains itself" in str(error(grouped("workflow>outer", {"outer": outer, "inner": inner})))
-
-
-def test_a_class_that_is_missing_in_a_group() -> None:
-    """The node inside is named."""
-    lone = group([member("NoSuchClass", outputs=[("IMAGE", [])])], [], [[0, 0, "IMAGE"]])
-    [problem] = error(grouped("workflow>lone", {"lone": lone})).problems
-    assert (problem.class_type, problem.type) == ("NoSuchClass", "missing_node_type")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"nodes": 5},
-        {"nodes": [None]},
-        {"nodes": [{"type": ""}]},
-        {"nodes": PAIR["nodes"], "links": [[0, 0, 9, 0, 1, "IMAGE"]]},
-        {"nodes": PAIR["nodes"], "links": [[0, 0, 1, 7, 1, "IMAGE"]]},
-        {"nodes": PAIR["nodes"], "links": "x"},
-    ],
-)
-def test_a_damaged_group_node(damage: dict[str, Any]) -> None:
-    """It is told with its place."""
-    with pytest.raises(WorkflowFormatError, match="groupNodes.pair"):
-        convert(grouped("workflow>pair", {"pair": damage}))
-
-
-def test_a_changed_value_goes_back_into_the_group_node() -> None:
-    """The editor file that is sent along has the value where the group node keeps it."""
-    flow = Workflow.from_ui(grouped("workflow>pair", {"pair": PAIR}, 8, 8, 1, 0), catalog())
-    key = next(key for key, item in flow.to_api().items() if item["class_type"] == "EmptyImage")
-    changed = flow.with_inputs({(key, "width"): 24})
-    assert changed.editor is not None
-    assert changed.editor["nodes"][0]["widgets_values"] == [24, 8, 1, 0]

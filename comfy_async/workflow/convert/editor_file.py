@@ -120,9 +120,14 @@ def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> S
         links=_links(data.get("links"), _join(place, "links")),
         inputs=_boundaries(data.get("inputs"), _join(place, "inputs")) if place else [],
         outputs=_boundaries(data.get("outputs"), _join(place, "outputs")) if place else [],
-        groups=[frame for frame in data.get("groups") or () if isinstance(frame, JSON_OBJECT)],
+        groups=_frames(data.get("groups")),
         place=place,
     )
+
+
+def _frames(data: Any) -> list[Mapping[str, Any]]:
+    """Return the frames of a graph; they are no part of what is sent, so damage is passed over."""
+    return [frame for frame in data if isinstance(frame, JSON_OBJECT)] if isinstance(data, list) else []
 
 
 def read_node(data: Any, place: str) -> SavedNode:

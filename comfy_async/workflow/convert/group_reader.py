@@ -23,6 +23,9 @@ __all__ = ["read_group"]
 
 _PREFIXES: Final = ("workflow>", "workflow/")
 
+# No class has as many; a larger number is damage.
+_MOST_OUTPUTS: Final = 1000
+
 
 def read_group(
     name: str, data: Any, groups: Mapping[str, Any], catalog: Mapping[str, Any], *, depth: int = 0
@@ -94,9 +97,10 @@ class _Reader:
         """Read one link `[origin, output, target, input, ?, type]`, by places."""
         members = self.group.members
         origin, output, target, place = (int(part) for part in link[:4])
-        if not (0 <= origin < len(members) and 0 <= target < len(members)):
+        known = 0 <= origin < len(members) and 0 <= target < len(members)
+        if not known or output > _MOST_OUTPUTS:
             where = f"{self._place}.links"
-            raise WorkflowFormatError(f"{where}: {list(link)!r} names a node that is not there", place=where)
+            raise WorkflowFormatError(f"{where}: {list(link)!r} leads to what is not there", place=where)
         kind = str(link[5]) if len(link) > 5 and link[5] is not None else "*"
         return GroupLink(origin, output, target, self._input_name(target, place), kind)
 
@@ -302,4 +306,4 @@ def _is_inside(link: Any, parts: int = 4) -> bool:
 
 def _is_place(part: Any) -> bool:
     """Return whether it is a whole number, also as a text."""
-    return str(part).isdigit()
+    return isinstance(part, int | str) and str(part).isascii() and str(part).isdigit()

@@ -202,9 +202,9 @@ def _broadcast(
         only=_allowed(graph, node, properties, root),
         title=_pattern(node, properties, "title"),
         input=_pattern(node, properties, "input"),
-        more=_named_like(node, rule, properties.get("repeated_type_rule") or 0),
-        to_combo=(properties.get("string_to_combo") or 0) > 0,
-        to_any=(properties.get("send_to_any") or 0) > 0,
+        more=_named_like(node, rule, _number(properties.get("repeated_type_rule"))),
+        to_combo=_number(properties.get("string_to_combo")) > 0,
+        to_any=_number(properties.get("send_to_any")) > 0,
     )
 
 
@@ -219,18 +219,23 @@ def _priority(node: Node, properties: Mapping[str, Any], *, repeats: bool) -> fl
         10
         + 10 * (node.type == "Prompts Everywhere")
         + 20 * (restricted or repeats)
-        + 3 * ((properties.get("group_restricted") or 0) > 0)
-        + 6 * ((properties.get("color_restricted") or 0) > 0)
+        + 3 * (_number(properties.get("group_restricted")) > 0)
+        + 6 * (_number(properties.get("color_restricted")) > 0)
     )
+
+
+def _number(value: Any) -> float:
+    """Return a choice that the pack keeps as a number, 0 for what is none."""
+    return value if isinstance(value, int | float) else 0
 
 
 def _allowed(graph: Graph, node: Node, properties: Mapping[str, Any], root: Graph) -> frozenset[str] | None:
     """Return the nodes that group and colour leave, None for all."""
     allowed: frozenset[str] | None = None
-    if (grouped := properties.get("group_restricted")) in (1, 2):
+    if (grouped := _number(properties.get("group_restricted"))) in (1, 2):
         inside = nodes_in_same_frame(graph, node)
         allowed = inside if grouped == 1 else frozenset(graph.nodes) - inside
-    if (coloured := properties.get("color_restricted")) in (1, 2):
+    if (coloured := _number(properties.get("color_restricted"))) in (1, 2):
         color = node.saved.get("color")
         of_color = {
             key for key, item in graph.nodes.items() if (item.saved.get("color") == color) == (coloured == 1)
@@ -252,11 +257,11 @@ def _pattern(node: Node, properties: Mapping[str, Any], kind: str) -> Callable[[
     return lambda name: (found.search(name) is not None) == wanted
 
 
-def _named_like(node: Node, name: str | None, rule: int) -> Callable[[Target], bool]:
+def _named_like(node: Node, name: str | None, rule: float) -> Callable[[Target], bool]:
     """Return the test for inputs that several broadcasts of one type ask for; None asks for nothing."""
     if name is None:
         return lambda _: True
-    tests: dict[int, Callable[[Target], bool]] = {
+    tests: dict[float, Callable[[Target], bool]] = {
         0: lambda target: target.label == name,
         1: lambda target: _start(target.label, name),
         2: lambda target: _start(target.label[::-1], name[::-1]),

@@ -77,6 +77,13 @@ class _VideoHelper(Pack):
             places = {name: place for place, name in enumerate(order) if name}
             _by_name(node, {name: values[place] for name, place in places.items()}, places)
             return True
+        if isinstance(values, list) and (more := _beyond(node, values)):
+            raise not_convertible(
+                node,
+                f"its values are in the order of an old version that nobody knows: {more!r:.80} is left over",
+                advice="Open the file in ComfyUI, set the values of this node again, and save it.",
+                received=values,
+            )
         return False
 
     def loaded(self, node: Node) -> None:
@@ -94,6 +101,13 @@ class _VideoHelper(Pack):
                     "it puts the newest file of the server into another node while the editor is open",
                     advice="Name the file in the node that it leads to, and remove this one.",
                 )
+
+
+def _beyond(node: Node, values: list[Any]) -> list[Any]:
+    """Return the values beyond those of the widgets, but for what buttons and previews left there."""
+    return [
+        value for value in values[len(node.widgets) :] if value not in (None, "", "image") and value != {}
+    ]
 
 
 def _formats(spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -165,8 +179,10 @@ def _with_sizes(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bring_format(node: Node, widget: Widget, index: int) -> None:
     """Put the widgets that the chosen format declares behind the choice."""
-    formats = widget.options.get("formats")
-    declared = formats.get(widget.value) if isinstance(formats, JSON_OBJECT) else None
+    formats, chosen = widget.options.get("formats"), widget.value
+    if not isinstance(formats, JSON_OBJECT) or not isinstance(chosen, str):
+        return
+    declared = formats.get(chosen)
     if not isinstance(declared, list | tuple):
         return
     brought: list[Widget] = []
