@@ -17,7 +17,7 @@ from .._pool.member import Member, PoolServer
 from .._session.engine import Engine
 from .._session.prepare import WorkflowLike, as_workflow, check_with
 from ..errors import ConnectError
-from ..types import Problem
+from ..workflow import ProblemList
 from .client import Client, Runner
 from .session import ComfySession, engine_of
 
@@ -258,7 +258,7 @@ class ComfyPool(Client):
             raise silent[0]
         return handle(await members[0].engine.attach(id_or_ref))
 
-    async def check(self, workflow: WorkflowLike) -> list[Problem]:
+    async def check(self, workflow: WorkflowLike) -> ProblemList:
         """Return what the server that suits a workflow best would find wrong with it, [] for nothing.
 
         Raises:
@@ -270,7 +270,7 @@ class ComfyPool(Client):
         made = as_workflow(workflow)
         members = [m for m in self._engine.places.members if m.usable] or self._engine.places.members
         found = await asyncio.gather(*(check_with(m.engine, made) for m in members), return_exceptions=True)
-        lists = [problems for problems in found if isinstance(problems, list)]
+        lists = [problems for problems in found if isinstance(problems, ProblemList)]
         if lists:
             return min(lists, key=lambda problems: sum(p.severity == "error" for p in problems))
         for error in found:

@@ -21,7 +21,8 @@ from .._session.prepare import WorkflowLike, check_with
 from .._transport.address import CLOUD_URL, Address, cloud_api_key, default_base_url
 from .._transport.auth import Auth, AuthLike, make_auth
 from .._transport.http import HttpClient, HttpOptions
-from ..types import Connection, Problem, Shown
+from ..types import Connection, Shown
+from ..workflow import ProblemList
 from .client import Client, Runner
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class ComfySession(Client, Shown):
         """
         return self._engine.events()
 
-    async def check(self, workflow: WorkflowLike) -> list[Problem]:
+    async def check(self, workflow: WorkflowLike) -> ProblemList:
         """Return what this server would find wrong with a workflow, before anything is queued.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,6 +19,8 @@ __all__ = ["Blueprint", "Nodes"]
 
 # The server calls every node's INPUT_TYPES, which list folders and import: minutes with many packs.
 _CATALOG_SECONDS: Final = 300.0
+# More classes than these are faster read with all others.
+_MOST_CLASSES: Final = 64
 
 
 class Nodes(Resource):
@@ -91,6 +94,19 @@ class Nodes(Resource):
                 await asyncio.to_thread(_store, self._catalog, self._place(cache))
         assert self._catalog is not None
         return self._catalog
+
+    async def read_again(self, names: Collection[str]) -> NodeCatalog:
+        """Return the catalog with some classes as the server has them at this moment.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        if len(names) > _MOST_CLASSES or self._host.http.dialect == "cloud":
+            return await self.catalog(refresh=True)
+        catalog = await self.catalog()
+        entries = await asyncio.gather(*map(self._host.api.object_info, names))
+        self._keep(catalog.updated(dict(zip(names, entries, strict=True))))
+        return await self.catalog()
 
     async def replacements(self) -> dict[str, Any]:
         """Return which classes were replaced by which, by the old class.

@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from ..errors import PromptRejectedError, WorkflowError
-from ..types import Problem
-from ..workflow import NodeCatalog, Workflow
-from ..workflow.check import Loose, deadly_links, loose_links, undeclared_links
+from ..workflow import NodeCatalog, ProblemList, Workflow
+from ..workflow.check import (
+    FilePlace,
+    Loose,
+    deadly_links,
+    loose_links,
+    settled,
+    stale_classes,
+    undeclared_links,
+    unseen_files,
+)
 from .desk import Desk
 
 __all__ = ["WorkflowLike", "as_workflow", "check_with", "prepare"]
@@ -48,16 +56,41 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflo
     return made
 
 
-async def check_with(desk: Desk, workflow: WorkflowLike) -> list[Problem]:
+async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
     """Return what this server would find wrong with a workflow, before anything is queued.
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted.
         ComfyError: The server cannot be asked.
     """
-    nodes = desk.resources.nodes
-    catalog = await nodes.catalog()
-    return as_workflow(workflow).check(catalog, replacements=await nodes.known_replacements())
+    nodes, flow = desk.resources.nodes, as_workflow(workflow)
+    catalog, replaced = await nodes.catalog(), await nodes.known_replacements()
+    found = flow.check(catalog, replacements=replaced)
+    if stale := stale_classes(found):
+        # Uploads, models and packs that came after the catalog was read are in none of its lists.
+        found = flow.check(await nodes.read_again(stale), replacements=replaced)
+    if unseen := unseen_files(found):
+        known = await asyncio.gather(*(_is_there(desk, place) for place in unseen.values()))
+        there = dict(zip(unseen, known, strict=True))
+        found = ProblemList(
+            settled(
+                found,
+                absent={value for value, is_there in there.items() if is_there is False},
+                present={value for value, is_there in there.items() if is_there},
+            )
+        )
+    return found
+
+
+async def _is_there(desk: Desk, place: FilePlace) -> bool | None:
+    """Say whether the server has a file that no list tells of; None when it does not say."""
+    filename, subfolder, kind = place
+    params = {"filename": filename, "subfolder": subfolder, "type": kind}
+    if desk.http.dialect == "cloud":
+        # There the answer leads to another host.
+        return None
+    answer = await desk.http.request("HEAD", "/view", params=params, expect=(400, 403, 404, 405))
+    return {200: True, 404: False}.get(answer.status)
 
 
 async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None:

@@ -9,7 +9,8 @@ one. With a `NodeCatalog`, which is what a server can run, editor files are conv
 
 from __future__ import annotations
 
+from ._lists import ProblemList
 from .catalog import NodeCatalog
 from .graph import Workflow
 
-__all__ = ["NodeCatalog", "Workflow"]
+__all__ = ["NodeCatalog", "ProblemList", "Workflow"]

@@ -9,7 +9,18 @@ __all__ = ["ClassList", "ProblemList"]
 
 
 class ProblemList(Shown, list[Problem]):
-    """What `check` finds."""
+    """What `check` finds: errors first, then what to know.
+
+    Example:
+        >>> found = await comfy.check(flow)
+        >>> found.ok
+        True
+    """
+
+    @property
+    def ok(self) -> bool:
+        """True when the server would take the workflow: there are warnings at the most."""
+        return all(problem.severity != "error" for problem in self)
 
 
 class ClassList(Shown, list[NodeClass]):

@@ -264,7 +264,7 @@ class Workflow(Shown, Editing):
         told = pair.compare(made.graph, catalog)
         return made._with(carried_over(pair.prompt, self.graph, made.graph)), told
 
-    def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> list[Problem]:
+    def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> ProblemList:
         """Return what a server with this catalog would refuse (errors), and what to know (warnings).
 
         Errors are in the server's own words (`Problem.type`). An editor file is converted first.

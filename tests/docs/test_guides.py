@@ -51,6 +51,10 @@ async def test_the_drawings(name: str) -> None:
     assert between("events.md", name) == drawing(await play(SCENES[name]))
 
 
+INNER = {"parser", "plan_nodes"}
+"""Fields that the package itself fills in."""
+
+
 def fields(kind: type[BaseEvent]) -> dict[str, str]:
     """Return the public fields of a class of events and their types, as the source has them."""
     found: dict[str, str] = {}
@@ -64,7 +68,7 @@ def fields(kind: type[BaseEvent]) -> dict[str, str]:
     return {
         name: str(kind).removeprefix("ClassVar[").removesuffix("]") if "ClassVar" in str(kind) else str(kind)
         for name, kind in found.items()
-        if not name.startswith("_")
+        if not name.startswith("_") and name not in INNER
     }
 
 

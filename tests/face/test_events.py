@@ -37,6 +37,7 @@ WORDS = {
     ev.Disconnected: "disconnected",
     ev.Reconnected: "reconnected",
     ev.PollingStarted: "polling_started",
+    ev.QueuePosition: "queue_position",
     ev.MalformedFrame: "malformed",
 }
 NODE_EVENTS = {

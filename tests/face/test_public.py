@@ -137,7 +137,7 @@ def test_the_signatures_of_the_contract() -> None:
         "node title class_type input type message received nearest advice severity".split()
     )
     defaults = Settings()
-    assert (defaults.request_seconds, defaults.connect_seconds, defaults.away_seconds) == (30.0, 10.0, None)
+    assert (defaults.request_seconds, defaults.connect_seconds, defaults.away_seconds) == (30.0, 10.0, 600.0)
 
 
 def test_what_awaits_is_asyncio_only() -> None:

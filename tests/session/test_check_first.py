@@ -45,3 +45,33 @@ async def test_submit_checks_first_when_asked(fake: FakeComfy, comfy: ComfySessi
     with pytest.raises(PromptRejectedError, match="nothing was sent"):
         await comfy.submit(Workflow.load(damaged()), check=True)
     assert fake.books.count("POST", "/prompt") == 0
+
+
+async def test_what_came_after_the_catalog_was_read(fake: FakeComfy, comfy: ComfySession) -> None:
+    """An upload, by this session or another: the lists are read again before anything is refused (B1)."""
+    await comfy.nodes.catalog()
+    async with fake.session() as other:
+        late = await other.files.upload(b"\x89PNG late", name="late.png")
+    flow = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": late.name}},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
+    assert (await comfy.check(flow)).ok
+    flow["1"]["inputs"]["image"] = "never.png"
+    found = await comfy.check(flow)
+    assert not found.ok
+    assert found[0].input == "image"
+
+
+async def test_files_that_no_list_tells_of(fake: FakeComfy, comfy: ComfySession) -> None:
+    """The server is asked for each: what is there is fine, what is not is refused (B4)."""
+    kept = await comfy.files.upload(b"\x89PNG there", name="there.png", subfolder="deep")
+    flow = {
+        "1": {"class_type": "LoadImage", "inputs": {"image": f"{kept.subfolder}/{kept.name}"}},
+        "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+    }
+    assert await comfy.check(flow) == []
+    flow["1"]["inputs"]["image"] = "deep/absent.png"
+    (problem,) = await comfy.check(flow)
+    assert problem.severity == "error"
+    assert "does not have the file" in problem.message

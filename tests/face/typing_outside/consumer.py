@@ -39,6 +39,7 @@ from comfy_async import (
     ProgressText,
     PromptRejectedError,
     Queued,
+    QueuePosition,
     Reconnected,
     Settings,
     Started,
@@ -77,6 +78,8 @@ def told(event: Event) -> str:
             return event.type
         case StatusChanged() | LogEntries() | FeatureFlags():
             return event.type
+        case QueuePosition(position):
+            return f"{position} before it"
         case Disconnected() | Reconnected() | PollingStarted():
             return event.type
         case UnknownEvent() | MalformedFrame():
