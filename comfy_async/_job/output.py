@@ -73,9 +73,20 @@ class OutputFile:
     """
 
     __slots__ = (
-        *("_data", "_reader"),
-        *("display_name", "filename", "hash", "id", "info", "key", "kind", "node", "preview_id"),
-        *("subfolder", "title", "type"),
+        "_data",
+        "_reader",
+        "display_name",
+        "filename",
+        "hash",
+        "id",
+        "info",
+        "key",
+        "kind",
+        "node",
+        "preview_id",
+        "subfolder",
+        "title",
+        "type",
     )
 
     def __init__(

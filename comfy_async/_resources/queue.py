@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from ..errors import NotComfyUIError
 from ._resource import Resource
 from ._schema_runs import QueueRecord, QueueState
@@ -29,6 +32,11 @@ class Queue(Resource):
         self._host.check_loop()
         await self._host.known_server()
         body = await self._host.api.queue(retry=True)
+        # A long queue is megabytes of graphs, which are gone through once more here.
+        return await asyncio.to_thread(self._state, body)
+
+    def _state(self, body: Any) -> QueueState:
+        """Read the answer of GET /queue."""
         try:
             made = QueueState.of_body(body)
         except (KeyError, TypeError):

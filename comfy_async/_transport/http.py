@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from .._base.json import parse_json
+from .._base.json import parse_large_json
 from .._base.secrets import Secret, Veil
 from ..errors import AuthError, ComfyError, SessionClosedError, TransportError
 from .address import Address, origin_of
@@ -270,7 +270,7 @@ class HttpClient:
         if len(answer.body) < LARGE_BODY:
             return answer.json()
         try:
-            return await asyncio.to_thread(parse_json, answer.body)
+            return await asyncio.to_thread(parse_large_json, answer.body)
         except ValueError:
             raise answer.no_json() from None
 
