@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from .types import Connection, JobProgress, NodeInfo, Problem
     from .workflow import NodeCatalog, Workflow
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     # What you hold.
