@@ -78,11 +78,17 @@ async def test_convert_is_the_editors_own(cli: Any, sd15: Path, tmp_path: Path) 
 
     exported = Workflow.load(sd15).to_api()
     assert lines.objects[0]["workflow"] == exported  # by the ways of the editor that the server ships
-    for node in exported.values():
-        node["_meta"] |= {"cnr_id": "comfy-core", "ver": "0.3.33"}  # the newest editor names packs
-    assert Workflow.load(printed.out).to_api() == exported
+    assert unpacked(printed.out) == exported
     assert written.out.strip() == str(target)
-    assert Workflow.load(target).to_api() == exported
+    assert unpacked(target) == exported
+
+
+def unpacked(source: Any) -> dict[str, Any]:
+    """Read a graph, and take off the packs that the newest editor names."""
+    graph = Workflow.load(source).to_api()
+    for node in graph.values():
+        node["_meta"] = {"title": node["_meta"]["title"]}
+    return graph
 
 
 async def test_convert_without_a_server(cli: Any) -> None:
