@@ -16,7 +16,6 @@ from .._protocol.snapshot import (
     HistoryEntry,
     QueueEntry,
     QueueSnapshot,
-    decode_queue,
     parse_history,
     parse_job,
     parse_jobs,
@@ -36,8 +35,7 @@ _log = logging.getLogger("comfy_async")
 # The server takes one prompt after the other. A thousand posts at once would only open more
 # connections, and wait in httpcore's pool, whose work grows with the square of those that wait.
 _POSTS_AT_ONCE: Final = 8
-# A longer queue is read in a thread, row by row: every graph in it is one.
-_LONG_QUEUE_BYTES: Final = 512 * 1024
+# Reading all of so short a queue for one graph costs little.
 _SHORT_QUEUE_JOBS: Final = 16
 # What Python itself writes (threading.excepthook) of the thread that main.py starts.
 _WORKER_DIED: Final = re.compile(r"Exception in thread [^\n]*\(prompt_worker\)")
@@ -128,7 +126,7 @@ class RunApi:
             found = await self._listed("pending,in_progress")
             if found is not None:
                 return found
-        return await self._whole_queue(graphs=whole)
+        return await self._whole_queue()
 
     async def find(self, prompt_id: str) -> QueueEntry | None:
         """Return one job that waits or runs, None when the queue has none of this id.
@@ -163,19 +161,13 @@ class RunApi:
         self.prove("jobs", answer.status == 200)
         return self._read(parse_jobs, answer.json(), "the list of jobs") if answer.status == 200 else None
 
-    async def queue(self, *, graphs: bool = True, retry: bool = False) -> Any:
-        """Return what GET /queue answers; a long one is decoded off the event loop, a row at a time."""
-        answer = await self._http.request("GET", "/queue", retry=retry)
-        if len(answer.body) < _LONG_QUEUE_BYTES:
-            return answer.json()
-        try:
-            return await asyncio.to_thread(lambda: decode_queue(answer.body.decode(), graphs=graphs))
-        except ValueError as error:
-            raise self._unreadable("the queue", error) from None
+    async def queue(self, *, retry: bool = False) -> Any:
+        """Return what GET /queue answers, with all its graphs; a long one is decoded off the event loop."""
+        return await self._http.get_json("/queue", retry=retry)
 
-    async def _whole_queue(self, *, graphs: bool = True) -> QueueSnapshot:
+    async def _whole_queue(self) -> QueueSnapshot:
         """Read all of the queue into facts."""
-        return self._read(parse_queue, await self.queue(graphs=graphs), "the queue")
+        return self._read(parse_queue, await self.queue(), "the queue")
 
     async def queue_remaining(self) -> int:
         """Return the number of running and waiting jobs: 31 bytes."""
@@ -272,7 +264,7 @@ class RunApi:
         for once more in a few bytes: what ran and has no history yet runs still. Between that answer
         and the interrupt lies the way of one request, and nothing can close this gap.
         """
-        snapshot = await self._whole_queue(graphs=False)
+        snapshot = await self._whole_queue()
         entry = snapshot.entries.get(prompt_id)
         if entry is None or not entry.running or await self.history(prompt_id) is not None:
             return
@@ -300,7 +292,7 @@ class RunApi:
 
     async def find_mark(self, key: str, mark: str) -> str | None:
         """Return the id of the job whose `extra_data` carries a mark, in queue or recent history."""
-        snapshot = await self._whole_queue(graphs=False)
+        snapshot = await self._whole_queue()
         for entry in snapshot.entries.values():
             if entry.extra_data is not None and entry.extra_data.get(key) == mark:
                 return entry.prompt_id
@@ -323,11 +315,7 @@ class RunApi:
         try:
             return parse(body)
         except ValueError as error:
-            raise self._unreadable(what, error) from None
-
-    def _unreadable(self, what: str, error: ValueError) -> UnreadableError:
-        """Return the error for an answer that proves nothing."""
-        return UnreadableError(f"{what}: {error}", server=self._http.address.base)
+            raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None
 
 
 def _editor_version(system: Mapping[str, Any]) -> str:

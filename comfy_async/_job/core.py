@@ -164,7 +164,7 @@ class JobCore:
                 node_seconds=state.meter.node_seconds,
                 duration=state.duration,
                 missing=state.missing,
-                graph=None if self.workflow is None else self.workflow.graph,
+                workflow=self.workflow,
             )
         return self.made
 

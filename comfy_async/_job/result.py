@@ -14,6 +14,7 @@ from .._base.tasks import in_thread
 from ..errors import JobError
 from ..events import Preview
 from ..types import NodeInfo, Shown, renderer_of
+from ..workflow import Workflow
 from .output import FileKind, FileReader, OutputFile, kind_of
 from .saving import NamePattern, save_all
 
@@ -54,9 +55,9 @@ class JobResult(Shown):
         node_seconds: Mapping[str, float] | None = None,
         duration: float = 0.0,
         missing: tuple[str, ...] = (),
-        graph: Mapping[str, Any] | None = None,
+        workflow: Workflow | None = None,
     ) -> None:
-        """Collect the files and values out of the outputs; `graph` is what was submitted."""
+        """Collect the files and values out of the outputs; `workflow` is what was submitted."""
         self.prompt_id = prompt_id
         self.outputs = outputs
         self.cached_nodes = cached_nodes
@@ -65,7 +66,7 @@ class JobResult(Shown):
         self.missing = missing
         self.values: dict[str, dict[str, Any]] = {}
         self.shown: str | None = None
-        self._graph = graph
+        self._workflow = workflow
         found: list[OutputFile] = []
         for node, output in outputs.items():
             title = _title(nodes, node)
@@ -157,7 +158,8 @@ class JobResult(Shown):
             raise ValueError(f"patterns belong into `name=`, not into the folder {str(root)!r}")
         names = None
         if name is not None:
-            names = NamePattern(name, prompt_id=self.prompt_id, graph=self._graph)
+            graph = None if self._workflow is None else self._workflow.to_api()
+            names = NamePattern(name, prompt_id=self.prompt_id, graph=graph)
         await in_thread(root.mkdir, parents=True, exist_ok=True)
         return await save_all(
             self.files,

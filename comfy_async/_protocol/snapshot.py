@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from ..events import (
     BaseEvent,
@@ -23,7 +21,6 @@ __all__ = [
     "HistoryEntry",
     "QueueEntry",
     "QueueSnapshot",
-    "decode_queue",
     "history_events",
     "parse_history",
     "parse_job",
@@ -31,8 +28,6 @@ __all__ = [
     "parse_queue",
 ]
 
-_DECODER: Final = json.JSONDecoder()
-_BETWEEN: Final = re.compile(r"[\s,:]*")
 _OVER = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -95,60 +90,6 @@ def parse_queue(body: object) -> QueueSnapshot:
             entry = _queue_entry(row, running)
             entries[entry.prompt_id] = entry
     return QueueSnapshot(entries)
-
-
-def decode_queue(text: str, *, graphs: bool = True) -> dict[str, list[Any]]:
-    """Decode the text of GET /queue, one row after the other.
-
-    Each row carries a whole graph. All of it decoded at once holds the interpreter for as long as that
-    takes, in whatever thread: seconds for a queue of 60 MB. Between two rows the event loop gets its turn.
-
-    Args:
-        text: The answer.
-        graphs: Keep the graphs; without them little is left.
-
-    Raises:
-        ValueError: It is no JSON, or no object of lists.
-    """
-    lists: dict[str, list[Any]] = {}
-    place = text.find("{") + 1
-    if not place or text[: place - 1].strip():
-        raise ValueError("the queue is no object")
-    while (place := _next(text, place)) < len(text) and text[place] != "}":
-        name, place = _value(text, place)
-        place = _next(text, place)
-        if text[place : place + 1] != "[":
-            raise ValueError(f"the queue has no list {name!r}")
-        rows = lists[str(name)] = []
-        place = _next(text, place + 1)
-        while text[place : place + 1] != "]":
-            row, place = _value(text, place)
-            if not graphs and isinstance(row, list):
-                row[2:3] = [None]
-            rows.append(row)
-            place = _next(text, place)
-        place += 1
-    if text[place:].strip() != "}":
-        raise ValueError("the queue ends in the middle")
-    return lists
-
-
-def _value(text: str, place: int) -> tuple[Any, int]:
-    """Return the value that begins there, and where it ends.
-
-    Raises:
-        ValueError: It is none.
-    """
-    try:
-        return _DECODER.raw_decode(text, place)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _next(text: str, place: int) -> int:
-    """Return where the next value, or the end of a list, begins."""
-    found = _BETWEEN.match(text, place)
-    return found.end() if found else place
 
 
 def _queue_entry(row: object, running: bool) -> QueueEntry:

@@ -131,7 +131,7 @@ async def _run_all(
             index = job.index or 0
             folder = None if request.out is None else request.out / f"{index:0{places}d}"
             item = _Item(finished, job, made[index][0], folder)
-            lost += not await item.told(report, later=later) and job.status == "completed"
+            lost += not await item.tell(report, later=later) and job.status == "completed"
             report.ended_in(finished, job)
         progress = finished.progress
     return progress.done - lost, progress.failed + lost
@@ -146,7 +146,7 @@ class _Item:
     values: dict[str, str]
     folder: Path | None
 
-    async def told(self, report: Report, *, later: Connection | None) -> bool:
+    async def tell(self, report: Report, *, later: Connection | None) -> bool:
         """Save what it made, and tell it; say whether all of that went well."""
         from comfy_async import ComfyError
 

@@ -37,7 +37,7 @@ async def list_queue(connection: Connection, report: Report) -> int:
         )
         for (status, place, job), item in zip(jobs, items, strict=True)
     ]
-    report.table(items, rows, empty="the queue is empty")
+    report.table(items, rows, empty="the queue is empty", whole=1)
     return 0
 
 
@@ -85,7 +85,7 @@ async def list_history(connection: Connection, report: Report, *, limit: int, st
             if len(found) >= limit:
                 break
     shown = found[:limit]
-    report.table(map(_job_line, shown), map(_job_row, shown), empty="nothing is in the history")
+    report.table(map(_job_line, shown), map(_job_row, shown), empty="nothing is in the history", whole=1)
     return 0
 
 

@@ -37,7 +37,7 @@ async def show_nodes(text: str, connection: Connection, report: Report, *, catal
         raise _nothing(known, text)
     items = ({"event": "node", **_summary(node)} for node in found)
     rows = ((node.name, node.display_name, node.category) for node in found)
-    report.table(items, rows, empty="there are none")
+    report.table(items, rows, empty="there are none", whole=0)
     return 0
 
 
@@ -86,7 +86,7 @@ async def show_models(connection: Connection, report: Report, *, folder: str | N
         text = "\n".join(f"{key}: {value}" for key, value in metadata.items())
         report.item(lines[0], text or "its file says nothing")
     else:
-        report.table(lines, map(_cells, lines), empty="there are none")
+        report.table(lines, map(_cells, lines), empty="there are none", whole=0)
     return 0
 
 

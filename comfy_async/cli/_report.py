@@ -98,10 +98,15 @@ class Report:
         self.result(text, colours=colours)
 
     def table(
-        self, items: Iterable[Mapping[str, Any]], rows: Iterable[Sequence[object]], *, empty: str
+        self,
+        items: Iterable[Mapping[str, Any]],
+        rows: Iterable[Sequence[object]],
+        *,
+        empty: str,
+        whole: int | None = None,
     ) -> None:
-        """Print many things: for scripts their fields, for people aligned columns."""
-        lines = list(columns(rows, width=screen_width()))
+        """Print many things: for scripts their fields, for people aligned columns, one of them uncut."""
+        lines = list(columns(rows, width=screen_width(), whole=whole))
         for line in lines:
             self.result(line)
         if not lines:

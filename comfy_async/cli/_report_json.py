@@ -82,7 +82,12 @@ class JsonReport(Report):
             self.say(text)
 
     def table(
-        self, items: Iterable[Mapping[str, Any]], rows: Iterable[Sequence[object]], *, empty: str
+        self,
+        items: Iterable[Mapping[str, Any]],
+        rows: Iterable[Sequence[object]],
+        *,
+        empty: str,
+        whole: int | None = None,
     ) -> None:
         """Print the fields of each."""
         for fields in items:

@@ -34,8 +34,16 @@ _MIN_COLUMN = 20
 _GAP = "  "
 
 
-def columns(rows: Iterable[Sequence[object]], *, width: int | None = None) -> Iterator[str]:
-    """Yield rows as lines with aligned columns, the widest ones cut until they fit a terminal."""
+def columns(
+    rows: Iterable[Sequence[object]], *, width: int | None = None, whole: int | None = None
+) -> Iterator[str]:
+    """Yield rows as lines with aligned columns, the widest ones cut until they fit a terminal.
+
+    Args:
+        rows: The cells.
+        width: The columns of the terminal, None for lines of any length.
+        whole: The place of cells that are there to be copied, such as ids: they are never cut.
+    """
     texts = [[str(cell) for cell in row] for row in rows]
     if not texts:
         return
@@ -43,19 +51,22 @@ def columns(rows: Iterable[Sequence[object]], *, width: int | None = None) -> It
         max(len(row[place]) for row in texts if place < len(row)) for place in range(max(map(len, texts)))
     ]
     if width is not None:
-        widths = _fitted(widths, width)
+        widths = _fitted(widths, width, whole)
     for row in texts:
         cells = (_cut(cell, most).ljust(most) for cell, most in zip(row, widths, strict=False))
         yield _GAP.join(cells).rstrip()
 
 
-def _fitted(widths: list[int], width: int) -> list[int]:
+def _fitted(widths: list[int], width: int, whole: int | None) -> list[int]:
     """Return widths of columns that fit beside each other, as long as each keeps something to read."""
     widths = list(widths)
     too_much = sum(widths) + len(_GAP) * (len(widths) - 1) - width
     while too_much > 0:
-        place = widths.index(max(widths))
-        others = [found for other, found in enumerate(widths) if other != place]
+        free = [place for place in range(len(widths)) if place != whole]
+        place = max(free, key=widths.__getitem__, default=None)
+        if place is None:
+            break
+        others = [widths[other] for other in free if other != place]
         target = max(_MIN_COLUMN, max(others, default=0), widths[place] - too_much)
         if target == widths[place]:
             target = widths[place] - 1
@@ -89,10 +100,10 @@ def folded(text: str, width: int | None, *, indent: int) -> list[str]:
     return textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
 
 
-def fitted(line: str, width: int) -> list[str]:
+def fitted(line: str, width: int | None) -> list[str]:
     """Return a line as several that fit a terminal; a command stays whole, for it is to be copied."""
     words = line.lstrip()
-    if len(line) <= width or not words or words.startswith("comfy-async "):
+    if width is None or len(line) <= width or not words or words.startswith("comfy-async "):
         return [line]
     indent = len(line) - len(words)
     first, *rest = folded(words, width, indent=indent + 2 * bool(indent))
@@ -139,10 +150,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def when_text(milliseconds: float | None) -> str:
-    """Return a server's time as local date and time, "" when it gave none."""
+    """Return a server's time as local date and time, as a date in another year, "" when it gave none."""
     if not milliseconds:
         return ""
-    return datetime.datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S")
+    when = datetime.datetime.fromtimestamp(milliseconds / 1000)
+    is_recent = when.year == datetime.datetime.now().year
+    return when.strftime("%m-%d %H:%M" if is_recent else "%Y-%m-%d")
 
 
 def age_text(milliseconds: object) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._tables import counted, json_text, short_text
+from ._tables import counted, fitted, json_text, screen_width, short_text
 from ._values import apply_values, demand_seeds, parse_settings, read_workflow
 from ._words import in_a_terminal
 
@@ -81,7 +81,8 @@ async def list_inputs(
         (item.key, item.kind, item.title or item.class_type, short_text(item.value), _range(item))
         for item in found
     ]
-    report.table(items, rows, empty="nothing that people usually change; --all lists every value")
+    empty = "nothing that people usually change; --all lists every value"
+    report.table(items, rows, empty=empty, whole=0)
     return 0
 
 
@@ -147,9 +148,8 @@ async def check_workflow(
     bad = errors or (strict and warnings)
     for problem in found:
         fields = {"event": "problem", **problem_fields(problem)}
-        report.item(
-            fields, f"{problem.severity}: {in_a_terminal(str(problem))}", bad=problem.severity == "error"
-        )
+        lines = fitted(f"{problem.severity}: {in_a_terminal(str(problem))}", screen_width())
+        report.item(fields, "\n".join(lines), bad=problem.severity == "error")
     _report_needs(needs, report)
     told = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     report.item(

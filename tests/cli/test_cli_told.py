@@ -142,6 +142,10 @@ def test_tables_fit_a_terminal() -> None:
     assert next(columns(rows, width=60)).endswith("…  CLIP Text Encode")
     assert "a" * 80 in next(columns(rows))
     assert len(next(columns(rows, width=10))) > 10
+    first, second = columns(rows, width=60, whole=1)
+    assert "a" * 80 in first
+    assert second.split() == ["3.seed", "1", "KSampler"]
+    assert next(columns([("9e721e8c-948f-48d8-a684-409836d205e3",)], width=20, whole=0)).endswith("205e3")
 
 
 def test_lines_fit_a_terminal_and_commands_stay_whole() -> None:
@@ -155,3 +159,4 @@ def test_lines_fit_a_terminal_and_commands_stay_whole() -> None:
     ]
     assert fitted(command, 30) == [command]
     assert fitted("  short", 30) == ["  short"]
+    assert fitted("a b " * 100, None) == ["a b " * 100]

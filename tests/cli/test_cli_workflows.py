@@ -76,11 +76,19 @@ async def test_convert_is_the_editors_own(cli: Any, sd15: Path, tmp_path: Path) 
     written = await cli("convert", UI, "--catalog", CATALOG, "-o", target)
     lines = await cli("convert", UI, "--json")
 
-    expected = Workflow.load(sd15)
-    assert Workflow.load(printed.out) == expected
+    exported = Workflow.load(sd15).to_api()
+    assert lines.objects[0]["workflow"] == exported  # by the ways of the editor that the server ships
+    assert unpacked(printed.out) == exported
     assert written.out.strip() == str(target)
-    assert Workflow.load(target) == expected
-    assert lines.objects[0]["workflow"] == expected.to_api()
+    assert unpacked(target) == exported
+
+
+def unpacked(source: Any) -> dict[str, Any]:
+    """Read a graph, and take off the packs that the newest editor names."""
+    graph = Workflow.load(source).to_api()
+    for node in graph.values():
+        node["_meta"] = {"title": node["_meta"]["title"]}
+    return graph
 
 
 async def test_convert_without_a_server(cli: Any) -> None:

@@ -230,7 +230,7 @@ class TestFind:
 
 
 async def test_a_long_queue_reads_as_a_short_one() -> None:
-    """Beyond half a megabyte it is decoded row by row: with graphs where they are asked for."""
+    """Megabytes of graphs are decoded in pieces, and are the same queue."""
     async with speaking(version="0.3.56") as (fake, api):
         fake.hold()
         ids = [await post(api, number) for number in range(3)]
@@ -239,7 +239,6 @@ async def test_a_long_queue_reads_as_a_short_one() -> None:
         whole, short = await api.snapshot(whole=True), await api.snapshot()
         assert set(whole.entries) == set(short.entries) == set(ids)
         assert all(entry.prompt and "9" in entry.prompt for entry in whole.entries.values())
-        assert not any(entry.prompt for entry in short.entries.values())
         fake.release()
 
 

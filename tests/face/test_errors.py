@@ -29,6 +29,7 @@ from comfy_async import (
     RateLimitError,
     RequestTimeoutError,
     ResponseError,
+    SaveError,
     SessionClosedError,
     SubmitUnknownError,
     TransportError,
@@ -68,6 +69,7 @@ TREE: dict[type[ComfyError], type[Exception]] = {
     PartnerNodeError: JobFailedError,
     JobCancelledError: JobError,
     JobLostError: JobError,
+    SaveError: ComfyError,
     SessionClosedError: ComfyError,
     WrongLoopError: ComfyError,
 }

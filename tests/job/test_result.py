@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from session_tools import picture
 
-from comfy_async import ComfySession, JobError, NotFoundError, OutputFile, ResponseError, SaveError
+from comfy_async import ComfySession, JobError, NotFoundError, OutputFile, ResponseError, SaveError, Workflow
 from comfy_async._base.paths import write_whole
 from comfy_async._job.result import JobResult
 from comfy_async.testing import FakeComfy
@@ -350,7 +350,8 @@ GRAPH: dict[str, Any] = {
 
 def named(*names: str, node: str = "9", graph: Any = GRAPH) -> JobResult:
     """A result with files of these names, of a known workflow."""
-    return result_of({node: {"images": [file(name, subfolder="sub") for name in names]}}, graph=graph)
+    workflow = None if graph is None else Workflow.load(graph)
+    return result_of({node: {"images": [file(name, subfolder="sub") for name in names]}}, workflow=workflow)
 
 
 @pytest.mark.parametrize(
@@ -377,7 +378,7 @@ async def test_names_by_pattern(pattern: str, expected: list[str], tmp_path: Pat
         nodes=nodes,
         reader=Reader(),
         images={},
-        graph=graph,
+        workflow=Workflow.load(graph),
     )
     paths = await made.save(tmp_path, name=pattern)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
@@ -388,7 +389,7 @@ async def test_a_path_with_an_ending_is_a_pattern(tmp_path: Path) -> None:
     for _ in range(2):
         paths = await named("a.png", "b.png").save(tmp_path / "out" / "cat_{seed}.png")
         assert [path.name for path in paths] == ["cat_42.png", "cat_42 (1).png"]
-    other = result_of({"9": {"images": [file("a.png")]}}, said=b"other", graph=GRAPH)
+    other = result_of({"9": {"images": [file("a.png")]}}, said=b"other", workflow=Workflow.load(GRAPH))
     (path,) = await other.save(tmp_path / "out", name="cat_{seed}", overwrite=True)
     assert path.read_bytes().startswith(b"other")
     assert names_in(tmp_path / "out") == ["cat_42 (1).png", "cat_42.png"]
@@ -426,3 +427,10 @@ async def test_a_lone_file_follows_the_same_rules(tmp_path: Path) -> None:
     assert await other.save(tmp_path / "x.png") == tmp_path / "x (1).png"
     assert await other.save(tmp_path / "x.png", overwrite=True) == tmp_path / "x.png"
     assert (tmp_path / "x.png").read_bytes().startswith(b"other")
+
+
+async def test_names_of_a_run(comfy: ComfySession, tmp_path: Path) -> None:
+    """What was submitted is known to the result of a real run."""
+    result = await comfy.run(picture(7))
+    (path,) = await result.save(tmp_path, name="{1.color}-{EmptyImage.width}-{Keep it.filename_prefix}")
+    assert path.name == "7-16-pic.png"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
 from typing import Any
 
 import pytest
@@ -12,7 +9,6 @@ import wire_frames as wire
 
 from comfy_async import events as ev
 from comfy_async._protocol.snapshot import (
-    decode_queue,
     history_events,
     parse_history,
     parse_job,
@@ -184,59 +180,6 @@ def test_a_hostile_history(value: Any) -> None:
     assert entry is not None
     assert type(history_events(entry, 0.0)[-1]) is ev.Completed
     assert all(isinstance(output, dict) for output in entry.outputs.values())
-
-
-def test_a_queue_decoded_by_rows() -> None:
-    """It is what JSON says it is, whatever stands in the texts; without graphs the rest is the same."""
-    body = wire.answer("pending_job_deleted", "/queue")
-    body["queue_pending"].append(
-        [7.5, "odd", {"1": {"inputs": {"text": '"]},{[\\ \u2028'}}}, {"a": None}, []]
-    )
-    for text in (json.dumps(body), json.dumps(body, indent=2), json.dumps(body, separators=(",", ":"))):
-        assert decode_queue(text) == body
-        bare = decode_queue(text, graphs=False)
-        assert [row[:2] + row[3:] for row in bare["queue_pending"]] == [
-            row[:2] + row[3:] for row in body["queue_pending"]
-        ]
-        assert {row[2] for rows in bare.values() for row in rows} == {None}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        "no json",
-        '{"queue_running": 1}',
-        '{"queue_running": [',
-        '{"queue_running": [[1, "a"',
-        '{"queue_running": [], "queue_pending": []',
-        '{"queue_running": []} more',
-        '{"queue_running": [' + "[" * 100_000,
-    ],
-)
-def test_a_queue_that_is_cut_off(text: str) -> None:
-    """It proves nothing, and breaks nothing."""
-    with pytest.raises(ValueError, match=r"."):
-        decode_queue(text)
-
-
-async def test_a_long_queue_leaves_the_loop_its_turns() -> None:
-    """20 MB at once hold the interpreter to the end, in whatever thread; row by row they do not."""
-    graph = {str(n): {"class_type": "A", "inputs": {"v": [str(n), 0], "t": "t" * 40}} for n in range(1000)}
-    row = [0, "id", graph, {"client_id": "me"}, ["1"]]
-    text = json.dumps({"queue_running": [], "queue_pending": [row] * 250})
-    began = time.perf_counter()
-    json.loads(text)
-    whole = time.perf_counter() - began
-    reading = asyncio.create_task(asyncio.to_thread(decode_queue, text, graphs=False))
-    worst = 0.0
-    while not reading.done():
-        before = time.perf_counter()
-        await asyncio.sleep(0.001)
-        worst = max(worst, time.perf_counter() - before)
-    assert len((await reading)["queue_pending"]) == 250
-    assert worst < whole / 2
 
 
 def test_one_job() -> None:

@@ -410,10 +410,10 @@ def test_unknown_nodes_can_be_kept() -> None:
     assert older["8"]["_meta"] == {"title": None}
 
 
-def test_group_nodes_are_refused() -> None:
-    """Group nodes are named, with the way out."""
+def test_group_nodes_without_a_description_are_refused() -> None:
+    """Group nodes that the file does not describe are named, with the way out; others are expanded."""
     with pytest.raises(ConversionError) as caught:
-        convert(editor([node(1, "workflow>Mine")], extra={"groupNodes": {"Mine": {"nodes": []}}}))
+        convert(editor([node(1, "workflow>Mine")], extra={"groupNodes": {"Other": {"nodes": []}}}))
     (problem,) = caught.value.problems
-    assert "group nodes" in problem.message
-    assert "subgraph" in problem.advice
+    assert "group node 'Mine'" in problem.message
+    assert "another copy" in problem.advice

@@ -7,8 +7,9 @@ values that slid into other inputs looks right and is wrong, so here it is an er
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from ...errors import ConversionError
@@ -48,9 +49,9 @@ def refuse(
     if unknown == "raise":
         _raise([_unknown(place, node) for place, node in nodes if node.class_type is None])
     if lost == "raise":
-        problems = []
+        problems, given = list[Problem](), _Given(catalog)
         for place, node in nodes:
-            found = list(_losses(place, node, catalog))
+            found = list(_losses(place, node, given))
             if found and _is_core(node, catalog[node.type]):
                 _log.warning("%s (%s) of another version of ComfyUI: %s", place, node.type, found[0].message)
             else:
@@ -114,7 +115,7 @@ def _pack(node: Node) -> str:
     return ""
 
 
-def _losses(place: str, node: Node, catalog: Mapping[str, Any]) -> Iterator[Problem]:
+def _losses(place: str, node: Node, given: _Given) -> Iterator[Problem]:
     """Yield what of a node nobody could place; rules of packs know their own classes."""
     if (
         node.class_type is None
@@ -128,7 +129,7 @@ def _losses(place: str, node: Node, catalog: Mapping[str, Any]) -> Iterator[Prob
     for link in node.strays:
         message = f"the link {link.id} from node {link.origin_id} ends in no input that its class has"
         yield _problem(place, node, "link_lost", message, received=link.id)
-    for slot in _unheard(node, catalog):
+    for slot in _unheard(node, given):
         message = f"the input {slot.name!r} is of the type {slot.type!r}, which is no known widget"
         yield _problem(place, node, "unknown_input_type", message, input=slot.name, received=slot.type)
 
@@ -147,13 +148,16 @@ def _shown(values: Sequence[Any]) -> str:
     return (text[:120] + "…") if len(text) > 120 or len(values) > 5 else text
 
 
-def _unheard(node: Node, catalog: Mapping[str, Any]) -> Iterator[InputSlot]:
+def _unheard(node: Node, given: _Given) -> Iterator[InputSlot]:
     """Yield the inputs of a type that no widget has, no output gives, and nothing is linked to."""
-    declared = _declared_names(catalog[node.type])
+    declared = _declared_names(given.catalog[node.type])
     for slot in node.inputs:
         if slot.widget is None and slot.link is None and slot.name.partition(".")[0] in declared:
             kinds = slot.type.lower().split(",")
-            if not any_type(slot.type) and _COMMON.isdisjoint(kinds) and not _given(kinds, node, catalog):
+            if any_type(slot.type) or not _COMMON.isdisjoint(kinds):
+                continue
+            young = {kind.lower() for kind in node.editor.young}
+            if young.isdisjoint(kinds) and given.types.isdisjoint(kinds):
                 yield slot
 
 
@@ -164,17 +168,23 @@ def _declared_names(spec: Mapping[str, Any]) -> set[str]:
     return {name for section in sections if isinstance(section, Mapping) for name in section}
 
 
-def _given(kinds: Iterable[str], node: Node, catalog: Mapping[str, Any]) -> bool:
-    """Return whether some class of the catalog gives one of these types, or it is younger than the editor."""
-    wanted = set(kinds)
-    if not wanted.isdisjoint(kind.lower() for kind in node.editor.young):
-        return True
-    for spec in catalog.values():
-        outputs = spec.get("output")
-        for output in outputs if isinstance(outputs, list | tuple) else ():
-            if isinstance(output, str) and not wanted.isdisjoint(output.lower().split(",")):
-                return True
-    return False
+class _Given:
+    """The types that a catalog's classes give, gathered when they are first asked for."""
+
+    def __init__(self, catalog: Mapping[str, Any]) -> None:
+        """Keep the catalog."""
+        self.catalog = catalog
+
+    @functools.cached_property
+    def types(self) -> frozenset[str]:
+        """The types of all outputs, in lower case."""
+        outputs = {
+            output
+            for spec in self.catalog.values()
+            for output in spec.get("output") or ()
+            if isinstance(output, str)
+        }
+        return frozenset(kind for output in outputs for kind in output.lower().split(","))
 
 
 def _problem(place: str, node: Node, kind: str, message: str, **more: Any) -> Problem:

@@ -142,6 +142,8 @@ def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -
     of widgets that are not saved any more. As in the editor, the list must have a value for
     each widget, each `forceInput` input and each companion that the class asks for by its flag.
     """
+    if not any(item.socket_only for item in declared) and all(widget.saved for widget in node.widgets):
+        return range(len(values))
     if any(holds(item, GROUP) for item in declared):
         return range(len(values))
     dropped = _dropped(node, declared)
