@@ -204,9 +204,9 @@ class FleetEngine(Lifetime):
             **self.actor,
         }
         actor = ray.remote(ComfyWorker).options(**options)
-        return actor.remote(
-            Parcel(server), limit=self.limit, client_id=client_id, session=Parcel(self.session)
-        )
+        place = Parcel(server.reveal() if isinstance(server, Secret) else server)
+        session = Parcel(self.session.reveal())
+        return actor.remote(place, limit=self.limit, client_id=client_id, session=session)
 
     def wake(self) -> None:
         """Give free places to those who wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
@@ -18,7 +19,6 @@ from ..types import JobStatus
 from ._command import ComfyCommand
 from ._engine import FleetEngine
 from ._items import FleetItems
-from ._member import Server
 from ._messages import Parcel
 from ._remote import RemoteFiles
 
@@ -113,15 +113,16 @@ class ComfyFleet(Client):
         """Travel to other processes as a fleet over the same workers, which stay the first one's."""
         engine = self._engine
         workers = self.workers or engine.given
-        options = {
+        options: dict[str, Any] = {
             "size": engine.size,
+            "workers": workers,
             "limit": engine.limit,
             "away_seconds": engine.settings.away_seconds,
             "files": engine.files_at,
             "actor": engine.actor,
+            "session": Parcel(engine.session.reveal()),
         }
-        servers = [] if workers else engine.servers
-        return _fleet_of, (Parcel(servers), workers, Parcel(engine.session), options)
+        return functools.partial(ComfyFleet, **options), (Parcel([] if workers else engine.servers),)
 
     @property
     def _runner(self) -> Runner:
@@ -221,11 +222,3 @@ class ComfyFleet(Client):
         members = self._engine.places.members
         ready = sum(member.ready for member in members)
         return f"<ComfyFleet {ready}/{len(members)} workers, {len(self._engine.jobs)} jobs>"
-
-
-def _fleet_of(
-    servers: list[Server], workers: list[Any], session: Secret[dict[str, Any]], options: dict[str, Any]
-) -> ComfyFleet:
-    """Make a fleet from its pickled parts."""
-    plain = Secret([one.reveal() if isinstance(one, Secret) else one for one in servers])
-    return ComfyFleet(plain.reveal(), workers=workers, session=session.reveal(), **options)

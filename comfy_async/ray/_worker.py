@@ -53,11 +53,11 @@ class ComfyWorker:
 
     def __init__(
         self,
-        server: str | Secret[str] | ComfyCommand,
+        server: str | ComfyCommand,
         *,
         limit: int | None = None,
         client_id: str | None = None,
-        session: Mapping[str, Any] | Secret[dict[str, Any]] | None = None,
+        session: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep the options; the session is opened by the first call."""
         self._own: OwnServer | None = None
@@ -67,9 +67,8 @@ class ComfyWorker:
             self._startup_seconds = server.startup_seconds
             self._url = Secret(self._own.url)
         else:
-            self._url = Secret.of(server)
-        held = session if isinstance(session, Secret) else Secret(dict(session or {}))
-        self._options = Secret({"client_id": client_id, **held.reveal()})
+            self._url = Secret(server)
+        self._options = Secret({"client_id": client_id, **(session or {})})
         # Some show the locals of every frame of a traceback.
         del server, session
         self._places = None if limit is None else asyncio.Semaphore(limit)
