@@ -25,7 +25,6 @@ _log = logging.getLogger("comfy_async")
 _AGAIN_S: Final = 1.0
 # What is tried once more although it has just been given up.
 _ONCE_MORE_S: Final = 0.5
-_WHY_STILL: Final = "its node heeds no interrupt yet, or the server's worker thread has died"
 # How soon an end is looked for when nothing else brings news.
 _LOOK_S: Final = 0.1
 
@@ -68,13 +67,7 @@ class Canceller:
         if failure is not None and not job.done:
             raise failure
         if not job.ended.is_set():
-            _log.warning(
-                "job %s is still %s, %.0f s after the server was told to stop it: %s",
-                job.prompt_id,
-                job.status,
-                self._clock.monotonic() - began,
-                _WHY_STILL,
-            )
+            await self._tell_why(job, self._clock.monotonic() - began)
         return job.status
 
     async def abandon(self, job: JobCore, seconds: float | None = None) -> None:
@@ -111,6 +104,20 @@ class Canceller:
                 raise
             return error
         return None
+
+    async def _tell_why(self, job: JobCore, seconds: float) -> None:
+        """Say in the log that a job goes on, and why as far as the server's own log tells."""
+        why = "its node heeds no interrupt yet, or the server's worker thread has died"
+        with contextlib.suppress(ComfyError):
+            if await self._api.has_dead_worker():
+                why = "the server's worker thread has died: it takes prompts and runs none; restart it"
+        _log.warning(
+            "job %s is still %s, %.0f s after the server was told to stop it: %s",
+            job.prompt_id,
+            job.status,
+            seconds,
+            why,
+        )
 
     async def _wait(self, job: JobCore, seconds: float) -> None:
         """Wait for the end; where the poller was ended with the program, look for it here."""

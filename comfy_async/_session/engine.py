@@ -232,7 +232,14 @@ class Engine(Lifetime):
         extra_data: Mapping[str, Any] | None = None,
         **rest: Any,
     ) -> SubmitOptions:
-        """Fill in what the session knows, and let nobody see the keys in it from now on."""
+        """Fill in what the session knows, and let nobody see the keys in it from now on.
+
+        Raises:
+            UnsupportedError: Previews were asked for, and this server cannot be told to send them.
+            ValueError: A word is unknown.
+        """
+        if previews in ("auto", "latent2rgb", "taesd"):
+            self.server.require("preview_method", "be asked for previews (`previews`)")
         extra = sealed(extra_data or {})
         key = Secret.of(partner_api_key) or self.partner_api_key
         # Some show the locals of every frame of a traceback.

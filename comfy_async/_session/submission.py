@@ -267,9 +267,11 @@ class Submission:
         prompt_id = body.get("prompt_id")
         if not isinstance(prompt_id, str):
             raise answer.not_comfyui("the answer to a prompt has no prompt_id")
-        if prompt_id != self.job.prompt_id:
-            if prompt_id in self._desk.jobs.by_id:
-                raise answer.not_comfyui(f"it gave the prompt the id of another job, {prompt_id}")
+        is_ours = prompt_id == self.job.prompt_id
+        if not is_ours and prompt_id in self._desk.jobs.by_id:
+            raise answer.not_comfyui(f"it gave the prompt the id of another job, {prompt_id}")
+        self._api.prove("client_prompt_id", is_ours)
+        if not is_ours:
             self._desk.router.rebind(self.job, prompt_id)
         self._take_queued(answer.body, body)
         node_errors = body.get("node_errors")

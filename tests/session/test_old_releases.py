@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from session_tools import picture, served
 
-from comfy_async import Preview
+from comfy_async import Preview, UnsupportedError
+from comfy_async.testing import FakeComfy
 
 VERSIONS = ["0.3.10", "0.3.44"]
 
@@ -55,3 +57,24 @@ async def test_frames_before_the_answer(version: str) -> None:
         assert [event.node for event in told if isinstance(event, Preview)] == ["2"]
         result = await job
         assert (len(result.images), result.missing) == (1, ())
+
+
+@pytest.mark.parametrize("previews", ["auto", "latent2rgb", "taesd"])
+async def test_previews_that_cannot_be_had(previews: Any) -> None:
+    """Who asks for them by name is told; the session's default asks for what there is (D6)."""
+    async with FakeComfy(version="0.3.64") as old, old.session() as comfy:
+        with pytest.raises(UnsupportedError, match="previews") as caught:
+            await comfy.submit(picture(), previews=previews)
+        assert caught.value.needs == "0.5.0"
+        await (await comfy.submit(picture()))
+        await comfy.run(picture(2), previews="none")
+
+
+async def test_who_chooses_the_ids_is_learned() -> None:
+    """From the first answer: what it says of its version only says what to try first."""
+    async with FakeComfy(version="0.3.10") as old, old.session() as comfy:
+        await comfy.run(picture())
+        assert comfy.server.proven["client_prompt_id"] is False
+    async with FakeComfy() as new, new.session() as comfy:
+        await comfy.run(picture())
+        assert comfy.server.proven["client_prompt_id"] is True

@@ -119,7 +119,7 @@ class TestBody:
         """What it does not know is not sent."""
         async with served(version="0.3.60") as (fake, comfy):
             fake.hold()
-            await comfy.submit(picture(), previews="latent2rgb")
+            await comfy.submit(picture())
             assert "preview_method" not in queued(fake)
 
     async def test_extra_data(self, fake: FakeComfy, comfy: ComfySession) -> None:
