@@ -254,6 +254,16 @@ def _ordered(group: Mapping[str, Any], order: Any) -> Iterable[str]:
     return dict.fromkeys([*first, *group])
 
 
+def output_types(classes: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+    """Return the types that some class gives, in lower case."""
+    given: set[str] = set()
+    for raw in classes.values():
+        outputs = raw.get("output")
+        if isinstance(outputs, list | tuple):
+            given.update(kind for kind in outputs if isinstance(kind, str))
+    return frozenset(kind for word in given for kind in word.lower().split(","))
+
+
 def _read_outputs(raw: Mapping[str, Any]) -> Iterator[OutputSpec]:
     types = raw.get("output")
     if not isinstance(types, list | tuple):

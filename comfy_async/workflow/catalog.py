@@ -13,7 +13,7 @@ from ..types import Shown
 from ._dynamic import expand
 from ._lists import ClassList
 from ._reading import Source, loads, read_source, unpack
-from ._specs import DYNAMIC_TYPES, InputSpec, NodeClass, OutputSpec
+from ._specs import DYNAMIC_TYPES, InputSpec, NodeClass, OutputSpec, output_types
 
 __all__ = ["InputSpec", "NodeCatalog", "NodeClass", "OutputSpec"]
 
@@ -33,7 +33,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         False
     """
 
-    __slots__ = ("_classes", "_data", "_editor")
+    __slots__ = ("_classes", "_data", "_editor", "_given")
 
     def __init__(self, data: Mapping[str, Any], *, editor: str | None = None) -> None:
         """Wrap plain object_info JSON.
@@ -58,11 +58,19 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         self._data: Mapping[str, Mapping[str, Any]] = data
         self._classes: dict[str, NodeClass] = {}
         self._editor = editor
+        self._given: frozenset[str] | None = None
 
     @property
     def editor(self) -> str | None:
         """The version of ComfyUI's editor that the server ships, None when nobody said."""
         return self._editor
+
+    @property
+    def output_types(self) -> frozenset[str]:
+        """The types that its classes give, in lower case."""
+        if self._given is None:
+            self._given = output_types(self._data)
+        return self._given
 
     @classmethod
     def load(cls, source: Source) -> NodeCatalog:

@@ -18,7 +18,7 @@ from comfy_async import (
     UnsupportedError,
     Workflow,
 )
-from comfy_async._base.json import parse_json
+from comfy_async._base.json import parse_large_json
 from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
@@ -115,7 +115,7 @@ async def test_large_catalogs_are_parsed_in_a_thread(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(asyncio, "to_thread", noted)
     async with raw_server(answer) as server, ComfySession(server.url) as comfy:
         assert len(await comfy.nodes.catalog()) == 1000
-    assert parse_json in threads
+    assert parse_large_json in threads
 
 
 async def test_known_classes_serve_advice(comfy: ComfySession) -> None:

@@ -131,6 +131,15 @@ def test_broadcasts_of_the_first_versions() -> None:
     assert made["3"]["inputs"] == {}
 
 
+def test_an_old_seed_reaches_nothing() -> None:
+    """The pack takes its seed for the title to look for, and what the seed does for the input."""
+    old = node(1, "Seed Everywhere", 123515, "fixed", outputs=[("INT", [])])
+    taker = node(
+        2, "KSampler", 7, "fixed", 20, 8, "euler", "normal", 1, inputs=[("seed", "INT", None, "seed")]
+    )
+    assert convert(editor([old, taker]), classes())["2"]["inputs"]["seed"] == 7
+
+
 def test_a_primitive_that_is_broadcast() -> None:
     """The editor loses its value; nobody can say what is meant."""
     nodes = [

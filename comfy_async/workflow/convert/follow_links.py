@@ -79,7 +79,7 @@ def resolve_input(scope: Scope, node: Node, slot: InputSlot) -> FromNode | FromH
 
 def _into(scope: Scope, node: Node, slot: InputSlot, wanted: str, visited: _Visited) -> _Source:
     """Follow the link of an input to its origin."""
-    _visit(visited, "in", scope, node, next(i for i, item in enumerate(node.inputs) if item is slot))
+    _visit(visited, "in", scope, node, id(slot))
     if slot.link is None:
         return None
     link = scope.graph.links.get(slot.link)

@@ -178,8 +178,11 @@ class Opener:
 
 def _restore_named(node: Node, saved: SavedNode, names: list[Any]) -> None:
     """Give the node values by name: those that the file names, else its list by the class's names."""
-    if saved.named is not None or not isinstance(saved.values, list):
-        restore_by_name(node, saved.named or saved.values or {})
+    if saved.named is not None:
+        restore_by_name(node, saved.named)
+        return
+    if not isinstance(saved.values, list):
+        restore_by_name(node, saved.values or {})
         return
     restore_by_name(node, dict(zip(names, saved.values, strict=False)))
     for widget in node.widgets:

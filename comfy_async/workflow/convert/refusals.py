@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from ...errors import ConversionError
 from ...types import Problem
+from .._specs import output_types
 from ..packs import pack_of
 from .group_nodes import group_name
 from .model import InputSlot, Node, any_type
@@ -178,13 +179,8 @@ class _Given:
     @functools.cached_property
     def types(self) -> frozenset[str]:
         """The types of all outputs, in lower case."""
-        outputs = {
-            output
-            for spec in self.catalog.values()
-            for output in spec.get("output") or ()
-            if isinstance(output, str)
-        }
-        return frozenset(kind for output in outputs for kind in output.lower().split(","))
+        known = getattr(self.catalog, "output_types", None)
+        return output_types(self.catalog) if known is None else known
 
 
 def _problem(place: str, node: Node, kind: str, message: str, **more: Any) -> Problem:

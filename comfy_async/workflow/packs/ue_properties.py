@@ -39,10 +39,11 @@ def _of_old_file(node: Node, properties: dict[str, Any]) -> dict[str, Any]:
     if "Everywhere" in node.type:
         found["group_restricted"] = node.properties.get("group_restricted")
         found["color_restricted"] = node.properties.get("color_restricted")
+        # Of every class, though only `Anything Everywhere?` had them: an old `Seed Everywhere` looks for
+        # titles with its seed in them, and so reaches nothing.
         values = node.saved_values if isinstance(node.saved_values, list) else []
-        if node.type == "Anything Everywhere?":
-            for kind, value in zip(("title", "input", "group"), values, strict=False):
-                found[f"{kind}_regex"] = value
+        for kind, value in zip(("title", "input", "group"), values, strict=False):
+            found[f"{kind}_regex"] = value
     return found
 
 
