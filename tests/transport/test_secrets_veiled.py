@@ -19,8 +19,8 @@ from raw_server import RawRequest, raw_server, reply
 from session_tools import picture
 
 from comfy_async import Auth, ComfyError, ComfySession, Settings, SubmitUnknownError
+from comfy_async._base.clock import Clock
 from comfy_async._base.secrets import chain_of
-from comfy_async._base.settings import Clock
 from comfy_async._client.session import engine_of
 
 KEYS = {
