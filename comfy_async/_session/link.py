@@ -18,7 +18,17 @@ from .._protocol.decode import decode_binary, decode_text
 from .._transport.foreign import SocketClosedError
 from .._transport.http import HttpClient
 from ..errors import AuthError, HandshakeError, TransportError
-from ..events import BaseEvent, FeatureFlags, MalformedFrame, StatusChanged
+from ..events import (
+    BaseEvent,
+    Failed,
+    FeatureFlags,
+    LogEntries,
+    MalformedFrame,
+    NodeBlocked,
+    ProgressText,
+    StatusChanged,
+    UnknownEvent,
+)
 
 if TYPE_CHECKING:
     from .._transport.socket import Socket
@@ -39,6 +49,7 @@ _STABLE_S: Final = 5.0
 _UNAUTHORIZED: Final = 401
 _REFUSALS: Final = frozenset({401, 403})
 _ABOUT_THE_LINK: Final = frozenset({FeatureFlags, MalformedFrame})
+_FREE_TEXTS: Final = frozenset({Failed, NodeBlocked, LogEntries, ProgressText, UnknownEvent})
 
 
 class Listener(Protocol):
@@ -233,6 +244,8 @@ class Link:
                         event = decode_binary(raw, now, text_has_prompt_id=self._text_has_prompt_id)
                     else:
                         event = decode_text(raw, now)
+                    if type(event) in _FREE_TEXTS:
+                        event = self._veiled(raw, event, now)
                     self.frames += 1
                     if self.state != "hearing":
                         flags_timer = self._prove(event, flags_timer)
@@ -244,6 +257,15 @@ class Link:
         finally:
             if flags_timer is not None:
                 flags_timer.cancel()
+
+    def _veiled(self, raw: bytes, event: BaseEvent, now: float) -> BaseEvent:
+        """Return an event in whose text no key stands: a node's error may repeat what it was given."""
+        veiled = self._http.veil.data(raw)
+        if veiled == raw:
+            return event
+        if raw[:1] == b"\0":
+            return decode_binary(veiled, now, text_has_prompt_id=self._text_has_prompt_id)
+        return decode_text(veiled, now)
 
     def _note(self, event: BaseEvent) -> None:
         """Take in what a frame says about the connection itself."""

@@ -17,7 +17,7 @@ from .._dialects.comfyui import RunApi, UnreadableError
 from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
 from ..errors import ComfyError
-from ..events import BaseEvent, Cancelled, Disconnected, Lost, PollingStarted, Started
+from ..events import BaseEvent, Cancelled, Disconnected, Failed, Lost, PollingStarted, Started
 from .concerns import Concerns
 from .link import Link
 from .open_jobs import OpenJobs
@@ -299,6 +299,11 @@ class Poller:
             if job.client_id == self._client_id:
                 self._health.missed_an_end()
         for event in history_events(entry, self._clock.unix()):
+            if isinstance(event, Failed):
+                # A node's error may repeat the keys that it was given.
+                event = Failed(
+                    None, job.owner.veil.value(event.data), event.prompt_id, received_at=event.received_at
+                )
             job.take(event)
 
     def _give_up_history(self, job: JobCore, now: float) -> None:

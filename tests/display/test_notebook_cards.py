@@ -268,7 +268,7 @@ def test_lists_are_tables_and_still_lists() -> None:
     assert "1 class" in catalog._repr_html_()
     problems = Workflow.load({"1": {"class_type": "Whole", "inputs": {}}}).check(catalog)
     assert problems == list(problems)
-    assert "Whole" in problems._repr_html_()  # type: ignore[attr-defined]
+    assert "Whole" in problems._repr_html_()
     assert "Nothing is wrong" in problems_card([])
     assert "Whole" in problems[0]._repr_html_()
 

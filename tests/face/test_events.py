@@ -226,7 +226,7 @@ def test_an_event_is_read_by_the_parser_that_its_class_was_handed() -> None:
         __slots__ = ()
 
         @staticmethod
-        def parser(raw: bytes) -> object:
+        def parser(raw: bytes) -> object:  # type: ignore[override]
             """Note the frame, then read it as the standard library does."""
             frames.append(raw)
             return json.loads(raw)

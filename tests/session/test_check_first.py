@@ -52,7 +52,7 @@ async def test_what_came_after_the_catalog_was_read(fake: FakeComfy, comfy: Comf
     await comfy.nodes.catalog()
     async with fake.session() as other:
         late = await other.files.upload(b"\x89PNG late", name="late.png")
-    flow = {
+    flow: dict[str, Any] = {
         "1": {"class_type": "LoadImage", "inputs": {"image": late.name}},
         "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
     }
@@ -66,7 +66,7 @@ async def test_what_came_after_the_catalog_was_read(fake: FakeComfy, comfy: Comf
 async def test_files_that_no_list_tells_of(fake: FakeComfy, comfy: ComfySession) -> None:
     """The server is asked for each: what is there is fine, what is not is refused (B4)."""
     kept = await comfy.files.upload(b"\x89PNG there", name="there.png", subfolder="deep")
-    flow = {
+    flow: dict[str, Any] = {
         "1": {"class_type": "LoadImage", "inputs": {"image": f"{kept.subfolder}/{kept.name}"}},
         "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
     }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from typing import Literal
 
 import pytest
 from session_tools import (
     JumpClock,
     collect,
     eventually,
+    fast,
     steps,
 )
 
@@ -93,3 +95,26 @@ class TestSecrets:
         text = str(caught.value) + repr(vars(caught.value))
         assert "hunter2" not in text
         assert "sesame" not in text
+
+
+@pytest.mark.parametrize("transport", ["auto", "poll"])
+async def test_a_node_that_repeats_its_key(
+    fake: FakeComfy, transport: Literal["auto", "poll"], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a server says in an event or its history is veiled like every other text of its (E10)."""
+    key = "comfyui-s3cret-key"
+    fake.script("Leak", is_output=True, error=("RuntimeError", f"401 for key {key}"))
+    flow = {"1": {"class_type": "Leak", "inputs": {}}}
+    async with fast(fake, transport=transport, partner_api_key=key) as comfy:
+        events = comfy.events()
+        job = await comfy.submit(flow)
+        with pytest.raises(JobFailedError) as caught:
+            await job
+        shown = [str(caught.value), repr(caught.value), repr(vars(caught.value)), str(job.error)]
+        shown += [str(event.data) + str(event.raw) async for event in job]
+        while len(events._box):
+            event = await anext(events)
+            shown.append(str(event.data) + str(event.raw))
+        await events.aclose()
+    assert "401 for key •••" in shown[0]
+    assert not [text for text in [*shown, caplog.text] if key in text]

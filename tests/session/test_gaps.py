@@ -159,9 +159,7 @@ async def test_the_poller_ends_with_the_jobs(fake: FakeComfy) -> None:
     async with quick(fake, look_every=0.02) as comfy:
         job = await comfy.submit(steps(fake, 1))
         await job
-        await eventually(
-            lambda: engine_of(comfy).poller._task is None or engine_of(comfy).poller._task.done()
-        )
+        await eventually(lambda: not engine_of(comfy).poller.running)
         before = fake.books.requests.total()
         await asyncio.sleep(0.1)
         assert fake.books.requests.total() == before

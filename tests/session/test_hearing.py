@@ -21,6 +21,7 @@ from comfy_async import (
 )
 from comfy_async._client.session import engine_of
 from comfy_async._dialects.comfyui import RunApi
+from comfy_async._job.job import core_of
 from comfy_async._transport.address import Address
 from comfy_async._transport.auth import Auth
 from comfy_async._transport.http import HttpClient
@@ -85,7 +86,7 @@ async def test_a_look_that_overtakes_the_socket(fake: FakeComfy, comfy: ComfySes
         await first(job, NodeStarted)
         fake.faults.stall()
     await fake.ended(job.prompt_id)
-    engine_of(comfy).poller.poke([job])
+    engine_of(comfy).poller.poke([core_of(job)])
     await fake.wait_for(lambda books: books.requests[("GET", "/history/{prompt_id}")] >= 1)
     fake.faults.unstall()
     assert (await job).texts == ("shown",)
