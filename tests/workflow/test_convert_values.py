@@ -37,10 +37,16 @@ def test_missing_values_are_defaults() -> None:
     assert sampler()["seed"] == 0
 
 
-def test_old_files_lack_companions() -> None:
-    """A list that is short by just the companions is from before there were any."""
-    found = sampler(5, 7, 1.5, *SAMPLER)
-    assert (found["seed"], found["steps"], found["denoise"]) == (5, 7, 0.5)
+def test_a_list_without_companions_is_taken_by_position() -> None:
+    """The editor does not guess that a list lacks the companion of the seed (case 04), nor does this."""
+    assert sampler(5, 7, 1.5, *SAMPLER) == {
+        "seed": 5,
+        "steps": 1.5,
+        "cfg": "euler",
+        "sampler_name": "karras",
+        "scheduler": 0.5,
+        "denoise": 1,
+    }
 
 
 def test_values_by_name() -> None:

@@ -18,6 +18,7 @@ NAMES = (
     "01_duplicate_id_of_notes",
     "02_duplicate_id_of_nodes",
     "03_group_node",
+    "04_companion_left_out",
     "05_power_lora_loader",
     "07_anything_everywhere",
     "08_all_nodes_bypassed",
@@ -34,6 +35,18 @@ def load(name: str) -> Any:
 def classes() -> dict[str, Any]:
     """Return the classes of ComfyUI and of the packs in the cases."""
     return {**catalog(), **load("packs_object_info.json"), **load("50_catalog.json")}
+
+
+def ids_and_inputs(prompt: dict[str, Any]) -> dict[str, Any]:
+    """Return of each node what the server runs: its class and its inputs."""
+    return {key: (node["class_type"], node["inputs"]) for key, node in prompt.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "02_duplicate_id_of_nodes"])
+def test_the_newest_editor_runs_the_same(name: str) -> None:
+    """Only nodes that share an id become something else in the newest editor, which numbers them anew."""
+    made = convert_editor(load(f"{name}.json"), classes())
+    assert ids_and_inputs(made) == ids_and_inputs(load(f"{name}.expected_api.json"))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -379,6 +379,23 @@ def test_nodes_that_validate_themselves(catalog: NodeCatalog) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("class_type", "field", "value"),
+    [
+        ("ModelAttentionBackend", "attention", "comfy kitchen attention"),
+        ("SelectModelDevice", "device", "gpu:7"),
+        ("SelectCLIPDevice", "device", "gpu:7"),
+        ("SelectVAEDevice", "device", "gpu:7"),
+    ],
+)
+def test_what_a_machine_lacks_is_taken(catalog: NodeCatalog, class_type: str, field: str, value: str) -> None:
+    """The server takes it, and runs without: its list is no bound."""
+    graph = {"1": node(class_type, **{field: value}), "2": node("PreviewAny", source=["1", 0])}
+    found = errors(check(graph, catalog))
+    assert ("1", field, "value_not_in_list") not in found
+    assert {kind for _, _, kind in found} == {"required_input_missing"}  # the model itself
+
+
 def test_path_separators_are_matched_either_way(catalog: NodeCatalog) -> None:
     """A model that another system spells otherwise is refused, though not missing: localized() helps."""
     own = NodeCatalog(

@@ -37,6 +37,11 @@ _OWN: Mapping[str, frozenset[str]] = {
     "Load3D": _ALL,
     "Load3DAdvanced": _ALL,
     "CustomCombo": _ALL,
+    # What the machine lacks is replaced when it runs.
+    "ModelAttentionBackend": frozenset({"attention"}),
+    "SelectModelDevice": frozenset({"device"}),
+    "SelectCLIPDevice": frozenset({"device"}),
+    "SelectVAEDevice": frozenset({"device"}),
     "FluxProUltraImageNode": frozenset({"aspect_ratio"}),
     "VHS_LoadVideo": frozenset({"video"}),
     "VHS_LoadVideoFFmpeg": frozenset({"video"}),
@@ -54,6 +59,7 @@ _MORE_OUTPUTS = frozenset(
 _REQUIRED: Mapping[str, frozenset[str]] = {
     **{name: frozenset({field}) for name, field in FILE_INPUTS.items()},
     "CustomCombo": frozenset({"choice"}),
+    "ModelAttentionBackend": frozenset({"attention"}),
     "FluxProUltraImageNode": frozenset({"aspect_ratio"}),
 }
 

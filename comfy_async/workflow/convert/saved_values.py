@@ -101,38 +101,18 @@ def _too_many_rows(node: Node, widget: Widget, value: Any) -> ConversionError:
 
 def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> None:
     """Give the values at these places to the saved widgets in their order."""
-    skipping = _lacks_companions(node, [values[place] for place in places])
     rest = iter(places)
     index = 0
     while index < len(node.widgets):
         widget = node.widgets[index]
         index += 1
-        if not widget.saved or (skipping and _is_companion(widget)):
+        if not widget.saved:
             continue
         place = next(rest, None)
         if place is None:
             return
         _take(node, widget, values[place], Spot(node.place, place), most=len(values))
     node.surplus = [values[place] for place in rest]
-
-
-def _is_companion(widget: Widget) -> bool:
-    """Return whether the widget says how another one changes after a run."""
-    return not widget.sent and widget.kind == "combo"
-
-
-def _lacks_companions(node: Node, values: Sequence[Any]) -> bool:
-    """Return whether the list is from before numbers had companions.
-
-    Then it is short by exactly the companions, and none of their places has one of their words.
-    """
-    saved = [widget for widget in node.widgets if widget.saved and widget.kind != "button"]
-    places = [index for index, widget in enumerate(saved) if _is_companion(widget)]
-    if not places or any(widget.kind in ("dynamic", "option", "rows") for widget in saved):
-        return False
-    if len(values) != len(saved) - len(places):
-        return False
-    return not any(isinstance(value, str) and value in CONTROL_WORDS for value in values)
 
 
 def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[int]:
