@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import mimetypes
 import re
 from typing import Final
@@ -23,14 +24,19 @@ _TEXTS: Final = {
     "text/xml": {"xml", "svg", "dae", "x3d", "xmp", "kml"},
 }
 _MEDIA: Final = {"image": {"image"}, "video": {"video", "audio"}, "audio": {"video", "audio"}}
-_PAGE: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_PAGE: Final = re.compile(
+    rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script)\b", re.IGNORECASE
+)
+# No picture, film or sound begins so but an SVG: markup of any kind, and an object of JSON.
+_WORDS: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<[!?a-z]|\{\s*\")", re.IGNORECASE)
 
 
 def demand_file(answer: Answer, filename: str, *, head: bytes = b"") -> None:
     """Refuse an answer that cannot be the file: a login page, an error that came with status 200.
 
     ComfyUI tells a file's type by its name, and gateways tell the truth about their own pages.
-    An answer without a type, or with a general one, is taken at its word but for a page's beginning.
+    An answer without a type, or with a general one, is taken at its word but for its beginning: that
+    of a page, and that of words where a picture, film or sound was asked for.
 
     Args:
         answer: What came.
@@ -50,8 +56,19 @@ def demand_file(answer: Answer, filename: str, *, head: bytes = b"") -> None:
         raise _something_else(answer, filename, f"a file of another kind ({wanted} was asked for)")
     if ending not in _TEXTS["text/html"] and family not in ("text", "image") and _PAGE.match(head):
         raise _something_else(answer, filename, "a page")
+    if wanted in _MEDIA and ending != "svg" and (_WORDS.match(head) or (family == "text" and _is_text(head))):
+        raise _something_else(answer, filename, "a page" if head.lstrip()[:1] == b"<" else "a text")
     if answer.status not in (200, 206):
         raise _something_else(answer, filename, "nothing")
+
+
+def _is_text(head: bytes) -> bool:
+    """Say whether a file's first bytes are all UTF-8 for people to read; nothing is not."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(sign.isprintable() or sign.isspace() for sign in text.lstrip("\ufeff"))
 
 
 def _something_else(answer: Answer, filename: str, what: str) -> NotComfyUIError:

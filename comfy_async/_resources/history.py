@@ -36,6 +36,14 @@ class History(Resource):
         path = f"/{self._name}/{quote(prompt_id, safe='')}"
         body = await self._get(path)
         entry = body.get(prompt_id) if isinstance(body, Mapping) else None
+        if not isinstance(body, Mapping) or (body and not isinstance(entry, Mapping)):
+            # An answer of another shape, a gateway's "log in" perhaps, says nothing about any job.
+            raise NotComfyUIError(
+                f"GET {path} at {self._host.base_url}: the answer is no history",
+                hint="Check the address: a proxy or another program may answer there.",
+                server=self._host.base_url,
+                prompt_id=prompt_id,
+            )
         if not isinstance(entry, Mapping):
             raise NotFoundError(
                 f"{self._host.base_url} has no history of {prompt_id}",

@@ -52,6 +52,8 @@ class Nodes(Resource):
         route = f"/object_info/{quote(class_type, safe='')}"
         body = await self._get(route)
         entry = body.get(class_type) if isinstance(body, dict) else None
+        if isinstance(body, dict) and body and not isinstance(entry, dict):
+            raise self._no_classes(route)
         if not isinstance(entry, dict):
             raise NotFoundError(
                 f"{self._host.base_url} has no node class {class_type!r}",
@@ -181,10 +183,21 @@ class Nodes(Resource):
     async def _fetch(self) -> NodeCatalog:
         """Ask the server for all classes; the answer is parsed in a thread when it is large."""
         body = await self._host.http.get_json("/object_info", seconds=_CATALOG_SECONDS, retry=True)
+        # Every release tells the inputs of every class; what has none anywhere is a gateway's own answer.
+        if isinstance(body, dict) and body and not any(map(_tells_inputs, body.values())):
+            raise self._no_classes("/object_info")
         try:
             return NodeCatalog(body, editor=self._host.server.editor or None)
         except WorkflowFormatError as error:
             raise NotComfyUIError(f"GET /object_info: {error.args[0]}", server=self._host.base_url) from None
+
+    def _no_classes(self, route: str) -> NotComfyUIError:
+        """Return the error for an answer of another shape, which says nothing about any class."""
+        return NotComfyUIError(
+            f"GET {route} at {self._host.base_url}: the answer lists no node classes",
+            hint="Check the address: a proxy or another program may answer there.",
+            server=self._host.base_url,
+        )
 
     def _place(self, folder: str | os.PathLike[str]) -> Path:
         """Return where the catalog of this server and version is kept."""
@@ -192,6 +205,11 @@ class Nodes(Resource):
         prefix = self._host.http.address.base.split("/", 3)[3:]
         name = "-".join([scheme, host, str(port), *prefix, self._host.server.version or "unknown"])
         return Path(folder) / f"{''.join(c if c.isalnum() or c in '.-' else '_' for c in name)}.json.gz"
+
+
+def _tells_inputs(entry: object) -> bool:
+    """Say whether something is what a server tells of a node class."""
+    return isinstance(entry, dict) and ("input" in entry or "input_order" in entry or "output" in entry)
 
 
 def _look_at(task: asyncio.Task[NodeCatalog]) -> None:

@@ -37,6 +37,12 @@ PAGES = {
     "data": reply(b'{"error": "log in"}', type_="application/json"),
     "xml": reply(b"<Error>AccessDenied</Error>", type_="application/xml"),
     "a file of another kind": reply(b"RIFF", type_="audio/wav"),
+    "words": reply(b"Unauthorized", type_="text/plain"),
+    "a page that says it is a picture": reply(LOGIN, type_="image/png"),
+    "a page after a comment": reply(b"<!-- sso -->\n" + LOGIN, type_="application/octet-stream"),
+    "a page as XML": reply(b'\xef\xbb\xbf<?xml version="1.0"?><html/>', type_="application/octet-stream"),
+    "a page that is a script": reply(b"<script>location='/login'</script>", type_="text/plain"),
+    "data without a type": reply(b'{"error": "log in"}', type_="application/octet-stream"),
     "nothing": reply(b"", status=204),
     "elsewhere": reply(b"", status=304, location="http://sso.invalid/login?token=x"),
 }
@@ -55,6 +61,20 @@ async def test_what_is_no_file(what: str, tmp_path: Path) -> None:
                 await attempt
             assert "token" not in str(caught.value)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("ask", ["history", "catalog", "class"])
+async def test_what_is_no_list(ask: str) -> None:
+    """A gateway's own JSON is no history in which the job is missing, and no catalog of strange classes."""
+    answer = reply(b'{"error": {"message": "log in"}}', type_="application/json")
+    async with raw_server(always(answer)) as server, ComfySession(server.url) as comfy:
+        asked = {
+            "history": lambda: comfy.history.get("a1"),
+            "catalog": comfy.nodes.catalog,
+            "class": lambda: comfy.nodes.info("KSampler"),
+        }
+        with pytest.raises(NotComfyUIError, match="no history|no node classes"):
+            await asked[ask]()
 
 
 def names_in(folder: Path) -> list[str]:
@@ -89,7 +109,11 @@ async def test_a_redirect_to_a_login_page(place: str, tmp_path: Path) -> None:
         ("x.png", "image/png", b""),
         ("x.png", "image/webp", b""),
         ("x.png", "", b"\x89PNG"),
-        ("x.png", "text/plain", b"odd"),
+        ("x.png", "text/plain", b"\x89PNG\r\n\x1a\n"),
+        ("x.jpg", "text/plain", b"\xff\xd8\xff\xe0"),
+        ("x.svg", "application/octet-stream", b"<svg>"),
+        ("x.txt", "text/plain", b"{}"),
+        ("x.glb", "application/octet-stream", b"glTF"),
         ("x.png", "binary/octet-stream", b""),
         ("x.svg", "image/svg+xml", b"<svg>"),
         ("x.svg", "text/xml", b"<?xml"),
