@@ -172,11 +172,11 @@ _ROOMS = (
     "_base.settings",
     "_dialects.server",
     "_transport.auth",
-    "_job.result",
     "_job.job",
+    "_client.session",
+    "_job.result",
     "_batch.progress",
     "_batch.batch",
-    "_client.session",
     "_pool.member",
     "_client.pool",
 )

@@ -6,16 +6,18 @@ import abc
 import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
 
 from .._base.secrets import sealed
-from .._batch.batch import Batch, BatchRunner
-from .._batch.source import Workflows
 from .._job.job import Job, handle
-from .._job.result import JobResult
 from .._job.stream import JobStream, StreamRunner
 from .._session.engine import Previews
 from .._session.prepare import WorkflowLike
+
+if TYPE_CHECKING:
+    from .._batch.batch import Batch, BatchRunner
+    from .._batch.source import Workflows
+    from .._job.result import JobResult
 
 __all__ = ["Client", "Runner", "SubmitArguments"]
 
@@ -218,6 +220,8 @@ class Client(abc.ABC):
             ...     async for job in finished:
             ...         await (await job).save(f"out/{job.index:03d}")
         """
+        from .._batch.batch import Batch
+
         self._runner.check_loop()
         return Batch(
             self._items(),

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._base.secrets import Secret
 from .._base.settings import Settings
-from .._batch.batch import BatchRunner
-from .._batch.items import SessionItems
 from .._dialects.cloud_v1 import CloudApi
 from .._dialects.comfyui import RunApi
 from .._dialects.server import ServerInfo
@@ -26,6 +24,7 @@ from ..workflow import ProblemList
 from .client import Client, Runner
 
 if TYPE_CHECKING:
+    from .._batch.batch import BatchRunner
     from .._resources.assets import Assets
     from .._resources.files import Files
     from .._resources.history import History
@@ -175,6 +174,8 @@ class ComfySession(Client, Shown):
 
     def _items(self) -> BatchRunner:
         """Return what runs the items of one batch."""
+        from .._batch.items import SessionItems
+
         return SessionItems(self._engine)
 
     # Opening and closing.

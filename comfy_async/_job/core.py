@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._base.clock import Clock
 from .._base.secrets import Veil
@@ -16,7 +16,9 @@ from ..events import BaseEvent, Failed, Progress, QueuePosition
 from ..types import TERMINAL_STATUSES, JobStatus, Problem
 from ..workflow import Workflow
 from .mailbox import EventStream, Mailbox, Watchers, is_lossy
-from .result import FileReader, JobResult
+
+if TYPE_CHECKING:
+    from .result import FileReader, JobResult
 
 __all__ = ["JobCore", "Owner"]
 
@@ -153,6 +155,9 @@ class JobCore:
     def result(self) -> JobResult:
         """What a completed job made, the same each time."""
         if self.made is None:
+            # Results are made at the end of jobs, and much is loaded for them.
+            from .result import JobResult
+
             state = self.state
             self.made = JobResult(
                 self.prompt_id,

@@ -6,13 +6,15 @@ import copy
 import weakref
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..types import JobProgress, JobStatus, Problem, Shown, renderer_of
 from ..workflow import Workflow
 from .core import JobCore
 from .mailbox import EventStream
-from .result import JobResult
+
+if TYPE_CHECKING:
+    from .result import JobResult
 
 __all__ = ["Job", "MapJob", "core_of", "handle", "map_handle"]
 

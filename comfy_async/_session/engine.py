@@ -8,7 +8,7 @@ import uuid
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
 from .._base.lifetime import Lifetime
@@ -21,7 +21,6 @@ from .._job.mailbox import EventStream, Mailbox
 from .._protocol.meter import Timings
 from .._protocol.plan import Plans
 from .._resources.access import Resources
-from .._resources.files import Files
 from .._transport.http import HttpClient
 from ..errors import SessionClosedError
 from ..types import Connection, JobStatus
@@ -35,6 +34,9 @@ from .prepare import WorkflowLike, prepare
 from .router import Router
 from .socket_health import SocketHealth
 from .submission import Submission, SubmitOptions
+
+if TYPE_CHECKING:
+    from .._resources.files import Files
 
 __all__ = ["Engine", "Previews"]
 

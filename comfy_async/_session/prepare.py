@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import PromptRejectedError, WorkflowError
 from ..workflow import NodeCatalog, ProblemList, Workflow
-from ..workflow.check import (
-    FilePlace,
-    Loose,
-    deadly_links,
-    loose_links,
-    settled,
-    stale_classes,
-    undeclared_links,
-    unseen_files,
-)
 from .desk import Desk
+
+if TYPE_CHECKING:
+    from ..workflow.check import FilePlace, Loose
 
 __all__ = ["WorkflowLike", "as_workflow", "check_with", "prepare"]
 
@@ -44,6 +37,8 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflo
         PromptRejectedError: The check found what the server would refuse.
         ComfyError: The server cannot be asked, or refuses a file.
     """
+    from ..workflow.check import loose_links
+
     made = as_workflow(workflow)
     if made.format == "editor" or made.carries_both:
         made = made.converted(await desk.resources.nodes.catalog())
@@ -63,6 +58,8 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
         WorkflowError: It is no workflow, or cannot be converted.
         ComfyError: The server cannot be asked.
     """
+    from ..workflow.check import settled, stale_classes, unseen_files
+
     nodes, flow = desk.resources.nodes, as_workflow(workflow)
     catalog, replaced = await nodes.catalog(), await nodes.known_replacements()
     found = flow.check(catalog, replacements=replaced)
@@ -99,6 +96,8 @@ async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None
     Only the classes tell such a link from one that the server refuses or overlooks, and they
     are asked for only now that there is a link that leads nowhere.
     """
+    from ..workflow.check import deadly_links, undeclared_links
+
     nodes = workflow.nodes
     catalog = await _classes(desk, {nodes[key].class_type for key, _, _ in loose})
     if not undeclared_links(workflow.graph, loose, catalog):

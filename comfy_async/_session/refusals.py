@@ -13,7 +13,6 @@ from ..errors import ComfyError, PromptRejectedError
 from ..types import Problem
 from ..workflow import Workflow
 from ..workflow._keys import nearest as near_names
-from ..workflow.check import loose_links, model_advice, named
 from .desk import Desk
 
 __all__ = ["Refusals"]
@@ -49,10 +48,14 @@ class Refusals:
 
     def complaints(self, error: Any, node_errors: Any, job: JobCore) -> list[Problem]:
         """Read what the server said, and name the links that its words leave out."""
+        from ..workflow.check import loose_links, named
+
         return named(problems(error, node_errors, job.state.nodes), loose_links(self._workflow.graph))
 
     async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""
+        from ..workflow.check import model_advice
+
         done = []
         for problem in found:
             if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
@@ -90,6 +93,8 @@ class Refusals:
 
     async def _with_choices(self, problem: Problem) -> Problem:
         """Add the nearest values that there are, and what there is when none is near."""
+        from ..workflow.check import model_advice
+
         info = await self._info(problem.class_type) or {}
         valid = [str(value) for value in _choices(info, problem.input or "")]
         close = nearest(problem.received, valid)
