@@ -159,10 +159,15 @@ class JobProgress:
         steps: The running node's number of steps, 0 when it does not count steps.
         done: Nodes that are finished or cached.
         total: Nodes that this job executes or takes from the cache.
+        activity: What the running node does at this moment, in the server's word ("loading"), "" when
+            it does not say; ComfyUI says it in `progress_state`, in releases after 0.33.0.
+        activity_seconds: For how long it has been doing that.
 
     Example:
         >>> print(JobProgress(fraction=0.62, eta=8.2, title="KSampler", step=12, steps=20))
         62 %, KSampler 12/20, 8 s to go
+        >>> print(JobProgress(title="Flux", activity="loading", activity_seconds=12.3))
+        0 %, loading Flux, 12 s
     """
 
     fraction: float = 0.0
@@ -173,12 +178,18 @@ class JobProgress:
     steps: float = 0
     done: int = 0
     total: int = 0
+    activity: str = ""
+    activity_seconds: float = 0.0
 
     def __str__(self) -> str:
         """Return a line to print, for example `62 %, KSampler 12/20, 8 s to go`."""
         parts = [f"{int(self.fraction * 100)} %"]
         if self.title:
-            parts.append(f"{self.title} {self.step:g}/{self.steps:g}" if self.steps > 1 else self.title)
+            steps = f"{self.step:g}/{self.steps:g}" if self.steps > 1 else ""
+            parts.append(" ".join(filter(None, (self.activity, self.title, steps))))
+            # Steps tell by themselves that something happens; without them only the time does.
+            if self.activity and not steps and round(self.activity_seconds) > 0:
+                parts.append(duration_text(self.activity_seconds))
         if self.eta is not None and self.fraction < 1.0:
             parts.append(f"{duration_text(self.eta) if round(self.eta) > 0 else '<1 s'} to go")
         return ", ".join(parts)

@@ -76,6 +76,8 @@ def job_parts(job: Job, *, veil: Veil) -> list[str]:
             rest.insert(0, f"step {progress.step:g} of {progress.steps:g}")
         if progress.total:
             rest.append(f"{progress.done} of {progress.total} nodes done")
+        if progress.activity:
+            rest.insert(0, f"{progress.activity}, {duration_text(progress.activity_seconds)}")
         parts.append(line(progress.title or progress.node, " · ".join(rest)))
     if job.error is not None:
         parts.append(error_box(job.error, veil=veil))

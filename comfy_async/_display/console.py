@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ..types import JobProgress
+from ..types import JobProgress, duration_text
 
 if TYPE_CHECKING:
     from .._batch.batch import Batch
@@ -160,10 +160,14 @@ def _node_line(progress: JobProgress) -> RenderableType:
     line = Text("  ", no_wrap=True, overflow="ellipsis")
     if progress.node is None:
         return line
+    if progress.activity:
+        line.append(f"{progress.activity} ")
     line.append(progress.title or progress.node, style="bold green")
     line.append(f" [{progress.node}]", style="dim")
     if progress.steps > 1:
         line.append(f"  step {progress.step:g}/{progress.steps:g}")
+    elif progress.activity:
+        line.append(f"  {duration_text(progress.activity_seconds)}")
     if progress.total:
         line.append(f"  node {min(progress.done + 1, progress.total)} of {progress.total}", style="dim")
     return line
@@ -172,13 +176,14 @@ def _node_line(progress: JobProgress) -> RenderableType:
 def _job_line(job: Job) -> RenderableType:
     """Return the line of one job of a batch."""
     progress = job.progress
+    activity = f"{progress.activity} " if progress.activity else ""
     steps = f" {progress.step:g}/{progress.steps:g}" if progress.steps > 1 else ""
     line = Table.grid(padding=(0, 1))
     line.add_row(
         Text(f"  #{job.index}", style="dim"),
         ProgressBar(total=1.0, completed=progress.fraction, width=_SMALL_BAR_CELLS),
         Text(f"{int(progress.fraction * 100):3d} %"),
-        Text(f"{progress.title}{steps}", no_wrap=True, overflow="ellipsis"),
+        Text(f"{activity}{progress.title}{steps}", no_wrap=True, overflow="ellipsis"),
     )
     return line
 

@@ -10,6 +10,7 @@ from .._job.job import core_of
 if TYPE_CHECKING:
     from .._job.job import Job
     from .._job.result import JobResult
+    from ..types import JobProgress
 
 __all__ = ["ending_lines", "node_line", "result_lines", "without_controls"]
 
@@ -28,9 +29,10 @@ def without_controls(text: str, *, colours: bool = False) -> str:
     return _CONTROL.sub(kept, text)
 
 
-def node_line(fraction: float, title: str, node: str | None) -> str:
-    """Return the line of a node that begins: ` 42 %  KSampler [3]`."""
-    return f"{int(fraction * 100):3d} %  {title} [{node}]"
+def node_line(then: JobProgress, title: str, node: str | None) -> str:
+    """Return the line of a node that begins: ` 42 %  KSampler [3]`, ` 42 %  loading Flux [4]`."""
+    activity = f"{then.activity} " if then.activity and then.node == node else ""
+    return f"{int(then.fraction * 100):3d} %  {activity}{title} [{node}]"
 
 
 def ending_lines(job: Job) -> list[str]:

@@ -15,6 +15,7 @@ from ..events import (
     NodeStarted,
     PollingStarted,
     Progress,
+    ProgressState,
     ProgressText,
     Reconnected,
 )
@@ -122,14 +123,20 @@ class TerminalShow:
         """Say a line where nothing can be drawn: every node, and its steps now and then."""
         match event:
             case NodeStarted(title=title, node=node):
-                self._terminal.say(node_line(then.fraction, title, node))
+                self._terminal.say(node_line(then, title, node))
             case ProgressText(text=text):
                 self._terminal.say(f"       {text}")
-            case Progress() if time.monotonic() - self._said_at >= _LINE_EVERY_S:
+            case Progress() if self._due():
+                self._terminal.say(str(then))
+            case ProgressState() if then.activity and self._due():
                 self._terminal.say(str(then))
             case _:
                 return
         self._said_at = time.monotonic()
+
+    def _due(self) -> bool:
+        """Say whether the last line was long enough ago."""
+        return time.monotonic() - self._said_at >= _LINE_EVERY_S
 
 
 async def show_batch_lines(batch: Batch, *, every: float) -> list[Job]:

@@ -208,7 +208,7 @@ class _Grid:
         if job is None:
             return figure('<div class="ca-tile"></div>', f"#{index}")
         progress = job.progress
-        node = text(progress.title or job.status)
+        node = text(f"{progress.activity} {progress.title}".strip() or job.status)
         return figure(f'<div class="ca-tile"><div>{node}</div>{bar(progress.fraction)}</div>', f"#{index}")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, MutableMapping
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, TypeAlias
 
 from ..events import Progress
 from ..types import JobProgress
@@ -54,6 +54,7 @@ class Meter:
     """Counts weights and seconds; reads a progress frame only when somebody asks."""
 
     __slots__ = (
+        "_activities",
         "_by_key",
         "_done_weight",
         "_fraction",
@@ -74,6 +75,7 @@ class Meter:
         self._timings = timings
         self._running: dict[str, _Running] = {}
         self._by_key: dict[object, _Running] = {}
+        self._activities: dict[str, tuple[str, float]] = {}
         self._done_weight = 0.0
         self._fraction = 0.0
         self._latest: tuple[str, tuple[float, float]] | None = None
@@ -115,6 +117,18 @@ class Meter:
         self.node_seconds[node] = self.node_seconds.get(node, 0.0) + seconds
         self._learn(node, seconds, running)
 
+    def activities(self, nodes: Mapping[str, Any], now: float) -> None:
+        """Take over what each node says that it does; what it did before goes on since then."""
+        said: dict[str, tuple[str, float]] = {}
+        for node, state in nodes.items():
+            word = state.get("activity") if isinstance(state, Mapping) else None
+            if not isinstance(word, str) or state.get("state") != "running":
+                continue
+            if word := " ".join(word.split()):
+                known = self._activities.get(node)
+                said[node] = known if known is not None and known[0] == word else (word, now)
+        self._activities = said
+
     def step(self, event: Progress) -> bool:
         """Keep a progress frame unread; False when it is the first of its node."""
         running = self._by_key.get(event.key)
@@ -140,6 +154,8 @@ class Meter:
         if node is not None:
             info = self._plan.nodes.get(node) or self._plan.nodes.get(node.partition(".")[0])
         self._fraction = 1.0 if completed else max(self._fraction, self._share())
+        at_work = node is not None and node in self._running
+        activity, since = self._activities.get(node or "", ("", now)) if at_work else ("", now)
         return JobProgress(
             fraction=self._fraction,
             eta=0.0 if completed else self._eta(now),
@@ -149,6 +165,8 @@ class Meter:
             steps=steps,
             done=len(self.finished),
             total=len(self._plan.weights),
+            activity=activity,
+            activity_seconds=max(0.0, now - since),
         )
 
     def _shown(self, *, completed: bool) -> tuple[str | None, float, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -35,6 +36,10 @@ from .plan import Plan
 __all__ = ["JobState"]
 
 _FINISHED: Final = b'"finished"'
+_ACTIVITY: Final = b'"activity"'
+# The word, with what is escaped in it; null and other kinds are none.
+_ACTIVITIES: Final = re.compile(rb'"activity"\s*:\s*("(?:[^"\\]|\\.)*")')
+_STATE: Final = b'"state"'
 
 
 class JobState:
@@ -48,6 +53,7 @@ class JobState:
     """
 
     __slots__ = (
+        "_activities",
         "_finished_count",
         "_has_progress_state",
         "_intact",
@@ -96,6 +102,7 @@ class JobState:
         self._pending_end: BaseEvent | None = None
         self._has_progress_state = False
         self._finished_count = 0
+        self._activities: list[tuple[int, bytes]] = []
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
@@ -159,7 +166,12 @@ class JobState:
             event.plan_nodes = self.plan.nodes
             return self.meter.step(event)
         if type(event) is ProgressState and self._has_progress_state and not self._unsure:
-            return event.raw is not None and event.raw.count(_FINISHED) == self._finished_count
+            raw = event.raw
+            return (
+                raw is not None
+                and raw.count(_FINISHED) == self._finished_count
+                and _activities(raw) == self._activities
+            )
         return False
 
     def apply(self, event: BaseEvent) -> list[BaseEvent]:
@@ -247,7 +259,9 @@ class JobState:
         self._has_progress_state = True
         if self.repeats(event):
             return [event]
-        self._finished_count = (event.raw or b"").count(_FINISHED)
+        raw = event.raw or b""
+        self._finished_count, self._activities = raw.count(_FINISHED), _activities(raw)
+        self.meter.activities(event.nodes, event.received_at)
         told = self._imply_start(event)
         tail: list[BaseEvent] = []
         for node, state in event.nodes.items():
@@ -333,6 +347,22 @@ class JobState:
         event = NodeFinished(None, {"node": node}, self.prompt_id, received_at=now)
         event.plan_nodes = self.plan.nodes
         return [event]
+
+
+def _activities(raw: bytes) -> list[tuple[int, bytes]]:
+    """Return the activities in a frame, each with the place of its node, without parsing it.
+
+    Most frames have none, and most of those that have some repeat the ones before.
+    """
+    found: list[tuple[int, bytes]] = []
+    place = start = 0
+    if _ACTIVITY in raw:
+        for match in _ACTIVITIES.finditer(raw):
+            # Every node has one state, and keeps its place among the nodes.
+            place += raw.count(_STATE, start, match.start())
+            start = match.start()
+            found.append((place, match[1]))
+    return found
 
 
 def _stamp(event: BaseEvent) -> float | None:

@@ -33,7 +33,8 @@ class JsonEvents:
             case c.NodesCached(nodes=nodes):
                 yield {**_base("nodes_cached", job), "nodes": list(nodes)}
             case c.NodeStarted():
-                yield _node("node_started", event, job, then)
+                activity = then.activity if then.node == event.node else ""
+                yield {**_node("node_started", event, job, then), "activity": activity}
             case c.Progress() | c.ProgressState() if then.node and self._due("_progress_at", event):
                 yield {**_base("progress", job), **_progress(then)}
             case c.Preview() if self._due("_preview_at", event):
@@ -98,6 +99,7 @@ def _progress(progress: JobProgress) -> dict[str, Any]:
         "title": progress.title,
         "value": progress.step,
         "max": progress.steps,
+        "activity": progress.activity,
         "fraction": round(progress.fraction, 4),
         "eta": None if progress.eta is None else round(progress.eta, 2),
         "nodes_done": progress.done,

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .._display.console_lines import node_line
 from ._failure import Failure
 from ._tables import columns, counted, screen_width, without_controls
 from ._words import in_a_terminal
@@ -69,17 +70,26 @@ class Report:
 
     def event(self, event: Event, job: Job, then: JobProgress) -> None:
         """Tell one event of a job, which was so far then."""
-        from comfy_async import NodeStarted, Progress
+        from comfy_async import NodeStarted, Progress, ProgressState
 
         match event:
             case NodeStarted(title=title, node=node):
-                self.say(f"{int(then.fraction * 100):3d} %  {title} [{node}]")
+                self.say(node_line(then, title, node))
                 self._said_at = time.monotonic()
-            case Progress() if time.monotonic() - self._said_at >= _LINE_EVERY_S:
-                self._said_at = time.monotonic()
+            case Progress() if self._due():
+                self.say(str(then))
+            case ProgressState() if then.activity and self._due():
                 self.say(str(then))
             case _:
                 self.connection(event)
+
+    def _due(self) -> bool:
+        """Say whether the last line was long enough ago, and count from now if so."""
+        now = time.monotonic()
+        is_due = now - self._said_at >= _LINE_EVERY_S
+        if is_due:
+            self._said_at = now
+        return is_due
 
     def connection(self, event: Event) -> None:
         """Tell what happened to the connection."""

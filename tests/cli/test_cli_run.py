@@ -19,10 +19,10 @@ FIELDS = {
     "queued": {"event", "prompt_id", "server", "client_id", "queue_position", "nodes"},
     "started": {"event", "prompt_id"},
     "nodes_cached": {"event", "prompt_id", "nodes"},
-    "node_started": {"event", "prompt_id", "node", "title", "class_type", "fraction"},
+    "node_started": {"event", "prompt_id", "node", "title", "class_type", "fraction", "activity"},
     "progress": {
         *("event", "prompt_id", "node", "title", "value", "max", "fraction", "eta"),
-        *("nodes_done", "nodes_total"),
+        *("activity", "nodes_done", "nodes_total"),
     },
     "node_finished": {"event", "prompt_id", "node", "title", "class_type", "fraction", "output"},
     "saved": {

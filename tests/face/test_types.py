@@ -63,6 +63,12 @@ def test_problem() -> None:
         (JobProgress(fraction=0.2, eta=125), "20 %, 2 min 5 s to go"),
         (JobProgress(fraction=0.2, eta=3600), "20 %, 1 h to go"),
         (JobProgress(fraction=0.2, eta=3780), "20 %, 1 h 3 min to go"),
+        (JobProgress(title="Flux", activity="loading", activity_seconds=12), "0 %, loading Flux, 12 s"),
+        (JobProgress(title="Flux", activity="loading", activity_seconds=0.4), "0 %, loading Flux"),
+        (
+            JobProgress(fraction=0.5, title="KSampler", step=2, steps=4, activity="sampling", eta=3.0),
+            "50 %, sampling KSampler 2/4, 3 s to go",
+        ),
         (JobProgress(fraction=1.0, eta=0.0), "100 %"),
         (JobProgress(fraction=0.999, eta=1), "99 %, 1 s to go"),
     ],

@@ -316,3 +316,62 @@ def test_monotonic_whatever_comes(seed: int) -> None:
         assert progress.eta is None or progress.eta >= 0.0
         assert progress.done <= progress.total
         last = progress.fraction
+
+
+def busy(**activities: object) -> bytes:
+    """Return a `progress_state` frame of running nodes: `n4="loading"`, None for one that says nothing."""
+    rows = {}
+    for name, word in activities.items():
+        row = {"value": 0, "max": 1, "state": "running", "node_id": name[1:]}
+        rows[name[1:]] = row if word is None else {**row, "activity": word}
+    return wire.text("progress_state", prompt_id=wire.PROMPT_ID, nodes=rows)
+
+
+def doing(frames: list[tuple[float, bytes]], *, now: float) -> tuple[str, float]:
+    """Return what the running node does after these frames, and for how long."""
+    state = new_state(LOADER_SAMPLER)
+    wire.told(state, (wire.decode(raw, at) for at, raw in [(0.0, START), *frames]))
+    progress = state.progress(now)
+    return progress.activity, progress.activity_seconds
+
+
+def test_what_a_node_does_and_since_when() -> None:
+    """The word of the running node, since the first frame that had it."""
+    frames = [(1.0, busy(n4="loading")), (1.0, started("4")), (5.0, busy(n4="loading"))]
+    assert doing(frames, now=13.0) == ("loading", 12.0)
+    state = new_state(LOADER_SAMPLER)
+    wire.told(state, (wire.decode(raw, at) for at, raw in [(0.0, START), *frames]))
+    assert str(state.progress(13.0)) == "0 %, loading Loader, 12 s"
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (busy(n4="warming up"), ("warming up", 3.0)),
+        (busy(n4=None), ("", 0.0)),
+        (busy(n4=None, n5="loading"), ("", 0.0)),
+        (busy(n4="loading", n5="loading"), ("loading", 7.0)),
+        (states(n4="finished"), ("", 0.0)),
+        (busy(n4='say "hi"\n twice'), ('say "hi" twice', 3.0)),
+    ],
+)
+def test_another_activity(later: bytes, expected: tuple[str, float]) -> None:
+    """A change counts from when it came, and what one node does is not said of another."""
+    frames = [(3.0, busy(n4="loading", n5=None)), (3.0, started("4")), (7.0, later)]
+    assert doing(frames, now=10.0) == expected
+
+
+@pytest.mark.parametrize("odd", [None, 5, ["loading"], {"name": "loading"}, "", " "])
+def test_an_odd_activity(odd: object) -> None:
+    """What is no word is not shown."""
+    assert doing([(1.0, busy(n4=odd)), (1.0, started("4"))], now=2.0) == ("", 0.0)
+
+
+def test_frames_that_repeat_an_activity_stay_unread() -> None:
+    """They come with every step of every node: only what has changed is parsed."""
+    state = new_state(LOADER_SAMPLER)
+    first, again = (wire.decode(busy(n4="loading"), at) for at in (1.0, 2.0))
+    other = wire.decode(busy(n4="copying"), 3.0)
+    wire.told(state, [wire.decode(START), first])
+    assert (state.repeats(again), again._data) == (True, None)
+    assert not state.repeats(other)
