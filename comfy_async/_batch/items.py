@@ -127,7 +127,7 @@ class SessionItems:
             return restored(self._engine, record, workflow, index)
         if record.get("status") != "submitted":
             return None
-        found = {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref["client_id"])}
+        found = {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
         job = await self._engine.attach(found)
         job.index, job.workflow = index, workflow
         if not job.done and not job.seen:

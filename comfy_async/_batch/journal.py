@@ -25,7 +25,7 @@ _log = logging.getLogger("comfy_async")
 
 _FINAL = frozenset({"completed", "failed"})
 _NAMED = 10
-# What a line about a job may hold, and what its `ref` must.
+# What a line about a job may hold.
 _MAY_HAVE: Final[Mapping[str, type]] = {
     "status": str,
     "outputs": dict,
@@ -33,7 +33,6 @@ _MAY_HAVE: Final[Mapping[str, type]] = {
     "cached_nodes": list,
     "missing": list,
 }
-_A_REF: Final = {"prompt_id": "", "client_id": ""}
 
 
 def workflow_key(workflow: Workflow) -> str:
@@ -240,12 +239,12 @@ def _record(line: bytes) -> Record:
         shapes = {"index": int, "key": str}
         known = _MAY_HAVE if "status" in record else {}
         shapes |= {name: shape for name, shape in known.items() if record.get(name) is not None}
-        if "status" in record:
+        if "status" in record or "ref" in record:
             shapes["ref"] = dict
     for name, shape in shapes.items():
         if not isinstance(record.get(name), shape) or isinstance(record.get(name), bool):
             raise ValueError(f"this is no results file: {name!r} is {record.get(name)!r:.40}")
-    if not all(isinstance(record.get("ref", _A_REF).get(name), str) for name in _A_REF):
+    if "ref" in record and not isinstance(record["ref"].get("prompt_id"), str):
         raise ValueError("this is no results file: its 'ref' names no job")
     return record
 
