@@ -72,7 +72,7 @@ class FleetItems:
         if record.get("status") != "submitted" or member is None:
             return None
         item.recalled = True
-        prompt_id, client_id = str(ref["prompt_id"]), str(ref["client_id"])
+        prompt_id, client_id = str(ref["prompt_id"]), str(ref.get("client_id") or "")
         fleet.follow(job, fleet.carrier.resume(job, member, prompt_id, client_id))
         return item
 
