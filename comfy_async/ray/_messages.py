@@ -96,7 +96,7 @@ class Parcel(Generic[_T]):
         return "<Parcel>"
 
 
-class _Packer(ray.cloudpickle.CloudPickler):
+class _Packer(ray.cloudpickle.CloudPickler):  # pyright: ignore[reportPrivateImportUsage]
     """Pickles as Ray does, secrets too."""
 
     def reducer_override(self, obj: Any) -> Any:

@@ -96,7 +96,7 @@ class _FailingReport:
 
     def __init__(self, inner: Reporter, error: ScriptError, error_at: int) -> None:
         self._inner = inner
-        self._error = error
+        self._error: ScriptError = error
         self._error_at = error_at
         self.checkpoint = inner.checkpoint
         self.step = inner.step

@@ -68,7 +68,7 @@ async def test_what_is_no_list(ask: str) -> None:
     """A gateway's own JSON is no history in which the job is missing, and no catalog of strange classes."""
     answer = reply(b'{"error": {"message": "log in"}}', type_="application/json")
     async with raw_server(always(answer)) as server, ComfySession(server.url) as comfy:
-        asked = {
+        asked: dict[str, Callable[[], Awaitable[object]]] = {
             "history": lambda: comfy.history.get("a1"),
             "catalog": comfy.nodes.catalog,
             "class": lambda: comfy.nodes.info("KSampler"),
