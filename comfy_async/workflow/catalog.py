@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         False
     """
 
-    __slots__ = ("_classes", "_data", "_editor", "_given")
+    __slots__ = ("_classes", "_data", "_editor", "_given", "_readings")
 
     def __init__(self, data: Mapping[str, Any], *, editor: str | None = None) -> None:
         """Wrap plain object_info JSON.
@@ -59,11 +60,21 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         self._classes: dict[str, NodeClass] = {}
         self._editor = editor
         self._given: frozenset[str] | None = None
+        self._readings: dict[Any, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let copies and other processes read the entries anew."""
+        return partial(NodeCatalog, editor=self._editor), (self._data,)
 
     @property
     def editor(self) -> str | None:
         """The version of ComfyUI's editor that the server ships, None when nobody said."""
         return self._editor
+
+    @property
+    def readings(self) -> dict[Any, Any]:
+        """What others have read out of the entries and want to keep with them, by a key of their own."""
+        return self._readings
 
     @property
     def output_types(self) -> frozenset[str]:

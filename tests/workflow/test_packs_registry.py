@@ -12,6 +12,7 @@ import pytest
 from convert_files import catalog, convert, editor, inputs_of, node
 
 from comfy_async.errors import ConversionError
+from comfy_async.workflow import NodeCatalog
 from comfy_async.workflow.convert.model import Graph, Node
 from comfy_async.workflow.packs import (
     Pack,
@@ -88,6 +89,43 @@ def test_a_registered_pack_comes_before_our_own() -> None:
         assert pack_of("Seed (rgthree)") is not newer
     finally:
         unregister(newer)
+
+
+def test_rules_count_from_the_next_file_on() -> None:
+    """What a catalog's classes became without a pack is not kept for files that are opened with it."""
+    known, file = NodeCatalog(DIAL), editor([node(1, "Dial (mine)", 7)])
+    without = convert(file, known, lost="keep")
+    pack = Mine()
+    register(pack)
+    try:
+        within = convert(file, known)
+    finally:
+        unregister(pack)
+    assert within["1"]["inputs"] == {"value": 7} != without["1"]["inputs"]
+    assert convert(file, known, lost="keep") == without
+
+
+def test_a_mark_is_known_from_the_next_file_on() -> None:
+    """A pack that is registered later is asked about files with its mark."""
+
+    class Marking(Pack):
+        """Notes that it was asked."""
+
+        marks = frozenset({"seen by me"})
+        asked = False
+
+        def queued(self, root: Graph) -> None:
+            """Note it."""
+            self.asked = True
+
+    file, pack = editor([node(1, "EmptyImage", properties={"seen by me": 1})]), Marking()
+    convert(file)
+    register(pack)
+    try:
+        convert(file)
+    finally:
+        unregister(pack)
+    assert pack.asked
 
 
 def test_a_node_that_cannot_be_converted(mine: Mine) -> None:

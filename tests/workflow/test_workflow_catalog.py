@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gzip
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,14 @@ def test_classes_that_were_read_again() -> None:
     assert second.editor == "1.49.6"
     with pytest.raises(WorkflowFormatError):
         first.updated({"A": "no entry"})
+
+
+def test_what_was_read_out_of_it_stays_behind() -> None:
+    """Copies, also those in other processes, have the entries and the editor, and read them anew."""
+    first = NodeCatalog({"A": {"output": ["X"]}}, editor="1.49.6")
+    first.readings["mine"] = object()
+    for second in (copy.copy(first), copy.deepcopy(first), pickle.loads(pickle.dumps(first))):
+        assert second == first
+        assert second.editor == "1.49.6"
+        assert second.readings == {}
+    assert first.updated({}).readings == {}

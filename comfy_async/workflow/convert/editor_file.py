@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import WorkflowFormatError
@@ -167,11 +167,11 @@ def _slots(data: Any, place: str) -> list[InputSlot]:
         where = f"{place}[{index}]"
         item = _object(item, where)
         widget = item.get("widget")
-        name = widget.get("name") if isinstance(widget, JSON_OBJECT) else None
+        name = widget.get("name") if widget is not None and isinstance(widget, JSON_OBJECT) else None
         link, label = item.get("link"), item.get("label")
         slots.append(
             InputSlot(
-                _text(item.get("name"), f"{where}.name"),
+                _name(item, where),
                 _type(item.get("type")),
                 None if link is None else _number(link, f"{where}.link"),
                 name if isinstance(name, str) else None,
@@ -190,7 +190,7 @@ def _outputs(data: Any, place: str) -> list[OutputSlot]:
         links = _list(item.get("links"), f"{where}.links")
         slots.append(
             OutputSlot(
-                _text(item.get("name"), f"{where}.name"),
+                _name(item, where),
                 _type(item.get("type")),
                 [_number(link, f"{where}.links") for link in links if link is not None],
             )
@@ -207,7 +207,7 @@ def _boundaries(data: Any, place: str) -> list[Boundary]:
         links = _list(item.get("linkIds"), f"{where}.linkIds")
         slots.append(
             Boundary(
-                _text(item.get("name"), f"{where}.name"),
+                _name(item, where),
                 _type(item.get("type")),
                 [_number(link, f"{where}.linkIds") for link in links if link is not None],
             )
@@ -226,10 +226,10 @@ def _links(data: Any, place: str) -> dict[int, Link]:
         if item is None:  # litegraph left holes where links had been removed
             continue
         where = f"{place}[{index}]"
-        if isinstance(item, JSON_OBJECT):
-            parts = [item.get(key) for key in _LINK_KEYS]
-        else:
+        if isinstance(item, list) or not isinstance(item, JSON_OBJECT):
             parts = _list(item, where)
+        else:
+            parts = [item.get(key) for key in _LINK_KEYS]
         if len(parts) < 5:
             raise WorkflowFormatError(f"{where} has {len(parts)} parts of a link's 5", place=where)
         link = Link(
@@ -262,26 +262,29 @@ def _object(data: Any, place: str) -> Mapping[str, Any]:
     return data
 
 
-def _list(data: Any, place: str) -> list[Any]:
+def _list(data: Any, place: str) -> Sequence[Any]:
     """Return a list, an empty one for null, or raise."""
     if data is None:
         return []
     if not isinstance(data, list | tuple):
         raise _damaged(place, "a list", data)
-    return list(data)
-
-
-def _text(data: Any, place: str) -> str:
-    """Return a text, "" for null, or raise."""
-    if data is None:
-        return ""
-    if not isinstance(data, str):
-        raise _damaged(place, "a text", data)
     return data
+
+
+def _name(item: Mapping[str, Any], place: str) -> str:
+    """Return the name of what stands at the place, "" for null, or raise."""
+    name = item.get("name")
+    if name is None:
+        return ""
+    if not isinstance(name, str):
+        raise _damaged(f"{place}.name", "a text", name)
+    return name
 
 
 def _type(data: Any) -> str:
     """Return a slot's type; old files have 0 and -1, and lists of choices."""
+    if isinstance(data, str):
+        return data
     if isinstance(data, list | tuple):
         return ",".join(map(str, data))
     return "*" if data is None else str(data)
@@ -289,7 +292,7 @@ def _type(data: Any) -> str:
 
 def _number(data: Any, place: str) -> int:
     """Return a whole number, also from its text, or raise."""
-    if isinstance(data, int) and not isinstance(data, bool):
+    if type(data) is int or (isinstance(data, int) and not isinstance(data, bool)):
         return data
     if isinstance(data, float) and data.is_integer():
         return int(data)
@@ -303,6 +306,4 @@ def _number(data: Any, place: str) -> int:
 
 def _id(data: Any, place: str) -> str:
     """Return a node id as text; files have numbers and texts."""
-    if isinstance(data, str) and data:
-        return data
-    return str(_number(data, place))
+    return data if isinstance(data, str) and data else str(_number(data, place))

@@ -6,10 +6,11 @@ kinds of widgets. Each habit was seen on both sides of the version that is named
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
-__all__ = ["NEWEST", "Editor"]
+__all__ = ["NEWEST", "Editor", "editor_of"]
 
 NEWEST: Final = "1.58.1"
 """The newest editor that the conversion was held against."""
@@ -127,3 +128,13 @@ class Editor:
         self.returns_links = self.version >= (1, 53, 0)
         self.follows_choices = self.version >= (1, 50, 0)
         self.aligns_primitives = self.version >= (1, 53, 0)
+
+
+@functools.lru_cache(maxsize=64)
+def editor_of(name: str | None = None) -> Editor:
+    """Return the editor of a version, the same one each time; by default the newest.
+
+    Raises:
+        ValueError: The name is no version like "1.58.1".
+    """
+    return Editor(name)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import ConversionError
 from ...types import Problem
-from ..packs import Pack, is_virtual, pack_of, packs_with_mark
-from .declarations import Declared, declared_inputs
+from ..packs import Pack, is_virtual, marks, pack_of, packs_with_mark
+from .class_models import Classes
 from .editor_file import SavedEditor, SavedGraph, SavedNode
 from .editor_version import Editor
 from .links_table import Moved, connect, settle_table
@@ -25,26 +24,24 @@ from .model import (
     Spot,
     Widget,
 )
-from .node_from_class import add_shim, build_node, grow
+from .node_from_class import add_shim, grow
 from .old_promotions import migrate_promotions
 from .promoted_widgets import bind_promoted, restore_promoted, settle_promoted
-from .saved_values import places_of, restore, restore_by_name, set_value
+from .saved_values import restore, restore_by_name, set_value
 from .slot_types import settle_types
 
 __all__ = ["Opener"]
 
 
 class Opener:
-    """Builds the graph of one file; keeps one model of each class to copy nodes from."""
+    """Builds the graph of one file."""
 
     def __init__(self, file: SavedEditor, catalog: Mapping[str, Any], editor: Editor) -> None:
         """Keep the file, the classes that the server knows, and whose ways to follow."""
         self._file = file
         self._editor = editor
         self._catalog = catalog
-        self._models: dict[str, Node] = {}
-        self._declared: dict[str, list[Declared]] = {}
-        self._uses = Counter(node.type for graph in (file.root, *file.definitions) for node in graph.nodes)
+        self._classes = Classes(catalog, editor)
         self._graphs: dict[str, Graph] = {}
         self._packs: list[Pack] = []
 
@@ -93,7 +90,7 @@ class Opener:
             node = Node(saved.id, saved.type, title=definition.name, virtual=True, definition=definition)
             definition.hosts.append(node)
         elif saved.type in self._catalog:
-            node = self._of_class(saved.type)
+            node = self._classes.node(saved.type)
             node.virtual = is_virtual(saved.type)
         else:
             node = Node(saved.id, saved.type, virtual=saved.type in VIRTUAL or is_virtual(saved.type))
@@ -105,26 +102,13 @@ class Opener:
 
     def _meet_packs(self, node: Node) -> None:
         """Remember the packs that have a hand in the node."""
+        own = pack_of(node.type)
+        if own is None and marks().isdisjoint(node.properties):
+            return
         found = [pack for mark in node.properties for pack in packs_with_mark(mark)]
-        if (own := pack_of(node.type)) is not None:
+        if own is not None:
             found.append(own)
         self._packs += [pack for pack in found if pack not in self._packs]
-
-    def _of_class(self, class_type: str) -> Node:
-        """Return a new node of the class; of classes with many nodes one is kept to copy from."""
-        if (model := self._models.get(class_type)) is not None:
-            return _copy(model)
-        spec = self._catalog[class_type]
-        pack, declared = pack_of(class_type), declared_inputs(class_type, spec)
-        if pack is not None:
-            declared = pack.declare(class_type, declared)
-        self._declared[class_type] = declared
-        node = build_node(class_type, spec, declared, editor=self._editor)
-        if pack is not None:
-            pack.created(node, spec)
-        if self._uses[class_type] > 1:
-            self._models[class_type] = _copy(node)
-        return node
 
     def _restore(self, node: Node, saved: SavedNode, places: Sequence[int]) -> None:
         """Give the node its saved values, which stand at these places of the list if there is one."""
@@ -155,13 +139,9 @@ class Opener:
             return
         node.inputs = _merge_inputs(node.inputs, saved.inputs)
         node.outputs = _merge_outputs(node.outputs, saved.outputs)
-        places = (
-            ()
-            if not isinstance(saved.values, list)
-            else places_of(node, saved.values, self._declared[saved.type])
-        )
+        places = self._classes.places(node, saved.values)
         moved = connect(node.inputs, saved.inputs, links)
-        chosen = _chosen(node)
+        chosen = _chosen(node) if links else set()
         _grow_connected(graph, node)
         pack = pack_of(saved.type)
         if pack is None or not pack.restore(node, saved.named if saved.values is None else saved.values):
@@ -172,8 +152,9 @@ class Opener:
         if self._editor.returns_links:
             _return_links(node, moved)
         _drop_orphans(node)
-        standing = {slot.link for slot in node.inputs} | chosen
-        node.strays = [link for link in links if link.id not in standing]
+        if links:
+            standing = {slot.link for slot in node.inputs} | chosen
+            node.strays = [link for link in links if link.id not in standing]
 
 
 def _restore_named(node: Node, saved: SavedNode, names: list[Any]) -> None:
@@ -201,23 +182,6 @@ def _override(node: Node, saved: SavedNode) -> None:
     for name, (value, spot) in saved.overrides.items():
         if (widget := node.widget(name)) is not None:
             set_value(node, widget, value, spot)
-
-
-def _copy(model: Node) -> Node:
-    """Return a node of the same class, with slots and widgets of its own."""
-    return Node(
-        "",
-        model.type,
-        title=model.title,
-        inputs=[slot.copy() for slot in model.inputs],
-        outputs=[OutputSlot(slot.name, slot.type) for slot in model.outputs],
-        widgets=[widget.copy() for widget in model.widgets],
-        autogrow=dict(model.autogrow),
-        match_types={key: dict(group) for key, group in model.match_types.items()},
-        output_groups=model.output_groups,
-        class_type=model.class_type,
-        editor=model.editor,
-    )
 
 
 def _leaves_first(definitions: list[SavedGraph]) -> list[SavedGraph]:

@@ -24,11 +24,11 @@ Moved: TypeAlias = list[tuple[Link, InputSlot, InputSlot]]
 
 def settle_table(graph: SavedGraph, editor: Editor) -> Incoming:
     """Keep one link for each place and let inputs and borders name that one; return who gets which."""
-    named = {slot.link for node in graph.nodes for slot in node.inputs if slot.link is not None}
-    kept = () if editor.settles_outputs else (OUTPUT_BOUNDARY,)
-    renamed = _drop_competing(graph.links, named, kept)
-    if renamed:
-        _rename(graph, renamed)
+    if len({(link.target_id, link.target_slot) for link in graph.links.values()}) < len(graph.links):
+        named = {slot.link for node in graph.nodes for slot in node.inputs if slot.link is not None}
+        kept = () if editor.settles_outputs else (OUTPUT_BOUNDARY,)
+        if renamed := _drop_competing(graph.links, named, kept):
+            _rename(graph, renamed)
     incoming: dict[str, list[Link]] = {}
     outgoing: dict[tuple[str, int], list[int]] = {}
     for link in graph.links.values():
@@ -105,18 +105,19 @@ def connect(inputs: Sequence[InputSlot], saved: Iterable[InputSlot], links: Sequ
 
 def _move(places: dict[int, Link], wanted: Mapping[int, list[str]], names: list[str]) -> None:
     """Move links to the inputs that name them, where no link stands that stays."""
-    where = {name: index for index, name in reversed(list(enumerate(names)))}
     moves: dict[int, int] = {}
     lost: set[int] = set()
     for index, link in places.items():
         meant = wanted.get(link.id)
         if meant is None or (0 <= index < len(names) and names[index] in meant):
             continue
-        found = next((where[name] for name in meant if name in where), None)
+        found = next((names.index(name) for name in meant if name in names), None)
         if found is None:
             lost.add(index)
         else:
             moves[index] = found
+    if not moves:
+        return
     while refused := _refused(moves, places, lost):
         for index in refused:
             del moves[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
 import random
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from .camera import viewport_state
 from .follow_links import FromHost, Scope, resolve_input
 from .model import JSON_OBJECT, MISSING, Graph, InputSlot, Node, Widget
 from .prompt_texts import choose_alternatives, fill_placeholders
-from .write_back import Origin, origin_of
+from .write_back import Origin, is_derived, origin_of
 
 __all__ = ["EntryWriter", "drop_dead_links"]
 
@@ -51,10 +52,10 @@ class EntryWriter:
                 sources[widget.name] = widget
         for slot in node.inputs:
             if slot.link is not None:
-                links.update(_put_link(inputs, scope, node, slot))
-        for name in inputs:
+                _put_link(inputs, links, scope, node, slot)
+        for name in () if is_derived(node) else inputs:
             source = links[name] if name in links else sources.get(name)
-            origin = None if source is None else origin_of(source, node, own=name not in links)
+            origin = None if source is None else origin_of(source, own=name not in links)
             if origin is not None:
                 self.origins[scope.prefix + node.id, name] = origin
         return {"inputs": inputs, "class_type": node.class_type, "_meta": _meta(node)}
@@ -103,32 +104,38 @@ def _index_of_choice(scope: Scope, node: Node) -> int:
 
 def _meta(node: Node) -> dict[str, Any]:
     """Return the title, and from which pack the node is as far as the file says it rightly."""
-    meta: dict[str, Any] = {"title": node.title}
-    if node.editor.names_packs:
-        meta["title"] = node.title or ""
-        saved = {key: node.properties.get(key) for key in ("cnr_id", "aux_id", "ver")}
-        texts = {key: text for key, text in saved.items() if isinstance(text, str)}
-        if _PACK.fullmatch(texts.get("cnr_id", "")):
-            meta["cnr_id"] = texts["cnr_id"]
-        owner, slash, repository = texts.get("aux_id", "").partition("/")
-        if slash and _OWNER.fullmatch(owner) and _PACK.fullmatch(repository):
-            meta["aux_id"] = texts["aux_id"]
-        version = texts.get("ver", "").removeprefix("v")
-        if version == "unknown" or _RELEASE.fullmatch(version) or _COMMIT.fullmatch(version):
-            meta["ver"] = version
-    return meta
+    if not node.editor.names_packs:
+        return {"title": node.title}
+    saved = [node.properties.get(key) for key in ("cnr_id", "aux_id", "ver")]
+    return {"title": node.title or "", **_pack(*(item if isinstance(item, str) else "" for item in saved))}
 
 
-def _put_link(inputs: dict[str, Any], scope: Scope, node: Node, slot: InputSlot) -> dict[str, Widget | None]:
-    """Set an input to what its link brings, a link or the value of a subgraph instance; return whose."""
+@functools.lru_cache(maxsize=1024)
+def _pack(registry_id: str, repository: str, version: str) -> Mapping[str, str]:
+    """Return what the editor takes of the names that a node was saved with."""
+    named: dict[str, str] = {}
+    if _PACK.fullmatch(registry_id):
+        named["cnr_id"] = registry_id
+    owner, slash, name = repository.partition("/")
+    if slash and _OWNER.fullmatch(owner) and _PACK.fullmatch(name):
+        named["aux_id"] = repository
+    version = version.removeprefix("v")
+    if version == "unknown" or _RELEASE.fullmatch(version) or _COMMIT.fullmatch(version):
+        named["ver"] = version
+    return named
+
+
+def _put_link(
+    inputs: dict[str, Any], links: dict[str, Widget | None], scope: Scope, node: Node, slot: InputSlot
+) -> None:
+    """Set an input to what its link brings, a link or the value of a subgraph instance; note whose it is."""
     source = resolve_input(scope, node, slot)
     if isinstance(source, FromHost):
         _put(inputs, slot.name, source.widget.value, "", node)
-        return {slot.name: source.widget}
-    if source is not None:
+        links[slot.name] = source.widget
+    elif source is not None:
         inputs[slot.name] = [source.node_id, source.slot]
-        return {slot.name: None}
-    return {}
+        links[slot.name] = None
 
 
 def _put(inputs: dict[str, Any], name: str, value: Any, kind: str, node: Node) -> None:

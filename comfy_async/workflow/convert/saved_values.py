@@ -18,7 +18,7 @@ from .javascript import as_text
 from .model import MISSING, Node, Spot, Widget
 from .node_from_class import choose, fit_rows
 
-__all__ = ["CONTROL_WORDS", "choices", "places_of", "restore", "restore_by_name", "set_value"]
+__all__ = ["CONTROL_WORDS", "choices", "places_of", "restore", "restore_by_name", "set_value", "takes_all"]
 
 # What these show is made in the editor when a prompt is queued, never read from the file.
 _EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam", "branch_names"})
@@ -115,6 +115,11 @@ def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> No
     node.surplus = [values[place] for place in rest]
 
 
+def takes_all(node: Node, declared: Sequence[Declared]) -> bool:
+    """Return whether `places_of` would leave out nothing, whatever list a new node of a class is given."""
+    return not any(item.socket_only for item in declared) and all(widget.saved for widget in node.widgets)
+
+
 def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[int]:
     """Return the places of the values of a new node's widgets (migrateWidgetsValues).
 
@@ -122,8 +127,6 @@ def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -
     of widgets that are not saved any more. As in the editor, the list must have a value for
     each widget, each `forceInput` input and each companion that the class asks for by its flag.
     """
-    if not any(item.socket_only for item in declared) and all(widget.saved for widget in node.widgets):
-        return range(len(values))
     if any(holds(item, GROUP) for item in declared):
         return range(len(values))
     dropped = _dropped(node, declared)

@@ -21,7 +21,7 @@ from .primitives import unrounded
 from .prompt_texts import choose_alternatives
 from .saved_values import CONTROL_WORDS
 
-__all__ = ["Drawing", "Origin", "origin_of"]
+__all__ = ["Drawing", "Origin", "is_derived", "origin_of"]
 
 _NUMBERS: Final = frozenset({"int", "float"})
 _TEXTS: Final = frozenset({"text", "multiline", "markdown", "textarea", "color"})
@@ -80,22 +80,21 @@ class Origin:
         return self.text != "filename" or _FILLED.search(text) is None
 
 
-def origin_of(widget: Widget, node: EditorNode, *, own: bool) -> Origin | None:
+def origin_of(widget: Widget, *, own: bool) -> Origin | None:
     """Return where a widget's value stands, None when a change there would change more than the value.
 
     Args:
-        widget: A widget of the node, or of a subgraph instance that fills the node's input.
-        node: The node that is sent.
+        widget: A widget of a node that is sent, or of a subgraph instance that fills its input.
         own: Whether it is the node's own; others' texts are sent as they are written.
     """
-    if widget.spot is None or widget.kind not in _KINDS or _is_derived(node):
+    if widget.spot is None or widget.kind not in _KINDS:
         return None
     if isinstance(widget.value, str) and widget.value in CONTROL_WORDS:
         return None
     return Origin(widget.spot, widget.name, widget.kind, widget.text if own else "", widget.rules)
 
 
-def _is_derived(node: EditorNode) -> bool:
+def is_derived(node: EditorNode) -> bool:
     """Return whether the editor makes values of the node out of its others: one is not changed alone."""
     return node.type == "CustomCombo" or any(widget.kind == "viewport" for widget in node.widgets)
 

@@ -13,12 +13,13 @@ along by an entry point of the group `comfy_async.packs`. examples/guides/packs.
 from __future__ import annotations
 
 from .pack import Pack, not_convertible
-from .registry import has_rules, is_virtual, pack_of, packs_with_mark, register, unregister
+from .registry import has_rules, is_virtual, marks, pack_of, packs_with_mark, register, unregister
 
 __all__ = [
     "Pack",
     "has_rules",
     "is_virtual",
+    "marks",
     "not_convertible",
     "pack_of",
     "packs_with_mark",

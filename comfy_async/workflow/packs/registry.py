@@ -14,7 +14,7 @@ from typing import Final
 
 from .pack import Pack
 
-__all__ = ["has_rules", "is_virtual", "pack_of", "packs_with_mark", "register", "unregister"]
+__all__ = ["has_rules", "is_virtual", "marks", "pack_of", "packs_with_mark", "register", "unregister"]
 
 GROUP: Final = "comfy_async.packs"
 """The entry point group in which packages name their `Pack`."""
@@ -64,6 +64,7 @@ def unregister(pack: Pack) -> None:
 def _forget_answers() -> None:
     """Ask anew which pack a node belongs to."""
     pack_of.cache_clear()
+    marks.cache_clear()
     packs_with_mark.cache_clear()
 
 
@@ -89,6 +90,12 @@ def has_rules(node_type: str) -> bool:
     """Return whether a pack's rules say everything about nodes of that type."""
     pack = pack_of(node_type)
     return pack is not None and pack.knows(node_type)
+
+
+@functools.cache
+def marks() -> frozenset[str]:
+    """Return the properties that some pack writes to nodes of others."""
+    return frozenset(_OWN_MARKS).union(*(pack.marks for pack in (*_registered, *_installed())))
 
 
 @functools.lru_cache(maxsize=4096)
