@@ -55,6 +55,9 @@ if TYPE_CHECKING:
         WrongLoopError,
     )
     from .events import (
+        AgentStatus,
+        AssetScan,
+        AssetTransfer,
         Cancelled,
         Completed,
         Disconnected,
@@ -106,6 +109,9 @@ __all__ = [
     "Problem",
     "Workflow",
     # What happens.
+    "AgentStatus",
+    "AssetScan",
+    "AssetTransfer",
     "Cancelled",
     "Completed",
     "Disconnected",

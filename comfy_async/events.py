@@ -22,6 +22,9 @@ from typing import Any, ClassVar, TypeAlias
 from .types import NodeInfo
 
 __all__ = [
+    "AgentStatus",
+    "AssetScan",
+    "AssetTransfer",
     "Cancelled",
     "Completed",
     "Disconnected",
@@ -706,6 +709,178 @@ class FeatureFlags(BaseEvent):
         return self.data
 
 
+class AgentStatus(BaseEvent):
+    """Whether the server's agent is there (`agent_status`): a helper of the editor, which runs no prompts.
+
+    In releases after 0.33.0; every client is told when it connects, and when that changes.
+
+    Example:
+        >>> events = comfy.events()
+        >>> fake.faults.send_raw(None, b'{"type": "agent_status", "data": {"state": "ready"}}')
+        >>> async for event in events:
+        ...     if isinstance(event, AgentStatus):
+        ...         print(event.state)
+        ...         break
+        ready
+    """
+
+    __slots__ = ()
+    type = "agent_status"
+    lossy = True
+
+    @property
+    def state(self) -> str:
+        """The state: "starting", "ready" or "failed"."""
+        return _word(self.data.get("state"))
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, "" when the server does not say."""
+        return _word(self.data.get("reason"))
+
+    def _summary(self) -> str:
+        return f"{self.state!r}{f' {self.reason[:80]!r}' if self.reason else ''}"
+
+
+class _NamedEvent(BaseEvent):
+    """An event whose word on the wire is not that of its class."""
+
+    __slots__ = ("type",)
+    lossy = True
+
+    def __init__(
+        self,
+        raw: bytes | None = None,
+        data: Mapping[str, Any] | None = None,
+        prompt_id: str | None = None,
+        *,
+        received_at: float = 0.0,
+        type: str = "",
+    ) -> None:
+        """Keep the word on the wire."""
+        super().__init__(raw, data, prompt_id, received_at=received_at)
+        self.type = type
+
+
+class AssetScan(_NamedEvent):
+    """The server looks through its folders for assets (`assets.seed.*`).
+
+    Where assets are switched on (`--enable-assets`; after 0.33.0 they are, unless they are switched off):
+    when it starts, and when somebody asks (app/assets/seeder.py).
+
+    Example:
+        >>> events = comfy.events()
+        >>> fake.faults.send_raw(None, b'{"type": "assets.seed.completed", "data": {"created": 3}}')
+        >>> async for event in events:
+        ...     if isinstance(event, AssetScan):
+        ...         print(event.stage, event.created)
+        ...         break
+        completed 3
+    """
+
+    __slots__ = ()
+
+    @property
+    def key(self) -> object:
+        """The kind and the stage."""
+        return ("scan", self.type)
+
+    @property
+    def stage(self) -> str:
+        """The end of the type: "started", "progress", "completed", "cancelled", "error" or another."""
+        return self.type.removeprefix("assets.seed.")
+
+    @property
+    def scanned(self) -> int | None:
+        """Files looked at, None when it does not say."""
+        return _count(self.data.get("scanned"))
+
+    @property
+    def total(self) -> int | None:
+        """Files to look at, None when it does not say."""
+        return _count(self.data.get("total"))
+
+    @property
+    def created(self) -> int | None:
+        """Files that were new, None when it does not say."""
+        return _count(self.data.get("created"))
+
+    @property
+    def message(self) -> str:
+        """What went wrong, "" when nothing did."""
+        return _word(self.data.get("message"))
+
+    def _summary(self) -> str:
+        return self.stage
+
+
+class AssetTransfer(_NamedEvent):
+    """The server fetches a model, or packs assets together (`asset_download`, `asset_export`).
+
+    Servers that know such tasks send it; `task` is the id that they answered with.
+
+    Example:
+        >>> events = comfy.events()
+        >>> fake.faults.send_raw(None, b'''{"type": "asset_download", "data": {"task_id": "t1",
+        ...     "asset_name": "flux.safetensors", "status": "running",
+        ...     "bytes_downloaded": 250, "bytes_total": 1000}}''')
+        >>> async for event in events:
+        ...     if isinstance(event, AssetTransfer):
+        ...         print(f"{event.name}: {event.status}, {event.fraction:.0%}")
+        ...         break
+        flux.safetensors: running, 25%
+    """
+
+    __slots__ = ()
+
+    @property
+    def key(self) -> object:
+        """The kind and the task."""
+        return (self.type, self.task)
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return _word(self.data.get("task_id"))
+
+    @property
+    def name(self) -> str:
+        """The name of the asset or of the export, "" while there is none."""
+        return _word(self.data.get("asset_name")) or _word(self.data.get("export_name"))
+
+    @property
+    def status(self) -> str:
+        """The state: "created", "running", "completed" or "failed"."""
+        return _word(self.data.get("status"))
+
+    @property
+    def bytes_done(self) -> int | None:
+        """Bytes so far, None when it does not say."""
+        done = _count(self.data.get("bytes_downloaded"))
+        return _count(self.data.get("bytes_processed")) if done is None else done
+
+    @property
+    def bytes_total(self) -> int | None:
+        """Bytes in all, None when it does not say."""
+        return _count(self.data.get("bytes_total"))
+
+    @property
+    def fraction(self) -> float:
+        """0.0 to 1.0 by the bytes; 1.0 when completed."""
+        if self.status == "completed":
+            return 1.0
+        done, total = self.bytes_done, self.bytes_total
+        return min(1.0, done / total) if done and total else 0.0
+
+    @property
+    def error(self) -> str:
+        """Why it failed, "" when it did not."""
+        return _word(self.data.get("error"))
+
+    def _summary(self) -> str:
+        return f"{self.type} {self.task!r} {self.status}"
+
+
 class _ConnectionEvent(BaseEvent):
     """Something that happened to our own connection; `raw` is None."""
 
@@ -770,7 +945,7 @@ class PollingStarted(_ConnectionEvent):
     type = "polling_started"
 
 
-class UnknownEvent(BaseEvent):
+class UnknownEvent(_NamedEvent):
     """A message of a type that this version does not know: custom nodes send their own.
 
     One that names its `prompt_id` comes to the job, too. Most custom nodes name none, and theirs
@@ -787,21 +962,7 @@ class UnknownEvent(BaseEvent):
         0.9
     """
 
-    __slots__ = ("type",)
-    lossy = True
-
-    def __init__(
-        self,
-        raw: bytes | None = None,
-        data: Mapping[str, Any] | None = None,
-        prompt_id: str | None = None,
-        *,
-        received_at: float = 0.0,
-        type: str = "",
-    ) -> None:
-        """Keep the word on the wire."""
-        super().__init__(raw, data, prompt_id, received_at=received_at)
-        self.type = type
+    __slots__ = ()
 
     @property
     def key(self) -> object:
@@ -882,6 +1043,9 @@ Event: TypeAlias = (
     | StatusChanged
     | LogEntries
     | FeatureFlags
+    | AgentStatus
+    | AssetScan
+    | AssetTransfer
     | Disconnected
     | Reconnected
     | PollingStarted
@@ -911,6 +1075,16 @@ Example:
 def _text_or_none(value: object) -> str | None:
     """Return a node id as text; ids are strings on the wire, numbers from careless nodes."""
     return None if value is None else str(value)
+
+
+def _word(value: object) -> str:
+    """Return a text of the wire, "" for anything else."""
+    return value if isinstance(value, str) else ""
+
+
+def _count(value: object) -> int | None:
+    """Return a number of things, None for anything else."""
+    return int(value) if isinstance(value, (int, float)) and 0 <= value < _LIMIT else None
 
 
 def _number(value: object) -> float:

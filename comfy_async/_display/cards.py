@@ -101,7 +101,7 @@ def error_box(error: Exception, *, veil: Veil) -> str:
     message = veil(error.args[0] if error.args else type(error).__name__)
     hint = veil(getattr(error, "hint", ""))
     if isinstance(error, JobFailedError):
-        place = error.title or error.class_type or "a node"
+        place = error.title or error.class_type or "the run"
         if error.node is not None:
             place = f"{place} (node {error.node})"
         said = f"{error.exception_type}: {error.exception_message}" if error.exception_type else message

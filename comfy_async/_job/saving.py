@@ -200,7 +200,7 @@ def _error(
         )
     if len(files) == 1 or all(isinstance(error, SessionClosedError) for error in failed.values()):
         if hint and isinstance(first, ComfyError):
-            first.hint = hint
+            first.hint = f"The server has no {_shown(files[0])!r}. {hint}"
         return first
     names = {_shown(files[i]): failed[i] for i in order}
     reasons = "; ".join(f"{name}: {_reason(error)}" for name, error in names.items())

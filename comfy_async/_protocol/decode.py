@@ -13,6 +13,9 @@ from typing import Final
 
 from .._base.json import parse_json
 from ..events import (
+    AgentStatus,
+    AssetScan,
+    AssetTransfer,
     BaseEvent,
     Cancelled,
     Completed,
@@ -74,7 +77,12 @@ _CLASSES: Final[Mapping[str, Callable[..., BaseEvent]]] = {
     "status": StatusChanged,
     "logs": LogEntries,
     "feature_flags": FeatureFlags,
+    "agent_status": AgentStatus,
 }
+
+# Classes that stand for several words.
+_TRANSFERS: Final = frozenset({"asset_download", "asset_export"})
+_SCANS: Final = "assets.seed."
 
 
 def decode_text(raw: bytes, received_at: float) -> BaseEvent:
@@ -162,8 +170,15 @@ def _parsed(raw: bytes, received_at: float) -> BaseEvent:
             # Sent for each blocked branch while the run goes on (execution.py, ExecutionBlocked).
             cls = NodeBlocked if data.get("exception_type") == "ExecutionBlocked" else Failed
         else:
-            return UnknownEvent(raw, data, prompt_id, received_at=received_at, type=kind)
+            return _named(kind)(raw, data, prompt_id, received_at=received_at, type=kind)
     return cls(raw, data, prompt_id, received_at=received_at)
+
+
+def _named(kind: str) -> type[AssetScan | AssetTransfer | UnknownEvent]:
+    """Return the class for a type that has none of its own."""
+    if kind.startswith(_SCANS):
+        return AssetScan
+    return AssetTransfer if kind in _TRANSFERS else UnknownEvent
 
 
 def decode_binary(raw: bytes, received_at: float, *, text_has_prompt_id: bool = False) -> BaseEvent:

@@ -196,6 +196,13 @@ _PARTNER: Final = (
 )
 
 
+# Newer servers can be told which models may be loaded; a run finds out when it loads one (PROTOCOL 7.6).
+_NOT_PERMITTED: Final = "ModelNotPermittedError"
+_NOT_PERMITTED_HINT: Final = (
+    "The rules of this server do not allow the model: choose another one, or ask whoever runs the server."
+)
+
+
 def failure(event: Failed, *, prompt_id: str, server: str) -> JobFailedError:
     """Return the error of a failed job: out of memory and partner services are told apart.
 
@@ -214,8 +221,7 @@ def failure(event: Failed, *, prompt_id: str, server: str) -> JobFailedError:
         "exception_message": text,
         "traceback": event.traceback,
     }
-    place = f"node {NodeInfo(node, event.title, event.class_type)}" if node else "a node"
-    message = f"{place} raised {kind or 'an error'}: {text or 'the server gave no message'}"
+    message = f"{_where(event)}{kind or 'an error'}: {text or 'the server gave no message'}"
     if _OUT_OF_MEMORY.search(kind) or _OUT_OF_MEMORY.search(text):
         hint = "Use a smaller size or batch, or free the models first: `comfy.system.free()`."
         return OutOfMemoryError(message, hint=hint, **fields)
@@ -223,4 +229,17 @@ def failure(event: Failed, *, prompt_id: str, server: str) -> JobFailedError:
         if pattern.search(text) or pattern.search(kind):
             retryable = reason == "rate_limit"
             return PartnerNodeError(message, reason=reason, hint=hint, retryable=retryable, **fields)
+    if kind.rpartition(".")[2] == _NOT_PERMITTED:
+        return JobFailedError(message, hint=_NOT_PERMITTED_HINT, **fields)
+    if not event.traceback:
+        return JobFailedError(message, hint="The server's log may say more.", **fields)
     return JobFailedError(message, hint="`error.traceback` has the server's traceback.", **fields)
+
+
+def _where(event: Failed) -> str:
+    """Return who raised it; newer servers also tell of runs that failed outside of any node."""
+    if event.node:
+        return f"node {NodeInfo(event.node, event.title, event.class_type)} raised "
+    if event.class_type:
+        return f"a node of class {event.class_type} raised "
+    return "the run failed, and the server names no node: "

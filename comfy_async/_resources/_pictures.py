@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    import numpy as np
     from PIL.Image import Image
 
 __all__ = ["png_of_array", "png_of_picture"]
+
+_log = logging.getLogger("comfy_async.files")
 
 # Modes that a PNG holds as they are, and what holds all of the others that have alpha.
 _KEPT: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _WITH_ALPHA: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 _WIDE: Final = frozenset({"I", "I;16B", "I;16L", "I;16N"})
 _MOST: Final = 65535
+_WHITE: Final = 255
 _COLOUR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
@@ -25,10 +30,11 @@ def png_of_array(array: Any) -> bytes:
 
     Args:
         array: Height x width, with 1 to 4 channels last, or such a picture as a batch of one,
-            as ComfyUI's own tensors are. Floats are 0 to 1, integers 0 to 255, bools a mask.
+            as ComfyUI's own tensors are. Floats are 0 to 1, integers 0 to 255 but uint16, which is
+            0 to 65535 as in Pillow and OpenCV; bools are a mask.
 
     Raises:
-        ValueError: It has another shape.
+        ValueError: It has another shape, or values that are none of these.
         ImportError: numpy is missing, for an array that is not numpy's.
     """
     import numpy as np
@@ -44,19 +50,51 @@ def png_of_array(array: Any) -> bytes:
         raise ValueError(
             f"an array of shape {tuple(array.shape)} is no picture: height x width x 1 to 4 channels is one"
         )
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8) * 255
-    elif np.issubdtype(pixels.dtype, np.floating):
-        # As ComfyUI's SaveImage: clipped, and cut off rather than rounded.
-        pixels = np.clip(np.nan_to_num(pixels) * 255.0, 0, 255).astype(np.uint8)
-    else:
-        pixels = np.clip(pixels, 0, 255).astype(np.uint8)
+    pixels = _levels(pixels)
     height, width, channels = pixels.shape
-    lines = np.zeros((height, 1 + width * channels), dtype=np.uint8)
-    lines[:, 1:] = pixels.reshape(height, width * channels)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
+    # PNG has the high byte first.
+    rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
+    lines = np.zeros((height, 1 + rows.shape[1]), dtype=np.uint8)
+    lines[:, 1:] = rows
+    depth = 8 * pixels.dtype.itemsize
+    header = struct.pack(">IIBBBBB", width, height, depth, _COLOUR_TYPES[channels], 0, 0, 0)
     body = zlib.compress(lines.tobytes(), 4)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the values of an array as the levels of a PNG, of 8 bits or of 16.
+
+    Raises:
+        ValueError: They are floats of another range, of which nobody knows what is white.
+    """
+    import numpy as np
+
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8) * 255
+    if pixels.dtype.newbyteorder("=") == np.uint16:
+        return pixels
+    if np.issubdtype(pixels.dtype, np.floating):
+        least, most = np.nanmin(pixels, initial=0.0), np.nanmax(pixels, initial=0.0)
+        # Scaled and sharpened pictures overshoot a little.
+        if least < -0.5 or most > 1.5:
+            raise ValueError(
+                f"an array of {pixels.dtype} with values from {least:g} to {most:g} is no picture: "
+                "floats are 0.0 to 1.0"
+            )
+        if np.isnan(pixels).any():
+            _log.warning("a picture has values that are no number (NaN): they are sent as black")
+        # As ComfyUI's SaveImage: clipped, and cut off rather than rounded.
+        return np.clip(np.nan_to_num(pixels) * 255.0, 0, 255).astype(np.uint8)
+    if np.issubdtype(pixels.dtype, np.integer):
+        if pixels.min() < 0 or pixels.max() > _WHITE:
+            _log.warning(
+                "an array of %s has values from %d to %d, and is sent clipped: integers are 0 to 255, "
+                "and uint16 0 to 65535",
+                *(pixels.dtype, pixels.min(), pixels.max()),
+            )
+        return np.clip(pixels, 0, _WHITE).astype(np.uint8)
+    raise ValueError(f"an array of {pixels.dtype} is no picture: bools, integers and floats are one")
 
 
 def png_of_picture(image: Image) -> bytes:

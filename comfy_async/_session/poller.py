@@ -62,6 +62,7 @@ class Poller:
         self._settings = settings
         self._clock = settings.clock
         self._wake = asyncio.Event()
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._pause = 0.0
         self._away_since: float | None = None
@@ -90,12 +91,19 @@ class Poller:
     async def look_for(self, job: JobCore) -> None:
         """Look for one job at once, in the place of the task that was ended with the program.
 
+        One look is for all: who asks while another is under way waits for its end, and may be spared.
+
         Raises:
             ComfyError: The server did not answer.
         """
-        # The socket's reader was ended too.
-        job.state.mark_gap()
-        await self._take(await self._api.snapshot(), [job])
+        async with self._looking:
+            if job.done:
+                return
+            jobs = list(self._jobs)
+            for one in jobs:
+                # The socket's reader was ended too.
+                one.state.mark_gap()
+            await self._take(await self._api.snapshot(), jobs)
 
     def start(self) -> None:
         """Begin to look unless that is under way, or nobody is left to be told."""

@@ -109,11 +109,15 @@ def parse_nodes(data: Mapping[Any, Any], *, name: str = "", kept: bool = False) 
     """
     where = f"{name}: " if name else ""
     nodes: Graph = {}
-    numbered = {key for key in data if isinstance(key, int)}
+    ids = {str(key) for key in data}
     for key, raw in data.items():
         node = str(key)
+        if node in nodes:
+            raise WorkflowFormatError(
+                f"{where}two nodes have the id {clipped(node)}, one as a text and one as a number", place=node
+            )
         if isinstance(raw, Mapping) and "class_type" in raw:
-            nodes[node] = _parse_node(node, raw, where=where, numbered=numbered, kept=kept)
+            nodes[node] = _parse_node(node, raw, where=where, ids=ids, kept=kept)
         elif not _is_note(node, raw):
             raise WorkflowFormatError(
                 f"{where}node {clipped(node)} has no class_type", place=f"{node}.class_type", hint=_EXPORT
@@ -130,7 +134,7 @@ def _is_note(key: str, raw: Any) -> bool:
     return key.startswith("_") or key in _NOT_NODES
 
 
-def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, numbered: Set[int], kept: bool) -> Node:
+def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, ids: Set[str], kept: bool) -> Node:
     class_type, inputs, meta = raw["class_type"], raw.get("inputs"), raw.get("_meta")
     if kept and class_type is None:
         class_type = ""
@@ -146,18 +150,21 @@ def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, numbered: Set[
     return Node(
         class_type,
         {
-            str(key): _value(_link(value, numbered), f"{node}.inputs.{key}", where=where)
+            str(key): _value(_link(value, ids), f"{node}.inputs.{key}", where=where)
             for key, value in inputs.items()
         },
         _value(meta, f"{node}._meta", where=where) if isinstance(meta, Mapping) else None,
     )
 
 
-def _link(value: Any, numbered: Set[int]) -> Any:
-    """Return a link to a node whose id is a number as JSON has it: as text, as its key will be."""
+def _link(value: Any, ids: Set[str]) -> Any:
+    """Return a link to a node whose id is a number there with the id as text, as the node itself has it.
+
+    JSON makes texts of ids that are keys, and leaves those in links as they are.
+    """
     if isinstance(value, list | tuple) and len(value) == 2:
         source = value[0]
-        if isinstance(source, int) and not isinstance(source, bool) and source in numbered:
+        if isinstance(source, int) and not isinstance(source, bool) and str(source) in ids:
             return [str(source), value[1]]
     return value
 

@@ -34,12 +34,15 @@ WORDS = {
     ev.StatusChanged: "status",
     ev.LogEntries: "logs",
     ev.FeatureFlags: "feature_flags",
+    ev.AgentStatus: "agent_status",
     ev.Disconnected: "disconnected",
     ev.Reconnected: "reconnected",
     ev.PollingStarted: "polling_started",
     ev.QueuePosition: "queue_position",
     ev.MalformedFrame: "malformed",
 }
+NAMED = {ev.UnknownEvent, ev.AssetScan, ev.AssetTransfer}
+"""Those that have the word on the wire for themselves."""
 NODE_EVENTS = {
     ev.NodeStarted,
     ev.Progress,
@@ -54,7 +57,7 @@ NODE_EVENTS = {
 
 def test_the_union_is_every_event() -> None:
     """Each event of DESIGN 3 is public and in the union."""
-    assert set(CLASSES) == {*WORDS, ev.UnknownEvent}
+    assert set(CLASSES) == {*WORDS, *NAMED}
     assert {cls.__name__ for cls in CLASSES} <= set(comfy_async.__all__)
     assert {"Event", *(cls.__name__ for cls in CLASSES)} == set(ev.__all__)
 
@@ -86,6 +89,7 @@ def test_what_may_give_way() -> None:
     """Progress and previews, never what belongs to a job's life."""
     lossy = {cls for cls in CLASSES if cls.lossy}
     assert {ev.Progress, ev.ProgressState, ev.Preview, ev.ProgressText} <= lossy
+    assert {ev.AgentStatus, *NAMED} <= lossy
     life = {ev.Queued, ev.Started, ev.NodesCached, ev.NodeStarted, ev.NodeFinished, ev.NodeBlocked}
     life |= {ev.Completed, ev.Failed, ev.Cancelled, ev.Lost}
     life |= {ev.Disconnected, ev.Reconnected, ev.PollingStarted}
@@ -150,6 +154,60 @@ def test_odd_fields() -> None:
     assert ev.Failed(None, {}).traceback == ""
     assert ev.Preview(None, {}).image == b""
     assert ev.Disconnected(None, {"reason": "gone"}).reason == "gone"
+
+
+def test_what_newer_servers_send() -> None:
+    """The agent, the scan for assets, downloads and exports: typed, whatever else is in them."""
+    agent = wire.decode(wire.text("agent_status", state="failed", reason="no key"))
+    assert isinstance(agent, ev.AgentStatus)
+    assert (agent.state, agent.reason, repr(agent)) == ("failed", "no key", "<AgentStatus 'failed' 'no key'>")
+
+    scan = wire.decode(wire.text("assets.seed.progress", scanned=500, total=900.0, created=None))
+    assert isinstance(scan, ev.AssetScan)
+    assert (scan.type, scan.stage, scan.key) == (
+        "assets.seed.progress",
+        "progress",
+        ("scan", "assets.seed.progress"),
+    )
+    assert (scan.scanned, scan.total, scan.created, scan.message) == (500, 900, None, "")
+    assert ev.AssetScan(None, {"message": "no database"}, type="assets.seed.error").message == "no database"
+
+    half = {"bytes_total": 1000, "status": "running", "task_id": "t"}
+    fetched = wire.decode(wire.text("asset_download", asset_name="flux", bytes_downloaded=500, **half))
+    packed = wire.decode(wire.text("asset_export", export_name="all.zip", bytes_processed=250, **half))
+    assert isinstance(fetched, ev.AssetTransfer)
+    assert isinstance(packed, ev.AssetTransfer)
+    assert (fetched.name, fetched.bytes_done, fetched.bytes_total, fetched.fraction) == (
+        "flux",
+        500,
+        1000,
+        0.5,
+    )
+    assert (packed.name, packed.fraction, packed.key) == ("all.zip", 0.25, ("asset_export", "t"))
+    assert repr(packed) == "<AssetTransfer asset_export 't' running>"
+    failed = ev.AssetTransfer(None, {"status": "failed", "error": "404"}, type="asset_download")
+    assert (failed.error, failed.fraction, failed.bytes_done) == ("404", 0.0, None)
+    assert ev.AssetTransfer(None, {"status": "completed"}, type="asset_download").fraction == 1.0
+
+
+@pytest.mark.parametrize("value", [None, [], {}, float("inf"), -1, "many"])
+def test_odd_fields_of_what_newer_servers_send(value: object) -> None:
+    """Fields of another kind read as not said."""
+    scan = ev.AssetScan(None, {"scanned": value, "message": 5}, type="assets.seed.x")
+    assert (scan.scanned, scan.message) == (None, "")
+    transfer = ev.AssetTransfer(None, {"bytes_total": value, "bytes_downloaded": value, "task_id": 5})
+    assert (transfer.bytes_done, transfer.bytes_total, transfer.fraction, transfer.task) == (
+        None,
+        None,
+        0.0,
+        "",
+    )
+
+
+def test_messages_that_only_look_alike() -> None:
+    """Of no known word: as they came."""
+    for kind in ("assets.seeds", "assets", "asset_upload", "agent_status.x"):
+        assert type(wire.decode(wire.text(kind, state="ready"))) is ev.UnknownEvent
 
 
 def test_reprs() -> None:

@@ -170,7 +170,32 @@ def test_a_failure_that_says_nothing() -> None:
     error = failure(Failed(None, {}, "p"), prompt_id="p", server="s")
     assert type(error) is JobFailedError
     assert (error.node, error.traceback) == (None, "")
-    assert "a node raised an error" in str(error)
+    assert "the run failed, and the server names no node: an error: the server gave no message" in str(error)
+    assert "traceback" not in error.hint
+
+
+@pytest.mark.parametrize("node", [{}, {"node_id": None}, {"node_id": None, "node_type": None}])
+def test_a_failure_without_a_node(node: dict[str, None]) -> None:
+    """Newer servers name none when a run fails outside of its nodes, and need not send inputs."""
+    data = {**node, "exception_type": "RuntimeError", "exception_message": "no disk", "traceback": []}
+    error = failure(Failed(None, data, "p"), prompt_id="p", server="s")
+    assert (error.node, error.title, error.class_type) == (None, "", "")
+    assert error.args[0] == "the run failed, and the server names no node: RuntimeError: no disk"
+
+
+def test_a_failure_of_a_node_that_is_named_by_its_class_only() -> None:
+    """What is known is said."""
+    event = Failed(None, {"node_type": "KSampler", "exception_type": "ValueError"}, "p")
+    assert "a node of class KSampler raised ValueError" in str(failure(event, prompt_id="p", server="s"))
+
+
+@pytest.mark.parametrize("kind", ["ModelNotPermittedError", "comfy.governance.ModelNotPermittedError"])
+def test_a_model_that_is_not_permitted(kind: str) -> None:
+    """Told as a rule of the server's, which a traceback does not help with."""
+    error = failed(kind, "Model 'flux.safetensors' is not permitted by your organization's policy.")
+    assert type(error) is JobFailedError
+    assert "do not allow the model" in error.hint
+    assert not error.retryable
 
 
 @pytest.mark.parametrize(

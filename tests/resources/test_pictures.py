@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageOps, ImageSequence
 
-from comfy_async._resources._pictures import png_of_picture
+from comfy_async._resources._pictures import png_of_array, png_of_picture
 
 
 def colourful(mode: str = "RGB") -> Image.Image:
@@ -131,3 +132,26 @@ def test_other_modes(mode: str) -> None:
         as_loaded(png_of_picture(image))[0][1]
         == image.convert("RGBA" if mode != "HSV" else "RGB").convert("RGBA").tobytes()
     )
+
+
+def test_arrays_of_other_ranges(caplog: pytest.LogCaptureFixture) -> None:
+    """16 bits are kept, floats of another range refused, and what is clipped is told: never plain white."""
+    wide = np.array([[0, 1000, 65535]], dtype=np.uint16)
+    for array in (wide, wide.astype(">u2"), wide[:, :, None]):
+        assert np.asarray(Image.open(io.BytesIO(png_of_array(array)))).ravel().tolist() == [0, 1000, 65535]
+    assert png_of_array(wide) != png_of_array(wide[:, ::-1])
+    colours = Image.open(io.BytesIO(png_of_array(np.full((2, 3, 3), 40_000, dtype=np.uint16))))
+    assert colours.getpixel((0, 0)) == (156, 156, 156)
+    for array in (np.full((2, 3, 3), 200.0), np.full((2, 3, 3), -1.0), np.full((2, 3, 3), np.inf)):
+        with pytest.raises(ValueError, match=r"floats are 0\.0 to 1\.0"):
+            png_of_array(array)
+    with pytest.raises(ValueError, match="complex128 is no picture"):
+        png_of_array(np.zeros((2, 3, 3), dtype=complex))
+    assert png_of_array(np.full((2, 3), 1.02)) == png_of_array(np.full((2, 3), 255, dtype=np.uint8))
+    assert not caplog.records
+    png_of_array(np.full((2, 3), 300))
+    png_of_array(np.full((2, 3), np.nan))
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        "an array of int64 has values from 300 to 300",
+        "a picture has values that are no number (NaN): they are sent as black",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ import pytest
 from session_tools import eventually, picture, steps, turns
 
 from comfy_async import ComfySession, Job
+from comfy_async._base.cleanups import HURRIED_S, Cleanups
 from comfy_async.testing import FakeComfy
 
 Use = Callable[[ComfySession, Any], Coroutine[Any, Any, object]]
@@ -230,6 +232,110 @@ async def test_a_main_that_ends_while_a_task_runs(fake: FakeComfy, how: str) -> 
     assert "ended True" in done.stdout, done.stderr
     assert "may still run" not in done.stderr
     assert ("raised mine" in done.stdout) == (how == "raise")
+    assert left_running(fake) == []
+
+
+async def test_what_was_cancelled_before_its_first_step() -> None:
+    """`asyncio.run` may cancel a clean-up that has not begun: it is done all the same, and waited for."""
+    done: list[float | None] = []
+
+    async def work(seconds: float | None) -> None:
+        done.append(seconds)
+
+    cleanups = Cleanups()
+    task = cleanups.start(work, name="clean up")
+    for one in asyncio.all_tasks() - {asyncio.current_task()}:
+        one.cancel()
+    await asyncio.wait([task])
+    assert done == [None]
+    task = cleanups.start(work, name="clean up")
+    await turns(1)
+    for one in asyncio.all_tasks() - {asyncio.current_task()}:
+        one.cancel()
+    await asyncio.gather(task)
+    assert done == [None, HURRIED_S]
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, BaseExceptionGroup])
+async def test_an_interrupt_in_the_middle_of_a_step(kind: type[BaseException]) -> None:
+    """What anyio makes of a second Ctrl-C is no failure: the work is begun again, and all others hurry."""
+    told: list[tuple[str, float | None]] = []
+
+    async def hit(seconds: float | None) -> None:
+        told.append(("hit", seconds))
+        if seconds is None:
+            if kind is RuntimeError:
+                raise RuntimeError("not the current scope") from KeyboardInterrupt()
+            raise BaseExceptionGroup("in a group", [KeyboardInterrupt()])
+
+    async def other(seconds: float | None) -> None:
+        told.append(("other", seconds))
+        if seconds is None:
+            await asyncio.sleep(60)
+
+    cleanups = Cleanups()
+    tasks = [cleanups.start(other, name="other"), cleanups.start(hit, name="hit")]
+    await asyncio.gather(*tasks)
+    assert sorted(told, key=str) == [("hit", HURRIED_S), ("hit", None), ("other", HURRIED_S), ("other", None)]
+
+
+async def test_a_failure_that_nobody_waits_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Who waited was cancelled; the work goes on, and fails."""
+    gate = asyncio.Event()
+
+    async def work(_seconds: float | None) -> None:
+        await gate.wait()
+        raise ValueError("mine")
+
+    cleanups = Cleanups()
+    waiting = asyncio.create_task(cleanups.see_to(work, name="clean up"))
+    await turns(2)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.set()
+    await cleanups.finish()
+    await turns(1)
+    assert "clean up failed: ValueError: mine" in caplog.text
+
+
+TEN = """
+import asyncio, logging, sys
+from comfy_async import ComfySession
+
+logging.basicConfig(level=logging.WARNING)
+
+async def main():
+    async with ComfySession(sys.argv[1]) as comfy, asyncio.TaskGroup() as group:
+        for seed in range(10):
+            inputs = {"steps": 100000, "seed": seed}
+            group.create_task(comfy.run({
+                "1": {"class_type": "Steps", "inputs": inputs},
+                "2": {"class_type": "Show", "inputs": {"value": ["1", 0]}},
+            }))
+
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+async def test_ctrl_c_twice_in_a_task_group_of_ten(fake: FakeComfy) -> None:
+    """The second one hits the clean-ups as they begin: every job is stopped, nothing untrue is said (E2)."""
+    long(fake)
+    command = [sys.executable, "-W", "ignore", "-c", TEN, fake.url]
+    pipe = asyncio.subprocess.PIPE
+    program = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    await fake.wait_for(lambda books: len(books.accepted) == 10 and bool(fake.core.queue.running))
+    fake.faults.delay("*", "*", 0.3)
+    program.send_signal(signal.SIGINT)
+    await asyncio.sleep(0.02)
+    program.send_signal(signal.SIGINT)
+    async with asyncio.timeout(20):
+        out, err = await program.communicate()
+    assert b"interrupted" in out, err
+    assert b"may still run" not in err
     assert left_running(fake) == []
 
 

@@ -459,3 +459,18 @@ def test_a_dict_may_hold_files_to_upload() -> None:
     assert flow == Workflow.load({"1": node("LoadImage", image=Path("a.png"))})
     assert flow._nodes is not None
     assert flow._nodes["1"] != "1"
+
+
+@pytest.mark.parametrize("dumped", [False, True])
+def test_ids_that_are_numbers(dumped: bool) -> None:
+    """Ids and links may be numbers, also where JSON has made texts of the ids that are keys."""
+    graph = {1: node("EmptyImage", width=8), 2: node("SaveImage", images=[1, 0]), 3: node("X", size=[64, 64])}
+    flow = Workflow.load(json.dumps(graph) if dumped else graph).to_api()
+    assert flow["2"]["inputs"] == {"images": ["1", 0]}
+    assert flow["3"]["inputs"] == {"size": [64, 64]}
+
+
+def test_one_id_as_text_and_as_number() -> None:
+    """Of two nodes none is dropped in silence."""
+    with pytest.raises(WorkflowFormatError, match="two nodes have the id '1'"):
+        Workflow.load({1: node("EmptyImage"), "1": node("SaveImage")})

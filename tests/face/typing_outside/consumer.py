@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import assert_never, assert_type
 
 from comfy_async import (
+    AgentStatus,
+    AssetScan,
+    AssetTransfer,
     Batch,
     Cancelled,
     ComfyError,
@@ -76,6 +79,12 @@ def told(event: Event) -> str:
             return message
         case Started() | Completed() | Cancelled() | Lost():
             return event.type
+        case AgentStatus(state=state, reason=reason):
+            return f"{state}: {reason}"
+        case AssetScan(stage=stage, scanned=scanned, total=total):
+            return f"{stage} {scanned} of {total}"
+        case AssetTransfer(name=name, fraction=fraction, error=error):
+            return f"{name} {fraction:.0%} {error}"
         case StatusChanged() | LogEntries() | FeatureFlags():
             return event.type
         case QueuePosition(position):
