@@ -33,6 +33,10 @@ _WORDS: Final[dict[str, str]] = {
     "`jobs.get` finds open jobs too": "`comfy-async queue` lists open ones",
     "`logs()` reads them": "`comfy-async logs` without --follow reads them",
     "draw seeds with randomized(n), since": "begin with the same --seed, since",
+    "patterns belong into `name=`, not into the folder": "{...} stands for nothing in a folder's name",
+    "Another seed (`flow.randomized()`) makes new ones": "Another seed (--randomize) makes new ones",
+    "`error.saved` has their paths, `error.failed` each reason": "--json shows the paths, and each reason",
+    "pass its file, or one frame (`image.copy()`)": "pass its file, or one frame as a picture",
     # About workflows.
     "`Workflow.load(..., prefer='prompt')`": "`--prefer prompt`",
     "Convert it first: `flow.converted(await comfy.nodes.catalog())`, or with a catalog from a file; "
