@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from session_tools import picture
@@ -46,3 +46,63 @@ async def test_the_agent_and_the_scan() -> None:
         told = [type(event) async for event in job]
     assert seen == ["ready", "completed"]
     assert not {AgentStatus, AssetScan} & set(told)
+
+
+async def test_a_job_with_a_text() -> None:
+    """What it shows is there without its outputs, and a long one says that it goes on."""
+    async with FakeComfy(version="0.45.2") as fake, fake.session() as comfy:
+        for text in ("a fox", "x" * 5000):
+            await comfy.run({"1": {"class_type": "PreviewAny", "inputs": {"source": text}}})
+            await fake.idle()
+        (long, short), *_ = [page async for page in comfy.jobs.page(status="completed")]
+        pictured = await comfy.run(picture())
+        await fake.idle()
+        other = await comfy.jobs.get(pictured.prompt_id)
+    assert short.preview_text == "a fox"
+    assert long.preview_text is not None
+    assert (long.preview_text[0], long.preview_text[-1]) == ("x", "…")
+    assert other.preview_text is None
+
+
+async def test_a_job_that_waits() -> None:
+    """Its graph is there before it has ended."""
+    async with FakeComfy(version="0.45.2") as fake, fake.session() as comfy:
+        fake.hold()
+        job = await comfy.submit(picture())
+        record = await comfy.jobs.get(job.prompt_id)
+        fake.release()
+        await job
+    assert (record.status, record.done) == ("pending", False)
+    assert record.workflow is not None
+    assert record.workflow["prompt"] == picture()
+
+
+async def test_why_the_cloud_lets_a_job_wait(cli: Any) -> None:
+    """Place and reason are fields of the job, and the command line tells the reason."""
+    async with FakeComfy(version="0.45.2", mode="cloud") as fake, fake.session() as comfy:
+        fake.hold()
+        jobs = [await comfy.submit(picture(color)) for color in (1, 2)]
+        records = [await comfy.jobs.get(job.prompt_id) for job in jobs]
+        args = ("--cloud", "--server", fake.url, "--api-key", fake.api_key)
+        plain, lines = await cli("queue", *args), await cli("queue", "--json", *args)
+        fake.release()
+        for job in jobs:
+            await job
+    assert [(record.queue_position, record.queue_reason) for record in records] == [
+        (0, "concurrency_limit"),
+        (1, "concurrency_limit"),
+    ]
+    assert (records[0].executor, records[0].deployment, records[0].workflow_version_id) == (None, None, None)
+    assert plain.out.count("pending (concurrency_limit)") == 2
+    assert {item["reason"] for item in lines.objects} == {"concurrency_limit"}
+
+
+async def test_the_history_on_the_command_line(cli: Any) -> None:
+    """A job that shows a text is told by it."""
+    async with FakeComfy(version="0.45.2") as fake, fake.session() as comfy:
+        await comfy.run({"1": {"class_type": "PreviewAny", "inputs": {"source": "a fox"}}})
+        await fake.idle()
+        plain = await cli("history", "--server", fake.url)
+        (line,) = (await cli("history", "--json", "--server", fake.url)).objects
+    assert plain.out.rstrip().endswith("a fox")
+    assert line["text"] == "a fox"
