@@ -144,6 +144,12 @@ class Problem(Shown):
         message = self.message.removesuffix(".") if nearest or advice else self.message
         return f"{place}{message}{nearest}{advice}"
 
+    def __repr__(self) -> str:
+        """Return all fields; of a long value, a picture in text perhaps, the beginning."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        shown = (f"{name}={clipped(value, most=1000)}" for name, value in values.items())
+        return f"Problem({', '.join(shown)})"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class JobProgress:

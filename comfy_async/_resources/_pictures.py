@@ -71,7 +71,7 @@ def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     import numpy as np
 
     if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * 255
+        return pixels.astype(np.uint8) * np.uint8(_WHITE)
     if pixels.dtype.newbyteorder("=") == np.uint16:
         return pixels
     if np.issubdtype(pixels.dtype, np.floating):
@@ -85,7 +85,8 @@ def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if np.isnan(pixels).any():
             _log.warning("a picture has values that are no number (NaN): they are sent as black")
         # As ComfyUI's SaveImage: clipped, and cut off rather than rounded.
-        return np.clip(np.nan_to_num(pixels) * 255.0, 0, 255).astype(np.uint8)
+        pixels = np.clip(np.nan_to_num(pixels) * 255.0, 0, 255)
+        return pixels.astype(np.uint8)
     if np.issubdtype(pixels.dtype, np.integer):
         if pixels.min() < 0 or pixels.max() > _WHITE:
             _log.warning(
@@ -93,7 +94,8 @@ def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
                 "and uint16 0 to 65535",
                 *(pixels.dtype, pixels.min(), pixels.max()),
             )
-        return np.clip(pixels, 0, _WHITE).astype(np.uint8)
+        pixels = np.clip(pixels, 0, _WHITE)
+        return pixels.astype(np.uint8)
     raise ValueError(f"an array of {pixels.dtype} is no picture: bools, integers and floats are one")
 
 

@@ -123,8 +123,15 @@ class JobRecord(Record):
         status: "pending", "in_progress", "completed", "failed" or "cancelled".
         priority: Its number in the queue.
         outputs: What each node showed; only for one finished job by itself.
-        preview_output: One file to show for it.
+        preview_output: One file to show for it, else the beginning of a text: `preview_text`.
+        workflow: `prompt` and `extra_data` as they were sent, only for one job by itself; before it has
+            ended only from newer servers.
         workflow_id: The id of the editor's workflow, when one was sent along.
+        workflow_version_id: The version of that workflow, from the cloud.
+        queue_position: How many jobs come first while it waits, from the cloud.
+        queue_reason: Why it waits, from the cloud: "concurrency_limit" or "capacity".
+        executor: What runs it, as the cloud tells it.
+        deployment: The deployment that it belongs to, as the cloud tells it.
     """
 
     id: str
@@ -142,6 +149,20 @@ class JobRecord(Record):
     preview_output: dict[str, Any] | None = None
     workflow: dict[str, Any] | None = None
     workflow_id: str | None = None
+    workflow_version_id: str | None = None
+    queue_position: int | None = None
+    queue_reason: str | None = None
+    executor: Any = None
+    deployment: Any = None
+
+    @property
+    def preview_text(self) -> str | None:
+        """What it shows where that is text, None where it is a file; `…` where the server has cut it."""
+        shown = self.preview_output or {}
+        content = shown.get("content")
+        if not isinstance(content, str):
+            return None
+        return f"{content}…" if shown.get("truncated") else content
 
     @property
     def done(self) -> bool:

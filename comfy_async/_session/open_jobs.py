@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from .._base.clock import Clock
 from .._job.core import JobCore
@@ -10,6 +11,8 @@ from .._job.mailbox import Watchers
 from ..events import BaseEvent
 
 __all__ = ["OpenJobs"]
+
+_REMEMBERED: Final = 4096
 
 
 class OpenJobs:
@@ -27,6 +30,7 @@ class OpenJobs:
         self.posting: set[str] = set()
         self.watchers = Watchers()
         self._clock = clock
+        self._past: dict[str, None] = {}
 
     def __iter__(self) -> Iterator[JobCore]:
         """Go through a copy: jobs end while somebody goes through them."""
@@ -44,6 +48,10 @@ class OpenJobs:
         """Say whether a job is open, and still this session's."""
         return self.by_id.get(job.prompt_id) is job
 
+    def had(self, prompt_id: str) -> bool:
+        """Say whether an id is, or was not long ago, that of a job of this session."""
+        return prompt_id in self.by_id or prompt_id in self._past
+
     def add(self, job: JobCore) -> None:
         """Route the job's events to it from now on; its submission begins."""
         self.by_id[job.prompt_id] = job
@@ -57,6 +65,9 @@ class OpenJobs:
         """The job has ended, gone elsewhere, or was never queued."""
         self.posting.discard(job.prompt_id)
         self.by_id.pop(job.prompt_id, None)
+        self._past[job.prompt_id] = None
+        if len(self._past) > _REMEMBERED:
+            del self._past[next(iter(self._past))]
 
     def tell(self, cls: type[BaseEvent], job: JobCore, reason: str) -> None:
         """Tell one job's consumers about the connection."""

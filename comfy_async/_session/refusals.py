@@ -19,6 +19,17 @@ __all__ = ["Refusals"]
 
 _SHOWN = 5
 
+# Options of ComfyUI's command line that keep classes out of its lists (comfy/cli_args.py; PROTOCOL 7.6).
+_SWITCHES = frozenset(
+    {
+        "--disable-all-custom-nodes",
+        "--disable-api-nodes",
+        "--disable-partner-nodes",
+        "--disabled-nodes-config",
+        "--offline",
+    }
+)
+
 
 class Refusals:
     """Reads what a server refuses of one workflow; what it leaves out is asked for."""
@@ -57,6 +68,9 @@ class Refusals:
         from ..workflow.check import model_advice
 
         done = []
+        found = list(found)
+        if any(map(_is_missing_class, found)):
+            found = _perhaps_off(found, await self._switches())
         for problem in found:
             if problem.type == "value_not_in_list" and not problem.nearest and problem.input:
                 problem = await self._with_choices(problem)
@@ -83,6 +97,14 @@ class Refusals:
             if info.class_type in lacking
         ]
         return [problem for problem in found if problem not in vague] + missing if missing else found
+
+    async def _switches(self) -> list[str]:
+        """Return the options by which the server was told to leave nodes out, none when it does not say."""
+        try:
+            options = (await self._desk.resources.system.stats()).system.argv
+        except ComfyError:
+            return []
+        return sorted({option.partition("=")[0] for option in options} & _SWITCHES)
 
     async def _near_classes(self, class_type: str) -> tuple[str, ...]:
         """Return the classes that resemble one that the server lacks; advice is not worth an error."""
@@ -120,6 +142,17 @@ def _choices(info: Mapping[str, Any], name: str) -> Iterable[object]:
         if isinstance(group, Mapping) and name in group:
             return choices(group[name])
     return ()
+
+
+def _perhaps_off(found: Iterable[Problem], switches: list[str]) -> list[Problem]:
+    """Say of classes that are missing that they may be there and switched off."""
+    told = f" Or it is switched off: this server was started with {', '.join(switches)}." if switches else ""
+    return [
+        dataclasses.replace(problem, advice=f"{problem.advice}{told}".strip())
+        if _is_missing_class(problem)
+        else problem
+        for problem in found
+    ]
 
 
 def _is_missing_class(problem: Problem) -> bool:

@@ -265,10 +265,10 @@ class Submission:
         if answer.status == 400 or (body.get("error") and "prompt_id" not in body):
             raise await self.refusals.rejection(body, self.job)
         prompt_id = body.get("prompt_id")
-        if not isinstance(prompt_id, str):
+        if not isinstance(prompt_id, str) or not prompt_id:
             raise answer.not_comfyui("the answer to a prompt has no prompt_id")
         is_ours = prompt_id == self.job.prompt_id
-        if not is_ours and prompt_id in self._desk.jobs.by_id:
+        if not is_ours and self._desk.jobs.had(prompt_id):
             raise answer.not_comfyui(f"it gave the prompt the id of another job, {prompt_id}")
         self._api.prove("client_prompt_id", is_ours)
         if not is_ours:

@@ -45,7 +45,7 @@ class Proxy:
             return None
         proxies = Secret(urllib.request.getproxies())
         for kind in (scheme, "all"):
-            if proxies.reveal().get(kind):
+            if proxies.reveal().get(kind, "").strip():
                 return cls.of(proxies.reveal()[kind], source=_source(kind), server=f"{scheme}://{host}")
         return None
 
@@ -65,16 +65,17 @@ class Proxy:
             kind, host, port = (parts.reveal().scheme.lower(), parts.reveal().hostname, parts.reveal().port)
         except ValueError:
             raise _unusable("a proxy whose host or port cannot be read", source, server) from None
+        missing = _missing() if kind.startswith("socks") else ""
         if kind not in _KINDS or not host:
-            what = f"a proxy of kind {kind!r}"
-            raise _unusable(what, source, server, advice=f"Write {', '.join(f'{k}://' for k in _KINDS)}.")
+            what = f"a proxy of kind {kind!r}" if host else "a proxy without a host"
+            advice = f"Write {', '.join(f'{k}://' for k in _KINDS)}."
+            advice += f" For SOCKS: {missing}" if missing else ""
+            raise _unusable(what, source, server, advice=advice)
         where = f"[{host}]" if ":" in host else host
         shown = f"{kind}://{where}" + ("" if port is None else f":{port}")
-        if kind.startswith("socks"):
-            missing = [pip for name, pip in _FOR_SOCKS.items() if importlib.util.find_spec(name) is None]
-            if missing:
-                what = f"the SOCKS proxy {shown}, which takes packages that are not installed"
-                raise _unusable(what, source, server, advice=f"`pip install {' '.join(missing)}`.")
+        if missing:
+            what = f"the SOCKS proxy {shown}, which takes packages that are not installed"
+            raise _unusable(what, source, server, advice=missing)
         return cls(held, shown, source)
 
     @property
@@ -86,6 +87,12 @@ class Proxy:
     def __str__(self) -> str:
         """Return the address and who named it."""
         return f"{self.shown} ({self.source})"
+
+
+def _missing() -> str:
+    """Return how to install what SOCKS takes, "" where it is there."""
+    missing = [pip for name, pip in _FOR_SOCKS.items() if importlib.util.find_spec(name) is None]
+    return f"`pip install {' '.join(missing)}`." if missing else ""
 
 
 def _source(kind: str) -> str:

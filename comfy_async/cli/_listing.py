@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ._connection import Connection, UsageError, opened
 from ._interrupt import Interrupts
 from ._refs import read_refs, toward
-from ._tables import age_text, counted, when_text
+from ._tables import age_text, counted, short_text, when_text
 from ._watch import tell, watch
 
 if TYPE_CHECKING:
+    from comfy_async import ComfySession
+
     from ._report import Report
 
 __all__ = ["clear_queue", "list_history", "list_queue", "show_history"]
@@ -24,14 +26,18 @@ async def list_queue(connection: Connection, report: Report) -> int:
     """
     async with opened(connection) as comfy:
         state = await comfy.queue.snapshot()
+        reasons = await _reasons(comfy) if comfy.server.cloud else {}
     jobs = [("running", 0, job) for job in state.running]
     jobs += [("pending", place, job) for place, job in enumerate(state.pending, 1)]
     items = [_waiting_fields(status, place, job) for status, place, job in jobs]
+    for item in items:
+        if reason := reasons.get(item["prompt_id"]):
+            item["reason"] = reason
     rows = [
         (
             place or "now",
             job.prompt_id,
-            status,
+            f"{status} ({item['reason']})" if "reason" in item else status,
             counted(len(job.prompt), "node"),
             age_text(item["create_time"]),
         )
@@ -39,6 +45,14 @@ async def list_queue(connection: Connection, report: Report) -> int:
     ]
     report.table(items, rows, empty="the queue is empty", whole=1)
     return 0
+
+
+async def _reasons(comfy: ComfySession) -> dict[str, str]:
+    """Return why each job waits, by id: the cloud says so in its list of jobs, newer ones that is."""
+    found: dict[str, str] = {}
+    async for page in comfy.jobs.page(status="pending"):
+        found |= {job.id: job.queue_reason for job in page if job.queue_reason}
+    return found
 
 
 def _waiting_fields(status: str, place: int, job: Any) -> dict[str, Any]:
@@ -114,7 +128,9 @@ async def show_history(word: str, connection: Connection, report: Report) -> int
 def _job_line(job: Any) -> dict[str, Any]:
     """Return a finished job as a JSON object."""
     error = job.execution_error or {}
+    text = {} if job.preview_text is None else {"text": job.preview_text}
     return {
+        **text,
         "event": "job",
         "prompt_id": job.id,
         "status": job.status,
@@ -135,8 +151,13 @@ def _job_row(job: Any) -> tuple[object, ...]:
         job.id,
         job.status,
         took,
-        message or counted(job.outputs_count or 0, "output"),
+        message or (short_text(job.preview_text) if job.preview_text else _made(job)),
     )
+
+
+def _made(job: Any) -> str:
+    """Return how much a job made."""
+    return counted(job.outputs_count or 0, "output")
 
 
 def _seconds(job: Any) -> float | None:

@@ -46,6 +46,8 @@ def test_problem() -> None:
     )
     assert str(Problem(message="It is gone.", advice="Find it.")) == "It is gone. Find it."
     assert problem.severity == "error"
+    assert "nearest=('euler', 'heun'), advice='Choose one', severity='error')" in repr(problem)
+    assert len(repr(Problem(received="A" * 10**6))) < 2000
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,11 @@ async def test_two_prompts_of_one_id(fake: FakeComfy, comfy: ComfySession) -> No
             await comfy.submit(seeded(graph, 2))
         assert job.status == "running"
     assert (await job).texts == ("shown",)
+    # Nor does the result of one that has ended become that of another, and no id is none.
+    for given, says in ((job.prompt_id, "the id of another job"), ("", "no prompt_id")):
+        fake.faults.fail("POST", "/prompt", 200, count=1, json={**answer, "prompt_id": given})
+        with pytest.raises(NotComfyUIError, match=says):
+            await comfy.submit(seeded(graph, 3))
 
 
 async def test_events_that_nobody_reads_are_bounded(fake: FakeComfy) -> None:

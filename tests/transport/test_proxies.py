@@ -22,7 +22,8 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("ALL_PROXY", "socks5://u:s3cret-word@127.0.0.1:1", r"httpx\[socks\].*python-socks"),
         ("all_proxy", "socks5h://127.0.0.1:1", r"httpx\[socks\].*python-socks"),
-        ("ALL_PROXY", "socks://127.0.0.1:1", "kind 'socks'.*socks5://"),
+        ("ALL_PROXY", "socks://127.0.0.1:1", r"kind 'socks'.*socks5://.*httpx\[socks\].*python-socks"),
+        ("http_proxy", "http://", "without a host"),
         ("HTTP_PROXY", "gopher://127.0.0.1:1", "kind 'gopher'"),
         ("HTTP_PROXY", "http://u:s3cret-word@h:port", "cannot be read"),
     ],

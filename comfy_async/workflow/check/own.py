@@ -23,7 +23,8 @@ __all__ = ["UNSEEN", "annotated", "checks_itself", "checks_link_types", "makes_o
 UNSEEN = "unseen_file"
 """Our word for a file that no list of the server's tells of."""
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+# Bounded: within megabytes of text there is nothing to be looked for.
+_URL = re.compile(r"[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
 
 _ALL = frozenset({"*"})
 
@@ -130,7 +131,7 @@ def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
         return None
     advice = "Upload it: with_inputs() takes a path, and comfy.files.upload() uploads."
     kind, shown = "custom_validation_failed", clipped(value)
-    if plain.lower().startswith("data:"):
+    if plain[:5].lower() == "data:":
         how = "Decode it and pass the bytes: with_inputs() takes them, and submit() uploads them."
         return Finding(kind, f"{shown} is a picture in text, not a file of the server's", value, (), how)
     if _URL.match(plain):
