@@ -1,6 +1,8 @@
 """A batch over prompts and seeds, four at a time, with a contact sheet of all of it.
 
-python examples/batch_contact_sheet.py --seeds 3
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.
+
+    python examples/batch_contact_sheet.py --seeds 3
 """
 
 from __future__ import annotations
@@ -8,10 +10,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from example_needs import needs
 from example_server import PORTRAIT, open_session, parser
-from PIL import Image, ImageDraw
 
 from comfy_async import JobError, Workflow
+
+with needs(__doc__):
+    from PIL import Image, ImageDraw
 
 PROMPTS = ("a lighthouse at dawn", "a fox in the snow", "a glass bottle galaxy")
 TILE = 192

@@ -4,7 +4,9 @@ The network is left out: `Chat` stands where discord.py, a Slack or a Telegram c
 What matters is the rest: one session for the life of the bot, a place in the queue for each
 user, edits that are not too frequent for the chat's rate limit, and cancelling by a reaction.
 
-python examples/chat_bot.py
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.
+
+    python examples/chat_bot.py
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from comfy_async import (
     Job,
     JobCancelledError,
     JobError,
+    NodeStarted,
+    Progress,
+    QueuePosition,
     Workflow,
 )
 
@@ -101,11 +106,15 @@ class Bot:
         async with self.comfy.stream(variant, previews="none") as job:
             self.jobs[message.text] = job
             self.started[message.text].set()
-            async for _event in job:
-                if time.monotonic() - edited_at >= SECONDS_BETWEEN_EDITS:
-                    edited_at = time.monotonic()
-                    place = job.queue_position
-                    await reply.edit(f"{place} before you" if place else str(job.progress))
+            async for event in job:
+                match event:
+                    case QueuePosition(place):
+                        # At once: a place changes once a job, progress many times a second.
+                        await reply.edit(f"{place} before you" if place else "you are the next")
+                    case Progress() | NodeStarted():
+                        if time.monotonic() - edited_at >= SECONDS_BETWEEN_EDITS:
+                            edited_at = time.monotonic()
+                            await reply.edit(str(job.progress))
             result = await job
         await reply.edit(f"done in {result.duration:.1f} s")
         await self.chat.send(prompt, files=[file.filename for file in result.images])

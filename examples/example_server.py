@@ -2,6 +2,8 @@
 
 `--server URL` or COMFY_LOCAL_URL name a ComfyUI. Without either a FakeComfy is started, which
 speaks the same protocol and paints stand-ins for pictures, so every example runs anywhere.
+
+Needs `pip install 'comfy-async[testing]'`; with a ComfyUI plain `comfy-async` is enough.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from comfy_async import ComfySession
-from comfy_async.testing import FakeComfy
+from example_needs import needs
+
+with needs("pip install comfy-async"):
+    from comfy_async import ComfySession
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 PORTRAIT = WORKFLOWS / "sd15_text2image_api.json"
@@ -35,6 +39,8 @@ async def server_url(url: str | None, **options: Any) -> AsyncIterator[str]:
     if url is not None:
         yield url
         return
+    with needs("pip install 'comfy-async[testing]', or name a ComfyUI: --server URL"):
+        from comfy_async.testing import FakeComfy
     async with FakeComfy(**{"step_seconds": 0.02, **options}) as fake:
         yield fake.url
 

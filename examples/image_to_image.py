@@ -1,13 +1,17 @@
 """Image to image: upload a picture, scale and invert it on the server, fetch the result.
 
-python examples/image_to_image.py face.jpg
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.
+
+    python examples/image_to_image.py face.jpg
 """
 
 from __future__ import annotations
 
 import asyncio
+import io
 from pathlib import Path
 
+from example_needs import needs
 from example_server import open_session, parser
 
 from comfy_async import UploadTooLargeError, Workflow
@@ -24,9 +28,8 @@ def workflow() -> Workflow:
 
 def drawn() -> bytes:
     """Draw a picture to upload, for those who name none."""
-    import io
-
-    from PIL import Image
+    with needs(__doc__):
+        from PIL import Image
 
     content = io.BytesIO()
     Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(content, "PNG")

@@ -1,6 +1,8 @@
 """Partner nodes, with the key of the user who asks: never one key for everybody by accident.
 
-COMFY_KEY_ANNA=... COMFY_KEY_BEN=... python examples/partner_nodes.py --server http://127.0.0.1:8188
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI with keys for its partner nodes or its stand-in.
+
+    COMFY_KEY_ANNA=... COMFY_KEY_BEN=... python examples/partner_nodes.py --server http://127.0.0.1:8188
 """
 
 from __future__ import annotations
@@ -8,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 
+from example_needs import needs
 from example_server import PARTNER, parser
 
 from comfy_async import ComfySession, PartnerNodeError, ProgressText, Workflow
-from comfy_async.testing import FakeComfy
+
+with needs(__doc__):
+    from comfy_async.testing import FakeComfy
 
 
 class Studio:

@@ -1,6 +1,7 @@
 """A dataset of a few hundred rows through four ComfyUI servers on Ray, and a contact sheet of it.
 
-    pip install 'comfy-async[ray,testing]'
+Needs `pip install 'comfy-async[ray,testing]'`, and addresses of ComfyUIs or its stand-ins.
+
     python examples/ray_dataset.py                              # four stand-ins, started here
     python examples/ray_dataset.py http://gpu1:8188 http://gpu2:8188 ...
 
@@ -15,11 +16,14 @@ import logging
 import sys
 from typing import Any
 
-import ray
-import ray.data
-from PIL import Image
+from example_needs import needs
 
-from comfy_async.ray import ComfyCommand, ComfyFleet, ComfyMapper
+with needs(__doc__):
+    import ray
+    import ray.data
+    from PIL import Image
+
+    from comfy_async.ray import ComfyCommand, ComfyFleet, ComfyMapper
 
 ROWS = 240
 STAND_IN = ComfyCommand(

@@ -1,6 +1,8 @@
 """Resume after a crash: what was submitted is picked up, and nothing runs twice.
 
-python examples/resume_after_crash.py
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.
+
+    python examples/resume_after_crash.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Several servers behind one pool: each job goes where there is the least to do.
 
-python examples/several_servers.py --servers http://a:8188 http://b:8188
+Needs `pip install 'comfy-async[testing]'`, and ComfyUIs (`--servers URL ...`) or three stand-ins.
+
+    python examples/several_servers.py --servers http://a:8188 http://b:8188
 """
 
 from __future__ import annotations

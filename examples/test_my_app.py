@@ -1,6 +1,8 @@
 """Testing your own app with the fixtures of comfy_async: no ComfyUI, no GPU, no mocks.
 
-`pip install 'comfy-async[testing]' pytest-asyncio`, then `pytest examples/test_my_app.py`.
+Needs `pip install 'comfy-async[testing]' pytest-asyncio`, and no server.
+
+    pytest examples/test_my_app.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Text to image, with progress while it runs.
 
-python examples/text_to_image.py "a lighthouse at dawn"
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.
+
+    python examples/text_to_image.py "a lighthouse at dawn"
 """
 
 from __future__ import annotations

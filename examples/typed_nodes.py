@@ -1,6 +1,8 @@
 """A workflow in Python code that editors complete and type checkers check.
 
-python examples/typed_nodes.py --stubs typed
+Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.
+
+    python examples/typed_nodes.py --stubs typed
 
 writes the server's nodes as the module `comfy_nodes` into that folder (`comfy-async nodes --stubs`
 does the same), and builds a graph by it. What mypy refuses in such code is refused when it runs too.

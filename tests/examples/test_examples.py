@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from comfy_async.testing import FakeComfy
 from comfy_async.testing._serve import in_thread
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+STAND_IN = "pip install 'comfy-async[testing]', or name a ComfyUI: --server URL"
 
 
 def run(name: str, folder: Path, *args: str, **environment: str) -> str:
@@ -116,6 +118,56 @@ def test_chat_bot(tmp_path: Path) -> None:
     assert "[bot] a bear ['ComfyUI_" in told
     assert "cancelled" in told
     assert "[bot] a boat" not in told
+    assert "  [bot] 1 before you" in told
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray_dataset.py needs Ray: the extra ray is not installed"
+)
+def test_ray_dataset(tmp_path: Path) -> None:
+    """Every row has its picture on the sheet."""
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "ray_dataset.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "240 pictures are in contact_sheet.png" in done.stdout
+    with Image.open(tmp_path / "contact_sheet.png") as sheet:
+        assert sheet.size == (1000, 600)
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "advice"),
+    [
+        ("web_app.py", "fastapi", "pip install 'comfy-async[testing]' fastapi uvicorn"),
+        ("web_app.py", "uvicorn", "pip install 'comfy-async[testing]' fastapi uvicorn"),
+        ("ray_dataset.py", "ray", "pip install 'comfy-async[ray,testing]'"),
+        ("batch_contact_sheet.py", "PIL", "pip install 'comfy-async[testing]'"),
+        ("image_to_image.py", "PIL", STAND_IN),
+        ("text_to_image.py", "aiohttp", STAND_IN),
+        ("partner_nodes.py", "aiohttp", "pip install 'comfy-async[testing]'"),
+        ("text_to_image.py", "comfy_async", "pip install comfy-async"),
+    ],
+)
+def test_a_missing_package_is_named(tmp_path: Path, name: str, missing: str, advice: str) -> None:
+    """One line that says what to install, and no traceback."""
+    absent = f"raise ModuleNotFoundError(\"No module named '{missing}'\", name={missing!r})\n"
+    (tmp_path / f"{missing}.py").write_text(absent)
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / name)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"{name} needs {missing}: {advice}\n"
 
 
 def test_testing_an_app(tmp_path: Path) -> None:
@@ -138,3 +190,16 @@ def test_each_example_says_what_it_shows(path: Path) -> None:
     first = path.read_text().splitlines()[0]
     assert first.startswith('"""')
     assert first.endswith(".")
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_each_example_says_what_it_needs(path: Path) -> None:
+    """Its docstring names what to install, with whichever packages it imports."""
+    if path.name == "example_needs.py":
+        return
+    text = path.read_text()
+    described = text.split('"""')[1]
+    assert re.search(r"(?m)^(Needs|needs) `pip install 'comfy-async\[", described)
+    for package in ("fastapi", "uvicorn", "ray"):
+        if re.search(rf"(?m)^ +(import|from) {package}\b", text):
+            assert package in described

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import route_tour
@@ -75,13 +76,21 @@ async def test_assets(comfy: ComfySession, tmp_path: Path) -> None:
     await route_tour.take_assets(comfy, tmp_path)
 
 
+def plain(outputs: Any) -> Any:
+    """Return outputs without what newer servers tell of files in jobs alone (0.34 and later)."""
+    if isinstance(outputs, Mapping):
+        return {key: plain(value) for key, value in outputs.items() if key not in ("display_name", "hash")}
+    return [plain(value) for value in outputs] if isinstance(outputs, list) else outputs
+
+
 async def test_history_and_jobs_agree(comfy: ComfySession) -> None:
     """A finished job is found in history and jobs, with the same outputs, and on a page of each."""
     result = await comfy.run(picture(uuid.uuid4().int % 0xFFFFFF))
     record = await route_tour.record_of(comfy, result.prompt_id)
     job = await comfy.jobs.get(result.prompt_id)
     assert (job.status, record.status) == ("completed", "completed")
-    assert job.outputs == record.outputs == result.outputs
+    assert plain(job.outputs) == plain(record.outputs) == plain(result.outputs)
+    assert record.outputs == result.outputs
     assert (job.execution_end_time or 0) >= (job.execution_start_time or 0) > 0
     assert result.prompt_id in {job.id for job in await anext(comfy.jobs.page(size=20))}
     assert result.prompt_id in {

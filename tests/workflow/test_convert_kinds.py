@@ -211,6 +211,26 @@ def test_a_kind_that_is_linked_is_a_socket() -> None:
     assert inputs_of(linked, "1", {**catalog().raw, **classes})["odd"] == ["5", 0]
 
 
+def test_a_kind_that_the_file_shows_as_a_socket() -> None:
+    """Editors mark inputs that are widgets: one without the mark is none, one that is not shown may be."""
+    classes = one_class(("a", "INT"), ("b", "INT"), optional=[("odd", "NEVER_HEARD_OF", {})])
+    assert inputs_of(thing(10, 20, inputs=[("odd", "NEVER_HEARD_OF", None)]), "1", classes) == {
+        "a": 10,
+        "b": 20,
+    }
+    for inputs in ([("odd", "NEVER_HEARD_OF", None, "odd")], [("a", "INT", None, "a")]):
+        with pytest.raises(ConversionError, match="'odd' is of the type 'NEVER_HEARD_OF'"):
+            convert(thing(10, 20, inputs=inputs), classes)
+
+
+def test_a_kind_that_the_class_wants_linked_is_a_socket() -> None:
+    """`forceInput` makes a socket of any type, and so does the old `defaultInput` of an optional one."""
+    classes = one_class(
+        ("a", "INT"), ("odd", "ODD", {"forceInput": True}), optional=[("old", "OLD", {"defaultInput": True})]
+    )
+    assert inputs_of(thing(10), "1", classes) == {"a": 10}
+
+
 def test_values_that_no_widget_takes_are_refused() -> None:
     """A pack's JavaScript may have made widgets for them: dropped in silence they would be missed."""
     classes = one_class(("a", "INT"), python_module="custom_nodes.somebody")

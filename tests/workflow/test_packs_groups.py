@@ -93,6 +93,55 @@ def test_a_class_that_is_missing_in_a_group() -> None:
     assert (problem.class_type, problem.type) == ("NoSuchClass", "missing_node_type")
 
 
+HALF_KNOWN = group(
+    [
+        member("EmptyImage", 64, 64, 1, 0, outputs=[("IMAGE", [])]),
+        member(
+            "NoSuchClass",
+            5,
+            inputs=[("image", "IMAGE", None)],
+            outputs=[("IMAGE", [])],
+            properties={"aux_id": "somebody/some-pack"},
+        ),
+    ],
+    [[0, 0, 1, 0, 1, "IMAGE"]],
+    [[1, 0, "IMAGE"]],
+)
+
+
+def test_a_group_node_with_a_missing_class_names_it_and_its_pack() -> None:
+    """Its output is that of the missing class; the error is about the class, not about the output."""
+    [problem] = error(grouped("workflow/pair", {"pair": HALF_KNOWN}, 8, 16, 1, 7, 5)).problems
+    assert (problem.node, problem.class_type, problem.type) == ("5", "NoSuchClass", "missing_node_type")
+    assert problem.message == "the server has no class 'NoSuchClass', which the group node 'pair' has in it"
+    assert "somebody/some-pack" in problem.advice
+
+
+def test_a_missing_class_in_a_group_node_inside_another() -> None:
+    """The outer one is named, for it is what the file shows."""
+    outer = group([member("workflow>pair", outputs=[("IMAGE", [])])], [], [[0, 0, "IMAGE"]])
+    [problem] = error(grouped("workflow>outer", {"outer": outer, "pair": HALF_KNOWN})).problems
+    assert (problem.class_type, "'outer'" in problem.message) == ("NoSuchClass", True)
+
+
+def test_a_group_node_with_a_missing_class_stays_as_it_is() -> None:
+    """With `unknown="keep"` it is what editors 1.49.6 and 1.58.1 post of this file, with its id."""
+    made = convert(grouped("workflow/pair", {"pair": HALF_KNOWN}, 8, 16, 1, 7, 5), unknown="keep")
+    values = {"UNKNOWN": 8, "UNKNOWN_1": 16, "UNKNOWN_2": 1, "UNKNOWN_3": 7, "UNKNOWN_4": 5}
+    assert (made["5"]["inputs"], made["5"]["class_type"]) == (values, None)
+    assert made["2"]["inputs"] == {"images": ["5", 0]}
+    assert set(made) == {"2", "5"}
+
+
+def test_group_nodes_that_double_with_each_level() -> None:
+    """Forty levels of two end at once: each is read once, and counted before it is expanded."""
+    groups = {
+        f"level{depth}": group([member(f"workflow>level{depth + 1}")] * 2, [], []) for depth in range(40)
+    }
+    groups["level40"] = PAIR
+    assert "more than 10000 nodes" in str(error(grouped("workflow>level0", groups)))
+
+
 @pytest.mark.parametrize(
     "damage",
     [

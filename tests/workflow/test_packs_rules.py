@@ -352,3 +352,21 @@ def test_trigger_words() -> None:
         "toggle_trigger_words": {"__value__": words},
         "orinalMessage": "cat",
     }
+
+
+# ComfyUI-KJNodes
+
+
+@pytest.mark.parametrize(
+    "values", [(0, 0, "tiled"), (0, 1, "center"), (64, 0, "center"), (0, 0, 0, "center"), (0, 0)]
+)
+def test_values_of_the_resizer_that_are_not_those_of_its_old_files(values: tuple[Any, ...]) -> None:
+    """Only two zeros and a choice of `crop` are what the class has its choice 0 for."""
+    file = editor(
+        [
+            image(1, [1]),
+            node(2, "ImageResizeKJ", 8, 8, "area", False, 2, *values, inputs=[("image", "IMAGE", 1)]),
+        ],
+        [(1, 1, 0, 2, 0, "IMAGE")],
+    )
+    assert error(file).problems[0].type == "values_lost"

@@ -26,7 +26,7 @@ from typing import Any
 
 from ...errors import ConversionError
 from .editor_file import read_editor
-from .editor_version import Editor
+from .editor_version import editor_of
 from .follow_links import Scope
 from .graph_from_file import Opener
 from .group_nodes import expand_group_nodes
@@ -111,19 +111,20 @@ def _converted(
     lost: Choice,
 ) -> dict[str, dict[str, Any]]:
     """Open the file and write what would be queued of it."""
-    ways = Editor(editor or getattr(catalog, "editor", None))
+    ways = editor_of(editor or getattr(catalog, "editor", None))
     try:
         saved = read_editor(file)
         if not ways.renumbers_twins:
             drop_twins(saved)
         renumber(saved)
-        expand_group_nodes(saved, file, catalog, ways)
+        groups = expand_group_nodes(saved, file, catalog, ways)
         opener = Opener(saved, catalog, ways)
         root = opener.open()
         if _size(root, {}) > _MOST_NODES:
             raise ConversionError(f"the subgraphs expand to more than {_MOST_NODES} nodes")
         nodes = list(_running(Scope(root)))
-        refuse([(scope.prefix + node.id, node) for scope, node in nodes], catalog, unknown=unknown, lost=lost)
+        placed = [(scope.prefix + node.id, node) for scope, node in nodes]
+        refuse(placed, catalog, groups=groups, unknown=unknown, lost=lost)
         for pack in opener.packs:
             pack.queued(root)
         return _prompt(root, nodes, writer)

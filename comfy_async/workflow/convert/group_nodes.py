@@ -10,20 +10,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 from ...errors import ConversionError
 from ...types import Problem
+from ..packs import is_virtual
 from .editor_file import SavedEditor, SavedGraph, SavedNode
 from .editor_version import Editor
-from .group_reader import read_group
+from .group_reader import MOST_GROUPED, Known, read_group
 from .group_types import GroupType, shown_group
-from .model import INPUT_BOUNDARY, JSON_OBJECT, OUTPUT_BOUNDARY, Boundary, InputSlot, Link, OutputSlot
+from .model import (
+    INPUT_BOUNDARY,
+    JSON_OBJECT,
+    OUTPUT_BOUNDARY,
+    VIRTUAL,
+    Boundary,
+    InputSlot,
+    Link,
+    OutputSlot,
+)
 
-__all__ = ["expand_group_nodes", "group_name"]
+__all__ = ["Incomplete", "expand_group_nodes", "group_name"]
 
-# Group nodes that use each other twice double with each level.
-_MOST_NODES: Final = 100_000
+Incomplete: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""By type of the group nodes that stay: the classes in them that are missing, with `properties` of one."""
 
 
 def group_name(node_type: str) -> str | None:
@@ -36,8 +46,11 @@ def group_name(node_type: str) -> str | None:
 
 def expand_group_nodes(
     saved: SavedEditor, file: Mapping[str, Any], catalog: Mapping[str, Any], editor: Editor
-) -> None:
+) -> Incomplete:
     """Put a subgraph in the place of each group node, also of those inside others.
+
+    Like the editor it leaves alone those with a node of an unknown class in them: what their
+    inputs and outputs stand for depends on what that class declares.
 
     Args:
         saved: The file as it was read, whose graphs are changed.
@@ -45,14 +58,20 @@ def expand_group_nodes(
         catalog: The classes that the server knows.
         editor: Whose ways to follow.
 
+    Returns:
+        The group nodes that were left alone, and why.
+
     Raises:
         ConversionError: A group node contains itself, or they expand without end.
         WorkflowFormatError: One of them is damaged.
     """
     extra = file.get("extra")
     groups = extra.get("groupNodes") if isinstance(extra, JSON_OBJECT) else None
-    if isinstance(groups, JSON_OBJECT) and groups:
-        _Expansion(saved, groups, catalog, editor).run()
+    if not isinstance(groups, JSON_OBJECT) or not groups:
+        return {}
+    expansion = _Expansion(saved, groups, catalog, editor)
+    expansion.run()
+    return expansion.incomplete
 
 
 class _Expansion:
@@ -68,6 +87,9 @@ class _Expansion:
         self._catalog = catalog
         self._last_id = max(saved.last_node_id, *(_numbers(saved)), 0)
         self._made = 0
+        self._known: Known = {}
+        self._types = {graph.id for graph in saved.definitions}
+        self.incomplete: dict[str, dict[str, Mapping[str, Any]]] = {}
 
     def run(self) -> None:
         """Expand the group nodes of every graph, those that come up on the way too."""
@@ -80,21 +102,39 @@ class _Expansion:
                     continue
                 if name in around:
                     raise _contains_itself(node, name)
+                if missing := self._missing(name):
+                    self.incomplete[node.type] = missing
+                    continue
                 definition = self._expand(graph, node, name)
                 self._saved.definitions.append(definition)
                 waiting.append((definition, (*around, name)))
 
+    def _missing(self, name: str) -> dict[str, Mapping[str, Any]]:
+        """Return the classes in a group, and in those inside it, that neither server nor editor has."""
+        found: dict[str, Mapping[str, Any]] = {}
+        waiting = [name]
+        for group in waiting:  # grows on the way
+            for member in _members(self._groups[group]):
+                kind, properties = member["type"], member.get("properties")
+                inner = group_name(kind)
+                if inner is not None and inner in self._groups:
+                    if inner not in waiting:
+                        waiting.append(inner)
+                elif kind not in self._catalog and kind not in self._types and not _in_editor_only(kind):
+                    found.setdefault(kind, properties if isinstance(properties, JSON_OBJECT) else {})
+        return found
+
     def _next_id(self) -> str:
         """Return the next free id."""
         self._made += 1
-        if self._made > _MOST_NODES:
-            raise ConversionError(f"the group nodes expand to more than {_MOST_NODES} nodes")
+        if self._made > MOST_GROUPED:
+            raise ConversionError(f"the group nodes expand to more than {MOST_GROUPED} nodes")
         self._last_id += 1
         return str(self._last_id)
 
     def _expand(self, graph: SavedGraph, node: SavedNode, name: str) -> SavedGraph:
         """Replace one group node by an instance of a new definition, and return the definition."""
-        group = read_group(name, self._groups[name], self._groups, self._catalog)
+        group = self._known.get(name) or read_group(name, self._groups, self._catalog, self._known)
         shown = shown_group(group, node, self._editor)
         inner = [
             dataclasses.replace(
@@ -126,6 +166,21 @@ class _Expansion:
         graph.nodes[:] = [*(item for item in graph.nodes if item is not node), replacement]
         _move_links(graph, node.id, replacement)
         return definition
+
+
+def _members(group: Any) -> list[Mapping[str, Any]]:
+    """Return the nodes of a group that are in order; `read_group` names what is damaged."""
+    nodes = group.get("nodes") if isinstance(group, JSON_OBJECT) else None
+    return [
+        node
+        for node in (nodes if isinstance(nodes, list | tuple) else ())
+        if isinstance(node, JSON_OBJECT) and isinstance(node.get("type"), str) and node["type"]
+    ]
+
+
+def _in_editor_only(kind: str) -> bool:
+    """Return whether nodes of a type are the editor's own, or those of a pack in it."""
+    return kind in VIRTUAL or is_virtual(kind)
 
 
 def _numbers(saved: SavedEditor) -> list[int]:

@@ -9,9 +9,9 @@ the open ones, in the editor too, which loses most links to widgets that way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from ...errors import WorkflowFormatError
+from ...errors import ConversionError, WorkflowFormatError
 from ..packs import pack_of
 from .declarations import Declared, declared_inputs, read_declaration
 from .editor_file import SavedNode, read_node
@@ -19,7 +19,14 @@ from .group_types import GroupInput, GroupLink, GroupOutput, GroupType
 from .model import JSON_OBJECT
 from .widgets import is_widget
 
-__all__ = ["read_group"]
+__all__ = ["MOST_GROUPED", "Known", "read_group"]
+
+# Group nodes that use each other twice double with each level.
+MOST_GROUPED: Final = 10_000
+"""How many nodes the group nodes of a file may stand for; people make a few dozen."""
+
+Known: TypeAlias = dict[str, GroupType | None]
+"""Group nodes by name, None while one is being read."""
 
 _PREFIXES: Final = ("workflow>", "workflow/")
 
@@ -27,41 +34,44 @@ _PREFIXES: Final = ("workflow>", "workflow/")
 _MOST_OUTPUTS: Final = 1000
 
 
-def read_group(
-    name: str, data: Any, groups: Mapping[str, Any], catalog: Mapping[str, Any], *, depth: int = 0
-) -> GroupType:
+def read_group(name: str, groups: Mapping[str, Any], catalog: Mapping[str, Any], known: Known) -> GroupType:
     """Return the class of a group node.
 
     Args:
         name: Its name.
-        data: What the file says of it.
-        groups: What the file says of all, for those inside others.
+        groups: What the file says of all.
         catalog: The classes that the server knows.
-        depth: How many others it is inside of.
+        known: Those that were read already, to which it is added with those inside it.
 
     Raises:
+        ConversionError: It stands for more nodes than anybody has in a file.
         WorkflowFormatError: It is damaged.
     """
-    return _Reader(name, data, groups, catalog, depth).group
+    known[name] = None
+    known[name] = group = _Reader(name, groups, catalog, known).group
+    return group
 
 
 class _Reader:
     """Reads one group node, and gives it the class that the editor would."""
 
     def __init__(
-        self, name: str, data: Any, groups: Mapping[str, Any], catalog: Mapping[str, Any], depth: int
+        self, name: str, groups: Mapping[str, Any], catalog: Mapping[str, Any], known: Known
     ) -> None:
         """Read it all."""
         self._place = f"extra.groupNodes.{name}"
         self._groups = groups
         self._catalog = catalog
-        self._depth = depth
-        data = data if isinstance(data, JSON_OBJECT) else {}
+        self._known = known
+        data = groups[name] if isinstance(groups[name], JSON_OBJECT) else {}
         config = data.get("config")
         self._config: Mapping[str, Any] = config if isinstance(config, JSON_OBJECT) else {}
         members = [self._member(index, item) for index, item in enumerate(self._list(data, "nodes"))]
         self._types = [self._class(member.type) for member in members]
         self.group = GroupType(name, members, [])
+        self.group.size += sum(self._size(member.type) for member in members)
+        if self.group.size > MOST_GROUPED:
+            raise ConversionError(f"the group nodes expand to more than {MOST_GROUPED} nodes")
         self.group.links = [self._link(link) for link in self._list(data, "links") if _is_inside(link)]
         self._external = {
             (int(item[0]), int(item[1])) for item in self._list(data, "external") if _is_inside(item, 2)
@@ -128,11 +138,16 @@ class _Reader:
         """Return the group node inside this one that a type stands for."""
         for prefix in _PREFIXES:
             name = node_type.removeprefix(prefix)
-            if name != node_type and name in self._groups and self._depth < len(self._groups):
-                return read_group(
-                    name, self._groups[name], self._groups, self._catalog, depth=self._depth + 1
-                )
+            if name != node_type and name in self._groups:
+                if name in self._known:
+                    return self._known[name]
+                return read_group(name, self._groups, self._catalog, self._known)
         return None
+
+    def _size(self, node_type: str) -> int:
+        """Return how many nodes a member stands for."""
+        nested = None if node_type in self._catalog else self._nested(node_type)
+        return 1 if nested is None else nested.size
 
     def _describe(self) -> None:
         """Give the group node its widgets, sockets and outputs; widgets that were inputs come last."""

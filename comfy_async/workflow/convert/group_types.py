@@ -9,7 +9,7 @@ from typing import Any
 from .declarations import Declared
 from .editor_file import SavedNode
 from .editor_version import Editor
-from .model import MISSING, Node, Spot
+from .model import MISSING, Spot, Widget
 from .node_from_class import build_node
 from .saved_values import places_of, restore, restore_by_name
 
@@ -62,6 +62,7 @@ class GroupType:
         inputs: What a link to it can fill.
         outputs: What links from it carry.
         widgets: By member, the names that its widgets have on the group node.
+        size: How many nodes it stands for, those of group nodes in it and itself counted too.
     """
 
     name: str
@@ -71,6 +72,7 @@ class GroupType:
     inputs: list[GroupInput] = dataclasses.field(default_factory=list)
     outputs: list[GroupOutput] = dataclasses.field(default_factory=list)
     widgets: list[dict[str, str]] = dataclasses.field(default_factory=list)
+    size: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,19 +92,21 @@ def shown_group(group: GroupType, node: SavedNode, editor: Editor) -> Shown:
         restore(shown, node.values, places_of(shown, node.values, declared))
     elif node.values is not None:
         restore_by_name(shown, node.values)
+    # The first of a name counts; group nodes inside others have a great many widgets.
+    widgets = {widget.name: widget for widget in reversed(shown.widgets)}
     for name, (value, spot) in node.overrides.items():
-        if (widget := shown.widget(name)) is not None:
+        if (widget := widgets.get(name)) is not None:
             widget.value, widget.spot = value, spot
     by_name = {slot.name: slot.link for slot in node.inputs}
     links = [by_name.get(slot.name) for slot in shown.inputs]
-    return Shown([_values(shown, names) for names in group.widgets], links)
+    return Shown([_values(widgets, names) for names in group.widgets], links)
 
 
-def _values(shown: Node, names: Mapping[str, str]) -> Override:
-    """Return the values of one member's widgets."""
+def _values(widgets: Mapping[str, Widget], names: Mapping[str, str]) -> Override:
+    """Return the values of one member's widgets, by the names that they have there."""
     found: Override = {}
     for inner, outer in names.items():
-        widget = shown.widget(outer)
+        widget = widgets.get(outer)
         if widget is not None and widget.value is not MISSING:
             found[inner] = (widget.value, widget.spot)
     return found

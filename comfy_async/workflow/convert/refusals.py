@@ -7,6 +7,7 @@ values that slid into other inputs looks right and is wrong, so here it is an er
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +16,10 @@ from typing import Any, Final, Literal
 from ...errors import ConversionError
 from ...types import Problem
 from .._specs import output_types
-from ..packs import pack_of
-from .group_nodes import group_name
-from .model import InputSlot, Node, any_type
+from ..packs import has_rules
+from .declarations import declared_inputs
+from .group_nodes import Incomplete, group_name
+from .model import JSON_OBJECT, InputSlot, Node, any_type
 
 __all__ = ["Choice", "refuse"]
 
@@ -37,23 +39,33 @@ _COMMON: Final = frozenset(
 
 
 def refuse(
-    nodes: Sequence[tuple[str, Node]], catalog: Mapping[str, Any], *, unknown: Choice, lost: Choice
+    nodes: Sequence[tuple[str, Node]],
+    catalog: Mapping[str, Any],
+    *,
+    groups: Incomplete,
+    unknown: Choice,
+    lost: Choice,
 ) -> None:
     """Raise when there are nodes that the server could not run, or of which something would be lost.
 
     Args:
         nodes: The nodes that would be sent, each with its id in the prompt.
         catalog: What the server can run.
+        groups: The group nodes that could not be expanded, and what of them is not known.
         unknown: "keep" takes nodes of classes that the server does not have.
         lost: "keep" goes on without what nobody can place.
     """
     if unknown == "raise":
-        _raise([_unknown(place, node) for place, node in nodes if node.class_type is None])
+        strangers = [(place, node) for place, node in nodes if node.class_type is None]
+        _raise([problem for place, node in strangers for problem in _unknown(place, node, groups)])
     if lost == "raise":
         problems, given = list[Problem](), _Given(catalog)
         for place, node in nodes:
-            found = list(_losses(place, node, given))
-            if found and _is_core(node, catalog[node.type]):
+            if node.class_type is None or not (found := list(_losses(place, node, given))):
+                continue
+            if has_rules(node.type) or _chooses_unknown(node):
+                continue
+            if _is_core(node, catalog[node.type]):
                 _log.warning("%s (%s) of another version of ComfyUI: %s", place, node.type, found[0].message)
             else:
                 problems += found
@@ -97,33 +109,35 @@ def _raise_lost(problems: list[Problem]) -> None:
         )
 
 
-def _unknown(place: str, node: Node) -> Problem:
-    """Return what is wrong with a node of an unknown class, with the pack that has it."""
-    message, pack = f"the server has no class {node.type!r}", _pack(node)
-    advice = f"Install the node pack {pack!r}." if pack else ""
-    if (group := group_name(node.type)) is not None:
-        message = f"the file does not say what the group node {group!r} consists of (`extra.groupNodes`)"
-        advice = "Look for another copy of the file, or put the nodes in the place of the group node."
-    return _problem(place, node, "missing_node_type", message, received=node.type, advice=advice)
+def _unknown(place: str, node: Node, groups: Incomplete) -> Iterator[Problem]:
+    """Yield what is wrong with a node of an unknown class; for a group node, each class that is missing."""
+    name = group_name(node.type)
+    if node.type not in groups:
+        message, advice = f"the server has no class {node.type!r}", _install(node.properties)
+        if name is not None:
+            message = f"the file does not say what the group node {name!r} consists of (`extra.groupNodes`)"
+            advice = "Look for another copy of the file, or put the nodes in the place of the group node."
+        yield _problem(place, node, "missing_node_type", message, received=node.type, advice=advice)
+        return
+    for kind, properties in groups[node.type].items():
+        message = f"the server has no class {kind!r}, which the group node {name!r} has in it"
+        found = _problem(
+            place, node, "missing_node_type", message, received=kind, advice=_install(properties)
+        )
+        yield dataclasses.replace(found, class_type=kind)
 
 
-def _pack(node: Node) -> str:
-    """Return the registry id or the repository of the pack that the node was saved with."""
+def _install(properties: Mapping[str, Any]) -> str:
+    """Return the advice to install the pack that a node was saved with, by its registry id or repository."""
     for key in ("cnr_id", "aux_id"):
-        pack = node.properties.get(key)
+        pack = properties.get(key)
         if isinstance(pack, str) and pack and pack != "comfy-core":
-            return pack
+            return f"Install the node pack {pack!r}."
     return ""
 
 
 def _losses(place: str, node: Node, given: _Given) -> Iterator[Problem]:
-    """Yield what of a node nobody could place; rules of packs know their own classes."""
-    if (
-        node.class_type is None
-        or _chooses_unknown(node)
-        or ((pack := pack_of(node.type)) is not None and pack.knows(node.type))
-    ):
-        return
+    """Yield what of a node nobody could place."""
     if values := [value for value in node.surplus if value not in (None, "")]:
         message = f"{len(values)} saved values are more than its widgets take: {_shown(values)}"
         yield _problem(place, node, "values_lost", message, received=values)
@@ -151,22 +165,31 @@ def _shown(values: Sequence[Any]) -> str:
 
 def _unheard(node: Node, given: _Given) -> Iterator[InputSlot]:
     """Yield the inputs of a type that no widget has, no output gives, and nothing is linked to."""
-    declared = _declared_names(given.catalog[node.type])
     for slot in node.inputs:
-        if slot.widget is None and slot.link is None and slot.name.partition(".")[0] in declared:
+        if slot.widget is None and slot.link is None and not any_type(slot.type):
             kinds = slot.type.lower().split(",")
-            if any_type(slot.type) or not _COMMON.isdisjoint(kinds):
+            if not _COMMON.isdisjoint(kinds) or _saved_as_socket(node, slot):
                 continue
             young = {kind.lower() for kind in node.editor.young}
-            if young.isdisjoint(kinds) and given.types.isdisjoint(kinds):
+            if not young.isdisjoint(kinds) or not given.types.isdisjoint(kinds):
+                continue
+            if _may_be_widget(node, given.catalog[node.type], slot.name.partition(".")[0]):
                 yield slot
 
 
-def _declared_names(spec: Mapping[str, Any]) -> set[str]:
-    """Return the names of a class's inputs."""
-    inputs = spec.get("input")
-    sections = inputs.values() if isinstance(inputs, Mapping) else ()
-    return {name for section in sections if isinstance(section, Mapping) for name in section}
+def _saved_as_socket(node: Node, slot: InputSlot) -> bool:
+    """Return whether the file shows the input, and not as a widget's: editors of all times mark those."""
+    inputs = node.saved.get("inputs")
+    return any(
+        isinstance(item, JSON_OBJECT) and item.get("name") == slot.name and item.get("widget") is None
+        for item in (inputs if isinstance(inputs, list | tuple) else ())
+    )
+
+
+def _may_be_widget(node: Node, spec: Mapping[str, Any], name: str) -> bool:
+    """Return whether the class declares an input of that name, and not as one for links only."""
+    declared = (item for item in declared_inputs(node.type, spec) if item.name == name)
+    return any(not item.socket_only for item in declared)
 
 
 class _Given:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..convert.model import Graph, Node
+from ..convert.saved_values import choices
 from .pack import Pack, not_convertible
 from .passing import stored_name, with_name
 
@@ -49,6 +50,9 @@ _SAVING: Final = frozenset(
 )
 
 
+_RESIZE: Final = "ImageResizeKJ"
+
+
 class _KJNodes(Pack):
     """The rules for ComfyUI-KJNodes."""
 
@@ -64,6 +68,21 @@ class _KJNodes(Pack):
         prefix = node.widget("filename_prefix") if node.type in _SAVING else None
         if prefix is not None:
             prefix.text = "filename"
+
+    def claims(self, node_type: str) -> bool:
+        """Its own classes, and one of which only the values of old files are a matter of its rules."""
+        return node_type == _RESIZE or super().claims(node_type)
+
+    def loaded(self, node: Node) -> None:
+        """Let the values go that old files have for two inputs which are no widgets any more.
+
+        Both are 0 and stand before `crop`, which so becomes 0 in the editor; the class declares 0
+        as the choice that it has for such files. Where 0 is none of its choices nobody meant it.
+        """
+        crop = node.widget("crop") if node.type == _RESIZE else None
+        offered = () if crop is None else choices(crop)
+        if crop is not None and 0 in offered and [crop.value, *node.surplus[:-1]] == [0, 0]:
+            node.surplus = () if node.surplus[-1] in offered else node.surplus
 
     def source(self, node: Node, graphs: Sequence[Graph]) -> tuple[int, Node] | None:
         """A getter stands for the setter of its name, in its own graph or in one around it."""
