@@ -33,7 +33,7 @@ from .poller import Poller
 from .prepare import WorkflowLike, prepare
 from .router import Router
 from .socket_health import SocketHealth
-from .submission import Submission, SubmitOptions
+from .submission import Submission, SubmitOptions, named_nodes
 
 if TYPE_CHECKING:
     from .._resources.files import Files
@@ -251,7 +251,7 @@ class Engine(Lifetime):
             previews=previews or self.previews,
             partner_api_key=key,
             extra_data=extra,
-            targets=None if targets is None else tuple(map(str, targets)),
+            targets=None if targets is None else named_nodes(targets),
             **rest,
         )
 

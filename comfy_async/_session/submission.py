@@ -7,7 +7,7 @@ import dataclasses
 import json
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import anyio
@@ -33,7 +33,7 @@ from ..workflow import Workflow
 from .desk import Desk
 from .refusals import Refusals
 
-__all__ = ["MARK", "SubmitOptions", "Submission"]
+__all__ = ["MARK", "SubmitOptions", "Submission", "named_nodes"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -70,7 +70,7 @@ class SubmitOptions:
         """Refuse words that no server knows.
 
         Raises:
-            ValueError: `previews` or `on_partial` is such a word.
+            ValueError: `previews` or `on_partial` is such a word, or `number` is none.
         """
         for name, value, known in (
             ("previews", self.previews, PREVIEWS),
@@ -78,6 +78,19 @@ class SubmitOptions:
         ):
             if value not in known:
                 raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+        if self.number is not None and not isinstance(self.number, int | float):
+            raise ValueError(f"number is a number, not {self.number!r}")
+
+
+def named_nodes(targets: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids of nodes to run.
+
+    Raises:
+        ValueError: It is a text: its letters would be taken for ids.
+    """
+    if isinstance(targets, str):
+        raise ValueError(f"targets is a list of node ids, such as [{targets!r}], not {targets!r}")
+    return tuple(map(str, targets))
 
 
 class Submission:

@@ -229,6 +229,15 @@ async def test_words_are_checked(comfy: ComfySession, fake: FakeComfy, name: str
     assert fake.books.requests["POST", "/prompt"] == before
 
 
+@pytest.mark.parametrize(("name", "value"), [("targets", "12"), ("number", "first")])
+async def test_values_are_checked(comfy: ComfySession, fake: FakeComfy, name: str, value: str) -> None:
+    """A text is no list of nodes, whose letters would be its ids, and no number."""
+    before = fake.books.requests["POST", "/prompt"]
+    with pytest.raises(ValueError, match=f"{name} is a .*, not '{value}'"):
+        await comfy.run(picture(), **{name: value})  # type: ignore[arg-type]
+    assert fake.books.requests["POST", "/prompt"] == before
+
+
 async def test_the_cause_of_a_cancel_that_fails(fake: FakeComfy, caplog: pytest.LogCaptureFixture) -> None:
     """A node that heeds nothing, or a worker that has died, is named (D14)."""
     graph = steps(fake, 3)
