@@ -177,7 +177,12 @@ def test_a_failure_that_says_nothing() -> None:
 @pytest.mark.parametrize("node", [{}, {"node_id": None}, {"node_id": None, "node_type": None}])
 def test_a_failure_without_a_node(node: dict[str, None]) -> None:
     """Newer servers name none when a run fails outside of its nodes, and need not send inputs."""
-    data = {**node, "exception_type": "RuntimeError", "exception_message": "no disk", "traceback": []}
+    data: dict[str, Any] = {
+        **node,
+        "exception_type": "RuntimeError",
+        "exception_message": "no disk",
+        "traceback": [],
+    }
     error = failure(Failed(None, data, "p"), prompt_id="p", server="s")
     assert (error.node, error.title, error.class_type) == (None, "", "")
     assert error.args[0] == "the run failed, and the server names no node: RuntimeError: no disk"

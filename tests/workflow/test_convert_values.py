@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from convert_files import convert, editor, inputs_of, node, one_class, thing
 
+from comfy_async import ConversionError
+
 SAMPLER = ("euler", "karras", 0.5)
 
 
@@ -57,6 +59,14 @@ def test_values_by_name() -> None:
     assert (by_names["seed"], by_names["scheduler"]) == (0, "simple")
     assert (by_object["seed"], by_object["scheduler"], by_object["steps"]) == (5, "karras", 20)
     assert "preview" not in by_object
+
+
+def test_values_by_a_name_that_nothing_takes() -> None:
+    """They are named, with node and class, and left out by choice only; a preview's state is no value."""
+    values = {"seed": 5, "lora": "mine.safetensors", "preview": {"hidden": True}}
+    file = editor([node(3, "KSampler", widgets_values=values)])
+    with pytest.raises(ConversionError, match=r"3 \(KSampler\): 1 saved values .*'lora': 'mine.safetensors'"):
+        inputs_of(file, "3")
 
 
 def test_a_list_wins_over_names() -> None:

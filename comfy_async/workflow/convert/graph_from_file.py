@@ -27,7 +27,7 @@ from .model import (
 from .node_from_class import add_shim, grow
 from .old_promotions import migrate_promotions
 from .promoted_widgets import bind_promoted, restore_promoted, settle_promoted
-from .saved_values import restore, restore_by_name, set_value
+from .saved_values import left_by_name, restore, restore_by_name, set_value
 from .slot_types import settle_types
 
 __all__ = ["Opener"]
@@ -118,6 +118,7 @@ class Opener:
             _restore_named(node, saved, names)
         elif isinstance(values, JSON_OBJECT):
             restore_by_name(node, values)
+            node.surplus = left_by_name(node, values)
         else:
             restore(node, values or (), places)
 

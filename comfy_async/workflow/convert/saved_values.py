@@ -18,7 +18,16 @@ from .javascript import as_text
 from .model import MISSING, Node, Spot, Widget
 from .node_from_class import choose, fit_rows
 
-__all__ = ["CONTROL_WORDS", "choices", "places_of", "restore", "restore_by_name", "set_value", "takes_all"]
+__all__ = [
+    "CONTROL_WORDS",
+    "choices",
+    "left_by_name",
+    "places_of",
+    "restore",
+    "restore_by_name",
+    "set_value",
+    "takes_all",
+]
 
 # What these show is made in the editor when a prompt is queued, never read from the file.
 _EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam", "branch_names"})
@@ -46,6 +55,14 @@ def restore_by_name(node: Node, values: Mapping[str, Any]) -> None:
             _take(node, widget, values[widget.name], Spot(node.place, widget.name), most=len(values))
         index += 1
     _settle(node)
+
+
+def left_by_name(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the values of an object that no widget of the node has taken, each with its name."""
+    known = {widget.name for widget in node.widgets} | {slot.name for slot in node.inputs}
+    # Previews keep under such names how they are shown: no value of any input.
+    lost = {name: value for name, value in values.items() if name not in known and "preview" not in name}
+    return [{name: value} for name, value in lost.items() if value not in ("", None)]
 
 
 def set_value(node: Node, widget: Widget, value: Any, spot: Spot | None = None) -> None:
