@@ -93,7 +93,7 @@ INNER, OUTER = "exception_during_inner_validation", "exception_during_validation
         (drop("3", "steps"), ("3", "steps", "required_input_missing")),
         (drop("3", "model"), ("3", "model", "required_input_missing")),
         (put("3", "model", ["99", 0]), ("3", "model", INNER)),
-        (put("3", "model", [4, 0]), ("3", "model", INNER)),
+        (put("3", "model", [40, 0]), ("3", "model", INNER)),
         (put("3", "model", [1, 2]), ("3", "model", INNER)),
         (put("9", "images", ["99", 0]), ("9", "images", OUTER)),
         (put("3", "model", ["4", 3]), ("3", "model", INNER)),
