@@ -112,16 +112,18 @@ class _Firm(asyncio.Task[_T]):
     async def _to_the_end(self, work: Work[_T], name: str) -> _T:
         """Do it, and again when that was cut off: nobody but the program's end does so."""
         seconds: float | None = None
-        for _ in range(_MOST_ATTEMPTS):
+        attempts = 0
+        while True:
             self.attempt = attempt = asyncio.create_task(work(seconds), name=name)
             await asyncio.wait([attempt])
+            attempts += 1
+            is_cut_off = attempt.cancelled() or _is_interrupt(attempt.exception())
+            if not is_cut_off or attempts == _MOST_ATTEMPTS:
+                return attempt.result()
             if not attempt.cancelled():
-                if not _is_interrupt(attempt.exception()):
-                    break
                 # asyncio may not have heard of it: anyio makes a RuntimeError or a group of it.
                 self._on_interrupt()
             seconds = HURRIED_S
-        return attempt.result()
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
