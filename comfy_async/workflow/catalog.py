@@ -134,7 +134,8 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
 
         Example:
             >>> catalog = await comfy.nodes.catalog()
-            >>> fresh = catalog.updated({"LoadImage": await comfy.nodes.info("LoadImage")})
+            >>> node = await comfy.nodes.info("LoadImage")
+            >>> fresh = catalog.updated({node.name: node.raw})
         """
         kept = {name: entry for name, entry in self._data.items() if name not in entries}
         read = {name: entry for name, entry in entries.items() if entry}

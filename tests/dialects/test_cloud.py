@@ -147,8 +147,10 @@ async def test_cancel(fake: FakeComfy, comfy: ComfySession, running: bool) -> No
     job = await comfy.submit(steps(fake))
     if running:
         await gate.reached()
+    cancelled = asyncio.create_task(job.cancel())
+    await fake.wait_for(lambda books: any("cancel" in path for _, path in books.requests))
     gate.open()
-    assert await job.cancel() == "cancelled"
+    assert await cancelled == "cancelled"
     fake.release()
 
 
