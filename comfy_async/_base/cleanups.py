@@ -137,4 +137,4 @@ def _is_interrupt(error: BaseException | None) -> bool:
 def _say_how_it_failed(task: asyncio.Task[Any]) -> None:
     """Log a failure that nobody waits for any more."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        _log.warning("%s failed: %s: %s", task.get_name(), type(error).__name__, error)
+        _log.error("%s failed: %s: %s", task.get_name(), type(error).__name__, error, exc_info=error)

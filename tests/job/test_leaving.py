@@ -153,14 +153,14 @@ class TestStream:
         """The server is gone, `cancel()` waited for it in vain: leaving the block waits no second time."""
         graph = steps(fake, 1)
         clock = JumpClock()
-        async with fake.session(settings=Settings(cancel_seconds=600, clock=clock)) as comfy:
+        async with fake.session(settings=Settings(cancel_seconds=60, clock=clock)) as comfy:
             with fake.gate("Steps"):
                 async with comfy.stream(graph) as job:
                     await first(job, NodeStarted)
                     await fake.faults.go_down()
                     cancelling = asyncio.create_task(job.cancel())
                     await eventually(lambda: core_of(job).cancel_wanted)
-                    clock.jump(600)
+                    clock.jump(60)
                     with pytest.raises(TransportError):
                         await cancelling
                 assert not job.done

@@ -31,6 +31,7 @@ SAID = {
     ("WARNING", "that an old server can only be told to stop whatever runs"): r"comfyui: ComfyUI %s can only",
     ("WARNING", "a file that carries a prompt and another workflow"): r"_pairs: ",
     ("WARNING", "values of another version of ComfyUI that are left out"): r"refusals: ",
+    ("WARNING", "a picture whose values are clipped"): r"_pictures: ",
     ("WARNING", "of a fleet, what becomes of its workers"): r"(_carrier|_engine|_member|_command): ",
     ("WARNING", "a job that will not stop"): r"cancel: job %s is still %s",
     ("WARNING", "a server that is away or back or runs nothing"): r"concerns: %s (does not|answers|takes)",

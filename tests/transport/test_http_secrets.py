@@ -191,14 +191,14 @@ async def test_broken_answers_say_no_secret(heard: Heard) -> None:
             writer.write(reply(b"{}", content_length=99, set_cookie=f"a={SECRETS['cookie']}"))
 
     async def bucket(request: RawRequest, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(b"bytes"))
+        writer.write(reply(b"\x89PNG", content_type="image/png"))
 
     async with (
         raw_server(bucket) as elsewhere,
         raw_server(answer) as server,
         ComfySession(server.url) as comfy,
     ):
-        assert await comfy.files.read("x.png") == b"bytes"
+        assert await comfy.files.read("x.png") == b"\x89PNG"
         with contextlib.suppress(ComfyError):
             await comfy.queue.snapshot()
         assert SECRETS["token"] in elsewhere.requests[0].target
