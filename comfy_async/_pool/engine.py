@@ -8,10 +8,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .._base.cleanups import Work
-from .._base.lifetime import Lifetime
 from .._base.settings import Settings
 from .._job.core import JobCore
+from .._job.leaving import JobLifetime
 from .._protocol.reducer import JobState
 from .._protocol.rejection import failure
 from .._session.engine import Engine
@@ -30,7 +29,7 @@ __all__ = ["PoolEngine"]
 _log = logging.getLogger("comfy_async")
 
 
-class PoolEngine(Lifetime):
+class PoolEngine(JobLifetime):
     """Runs each job on one of several servers, and on another one when that has lost it.
 
     Attributes:
@@ -89,12 +88,6 @@ class PoolEngine(Lifetime):
 
     # Jobs go.
 
-    async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody waits for any more, in bounded time, wherever it is."""
-        going = self.leave(job)
-        if going is not None:
-            await self.cleanups.wait_for(going)
-
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody waits for any more; None when there is nothing to be done."""
         if job.done or self.closed:
@@ -105,10 +98,6 @@ class PoolEngine(Lifetime):
             # It waits for a place: nobody has to be asked.
             job.call_off()
         return None
-
-    async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
-        await self.cleanups.see_to(work, name=name)
 
     def vacate(self, job: PoolJob) -> None:
         """Give a job's place to the next."""

@@ -11,12 +11,12 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
-from .._base.lifetime import Lifetime
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._dialects.comfyui import RunApi
 from .._dialects.server import ServerInfo
 from .._job.core import JobCore
+from .._job.leaving import JobLifetime
 from .._job.mailbox import EventStream, Mailbox
 from .._protocol.meter import Timings
 from .._protocol.plan import Plans
@@ -43,7 +43,7 @@ __all__ = ["Engine", "Previews"]
 Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
 
 
-class Engine(Lifetime):
+class Engine(JobLifetime):
     """One HTTP client, one WebSocket, one poller, and every job between them.
 
     The walk of a submit: `submit` prepares the workflow, `Submission` posts it through the dialect,
@@ -101,7 +101,6 @@ class Engine(Lifetime):
         self.timings: Timings = {}
         self.resources = Resources(self)
         self._probing: asyncio.Task[ServerInfo] | None = None
-        self._leaving: dict[JobCore, asyncio.Task[None]] = {}
         self._works: set[asyncio.Task[None]] = set()
         self._connect_parts()
 
@@ -295,30 +294,16 @@ class Engine(Lifetime):
         work = functools.partial(self.canceller.cancel, job)
         return await self.cleanups.see_to(work, name="comfy_async cancel")
 
-    async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
-        going = self.leave(job)
-        if going is not None:
-            await self.cleanups.wait_for(going)
-
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody will wait for; None when there is nothing to be done."""
         if job.done or self.closed:
             return None
-        if job not in self._leaving:
-            job.leaving = True
-            work = functools.partial(self.canceller.abandon, job)
-            self._leaving[job] = self._begin(work, name="comfy_async job abandoned")
-            self._leaving[job].add_done_callback(lambda _task: self._leaving.pop(job, None))
-        return self._leaving[job]
-
-    async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
-        await self.cleanups.wait_for(self._begin(work, name=name))
+        work = functools.partial(self.canceller.abandon, job)
+        return self._leave_once(job, work, name="comfy_async job abandoned")
 
     def _begin(self, work: Work[None], *, name: str) -> asyncio.Task[None]:
         """Begin with what has to be done before the connections are closed."""
-        task = self.cleanups.start(work, name=name)
+        task = super()._begin(work, name=name)
         self._works.add(task)
         task.add_done_callback(self._works.discard)
         return task

@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import ray
 
-from .._base.cleanups import Work
-from .._base.lifetime import Lifetime
 from .._base.secrets import Secret, Veil
 from .._base.settings import Settings
 from .._client.session import ComfySession, engine_of
 from .._job.core import JobCore
+from .._job.leaving import JobLifetime
 from .._protocol.meter import Timings
 from .._session.engine import Engine
 from .._session.prepare import WorkflowLike, as_workflow
@@ -39,7 +38,7 @@ _log = logging.getLogger("comfy_async")
 _CALLS_AT_ONCE: Final = 1000
 
 
-class FleetEngine(Lifetime):
+class FleetEngine(JobLifetime):
     """Runs each job behind one of several workers, and behind another one when its server has lost it.
 
     Attributes:
@@ -88,7 +87,6 @@ class FleetEngine(Lifetime):
         self.carrier = Carrier(self)
         self.jobs: set[FleetJob] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._leaving: dict[JobCore, asyncio.Task[None]] = {}
 
     @functools.cached_property
     def _pattern(self) -> Engine:
@@ -280,27 +278,13 @@ class FleetEngine(Lifetime):
         work = functools.partial(self.carrier.cancel, job)
         return await self.cleanups.see_to(work, name="comfy_async fleet cancel")
 
-    async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
-        going = self.leave(job)
-        if going is not None:
-            await self.cleanups.wait_for(going)
-
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody will wait for; None when there is nothing to be done."""
         if job.done or self.closed:
             return None
         assert isinstance(job, FleetJob)
-        if job not in self._leaving:
-            job.leaving = True
-            work = functools.partial(self.carrier.abandon, job)
-            self._leaving[job] = self.cleanups.start(work, name="comfy_async fleet job abandoned")
-            self._leaving[job].add_done_callback(lambda _task: self._leaving.pop(job, None))
-        return self._leaving[job]
-
-    async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
-        await self.cleanups.see_to(work, name=name)
+        work = functools.partial(self.carrier.abandon, job)
+        return self._leave_once(job, work, name="comfy_async fleet job abandoned")
 
     # The end.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from ...errors import WorkflowFormatError
 from .model import JSON_OBJECT, Boundary, InputSlot, Link, OutputSlot, Spot
 
 __all__ = ["SavedEditor", "SavedGraph", "SavedNode", "read_editor", "read_node"]
+
+_End = TypeVar("_End", OutputSlot, Boundary)
 
 
 @dataclasses.dataclass(slots=True)
@@ -113,13 +115,15 @@ def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> S
         raise _damaged(_join(place, "id"), "a text", graph_id)
     name = data.get("name")
     nodes = _list(data.get("nodes"), _join(place, "nodes"))
+    # The root has no way in or out.
+    outside = data if place else {}
     return SavedGraph(
         id=graph_id,
         name=name if isinstance(name, str) else "",
         nodes=[read_node(node, _join(place, f"nodes[{index}]")) for index, node in enumerate(nodes)],
         links=_links(data.get("links"), _join(place, "links")),
-        inputs=_boundaries(data.get("inputs"), _join(place, "inputs")) if place else [],
-        outputs=_boundaries(data.get("outputs"), _join(place, "outputs")) if place else [],
+        inputs=_ends(outside.get("inputs"), _join(place, "inputs"), Boundary, links="linkIds"),
+        outputs=_ends(outside.get("outputs"), _join(place, "outputs"), Boundary, links="linkIds"),
         groups=_frames(data.get("groups")),
         place=place,
     )
@@ -151,7 +155,7 @@ def read_node(data: Any, place: str) -> SavedNode:
         title=title if isinstance(title, str) else "",
         mode=mode if isinstance(mode, int) else 0,
         inputs=_slots(data.get("inputs"), f"{place}.inputs"),
-        outputs=_outputs(data.get("outputs"), f"{place}.outputs"),
+        outputs=_ends(data.get("outputs"), f"{place}.outputs", OutputSlot, links="links"),
         properties=properties if isinstance(properties, JSON_OBJECT) else {},
         values=values,
         named=named if isinstance(named, JSON_OBJECT) else None,
@@ -181,38 +185,21 @@ def _slots(data: Any, place: str) -> list[InputSlot]:
     return slots
 
 
-def _outputs(data: Any, place: str) -> list[OutputSlot]:
-    """Read the outputs of a node."""
-    slots = []
+def _ends(data: Any, place: str, make: Callable[[str, str, list[int]], _End], *, links: str) -> list[_End]:
+    """Read what has a name, a type and, under the key `links`, the links that meet there."""
+    ends = []
     for index, item in enumerate(_list(data, place)):
         where = f"{place}[{index}]"
         item = _object(item, where)
-        links = _list(item.get("links"), f"{where}.links")
-        slots.append(
-            OutputSlot(
+        met = _list(item.get(links), f"{where}.{links}")
+        ends.append(
+            make(
                 _name(item, where),
                 _type(item.get("type")),
-                [_number(link, f"{where}.links") for link in links if link is not None],
+                [_number(link, f"{where}.{links}") for link in met if link is not None],
             )
         )
-    return slots
-
-
-def _boundaries(data: Any, place: str) -> list[Boundary]:
-    """Read the inputs or outputs of a subgraph definition."""
-    slots = []
-    for index, item in enumerate(_list(data, place)):
-        where = f"{place}[{index}]"
-        item = _object(item, where)
-        links = _list(item.get("linkIds"), f"{where}.linkIds")
-        slots.append(
-            Boundary(
-                _name(item, where),
-                _type(item.get("type")),
-                [_number(link, f"{where}.linkIds") for link in links if link is not None],
-            )
-        )
-    return slots
+    return ends
 
 
 _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
