@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import anyio
 
+from .tasks import look_at
+
 __all__ = ["HURRIED_S", "Cleanups", "Work"]
 
 _T = TypeVar("_T")
@@ -88,8 +90,7 @@ class Cleanups:
     def _over(self, task: asyncio.Task[Any]) -> None:
         """Let go of a task; how it failed is for whoever waited, or is said in the log."""
         self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()
+        look_at(task)
 
 
 class _Firm(asyncio.Task[_T]):

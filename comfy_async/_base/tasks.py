@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["in_thread", "to_the_end", "together"]
+__all__ = ["in_thread", "look_at", "to_the_end", "together"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -57,3 +57,9 @@ async def to_the_end(running: Collection[asyncio.Future[Any]]) -> None:
                 # Nobody will ask for it any more.
                 one.exception()
         raise cancelled
+
+
+def look_at(task: asyncio.Task[Any]) -> None:
+    """Let the failure of a task that everybody may have ceased to wait for go unmentioned."""
+    if not task.cancelled():
+        task.exception()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from .._base.tasks import look_at
 from ..errors import NotComfyUIError, NotFoundError, UnsupportedError, WorkflowFormatError
 from ..workflow.catalog import NodeCatalog, NodeClass
 from ._resource import Resource
@@ -90,7 +91,7 @@ class Nodes(Resource):
         if self._catalog is None:
             if self._fetching is None or self._fetching.done():
                 self._fetching = asyncio.create_task(self._fetch(), name="comfy_async catalog")
-                self._fetching.add_done_callback(_look_at)
+                self._fetching.add_done_callback(look_at)
             self._keep(await asyncio.shield(self._fetching))
             if cache is not None and self._catalog is not None:
                 await asyncio.to_thread(_store, self._catalog, self._place(cache))
@@ -210,12 +211,6 @@ class Nodes(Resource):
 def _tells_inputs(entry: object) -> bool:
     """Say whether something is what a server tells of a node class."""
     return isinstance(entry, dict) and ("input" in entry or "input_order" in entry or "output" in entry)
-
-
-def _look_at(task: asyncio.Task[NodeCatalog]) -> None:
-    """Take note of an error that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _load(path: Path, editor: str) -> NodeCatalog | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .._base.cleanups import Work
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
+from .._base.tasks import look_at
 from .._dialects.comfyui import RunApi
 from .._dialects.server import ServerInfo
 from .._job.core import JobCore
@@ -174,7 +175,7 @@ class Engine(JobLifetime):
         probing = self._probing
         if probing is None or probing.done():
             probing = self._probing = asyncio.create_task(self.api.probe(), name="comfy_async probe")
-            probing.add_done_callback(_look_at)
+            probing.add_done_callback(look_at)
         await asyncio.wait([probing])
         if probing.cancelled():
             # By `aclose()`: as a CancelledError whoever waits here would take it for an own one.
@@ -348,12 +349,6 @@ class Engine(JobLifetime):
             prompt_id=prompt_id,
             server=self.base_url,
         )
-
-
-def _look_at(task: asyncio.Task[ServerInfo]) -> None:
-    """Let a failure that everybody has ceased to wait for go unmentioned."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

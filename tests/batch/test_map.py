@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from session_tools import fast, graph
+from session_tools import fast, graph, lines_of
 
 from comfy_async import (
     ComfySession,
@@ -271,26 +268,10 @@ asyncio.run(main())
 async def test_a_killed_batch_goes_on(server: FakeComfy, tmp_path: Path) -> None:
     """SIGKILL in the middle, twice: in the end every workflow has run exactly once."""
     path = str(tmp_path / "results.jsonl")
-    seen: list[str] = []
-
-    async def life(lines: int | None) -> None:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", BATCH, server.url, path, stdout=pipe
-        )
-        assert process.stdout is not None
-        count = 0
-        async for line in process.stdout:
-            seen.append(line.decode().strip())
-            count += 1
-            if count == lines:
-                os.kill(process.pid, signal.SIGKILL)
-        assert await process.wait() == (0 if lines is None else -signal.SIGKILL)
-
-    await life(5)
-    await life(14)
-    seen.clear()
-    await life(None)
+    command = ["-c", BATCH, server.url, path]
+    await lines_of(*command, killed_after=5)
+    await lines_of(*command, killed_after=14)
+    seen = await lines_of(*command)
     assert sorted(int(line.split()[0]) for line in seen) == list(range(30))
     assert {line.partition(" ")[2] for line in seen} == {"completed shown"}
     await server.idle()

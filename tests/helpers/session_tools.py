@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +22,18 @@ from comfy_async.testing import FakeComfy, FastClock
 LIVES = frozenset(
     "Queued Started NodesCached NodeStarted NodeFinished NodeBlocked Completed Failed Cancelled Lost".split()
 )
+
+# What the job of `picture()` tells on an idle server.
+PICTURE_LIVES = [
+    "Queued",
+    "Started",
+    "NodesCached",
+    "NodeStarted 1",
+    "NodeFinished 1",
+    "NodeStarted 2",
+    "NodeFinished 2",
+    "Completed",
+]
 
 
 class JumpClock(Clock):
@@ -132,6 +147,20 @@ def lives(events: Iterable[BaseEvent]) -> list[str]:
         for event in events
         if type(event).__name__ in LIVES
     ]
+
+
+async def lines_of(*arguments: str, killed_after: int | None = None) -> list[str]:
+    """Return what a Python process prints; SIGKILL comes after so many lines, else it ends well."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=pipe)
+    assert process.stdout is not None
+    lines = []
+    async for line in process.stdout:
+        lines.append(line.decode().strip())
+        if len(lines) == killed_after:
+            os.kill(process.pid, signal.SIGKILL)
+    assert await process.wait() == (0 if killed_after is None else -signal.SIGKILL)
+    return lines
 
 
 async def collect(job: Job) -> list[BaseEvent]:

@@ -7,7 +7,7 @@ import gc
 from collections.abc import Callable
 
 import pytest
-from session_tools import collect, eventually, first, lives, picture, seeded, steps, turns
+from session_tools import PICTURE_LIVES, collect, eventually, first, lives, picture, seeded, steps, turns
 
 from comfy_async import (
     ComfySession,
@@ -30,23 +30,12 @@ from comfy_async._job.mailbox import Mailbox
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
 
-PICTURE = [
-    "Queued",
-    "Started",
-    "NodesCached",
-    "NodeStarted 1",
-    "NodeFinished 1",
-    "NodeStarted 2",
-    "NodeFinished 2",
-    "Completed",
-]
-
 
 async def test_the_life_of_a_job(comfy: ComfySession) -> None:
     """Every lifecycle event once, in order, the end last; then the result."""
     job = await comfy.submit(picture())
     events = await collect(job)
-    assert lives(events) == PICTURE
+    assert lives(events) == PICTURE_LIVES
     assert type(events[-1]) is Completed
     assert all(event.prompt_id == job.prompt_id for event in events)
     result = await job
@@ -143,7 +132,7 @@ async def test_replay_after_the_end(fake: FakeComfy, comfy: ComfySession) -> Non
     await job
     first_time, second_time = await collect(job), await collect(job)
     assert first_time == second_time
-    assert lives(first_time) == PICTURE
+    assert lives(first_time) == PICTURE_LIVES
     assert [event.value for event in first_time if isinstance(event, Progress)] == [9]
 
 
@@ -184,7 +173,7 @@ async def test_a_consumer_left_in_the_middle_does_not_stop_others(
         await first(job, NodeStarted)
         goes.cancel()
         await asyncio.wait([goes])
-    assert lives(await stays) == PICTURE
+    assert lives(await stays) == PICTURE_LIVES
 
 
 async def test_a_consumer_that_vanishes_in_the_middle_of_an_event(fake: FakeComfy) -> None:
@@ -211,13 +200,13 @@ async def test_a_consumer_that_vanishes_in_the_middle_of_an_event(fake: FakeComf
             gone.leave = leave
             boxes.insert(0, gone)
         fake.release()
-        assert lives(await collect(job)) == PICTURE
+        assert lives(await collect(job)) == PICTURE_LIVES
         seen: list[BaseEvent] = []
         async for event in everybody:
             seen.append(event)
             if isinstance(event, Completed):
                 break
-        assert lives(seen) == PICTURE
+        assert lives(seen) == PICTURE_LIVES
 
 
 async def test_a_slow_consumer(fake: FakeComfy) -> None:
@@ -230,7 +219,7 @@ async def test_a_slow_consumer(fake: FakeComfy) -> None:
         seen = [await anext(stream)]
         await job
         seen += [event async for event in stream]
-    assert lives(seen) == PICTURE
+    assert lives(seen) == PICTURE_LIVES
     values = [event.value for event in seen if isinstance(event, Progress)]
     assert values == sorted(values)
     assert values[-1] == 200
@@ -408,7 +397,7 @@ async def test_a_job_outlives_its_session(fake: FakeComfy) -> None:
         job = await comfy.submit(picture())
         result = await job
     assert await job is result
-    assert lives(await collect(job)) == PICTURE
+    assert lives(await collect(job)) == PICTURE_LIVES
     assert await job.cancel() == "completed"
     assert job.progress.fraction == 1.0
     with pytest.raises(SessionClosedError):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from session_tools import collect, first, lives
+from session_tools import PICTURE_LIVES, collect, first, lives
 
 from comfy_async import (
     Cancelled,
@@ -131,16 +131,7 @@ async def test_stream(live: ComfySession) -> None:
     """Every lifecycle event once, in order."""
     async with live.stream(picture()) as job:
         events = await collect(job)
-    assert lives(events) == [
-        "Queued",
-        "Started",
-        "NodesCached",
-        "NodeStarted 1",
-        "NodeFinished 1",
-        "NodeStarted 2",
-        "NodeFinished 2",
-        "Completed",
-    ]
+    assert lives(events) == PICTURE_LIVES
     assert all(event.prompt_id == job.prompt_id for event in events)
     (shown,) = [event for event in events if isinstance(event, NodeFinished) and event.output]
     assert (await job).outputs == {"2": shown.output}

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import json
-import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import Any
 
 import pytest
 from pool_tools import fakes, fast, pool_of, state, successes, teach
-from session_tools import collect, eventually, graph, library_tasks, lives, picture, turns
+from session_tools import collect, eventually, graph, library_tasks, lines_of, lives, picture, turns
 
 from comfy_async import (
     ComfyPool,
@@ -632,26 +629,11 @@ asyncio.run(main())
 async def test_a_killed_batch_goes_on(tmp_path: Path) -> None:
     """SIGKILL in the middle, twice: in the end every workflow has run exactly once."""
     path = str(tmp_path / "results.jsonl")
-    seen: list[str] = []
     async with fakes() as servers:
-
-        async def life(lines: int | None) -> None:
-            pipe = asyncio.subprocess.PIPE
-            arguments = ["-c", BATCH, path, *(fake.url for fake in servers)]
-            process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=pipe)
-            assert process.stdout is not None
-            count = 0
-            async for line in process.stdout:
-                seen.append(line.decode().strip())
-                count += 1
-                if count == lines:
-                    os.kill(process.pid, signal.SIGKILL)
-            assert await process.wait() == (0 if lines is None else -signal.SIGKILL)
-
-        await life(5)
-        await life(14)
-        seen.clear()
-        await life(None)
+        command = ["-c", BATCH, path, *(fake.url for fake in servers)]
+        await lines_of(*command, killed_after=5)
+        await lines_of(*command, killed_after=14)
+        seen = await lines_of(*command)
         assert sorted(int(line.split()[0]) for line in seen) == list(range(30))
         assert {line.partition(" ")[2] for line in seen} == {"completed shown"}
         for fake in servers:

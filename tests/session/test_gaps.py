@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from session_tools import collect, eventually, first, lives, picture, steps
+from session_tools import PICTURE_LIVES, collect, eventually, first, lives, picture, steps
 
 from comfy_async import (
     ComfySession,
@@ -207,14 +207,5 @@ async def test_a_previewing_node_after_a_reconnect(fake: FakeComfy) -> None:
         gate.open()
         assert (await job).texts == ("shown",)
         names = lives(await collect(job))
-        assert names == [
-            "Queued",
-            "Started",
-            "NodesCached",
-            "NodeStarted 1",
-            "NodeFinished 1",
-            "NodeStarted 2",
-            "NodeFinished 2",
-            "Completed",
-        ]
+        assert names == PICTURE_LIVES
         assert comfy.connection.reconnects == 1
