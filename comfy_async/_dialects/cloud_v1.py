@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -89,6 +89,25 @@ class CloudApi(RunApi):
         """Ask the cloud to remove or stop exactly this job; no answer is a proof that it did."""
         path = f"/jobs/{quote(prompt_id, safe='')}/cancel"
         await self._http.request("POST", path, expect=(404,))
+
+    async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
+        """Ask the cloud to remove or stop these jobs; say whether it took on any of them."""
+        if len(prompt_ids) > 1:
+            taken = await self._take_back("/jobs/cancel", {"job_ids": list(prompt_ids)})
+            if taken is not None:
+                return taken
+        done = False
+        for prompt_id in prompt_ids:
+            done |= await self._take_back(f"/jobs/{quote(prompt_id, safe='')}/cancel", None) or False
+        return done
+
+    async def _take_back(self, path: str, body: Any) -> bool | None:
+        """Post a cancel, which answers with a bool or with a list of ids; None when it is refused.
+
+        One id that is unknown or none at all spoils a whole batch, so that each is asked for.
+        """
+        answer = await self._http.request("POST", path, json=body, expect=(400, 404), retry=True)
+        return bool(answer.json_object().get("cancelled")) if answer.status == 200 else None
 
     async def interrupt(self, prompt_id: str) -> None:
         """Stop exactly this job; the cloud has one word for that and for removing it."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from ..errors import NotFoundError, ResponseError
+from ..errors import NotFoundError
 from ._resource import Resource
 from ._schema_runs import HistoryRecord, JobRecord, JobsPage, QueueRecord
 from .history import History
@@ -130,34 +130,10 @@ class Jobs(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        with self._host.stopping(prompt_ids, of=("pending", "running")):
-            return await self._cancel(prompt_ids)
-
-    async def _cancel(self, prompt_ids: tuple[str, ...]) -> bool:
-        """Cancel by the best route that the server has."""
+        self._host.check_loop()
         await self._host.known_server()
-        if not self._is_cloud:
+        with self._host.stopping(prompt_ids, of=("pending", "running")):
             return await self._host.api.cancel_all(prompt_ids)
-        if len(prompt_ids) > 1:
-            try:
-                return await self._cancelled("/api/jobs/cancel", {"job_ids": list(prompt_ids)})
-            except ResponseError as error:
-                # One id that is unknown or none at all spoils the whole batch: ask for each.
-                if error.status not in {400, 404}:
-                    raise
-        done = False
-        for prompt_id in prompt_ids:
-            try:
-                path = f"/api/jobs/{quote(prompt_id, safe='')}/cancel"
-                done |= await self._cancelled(path, None)
-            except NotFoundError:
-                continue
-        return done
-
-    async def _cancelled(self, path: str, body: Any) -> bool:
-        """Post a cancel; the cloud answers with a bool, or with a list of ids."""
-        answer = await self._send("POST", path, json=body, root=True, retry=True)
-        return bool(answer.json_object().get("cancelled"))
 
     async def _lists(self, wanted: Iterable[str] | None) -> bool:
         """Say whether the jobs API answers rightly for jobs in these states, all when None.

@@ -154,6 +154,24 @@ async def test_cancel(fake: FakeComfy, comfy: ComfySession, running: bool) -> No
     fake.release()
 
 
+async def test_many_are_cancelled_at_once(fake: FakeComfy, comfy: ComfySession) -> None:
+    """Many go in one request; an unknown id among them spoils it, and then each is asked for."""
+    fake.hold()
+    jobs = [await comfy.submit(picture(seed)) for seed in range(4)]
+    ids = [job.prompt_id for job in jobs]
+    unknown = "00000000-0000-4000-8000-000000000000"
+    cancel = comfy.jobs.cancel
+    assert await cancel(*ids[:2])
+    assert await cancel(unknown, *ids[2:])
+    assert not await cancel(unknown, unknown)
+    assert not await cancel()
+    sent = [path for method, path in fake.books.requests.elements() if path.endswith("cancel")]
+    assert len(sent) == 1 + (1 + 3) + (1 + 2)
+    for job in jobs:
+        await kinds(job)
+        assert job.status == "cancelled"
+
+
 async def test_attach(fake: FakeComfy, comfy: ComfySession) -> None:
     """A job of another session is picked up, open or finished; an unknown one is lost."""
     with fake.gate("Steps") as gate:
