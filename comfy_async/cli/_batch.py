@@ -45,9 +45,11 @@ async def run_batch(
     fake = embedded(request, report, interrupts)
     try:
         async with report.watching(), opened(connection, fake=fake) as comfy:
-            made = await _variants(comfy, loaded, request)
+            bases = await _converted(comfy, loaded)
+            made = await _variants(comfy, bases, request)
+            options = await partner_options(comfy, *bases)
             later = None if fake is not None else connection
-            done, failed = await _run_all(comfy, made, request, report=report, later=later)
+            done, failed = await _run_all(comfy, made, request, report=report, later=later, **options)
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -59,17 +61,21 @@ async def run_batch(
     return EXIT_FAILED if failed else 0
 
 
-async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchRequest) -> list[Variant]:
+async def _converted(comfy: ComfySession, loaded: Sequence[Workflow]) -> list[Workflow]:
+    """Return the workflows in API format."""
+    return [
+        workflow if workflow.format == "api" else workflow.converted(await comfy.nodes.catalog())
+        for workflow in loaded
+    ]
+
+
+async def _variants(comfy: ComfySession, bases: Sequence[Workflow], request: BatchRequest) -> list[Variant]:
     """Return what is to be run."""
     varied = read_varied(request.vary or ())
     rows = [] if request.rows is None else read_rows(request.rows)
     settings = parse_settings(request.settings)
-    made = [
-        workflow if workflow.format == "api" else workflow.converted(await comfy.nodes.catalog())
-        for workflow in loaded
-    ]
-    known = await classes_of(comfy, *made)
-    made = [apply_values(workflow, settings, catalog=known) for workflow in made]
+    known = await classes_of(comfy, *bases)
+    made = [apply_values(workflow, settings, catalog=known) for workflow in bases]
     return variants(
         made,
         varied=varied,
@@ -114,6 +120,7 @@ async def _run_all(
     *,
     report: Report,
     later: Connection | None,
+    **options: Any,
 ) -> tuple[int, int]:
     """Run them, save and tell each as it ends; return how many are done and how many are not."""
     lost = 0
@@ -123,7 +130,7 @@ async def _run_all(
         limit=request.limit,
         on_error="stop" if request.stop else "continue",
         results=request.results,
-        **await partner_options(comfy, made[0][1]),
+        **options,
     )
     async with batch as finished:
         report.batch(finished)

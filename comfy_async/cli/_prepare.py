@@ -97,15 +97,15 @@ def changed(workflow: Workflow, request: SubmitRequest, catalog: NodeCatalog | N
     return seeded(workflow, request.seed, randomize=request.randomize, catalog=catalog)
 
 
-async def partner_options(comfy: ComfySession, workflow: Workflow) -> dict[str, Any]:
-    """Return the key for partner nodes, if there is one and the workflow has such nodes.
+async def partner_options(comfy: ComfySession, *workflows: Workflow) -> dict[str, Any]:
+    """Return the key for partner nodes, if there is one and any of the workflows has such nodes.
 
     A server sees every key that it is sent: none goes to one that does not need it.
     """
     key = os.environ.get("COMFY_API_KEY")
     if not key:
         return {}
-    classes = sorted({info.class_type for info in workflow.nodes.values()})
+    classes = sorted({info.class_type for workflow in workflows for info in workflow.nodes.values()})
     infos = await asyncio.gather(*map(comfy.nodes.info, classes), return_exceptions=True)
     wanted = any(getattr(info, "api_node", False) for info in infos)
     return {"partner_api_key": key} if wanted else {}

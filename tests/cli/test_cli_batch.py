@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,19 @@ async def test_prompts_from_a_file(cli: Any, sd15: Path, tmp_path: Path) -> None
 
     assert done.code == 0
     assert "2 done, 0 failed" in done.out
+
+
+async def test_partner_key_for_any_of_the_workflows(cli: Any, sd15: Path, small: Path) -> None:
+    """COMFY_API_KEY goes along when the second workflow alone has a partner node."""
+    specs = cli.fake.core.classes.specs
+    specs["EmptyImage"] = dataclasses.replace(specs["EmptyImage"], more={"api_node": True})
+    cli.env["COMFY_API_KEY"] = "comfyui-secret"
+
+    assert (await cli("batch", sd15, "--set", "3.steps=1")).code == 0
+    assert (await cli("batch", sd15, small, "--results", "results.jsonl")).code == 0
+    alone, first, second = cli.fake.books.accepted
+    assert not alone.secrets
+    assert first.secrets == second.secrets == {"api_key_comfy_org": "comfyui-secret"}
 
 
 async def test_one_failure_among_many(cli: Any, sd15: Path) -> None:
