@@ -76,7 +76,9 @@ class Address:
     @property
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port: where credentials may go."""
-        return origin_of(self.base)
+        origin = origin_of(self.base)
+        assert origin is not None, "parse() lets no other address in"
+        return origin
 
     @property
     def is_loopback(self) -> bool:
@@ -109,11 +111,18 @@ class Address:
         return f"{base}{path}?{urlencode(query)}" if query else f"{base}{path}"
 
 
-def origin_of(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL, with the scheme's own port filled in."""
-    parts = urlsplit(url)
+def origin_of(url: str) -> tuple[str, str, int] | None:
+    """Return scheme, host and port of a URL, with the scheme's own port filled in.
+
+    None where it has none: no host, or a port that no machine has. That is nobody's own origin.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
     default = 443 if parts.scheme in {"https", "wss"} else 80
-    return parts.scheme, (parts.hostname or "").lower(), parts.port or default
+    return (parts.scheme, host.lower(), port or default) if host else None
 
 
 def _auth_of(parts: Secret[SplitResult]) -> Auth:

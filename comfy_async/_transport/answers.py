@@ -116,12 +116,16 @@ class Answer:
 
     def leads_elsewhere(self) -> NotComfyUIError:
         """Return the error for a redirect that is not followed, naming the host it leads to."""
-        parts = urlsplit(self.headers.get("location", ""))
         error = self.not_comfyui("the answer leads elsewhere")
-        if parts.hostname:
+        try:
+            parts = urlsplit(self.headers.get("location", ""))
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            error.hint = "It redirects to what is no address: a proxy before ComfyUI is set up wrongly."
+            return error
+        if host:
             # Neither path nor query: a login page's URL may carry a token.
-            port = "" if parts.port is None else f":{parts.port}"
-            where = self.veil(f"{parts.scheme or 'http'}://{parts.hostname}{port}")
+            where = self.veil(f"{parts.scheme or 'http'}://{host}{'' if port is None else f':{port}'}")
             error.hint = f"It redirects to {where}: log in there, or make that the session's base URL."
         return error
 

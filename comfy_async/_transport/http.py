@@ -302,7 +302,7 @@ class HttpClient:
             with quietly(self.veil):
                 response = await self._client.send(request, stream=True)
             target = response.next_request
-            if target is None or request.method != "GET" or not (abroad or self._is_home(target)):
+            if target is None or request.method != "GET" or not self._may_go_to(target, abroad=abroad):
                 return response
             await response.aclose()
             if not self._is_home(target):
@@ -312,6 +312,11 @@ class HttpClient:
         raise TransportError(
             f"{request.url.path} redirects too often", server=self.address.base, retryable=False
         )
+
+    def _may_go_to(self, target: httpx.Request, *, abroad: bool) -> bool:
+        """True when a redirect is followed: at home, or `abroad` to wherever there can be a server."""
+        origin = origin_of(str(target.url))
+        return origin == self.address.origin or (abroad and origin is not None)
 
     def _is_home(self, request: httpx.Request) -> bool:
         """True when the request goes to our own origin."""

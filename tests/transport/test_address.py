@@ -58,6 +58,8 @@ def test_origins() -> None:
     assert origin_of("http://x.example") != origin_of("https://x.example")
     assert origin_of("http://x.example") != origin_of("http://x.example.evil")
     assert Address.parse("https://cloud.comfy.org").is_cloud
+    for nowhere in ("http://h:99999/", "http://h:x/", "http://[::1", "/x", ""):
+        assert origin_of(nowhere) is None
     assert not Address.parse("https://cloud.comfy.org.evil").is_cloud
     assert Address.parse("http://[::1]").is_loopback
 

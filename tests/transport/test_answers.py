@@ -142,3 +142,11 @@ def test_redirects_name_their_host_only() -> None:
     assert "https://login.example:8443" in str(error)
     assert "s3cret" not in str(error)
     assert answer(302, location="/x").leads_elsewhere().hint == answer(302).leads_elsewhere().hint
+
+
+@pytest.mark.parametrize("where", ["http://h:99999/x", "http://h:port/x", "http://[::1"])
+def test_redirects_to_no_address(where: str) -> None:
+    """A place that cannot be read is told as that, and not repeated."""
+    error = answer(302, location=where).leads_elsewhere()
+    assert "no address" in str(error)
+    assert where not in str(error)

@@ -132,6 +132,23 @@ async def test_redirects_to_nowhere(where: str) -> None:
         await http.aclose()
 
 
+@pytest.mark.parametrize("how", ["GET", "POST", "stream"])
+async def test_redirects_to_a_port_that_no_machine_has(how: str) -> None:
+    """They are not followed, and the error is one of ours."""
+    async with raw_server(
+        await say(reply(b"", status=302, location="http://127.0.0.1:99999/?me=1"))
+    ) as server:
+        http = client(server.url)
+        with pytest.raises(NotComfyUIError, match="redirects to what is no address"):
+            if how == "stream":
+                async with http.stream("/x"):
+                    pass
+            else:
+                await http.request(how, "/x")
+        await http.aclose()
+    assert len(server.requests) == 1
+
+
 @pytest.mark.parametrize("page", [b"<html>Sign in</html>", b"", b"{", b"\xff\xfe\x00", b"[" * 100_000])
 async def test_no_json(page: bytes) -> None:
     """HTML, nothing, halves and rubbish in place of JSON are named as what they are."""
