@@ -119,8 +119,10 @@ class Transfer(Coroutine[Any, Any, _T], Generic[_T]):
         try:
             while not task.done():
                 moved = asyncio.ensure_future(self._meter.moved())
-                await asyncio.wait({task, moved}, return_when=asyncio.FIRST_COMPLETED)
-                moved.cancel()
+                try:
+                    await asyncio.wait({task, moved}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    moved.cancel()
                 if not task.done():
                     yield self._meter.progress()
                     await asyncio.wait({task}, timeout=_EVERY_S)

@@ -16,6 +16,7 @@ from PIL import Image
 from comfy_async import ComfySession, ResponseError, UploadTooLargeError, Workflow
 from comfy_async._resources import _sources, _uploads
 from comfy_async._resources._pictures import png_of_array
+from comfy_async._resources._transfer import Meter, Transfer
 from comfy_async.testing import FakeComfy
 
 GRAPH = {
@@ -252,6 +253,28 @@ async def test_progress_of_an_upload(comfy: ComfySession) -> None:
     assert str(seen[-1]) == "zeros.bin: 100 %, 3.0 of 3.0 MB"
     assert (await transfer).name == (await transfer).name == "zeros.bin"
     assert "zeros.bin" in repr(transfer)
+
+
+async def test_cancelled_progress_leaves_no_task() -> None:
+    """Whoever is cancelled while waiting for progress leaves nothing that waits on."""
+    started = asyncio.Event()
+
+    async def work(_meter: Meter) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async def watch() -> None:
+        async for _ in Transfer(work, name="x"):
+            pass
+
+    before = asyncio.all_tasks()
+    watching = asyncio.create_task(watch())
+    await started.wait()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
 
 
 async def test_leaving_the_progress_ends_the_transfer(fake: FakeComfy, comfy: ComfySession) -> None:
