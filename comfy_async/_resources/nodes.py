@@ -94,7 +94,7 @@ class Nodes(Resource):
                 self._fetching.add_done_callback(look_at)
             self._keep(await asyncio.shield(self._fetching))
             if cache is not None and self._catalog is not None:
-                await asyncio.to_thread(_store, self._catalog, self._place(cache))
+                await asyncio.to_thread(self._catalog.save, self._place(cache))
         assert self._catalog is not None
         return self._catalog
 
@@ -219,14 +219,3 @@ def _load(path: Path, editor: str) -> NodeCatalog | None:
         return NodeCatalog(NodeCatalog.load(path).raw, editor=editor or None)
     except (OSError, WorkflowFormatError):
         return None
-
-
-def _store(catalog: NodeCatalog, path: Path) -> None:
-    """Keep a catalog for later, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        catalog.save(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

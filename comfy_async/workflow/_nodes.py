@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from .._base.paths import write_whole
 from ..errors import WorkflowError, WorkflowFormatError
 from ..types import NodeInfo, clipped
 from ._values import (
@@ -208,11 +209,5 @@ def save_graph(api: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     except UnicodeEncodeError:
         # Half a surrogate pair, as cut-off emoji leave it, has no UTF-8.
         content = json.dumps(ordered, indent=2).encode()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        draft.write_bytes(content + b"\n")
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(target, content + b"\n")
     return target

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from .._base.paths import write_whole
 from ..errors import WorkflowFormatError
 from ..types import Shown
 from ._dynamic import expand
@@ -105,7 +106,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         return cls(content)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as plain object_info JSON, compressed when the name ends in .gz.
+        """Write it as plain object_info JSON, compressed when the name ends in .gz; never half of it.
 
         Raises:
             OSError: The file cannot be written.
@@ -115,7 +116,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         target = Path(path)
         content = json.dumps(self.raw).encode()
         # Without a time stamp equal catalogs make equal files.
-        target.write_bytes(gzip.compress(content, mtime=0) if target.suffix == ".gz" else content)
+        write_whole(target, gzip.compress(content, mtime=0) if target.suffix == ".gz" else content)
         return target
 
     @property

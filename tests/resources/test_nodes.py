@@ -12,6 +12,7 @@ from raw_server import RawRequest, raw_server, reply
 
 from comfy_async import (
     ComfySession,
+    NodeCatalog,
     NotComfyUIError,
     NotFoundError,
     PromptRejectedError,
@@ -74,6 +75,19 @@ async def test_catalog_on_disk(fake: FakeComfy, tmp_path: Path) -> None:
         await comfy.nodes.catalog(cache=tmp_path, refresh=True)
     assert fake.books.count("GET", "/object_info") == 3
     assert files_in(tmp_path) == [kept]
+
+
+async def test_cache_of_many_sessions_at_once(fake: FakeComfy, tmp_path: Path) -> None:
+    """Sessions of one process write one file, and none is in another's way."""
+    sessions = [fake.session() for _ in range(8)]
+    try:
+        for _ in range(4):
+            await asyncio.gather(*(one.nodes.catalog(refresh=True, cache=tmp_path) for one in sessions))
+    finally:
+        for one in sessions:
+            await one.aclose()
+    (kept,) = files_in(tmp_path)
+    assert "KSampler" in NodeCatalog.load(kept)
 
 
 async def test_cache_is_by_version(tmp_path: Path) -> None:

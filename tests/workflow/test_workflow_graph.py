@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import dataclasses
 import enum
@@ -407,6 +408,16 @@ def test_save_is_stable_and_keeps_titles(sd15: Workflow, tmp_path: Path) -> None
     shuffled = Workflow(dict(reversed(sd15.to_api().items())))
     assert shuffled.save(tmp_path / "b.json").read_bytes() == path.read_bytes()
     assert sorted(item.name for item in tmp_path.iterdir()) == ["b.json", "deep"]
+
+
+def test_save_from_many_threads(sd15: Workflow, tmp_path: Path) -> None:
+    """Threads that save to one name are in nobody's way, and leave nothing else."""
+    path = tmp_path / "flow.json"
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for saved in pool.map(lambda _: sd15.save(path), range(200)):
+            assert saved == path
+    assert Workflow.load(path) == sd15
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_save_takes_every_text(tmp_path: Path) -> None:
