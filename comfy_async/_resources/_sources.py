@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
 
 from .._base.paths import safe_name
+from .._base.tasks import in_thread, look_at, to_the_end
 from ._pictures import png_of_array, png_of_picture
 
 __all__ = ["Payload", "UploadSource", "prepare"]
@@ -103,27 +105,30 @@ class Payload:
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the content from its beginning, read in a thread a chunk ahead."""
         if self.size <= CHUNK:
-            yield await asyncio.to_thread(self._read_all)
+            yield await in_thread(self._read_all)
             return
-        file = await asyncio.to_thread(self._open)
-        ahead: asyncio.Future[bytes] | None = None
-        try:
-            chunk = await asyncio.to_thread(file.read, CHUNK)
-            while chunk:
-                ahead = asyncio.ensure_future(asyncio.to_thread(file.read, CHUNK))
-                yield chunk
-                chunk = await ahead
-        finally:
-            # The thread may still read: the file must not be closed under it.
-            if ahead is not None and not ahead.done():
-                ahead.add_done_callback(lambda _done: file.close())
-            else:
-                file.close()
+        # Opened and closed around all threads: each ends before anything here does.
+        with contextlib.ExitStack() as opened:
+            file = await in_thread(lambda: opened.enter_context(self._open()))
+            ahead = _reading(file)
+            try:
+                while chunk := await ahead:
+                    ahead = _reading(file)
+                    yield chunk
+            finally:
+                await to_the_end([ahead])
 
     def _read_all(self) -> bytes:
         """Return the whole content."""
         with self._open() as file:
             return file.read()
+
+
+def _reading(file: BinaryIO) -> asyncio.Task[bytes]:
+    """Begin to read the next chunk; cancelled or not, it is done when the thread is."""
+    task = asyncio.create_task(in_thread(file.read, CHUNK), name="comfy_async read")
+    task.add_done_callback(look_at)
+    return task
 
 
 class _Shared(io.RawIOBase):
