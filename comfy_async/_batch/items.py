@@ -99,7 +99,6 @@ class SessionItems:
     ) -> Item:
         """Bring one workflow to a job, with the results file in mind."""
         engine = self._engine
-        engine.check_loop()
         await engine.known_server()
         ready = await engine.prepared(workflow, check=check)
         if journal is None:

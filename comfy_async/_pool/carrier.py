@@ -142,7 +142,6 @@ class Carrier:
             ComfyError: The server did not take it.
         """
         order, engine = job.order, member.engine
-        engine.check_loop()
         await engine.known_server()
         ghost = order.ghosts.pop(member, None)
         if ghost is not None:

@@ -45,7 +45,6 @@ class Resource:
 
     async def _get(self, path: str, **options: Any) -> Any:
         """GET a route and return its decoded body; tried again when a failure may pass."""
-        self._host.check_loop()
         await self._host.known_server()
         try:
             return await self._host.http.get_json(path, retry=True, **options)
@@ -54,7 +53,6 @@ class Resource:
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
         """Send a request and return the answer; tried again when a failure may pass and `retry` says so."""
-        self._host.check_loop()
         await self._host.known_server()
         try:
             return await self._host.http.request(method, path, **options)

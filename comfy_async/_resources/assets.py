@@ -187,7 +187,6 @@ class Assets(Resource):
         host, target = self._host, Path(path)
 
         async def work(meter: Meter) -> Path:
-            host.check_loop()
             await host.known_server()
             download = Download(host.http, meter, clock=host.settings.clock, root=True)
             return await download.run(f"/api/assets/{_quoted(asset_id)}/content", {}, target)

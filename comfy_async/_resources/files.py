@@ -285,7 +285,6 @@ class Files:
     @contextlib.asynccontextmanager
     async def _opened(self, params: Mapping[str, str]) -> AsyncIterator[Stream]:
         """Ask for a file; packed answers are of no use for pictures, and a danger."""
-        self._host.check_loop()
         await self._host.known_server()
         headers = {"Accept-Encoding": "identity"}
         async with self._host.http.stream("/view", params=params, headers=headers) as stream:
@@ -324,7 +323,6 @@ class Files:
         host, target = self._host, Path(path)
 
         async def work(meter: Meter) -> Path:
-            host.check_loop()
             await host.known_server()
             async with self._slots:
                 sort = _sort(filename, preview, channel)

@@ -55,7 +55,7 @@ class Host(Protocol):
         ...
 
     async def known_server(self) -> ServerInfo:
-        """Ask once what the server is."""
+        """Ask once what the server is; raises in another event loop, and when everything is closed."""
         ...
 
     async def hear(self) -> None:
@@ -69,5 +69,8 @@ class Host(Protocol):
     def stopping(
         self, prompt_ids: Iterable[str] | None = None, *, of: Collection[str] = ("pending",)
     ) -> AbstractContextManager[None]:
-        """While jobs are stopped from outside, those of this session in such a state end as cancelled."""
+        """While jobs are stopped from outside, those of this session in such a state end as cancelled.
+
+        Raises as `check_loop` does, before it touches any.
+        """
         ...

@@ -130,7 +130,6 @@ class Jobs(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        self._host.check_loop()
         await self._host.known_server()
         with self._host.stopping(prompt_ids, of=("pending", "running")):
             return await self._host.api.cancel_all(prompt_ids)

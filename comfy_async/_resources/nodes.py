@@ -82,7 +82,6 @@ class Nodes(Resource):
         Example:
             >>> catalog = await comfy.nodes.catalog(cache="catalogs")  # the next session reads it from there
         """
-        self._host.check_loop()
         server = await self._host.known_server()
         if refresh or self._version != server.version:
             self._catalog = None

@@ -29,7 +29,6 @@ class Queue(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        self._host.check_loop()
         await self._host.known_server()
         body = await self._host.api.queue(retry=True)
         # A long queue is megabytes of graphs, which are gone through once more here.
@@ -49,7 +48,6 @@ class Queue(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        self._host.check_loop()
         await self._host.known_server()
         return await self._host.api.queue_remaining()
 

@@ -164,12 +164,14 @@ class Engine(JobLifetime):
         )
 
     async def known_server(self) -> ServerInfo:
-        """Ask once what the server is, however many need it.
+        """Ask once what the server is, however many need it: what every request begins with.
 
         Raises:
-            SessionClosedError: It was closed before there was an answer.
+            WrongLoopError: The session belongs to another event loop.
+            SessionClosedError: It is closed, or was before there was an answer.
             ComfyError: The server does not answer, or is none.
         """
+        self.check_loop()
         if self.api.server.version or self.api.probed:
             return self.api.server
         probing = self._probing
@@ -210,7 +212,6 @@ class Engine(JobLifetime):
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
         """
-        self.check_loop()
         await self.known_server()
         rest = dict(options)
         ready = await self.prepared(workflow, check=rest.pop("check", False))
@@ -262,7 +263,6 @@ class Engine(JobLifetime):
             ComfyError: The server cannot be asked.
             ValueError: That is no id and no ref.
         """
-        self.check_loop()
         await self.known_server()
         return await attach(self, id_or_ref)
 
@@ -282,7 +282,13 @@ class Engine(JobLifetime):
     def stopping(
         self, prompt_ids: Iterable[str] | None = None, *, of: Collection[str] = ("pending",)
     ) -> AbstractContextManager[None]:
-        """While jobs are stopped from outside (None: all), ours in such a state end as cancelled."""
+        """While jobs are stopped from outside (None: all), ours in such a state end as cancelled.
+
+        Raises:
+            WrongLoopError: They live in another event loop: nothing is touched.
+            SessionClosedError: The session is closed.
+        """
+        self.check_loop()
         return self.router.stopping(prompt_ids, of=of)
 
     async def cancel(self, job: JobCore) -> JobStatus:

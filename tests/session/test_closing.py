@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import operator
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,7 @@ from comfy_async import (
     Started,
     WrongLoopError,
 )
+from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy
 
 
@@ -250,6 +253,35 @@ class TestClosing:
                 await job
 
         asyncio.run(work())
+
+    @pytest.mark.parametrize("verb", ["jobs.cancel", "queue.interrupt", "queue.delete", "queue.clear"])
+    def test_stopping_in_another_loop(self, verb: str) -> None:
+        """No verb that stops jobs asks the server or touches a job from another loop."""
+
+        async def work() -> None:
+            async with FakeComfy() as fake, fake.session() as comfy:
+                fake.hold()
+                job = await comfy.submit(picture())
+                core = engine_of(comfy).jobs.by_id[job.prompt_id]
+                sent = len(fake.books.log)
+                args = () if verb == "queue.clear" else (job.prompt_id,)
+                stop = functools.partial(operator.attrgetter(verb)(comfy), *args)
+                with pytest.raises(WrongLoopError):
+                    await asyncio.to_thread(asyncio.run, _called(stop))
+                assert not core.cancel_wanted
+                assert len(fake.books.log) == sent
+                fake.release()
+                await job
+
+        asyncio.run(work())
+
+    @pytest.mark.parametrize("verb", ["jobs.cancel", "queue.interrupt"])
+    async def test_stopping_after_the_end(self, fake: FakeComfy, verb: str) -> None:
+        """Stopping jobs by a closed session is an error that says so."""
+        async with fake.session() as comfy:
+            pass
+        with pytest.raises(SessionClosedError):
+            await operator.attrgetter(verb)(comfy)("x")
 
 
 async def _connected(comfy: ComfySession) -> None:
