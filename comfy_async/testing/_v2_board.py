@@ -1,0 +1,346 @@
+"""The jobs of API v2: what they are, as queue, history and their own frames have it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol, TypeAlias
+
+from ._books import Books, RunRecord
+from ._folders import Folders
+from ._queue import JobQueue, QueueItem
+from ._storage import Storage
+from ._v2_live import LiveJob
+from ._v2_manners import ApiV2
+from ._v2_shelf import Shelf, V2Asset, moment
+from ._v2_stream import Stream
+
+__all__ = ["TERMINAL", "Board", "JobStatus"]
+
+JobStatus: TypeAlias = Literal["queued", "running", "succeeded", "canceling", "canceled", "failed", "expired"]
+TERMINAL: frozenset[JobStatus] = frozenset({"succeeded", "canceled", "failed", "expired"})
+
+_MAX_KEYS = 10_000
+
+
+class Parts(Protocol):
+    """What the board needs of the server."""
+
+    books: Books
+    queue: JobQueue
+    folders: Folders
+
+
+class Board:
+    """All jobs that API v2 was given, their streams, and the keys that were used.
+
+    Attributes:
+        manners: How it speaks.
+        jobs: The jobs by id, the oldest first.
+        keys: The Idempotency-Keys that are claimed.
+        shelf: The assets.
+        streams: The open streams.
+        swallowed: How many of the next jobs are lost with their answer, and its status.
+        false_expiries: How often a job that is not known to have ended is said to have expired.
+        silent_ends: How many of the next streams end without a terminal status.
+    """
+
+    def __init__(self, parts: Parts, manners: ApiV2, storage: Storage | None) -> None:
+        """Make an empty board."""
+        self.manners = manners
+        self.jobs: dict[str, LiveJob] = {}
+        self.keys: dict[str, None] = {}
+        self.shelf = Shelf(parts.folders)
+        self.streams: list[Stream] = []
+        self.swallowed: list[int] = []
+        self.false_expiries = 0
+        self.silent_ends = 0
+        self._parts = parts
+        self._storage = storage
+
+    # Jobs
+
+    def add(self, job: LiveJob) -> None:
+        """Know a job, and hear what is said of it."""
+        job.tell = lambda event, data: self._tell(job.id, event, data)
+        job.output = lambda: self._outputs_came(job)
+        job.closing = lambda: self._closing(job)
+        self.jobs[job.id] = job
+
+    def find(self, job_id: str) -> LiveJob | None:
+        """Return a job; one that came by another door is known while queue and history have it."""
+        job = self.jobs.get(job_id)
+        if job is None:
+            item = self._queued(job_id)
+            entry = self._parts.queue.history.get(job_id)
+            prompt = item.prompt if item is not None else entry["prompt"][2] if entry is not None else None
+            if prompt is None:
+                return None
+            record = self._record(job_id)
+            created = time.time() if record is None else _wall(record.queued_at)
+            return LiveJob(job_id, prompt, self.manners, created)
+        if time.time() >= job.created_at + self.manners.retention_seconds:
+            return None
+        return job
+
+    def claim(self, key: str) -> bool:
+        """Claim a key; False when it is taken."""
+        if key in self.keys:
+            return False
+        self.keys[key] = None
+        if len(self.keys) > _MAX_KEYS:
+            del self.keys[next(iter(self.keys))]
+        return True
+
+    def status(self, job: LiveJob) -> JobStatus:
+        """Return how a job stands."""
+        if job.expired:
+            return "expired"
+        proxy = self.manners.style == "proxy"
+        entry = self._parts.queue.history.get(job.id)
+        if entry is not None:
+            if entry["status"]["status_str"] == "success":
+                return "succeeded"
+            events = [event for event, _ in entry["status"]["messages"]]
+            return "canceled" if "execution_interrupted" in events else "failed"
+        if self._parts.queue.is_running(job.id):
+            return "canceling" if job.canceling and not proxy else "running"
+        if any(item.prompt_id == job.id for item in self._parts.queue.pending):
+            return "queued"
+        record = self._record(job.id)
+        if record is not None and record.end == "deleted" and not proxy:
+            return "canceled"
+        return "expired"
+
+    def position(self, job_id: str) -> int | None:
+        """Return the place of a waiting job, 1 for the next one."""
+        queue = self._parts.queue.pending
+        waiting = queue if self.manners.style == "proxy" else sorted(queue)
+        found = (place for place, item in enumerate(waiting, 1) if item.prompt_id == job_id)
+        return next(found, None)
+
+    def outputs(self, job: LiveJob) -> list[V2Asset]:
+        """Return what a job has brought so far; the proxy knows of nothing before the history does."""
+        entry = self._parts.queue.history.get(job.id)
+        proxy = self.manners.style == "proxy"
+        shown = entry["outputs"] if entry is not None else {} if proxy else job.shown
+        return self.shelf.outputs(job.id, shown, style=self.manners.style)
+
+    def told(self, job: LiveJob, base: str, *, origin: str) -> dict[str, Any]:
+        """Return a job as it is answered.
+
+        Args:
+            job: Which.
+            base: Scheme, host and prefix, for links to files.
+            origin: The same, or only the prefix, for the job's own links.
+        """
+        status = self.status(job)
+        ended = status in TERMINAL
+        if not ended and self.false_expiries > 0 and status == "running":
+            self.false_expiries -= 1
+            status, ended = "expired", True
+        proxy = self.manners.style == "proxy"
+        record = self._record(job.id)
+        began = _wall(record.started_at) if record is not None and record.started else None
+        finished = _wall(record.ended_at) if record is not None and record.ended_at and ended else None
+        path = f"{origin}/api/v2/jobs/{job.id}"
+        answer: dict[str, Any] = {
+            "id": job.id,
+            "status": status,
+            "created_at": self._time(job.created_at),
+            "started_at": None if proxy or began is None else self._time(began),
+            "completed_at": None if proxy or finished is None else self._time(finished),
+            "expires_at": self._time(job.created_at + self.manners.retention_seconds),
+            "queue_position": self.position(job.id) if status == "queued" else None,
+            "progress": self._progress(job, status),
+            "outputs": [self.output(asset, base) for asset in self.outputs(job)],
+            "error": self._error(job.id) if status == "failed" else None,
+            "urls": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"},
+        }
+        if proxy:
+            answer["outputs_reused"] = bool(record is not None and record.cached and ended)
+            extra = {"metadata": job.metadata, "priority": job.priority}
+            return answer | {key: value for key, value in extra.items() if value is not None}
+        return answer | {"metrics": _metrics(record)}
+
+    def _progress(self, job: LiveJob, status: JobStatus) -> dict[str, Any] | None:
+        if self.manners.style == "cloud":
+            return job.progress
+        return {"value": 0.0, "nodes_done": 0, "nodes_total": 0} if status == "running" else None
+
+    def _error(self, job_id: str) -> dict[str, Any]:
+        """Return why a job failed."""
+        events = dict(self._parts.queue.history[job_id]["status"]["messages"])
+        told = events.get("execution_error", {})
+        trace = "".join(told.get("traceback", ())) or None
+        return {
+            "code": "node_execution_error",
+            "message": told.get("exception_message", "execution failed"),
+            "node_id": told.get("node_id"),
+            "class_type": told.get("node_type"),
+            "traceback": None if self.manners.style == "proxy" else trace,
+        }
+
+    # Assets
+
+    def output(self, asset: V2Asset, base: str) -> dict[str, Any]:
+        """Return an output as jobs and streams carry it."""
+        proxy = self.manners.style == "proxy"
+        return {
+            "node_id": asset.node_id,
+            "name": asset.name,
+            "type": asset.kind,
+            "content_type": asset.content_type,
+            "size_bytes": 0 if proxy else asset.size,
+            "id": asset.id,
+            "hash": None if proxy else self._hash(asset),
+            "url": self._url(asset, base),
+            "url_expires_at": self._time(time.time() + self.manners.url_seconds),
+            "job_id": asset.job_id,
+        }
+
+    def record(self, asset: V2Asset, base: str, *, created_new: bool | None = None) -> dict[str, Any]:
+        """Return an asset as it is answered."""
+        proxy = self.manners.style == "proxy"
+        blind = proxy and asset.job_id is not None
+        answer: dict[str, Any] = {
+            "id": asset.id,
+            "hash": None if blind else self._hash(asset),
+            "size_bytes": 0 if blind else asset.size,
+            "content_type": asset.content_type,
+            "file_path": asset.name,
+            "created_at": self._time(time.time() if blind else asset.created_at),
+            "url": self._url(asset, base),
+            "url_expires_at": self._time(time.time() + self.manners.url_seconds),
+        }
+        if not proxy:
+            answer["expires_at"] = None if asset.expires_at is None else self._time(asset.expires_at)
+        if created_new is not None:
+            answer["created_new"] = created_new
+        if asset.job_id is not None:
+            answer["job_id"] = asset.job_id
+        return answer
+
+    def link(self, asset: V2Asset) -> str | None:
+        """Return a signed URL on the other origin, None where the bytes are served here."""
+        if self._storage is None or self.manners.links == "served":
+            return None
+        return self._storage.link(asset.path, seconds=self.manners.url_seconds)
+
+    def _url(self, asset: V2Asset, base: str) -> str:
+        signed = self.link(asset) if self.manners.links == "signed" else None
+        return signed or f"{base}/api/v2/assets/{asset.id}/content"
+
+    def _hash(self, asset: V2Asset) -> str | None:
+        """Return the hash, once it was asked for often enough."""
+        asset.told += 1
+        return asset.hash if asset.told > self.manners.hash_after else None
+
+    # Streams
+
+    def open(self, stream: Stream) -> None:
+        """Begin a stream with where its job stands."""
+        self.streams.append(stream)
+        job, status = stream.job, self.status(stream.job)
+        self._tell_status(stream, status)
+        if status in TERMINAL:
+            self._end(stream)
+            return
+        progress = self._progress(job, status)
+        if progress is not None:
+            stream.tell("progress", progress)
+        if self.manners.style == "cloud" and job.preview is not None:
+            stream.tell("preview", job.preview)
+        stream.outputs |= {asset.id for asset in self.outputs(job)}
+
+    def close(self, stream: Stream) -> None:
+        """Forget a stream."""
+        if stream in self.streams:
+            self.streams.remove(stream)
+
+    def refresh(self) -> None:
+        """Tell the streams what has changed in the queue."""
+        for stream in list(self.streams):
+            self.reconcile(stream)
+
+    def reconcile(self, stream: Stream) -> None:
+        """Tell a stream where its job stands, if that is news."""
+        if stream.ended:
+            return
+        status = self.status(stream.job)
+        if status in TERMINAL:
+            if self.silent_ends > 0:
+                self.silent_ends -= 1
+                stream.end()
+                return
+            if self.manners.style == "cloud":
+                self._tell_outputs(stream)
+            self._tell_status(stream, status)
+            self._end(stream)
+        elif self.manners.style == "cloud" and (status, self.position(stream.job.id)) != stream.told:
+            self._tell_status(stream, status)
+
+    def _end(self, stream: Stream) -> None:
+        """End a stream; the proxy tells the outputs after the last status."""
+        if self.manners.style == "proxy":
+            self._tell_outputs(stream)
+        stream.end()
+
+    def _tell_status(self, stream: Stream, status: JobStatus) -> None:
+        position = self.position(stream.job.id) if status == "queued" else None
+        stream.told = (status, position)
+        data: dict[str, Any] = {"status": status}
+        if position is not None:
+            data["queue_position"] = position
+        stream.tell("status", data)
+
+    def _tell_outputs(self, stream: Stream) -> None:
+        for asset in self.outputs(stream.job):
+            if asset.id not in stream.outputs:
+                stream.outputs.add(asset.id)
+                stream.tell("output", self.output(asset, stream.base))
+
+    def _tell(self, job_id: str, event: str, data: dict[str, Any]) -> None:
+        for stream in self._of(job_id):
+            stream.tell(event, data)
+
+    def _outputs_came(self, job: LiveJob) -> None:
+        for stream in self._of(job.id):
+            self._tell_outputs(stream)
+
+    def _closing(self, job: LiveJob) -> None:
+        """End the streams of a job before its end is written, where they do that."""
+        if self.manners.early_ends:
+            for stream in self._of(job.id):
+                self._tell_status(stream, self.status(job))
+                self._end(stream)
+
+    def _of(self, job_id: str) -> Iterator[Stream]:
+        return (stream for stream in list(self.streams) if stream.job.id == job_id and not stream.ended)
+
+    # The server
+
+    def _record(self, job_id: str) -> RunRecord | None:
+        found = self._parts.books.of(job_id)
+        return found[-1] if found else None
+
+    def _queued(self, job_id: str) -> QueueItem | None:
+        queue = self._parts.queue
+        return next((item for item in queue.running + queue.pending if item.prompt_id == job_id), None)
+
+    def _time(self, seconds: float) -> str:
+        return moment(seconds, style=self.manners.style)
+
+
+def _wall(monotonic: float) -> float:
+    """Return the wall's time of a monotonic one."""
+    return time.time() - time.monotonic() + monotonic
+
+
+def _metrics(record: RunRecord | None) -> dict[str, int | None]:
+    """Return how long a job waited and ran, in milliseconds."""
+    waited = ran = None
+    if record is not None and record.started:
+        waited = round(1000 * (record.started_at - record.queued_at))
+        ran = round(1000 * (record.ended_at - record.started_at)) if record.ended_at else None
+    return {"queue_ms": waited, "execution_ms": ran}
