@@ -174,6 +174,8 @@ class Core:
         self.logs.clear()
         self.log_listeners.clear()
         self.hub.shut()
+        if self.v2 is not None:
+            self.v2.die()
         if not history:
             self.books.forget(self.queue.history)
             self.folders.empty_temp()

@@ -61,6 +61,11 @@ class Storage:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}/bucket/{path.name}?signature={signature}"
 
+    def expire(self) -> int:
+        """Let every link that was given be out of date, and return how many there were."""
+        self._links = {signature: (path, 0.0) for signature, (path, _) in self._links.items()}
+        return len(self._links)
+
     async def start(self) -> None:
         """Listen on a free port."""
         app = web.Application()

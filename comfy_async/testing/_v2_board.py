@@ -43,6 +43,9 @@ class Board:
         swallowed: How many of the next jobs are lost with their answer, and its status.
         false_expiries: How often a job that is not known to have ended is said to have expired.
         silent_ends: How many of the next streams end without a terminal status.
+        cuts: After how many events the next streams are cut, how, and of which job.
+        stalls: Which streams are silent, and whether they send comments.
+        storage: The other origin of the files, None where there is none.
     """
 
     def __init__(self, parts: Parts, manners: ApiV2, storage: Storage | None) -> None:
@@ -55,8 +58,10 @@ class Board:
         self.swallowed: list[int] = []
         self.false_expiries = 0
         self.silent_ends = 0
+        self.cuts: list[tuple[int, str, str | None]] = []
+        self.stalls: list[tuple[str | None, bool]] = []
+        self.storage = storage
         self._parts = parts
-        self._storage = storage
 
     # Jobs
 
@@ -114,10 +119,13 @@ class Board:
 
     def position(self, job_id: str) -> int | None:
         """Return the place of a waiting job, 1 for the next one."""
-        queue = self._parts.queue.pending
-        waiting = queue if self.manners.style == "proxy" else sorted(queue)
-        found = (place for place, item in enumerate(waiting, 1) if item.prompt_id == job_id)
-        return next(found, None)
+        return self._places().get(job_id)
+
+    def _places(self) -> dict[str, int]:
+        """Return the places of all that wait; the proxy counts along ComfyUI's heap, which is in no order."""
+        pending = self._parts.queue.pending
+        waiting = pending if self.manners.style == "proxy" else sorted(pending)
+        return {item.prompt_id: place for place, item in enumerate(waiting, 1)}
 
     def outputs(self, job: LiveJob) -> list[V2Asset]:
         """Return what a job has brought so far; the proxy knows of nothing before the history does."""
@@ -223,9 +231,9 @@ class Board:
 
     def link(self, asset: V2Asset) -> str | None:
         """Return a signed URL on the other origin, None where the bytes are served here."""
-        if self._storage is None or self.manners.links == "served":
+        if self.storage is None or self.manners.links == "served":
             return None
-        return self._storage.link(asset.path, seconds=self.manners.url_seconds)
+        return self.storage.link(asset.path, seconds=self.manners.url_seconds)
 
     def _url(self, asset: V2Asset, base: str) -> str:
         signed = self.link(asset) if self.manners.links == "signed" else None
@@ -241,6 +249,7 @@ class Board:
     def open(self, stream: Stream) -> None:
         """Begin a stream with where its job stands."""
         self.streams.append(stream)
+        self._doom(stream)
         job, status = stream.job, self.status(stream.job)
         self._tell_status(stream, status)
         if status in TERMINAL:
@@ -253,6 +262,18 @@ class Board:
             stream.tell("preview", job.preview)
         stream.outputs |= {asset.id for asset in self.outputs(job)}
 
+    def _doom(self, stream: Stream) -> None:
+        """Give a new stream the faults that wait for it."""
+        for cut in self.cuts:
+            after, how, job_id = cut
+            if job_id in (None, stream.job.id):
+                self.cuts.remove(cut)
+                stream.cut_after, stream.cut_how = after, how
+                break
+        for job_id, breathing in self.stalls:
+            if job_id in (None, stream.job.id):
+                stream.stall(breathing=breathing)
+
     def close(self, stream: Stream) -> None:
         """Forget a stream."""
         if stream in self.streams:
@@ -260,11 +281,15 @@ class Board:
 
     def refresh(self) -> None:
         """Tell the streams what has changed in the queue."""
+        places = self._places() if self.streams else {}
         for stream in list(self.streams):
-            self.reconcile(stream)
+            self._reconcile(stream, places)
 
     def reconcile(self, stream: Stream) -> None:
         """Tell a stream where its job stands, if that is news."""
+        self._reconcile(stream, self._places())
+
+    def _reconcile(self, stream: Stream, places: dict[str, int]) -> None:
         if stream.ended:
             return
         status = self.status(stream.job)
@@ -277,8 +302,13 @@ class Board:
                 self._tell_outputs(stream)
             self._tell_status(stream, status)
             self._end(stream)
-        elif self.manners.style == "cloud" and (status, self.position(stream.job.id)) != stream.told:
+        elif self.manners.style == "cloud" and (status, places.get(stream.job.id)) != stream.told:
             self._tell_status(stream, status)
+
+    def die(self) -> None:
+        """Cut every stream."""
+        for stream in self.streams:
+            stream.cut("cut")
 
     def _end(self, stream: Stream) -> None:
         """End a stream; the proxy tells the outputs after the last status."""

@@ -69,6 +69,12 @@ class Stream:
         self.ended = True
         self._news.set()
 
+    def drop(self) -> None:
+        """End the stream now, without what is waiting."""
+        self._frames.clear()
+        self.stalled = False
+        self.end()
+
     def cut(self, how: str) -> None:
         """Break the connection now."""
         self.cut_after, self.cut_how = self._sent, how
