@@ -90,7 +90,7 @@ class V2Assets:
         """
         size = path.stat().st_size
         try:
-            final, name = self._shelf.store(path, file_path)
+            final, name = self._shelf.store(path, file_path, models=self._board.manners.style == "cloud")
         except ValueError as error:
             raise V2Problem(422, "invalid_request", str(error)) from None
         asset = self._shelf.add(final, name=file_path, **more)
@@ -143,9 +143,10 @@ class V2Assets:
             body = await request.json()
         except json.JSONDecodeError:
             body = None
-        if not isinstance(body, dict) or not isinstance(body.get("hash"), str):
+        digest = body.get("hash") if isinstance(body, dict) else None
+        if not isinstance(digest, str) and self._board.manners.style == "proxy":
             raise V2Problem(422, "invalid_request", "Missing 'hash'.")
-        known = self._shelf.with_hash(body["hash"])
+        known = self._shelf.with_hash(digest) if isinstance(digest, str) else None
         if known is None:
             raise V2Problem(404, "blob_not_found", "No blob that you may use.")
         name = body.get("file_path")
@@ -205,7 +206,18 @@ class V2Assets:
         link = self._board.link(asset)
         if link is not None:
             return web.Response(status=302, headers={"Location": link})
+        if self._board.manners.style == "proxy" and _starts_beyond(request, asset.size):
+            raise V2Problem(502, "upstream_error", "ComfyUI returned an unexpected status.")
         return web.FileResponse(asset.path, headers={"Content-Type": asset.content_type})
+
+
+def _starts_beyond(request: web.Request, size: int) -> bool:
+    """Whether a range begins after the end of a file."""
+    try:
+        start = request.http_range.start
+    except ValueError:
+        return False
+    return start is not None and start >= size
 
 
 def _expiry(text: str | None) -> float | None:

@@ -19,6 +19,7 @@ JobRefusal: TypeAlias = Literal[
     "insufficient_credits",
     "unauthorized",
     "forbidden",
+    "upstream_error",
 ]
 REFUSALS: dict[JobRefusal, tuple[int, str]] = {
     "queue_full": (429, "The queue is full."),
@@ -28,6 +29,7 @@ REFUSALS: dict[JobRefusal, tuple[int, str]] = {
     "insufficient_credits": (402, "There are not enough credits."),
     "unauthorized": (401, "A valid API key is needed."),
     "forbidden": (403, "This key may not do that."),
+    "upstream_error": (500, "Something went wrong."),
 }
 _REASONS = {"required_input_missing": "missing_input"}
 

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias, get_args
 
 from aiohttp import web
 
@@ -14,7 +14,7 @@ from ._books import RunRecord
 from ._core import Core
 from ._queue import QueueItem
 from ._routes_run import is_canonical_uuid
-from ._v2_board import Board
+from ._v2_board import Board, JobStatus
 from ._v2_errors import V2Problem, rejection
 from ._v2_live import LiveJob
 from ._v2_manners import ApiV2
@@ -78,7 +78,7 @@ class V2Jobs:
 
     async def _submit(self, request: web.Request) -> web.Response:
         """Check a job and queue it, once for each key."""
-        body = await _read(request)
+        body = await self._read(request)
         self._closed(body)
         workflow = self._graph(body)
         prompt = self._resolved(workflow)
@@ -93,7 +93,26 @@ class V2Jobs:
             status = self._board.swallowed.pop(0)
             raise V2Problem(status, "upstream_error", "Something went wrong.")
         job = self._queued(prompt, verdict, body)
-        return web.json_response(self._told(job, request), status=201)
+        answer = self._told(job, request)
+        if self._manners.style == "proxy":
+            # It does not look again.
+            answer |= {"status": "queued", "queue_position": None, "progress": None, "outputs": []}
+        return web.json_response(answer, status=201)
+
+    async def _read(self, request: web.Request) -> dict[str, Any]:
+        """Return the body of a request.
+
+        Raises:
+            V2Problem: It is no JSON object.
+        """
+        try:
+            body = await request.json()
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            body = None
+        if not isinstance(body, dict):
+            self._invalid("The body is no JSON object.")
+        found: dict[str, Any] = body
+        return found
 
     def _closed(self, body: dict[str, Any]) -> None:
         """Refuse what may not be sent along.
@@ -111,7 +130,7 @@ class V2Jobs:
         if not good:
             self._invalid("'extra_data' takes 'api_key_comfy_org' alone, which is a text.")
 
-    def _invalid(self, message: str) -> None:
+    def _invalid(self, message: str) -> NoReturn:
         """Refuse a request whose form is wrong: the proxy with 400, which the description does not know.
 
         Raises:
@@ -150,6 +169,8 @@ class V2Jobs:
         if missing:
             message = f"No such asset: {', '.join(missing)}"
             raise V2Problem(422, "missing_asset", message, missing_ids=missing)
+        if not all(_is_node(node) for node in resolved.values()):
+            raise V2Problem(422, "invalid_workflow", "A node is no object with class_type and inputs.")
         return resolved
 
     def _replaced(self, value: Any, missing: list[str]) -> Any:
@@ -252,6 +273,8 @@ class V2Jobs:
         if not 1 <= limit <= _MOST_LISTED:
             self._invalid(f"'limit' is a number from 1 to {_MOST_LISTED}.")
         wanted = {word.strip() for word in query.get("status", "").split(",") if word.strip()}
+        if unknown := wanted - set(get_args(JobStatus)):
+            self._invalid(f"There is no status {', '.join(sorted(unknown))}.")
         known = (self._board.find(job_id) for job_id in reversed(self._board.jobs))
         told = [self._told(job, request) for job in known if job is not None]
         jobs = [job for job in told if not wanted or job["status"] in wanted]
@@ -299,18 +322,3 @@ class V2Jobs:
 
 def _is_node(node: Any) -> bool:
     return isinstance(node, dict) and isinstance(node.get("inputs", {}), dict)
-
-
-async def _read(request: web.Request) -> dict[str, Any]:
-    """Return the body of a request.
-
-    Raises:
-        V2Problem: It is no JSON object.
-    """
-    try:
-        body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        body = None
-    if not isinstance(body, dict):
-        raise V2Problem(400, "invalid_request", "The body is no JSON object.")
-    return body

@@ -112,20 +112,30 @@ class Shelf:
         found = (asset for asset in self.assets.values() if asset.hash == digest and asset.job_id is None)
         return next(found, None)
 
-    def store(self, source: Path, file_path: str) -> tuple[Path, str]:
+    def store(self, source: Path, file_path: str, *, models: bool) -> tuple[Path, str]:
         """Move an upload to where nodes find it; returns the path and the name that a graph uses.
 
+        Args:
+            source: Where it lies.
+            file_path: Where it is wanted: `face.png`, `input/faces/a.png`, `models/loras/x.safetensors`.
+            models: Take models too; a proxy takes none unless it runs beside ComfyUI.
+
         Raises:
-            ValueError: The path leads out of the folders.
+            ValueError: The path leads out of the folders, or into one that takes none.
         """
         parts = [part for part in file_path.replace("\\", "/").split("/") if part]
         if not parts or ".." in parts or file_path.startswith("/"):
             raise ValueError(f"{file_path!r} is no place for a file")
-        if parts[0] == "models" and len(parts) > 2:
-            return self._model(source, parts[1], "/".join(parts[2:]))
+        parts = parts[1:] if parts[0] == "models" and len(parts) > 1 else parts
+        if len(parts) > 1 and parts[0] in self._folders.models:
+            if not models:
+                raise ValueError("models are taken by a proxy that runs beside ComfyUI")
+            return self._model(source, parts[0], "/".join(parts[1:]))
+        if len(parts) > 1 and parts[0] != "input":
+            raise ValueError(f"{parts[0]!r} is neither input nor a folder of models")
         root = self._folders.of_type("input")
         assert root is not None
-        path = root.joinpath(*(parts[1:] if parts[0] == "input" and len(parts) > 1 else parts))
+        path = root.joinpath(*(parts[1:] or parts))
         path.parent.mkdir(parents=True, exist_ok=True)
         stem, suffix = os.path.splitext(path.name)
         number = 1
