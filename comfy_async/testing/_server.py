@@ -256,4 +256,5 @@ def _manners(dialect: str | None, api_v2: bool | ApiV2) -> ApiV2 | None:
         return api_v2
     if dialect == "api-v2":
         return ApiV2()
-    return ApiV2.proxy(lists_jobs=False) if api_v2 else None
+    # ComfyUI itself would need no socket of its own for a stream.
+    return ApiV2.proxy(lists_jobs=False, lingering=False, deafening=False) if api_v2 else None

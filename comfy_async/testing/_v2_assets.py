@@ -146,10 +146,10 @@ class V2Assets:
         digest = body.get("hash") if isinstance(body, dict) else None
         if not isinstance(digest, str) and self._board.manners.style == "proxy":
             raise V2Problem(422, "invalid_request", "Missing 'hash'.")
-        known = self._shelf.with_hash(digest) if isinstance(digest, str) else None
+        name = body.get("file_path") if isinstance(body, dict) else None
+        known = self._shelf.with_hash(digest, name=name) if isinstance(digest, str) else None
         if known is None:
             raise V2Problem(404, "blob_not_found", "No blob that you may use.")
-        name = body.get("file_path")
         same = self._board.manners.style == "proxy" or name in (None, known.name)
         asset = known if same else self._shelf.again(known, name=name, tags=body.get("tags", []))
         answer = self._board.record(asset, base_of(request, self._prefix), created_new=False)

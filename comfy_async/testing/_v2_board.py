@@ -248,6 +248,8 @@ class Board:
 
     def open(self, stream: Stream) -> None:
         """Begin a stream with where its job stands."""
+        if self.manners.deafening:
+            self._deafen(stream.job.id)
         self.streams.append(stream)
         self._doom(stream)
         job, status = stream.job, self.status(stream.job)
@@ -278,12 +280,25 @@ class Board:
         """Forget a stream."""
         if stream in self.streams:
             self.streams.remove(stream)
+            if self.manners.deafening:
+                self._deafen(stream.job.id)
+
+    def _deafen(self, job_id: str) -> None:
+        """Let the streams of a job hear nothing but at their keepalives."""
+        for stream in self.streams:
+            if stream.job.id == job_id:
+                stream.deaf = True
 
     def refresh(self) -> None:
         """Tell the streams what has changed in the queue."""
         places = self._places() if self.streams else {}
         for stream in list(self.streams):
-            self._reconcile(stream, places)
+            if not stream.deaf and self._hears(stream):
+                self._reconcile(stream, places)
+
+    def _hears(self, stream: Stream) -> bool:
+        """Whether the end of a job is heard at once: the proxy hears of runs, and not of what is dequeued."""
+        return self.manners.style == "cloud" or stream.job.id in self._parts.queue.history
 
     def reconcile(self, stream: Stream) -> None:
         """Tell a stream where its job stands, if that is news."""
@@ -332,7 +347,8 @@ class Board:
 
     def _tell(self, job_id: str, event: str, data: dict[str, Any]) -> None:
         for stream in self._of(job_id):
-            stream.tell(event, data)
+            if stream.is_due(event):
+                stream.tell(event, data)
 
     def _outputs_came(self, job: LiveJob) -> None:
         for stream in self._of(job.id):
@@ -346,7 +362,8 @@ class Board:
                 self._end(stream)
 
     def _of(self, job_id: str) -> Iterator[Stream]:
-        return (stream for stream in list(self.streams) if stream.job.id == job_id and not stream.ended)
+        found = list(self.streams)
+        return (stream for stream in found if stream.job.id == job_id and not stream.ended | stream.deaf)
 
     # The server
 

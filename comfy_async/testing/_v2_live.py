@@ -6,7 +6,6 @@ import base64
 import dataclasses
 import json
 import struct
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -51,7 +50,6 @@ class LiveJob:
     closing: Callable[[], None] = lambda: None
     _needed: set[str] = dataclasses.field(default_factory=set)
     _done: set[str] = dataclasses.field(default_factory=set)
-    _last: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def need(self, outputs: Iterable[str]) -> None:
         """Count what some output nodes need, themselves included."""
@@ -121,7 +119,7 @@ class LiveJob:
         }
         if found != self.progress:
             self.progress = found
-            self._throttled("progress", found)
+            self.tell("progress", found)
 
     def _proxy_progress(self, kind: str, data: Mapping[str, Any]) -> None:
         """Tell of one message what the proxy tells of it, which is never the whole graph."""
@@ -152,7 +150,7 @@ class LiveJob:
             }
         else:
             return
-        self._throttled("progress", found)
+        self.tell("progress", found)
 
     def _picture(self, payload: bytes) -> None:
         """Take in a preview; a text under a node is none."""
@@ -168,12 +166,4 @@ class LiveJob:
             return
         encoded = base64.b64encode(image).decode()
         self.preview = {"node_id": node, "content_type": mime, "data_base64": encoded}
-        self._throttled("preview", self.preview)
-
-    def _throttled(self, event: str, data: dict[str, Any]) -> None:
-        """Tell of something unless the last of its kind was just told."""
-        now = time.monotonic()
-        if now - self._last.get(event, -1e9) < self.manners.throttle_seconds:
-            return
-        self._last[event] = now
-        self.tell(event, data)
+        self.tell("preview", self.preview)

@@ -36,7 +36,9 @@ class ApiV2:
         lingering: Notice that a client has left its stream only when the next frame is sent to it, as the
             proxy does: until then the stream counts against `max_streams`.
         early_ends: End a stream with execution_success, though the job is still running by then.
-        throttle_seconds: The least time between two progress (or preview) events of a job.
+        deafening: Let only the newest stream of a job hear what is said, and none any more once one of
+            them is closed, as with the proxy: the others find out at their next keepalive.
+        throttle_seconds: The least time between two progress (or preview) events of a stream.
         keepalive_seconds: The silence after which a stream sends a comment.
         newline: How lines of a stream end: LF, CRLF or CR.
         multiline: Send the data of an event in several `data:` lines.
@@ -66,6 +68,7 @@ class ApiV2:
     max_streams: int = 8
     lingering: bool = False
     early_ends: bool = False
+    deafening: bool = False
     throttle_seconds: float = 0.0
     keepalive_seconds: float = 15.0
     newline: Literal["\n", "\r\n", "\r"] = "\n"
@@ -77,4 +80,4 @@ class ApiV2:
     def proxy(cls, **changes: Any) -> ApiV2:
         """Return the manners of comfy-api-proxy 0.1.6, with some of them changed."""
         found: dict[str, Any] = {"links": "served", "lists_jobs": True, "request_ids": False}
-        return cls(**{"style": "proxy", "lingering": True, **found, **changes})
+        return cls(**{"style": "proxy", "lingering": True, "deafening": True, **found, **changes})

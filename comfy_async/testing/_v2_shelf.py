@@ -107,10 +107,10 @@ class Shelf:
         self.assets[made.id] = made
         return made
 
-    def with_hash(self, digest: str) -> V2Asset | None:
-        """Return an uploaded asset of this content."""
-        found = (asset for asset in self.assets.values() if asset.hash == digest and asset.job_id is None)
-        return next(found, None)
+    def with_hash(self, digest: str, *, name: str | None = None) -> V2Asset | None:
+        """Return an uploaded asset of this content, one of that name if there is one."""
+        found = [asset for asset in self.assets.values() if asset.hash == digest and asset.job_id is None]
+        return next((asset for asset in found if asset.name == name), found[0] if found else None)
 
     def store(self, source: Path, file_path: str, *, models: bool) -> tuple[Path, str]:
         """Move an upload to where nodes find it; returns the path and the name that a graph uses.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import json
+import time
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +27,7 @@ class Stream:
         base: Scheme, host and prefix under which the client asked.
         told: The last status with its place in the queue.
         outputs: The ids of the outputs that were told.
+        deaf: It hears nothing of its job, but for what it finds out when it was silent for long.
         ended: No more events come, once what is waiting was sent.
         stalled: Nothing is sent; comments are when `breathing`.
         cut_after: Cut the connection after so many events, None never.
@@ -37,6 +39,7 @@ class Stream:
         self.base = base
         self.told: tuple[str, int | None] | None = None
         self.outputs: set[str] = set()
+        self.deaf = False
         self.ended = False
         self.stalled = False
         self.breathing = True
@@ -47,6 +50,15 @@ class Stream:
         self._news = asyncio.Event()
         self._sent = 0
         self._number = 0
+        self._last: dict[str, float] = {}
+
+    def is_due(self, event: str) -> bool:
+        """Whether an event is sent, or comes too soon after the last of its kind."""
+        now = time.monotonic()
+        if now - self._last.get(event, -1e9) < self._manners.throttle_seconds:
+            return False
+        self._last[event] = now
+        return True
 
     def tell(self, event: str, data: dict[str, Any]) -> None:
         """Send an event."""

@@ -1,7 +1,7 @@
-"""What is asked of a server that speaks API v2, written down once: to record a real one, and to hold FakeComfy to it.
+"""What is asked of a server that speaks API v2: to record a real one, and to hold FakeComfy to it.
 
-The recordings in tests/data/v2_*.jsonl are of comfy-api-proxy 0.1.6 in front of ComfyUI 0.33.0. To make them anew:
-`python tests/helpers/v2_scenarios.py http://127.0.0.1:8189 FOLDER`.
+The recordings in tests/data/v2_*.jsonl are of comfy-api-proxy 0.1.6 in front of ComfyUI 0.33.0, both
+started anew. To make them again: `python tests/helpers/v2_scenarios.py http://127.0.0.1:8189 FOLDER`.
 """
 
 from __future__ import annotations
@@ -105,8 +105,12 @@ class Tape:
             answer = (await self._http.get(job["urls"]["self"])).json()
             if answer["status"] not in ("queued", "running", "canceling"):
                 break
-            await asyncio.sleep(0.05)
+            await self.pause()
         await self.request("GET", job["urls"]["self"])
+
+    async def pause(self) -> None:
+        """Let the server work before it is asked again."""
+        await asyncio.sleep(0.05)
 
     async def status(self, job: dict[str, Any]) -> str:
         """Return how a job stands, without noting it."""
@@ -459,7 +463,7 @@ class RealStage:
     async def busy(self, tape: Tape, job: dict[str, Any]) -> None:
         """Wait until a job runs."""
         while await tape.status(job) == "queued":
-            await asyncio.sleep(0.02)
+            await tape.pause()
 
     async def go(self) -> None:
         """Nothing holds it."""

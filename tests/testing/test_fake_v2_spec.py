@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from v2_fake import FakeStage, bearer
-from v2_scenarios import SCENARIOS, UNKNOWN, Tape, image_graph, picture, reference, upload
+from v2_scenarios import SCENARIOS, Tape, image_graph, picture, reference, upload
 from v2_spec import Description, description
 
 from comfy_async.testing import ApiV2, FakeComfy
@@ -18,6 +18,7 @@ from comfy_async.testing import ApiV2, FakeComfy
 _UNSEEN_BY_THE_DESCRIPTION = {
     # What is wrong with the form of a request has no answer of its own there.
     "POST /api/v2/jobs: 400 is not described",
+    "GET /api/v2/assets/{id}/content: 502 is not described",
     "POST /api/v2/assets/from-hash: 422 is not described",
     # The list is the proxy's own.
     "GET /api/v2/jobs: no such route",
@@ -71,8 +72,10 @@ async def test_every_refusal_keeps_to_the_description() -> None:
         asset = await upload(Tape(http), data, "a.png")
         await fake.idle()
         output = (await http.get(job["urls"]["self"])).json()["outputs"][0]
+        await http.get(output["url"])
         await http.get(job["urls"]["events"])
         manners.streams = False
+        await http.get(output["url"])
         await http.get(job["urls"]["events"])
         manners.max_queue = 0
         await http.post("/api/v2/jobs", json={"workflow": image_graph()})
@@ -105,12 +108,13 @@ async def test_every_refusal_keeps_to_the_description() -> None:
     seen = set(spec.checked)
     async with FakeComfy(dialect="api-v2", api_v2=ApiV2(links="served")) as fake:
         async with watched(fake, spec) as http:
-            for name in ("assets", "bad_uploads", "rejected", "unknown", "canceled_queued"):
+            for name in ("normal", "assets", "bad_uploads", "rejected", "unknown", "canceled_queued"):
                 async with FakeStage(fake) as stage:
                     await SCENARIOS[name](Tape(http), stage)
             asset = await upload(Tape(http), data, "b.png")
             await http.post("/api/v2/jobs", json={"workflow": {"1": reference(asset)}})
-            await http.get(f"/api/v2/jobs/{UNKNOWN}")
+            body = {"hash": asset["hash"], "file_path": "b.png"}
+            await http.post("/api/v2/assets/from-hash", json=body)
     assert spec.broken == []
     missing = set(spec.expected()) - seen - set(spec.checked)
     assert missing == set()
