@@ -115,6 +115,8 @@ class FakeComfy(Steering):
             ValueError: `without` names something that is no feature; mode and dialect exclude each other.
         """
         mode = _mode(mode, dialect)
+        if mode == "cloud" and api_v2:
+            raise ValueError("api_v2 goes with a local server or with dialect='api-v2'")
         self.v2 = _manners(dialect, api_v2)
         if version is None:
             version = OLD_VERSION if mode == "old" else CURRENT_VERSION
