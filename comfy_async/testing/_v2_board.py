@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol, TypeAlias
@@ -308,6 +309,9 @@ class Board:
         if stream.ended:
             return
         status = self.status(stream.job)
+        if self._is_unsettled(stream.job, status):
+            asyncio.get_running_loop().call_soon(self.reconcile, stream)
+            return
         if status in TERMINAL:
             if self.silent_ends > 0:
                 self.silent_ends -= 1
@@ -319,6 +323,11 @@ class Board:
             self._end(stream)
         elif self.manners.style == "cloud" and (status, places.get(stream.job.id)) != stream.told:
             self._tell_status(stream, status)
+
+    def _is_unsettled(self, job: LiveJob, status: JobStatus) -> bool:
+        """Whether a job has just left the queue, and how it ended is not in the books yet."""
+        record = self._record(job.id)
+        return status == "expired" and not job.expired and record is not None and record.end is None
 
     def die(self) -> None:
         """Cut every stream."""
