@@ -57,6 +57,7 @@ class Core:
         doomed: How the next runs fail outside of any node, as type and message.
         rules: What happens to requests besides being answered.
         v2: The jobs and assets of API v2, None where it is not spoken.
+        speaks_plain: Whether it has ComfyUI's own routes, or the cloud's.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Core:
             "node_replacements": {},
         }
         self.v2: Board | None = None
+        self.speaks_plain = True
         self.client_id: str | None = None
         self.current_node: str | None = None
         self.interrupting = False

@@ -135,6 +135,7 @@ class FakeComfy(Steering):
         self.dialect = "cloud-v1" if mode == "cloud" else dialect or "comfyui"
         elsewhere = self.v2 is not None and self.v2.links != "served"
         self.storage = Storage(host, strict=mode != "cloud") if mode == "cloud" or elsewhere else None
+        self.core.speaks_plain = dialect != "api-v2"
         if self.v2 is not None:
             self.core.v2 = Board(self.core, self.v2, self.storage)
         self._secure = ssl_context is not None

@@ -79,7 +79,7 @@ class V2Assets:
             asset = self._stored(path, fields["file_path"], more)
         elif self._board.manners.style == "cloud":
             asset = self._shelf.again(asset, name=fields["file_path"], **more)
-        body = self._board.record(asset, base_of(request, self._prefix), created_new=fresh)
+        body = self._board.words.record(asset, base_of(request, self._prefix), created_new=fresh)
         return web.json_response(body, status=201 if fresh else 200)
 
     def _stored(self, path: Path, file_path: str, more: dict[str, Any]) -> V2Asset:
@@ -152,7 +152,7 @@ class V2Assets:
             raise V2Problem(404, "blob_not_found", "No blob that you may use.")
         same = self._board.manners.style == "proxy" or name in (None, known.name)
         asset = known if same else self._shelf.again(known, name=name, tags=body.get("tags", []))
-        answer = self._board.record(asset, base_of(request, self._prefix), created_new=False)
+        answer = self._board.words.record(asset, base_of(request, self._prefix), created_new=False)
         return web.json_response(answer, status=200 if same else 201)
 
     async def _has(self, request: web.Request) -> web.Response:
@@ -171,7 +171,9 @@ class V2Assets:
         return asset
 
     async def _one(self, request: web.Request) -> web.Response:
-        return web.json_response(self._board.record(self._asset(request), base_of(request, self._prefix)))
+        return web.json_response(
+            self._board.words.record(self._asset(request), base_of(request, self._prefix))
+        )
 
     async def _delete(self, request: web.Request) -> web.Response:
         """Delete a record; the bytes stay."""
@@ -203,7 +205,7 @@ class V2Assets:
         if not asset.path.is_file():
             code = "output_unavailable" if self._board.manners.style == "proxy" else "not_found"
             raise V2Problem(404, code, "The bytes are gone.")
-        link = self._board.link(asset)
+        link = self._board.words.link(asset)
         if link is not None:
             return web.Response(status=302, headers={"Location": link})
         if self._board.manners.style == "proxy" and _starts_beyond(request, asset.size):

@@ -13,8 +13,9 @@ from ._queue import JobQueue, QueueItem
 from ._storage import Storage
 from ._v2_live import LiveJob
 from ._v2_manners import ApiV2
-from ._v2_shelf import Shelf, V2Asset, moment
+from ._v2_shelf import Shelf, V2Asset
 from ._v2_stream import Stream
+from ._v2_words import Words
 
 __all__ = ["TERMINAL", "Board", "JobStatus"]
 
@@ -42,11 +43,12 @@ class Board:
         shelf: The assets.
         streams: The open streams.
         swallowed: How many of the next jobs are lost with their answer, and its status.
-        false_expiries: How often a job that is not known to have ended is said to have expired.
+        false_expiries: How often a job whose end was not told is said to have expired.
         silent_ends: How many of the next streams end without a terminal status.
         cuts: After how many events the next streams are cut, how, and of which job.
         stalls: Which streams are silent, and whether they send comments.
         storage: The other origin of the files, None where there is none.
+        words: How assets are told.
     """
 
     def __init__(self, parts: Parts, manners: ApiV2, storage: Storage | None) -> None:
@@ -62,6 +64,7 @@ class Board:
         self.cuts: list[tuple[int, str, str | None]] = []
         self.stalls: list[tuple[str | None, bool]] = []
         self.storage = storage
+        self.words = Words(manners, storage)
         self._parts = parts
 
     # Jobs
@@ -118,6 +121,15 @@ class Board:
             return "canceled"
         return "expired"
 
+    def _seen(self, job: LiveJob) -> JobStatus:
+        """Return how a job stands for who looks now: before its end was told it may be called expired."""
+        status = self.status(job)
+        if self.false_expiries > 0 and not job.end_was_told:
+            self.false_expiries -= 1
+            return "expired"
+        job.end_was_told |= status in TERMINAL
+        return status
+
     def position(self, job_id: str) -> int | None:
         """Return the place of a waiting job, 1 for the next one."""
         return self._places().get(job_id)
@@ -135,19 +147,19 @@ class Board:
         shown = entry["outputs"] if entry is not None else {} if proxy else job.shown
         return self.shelf.outputs(job.id, shown, style=self.manners.style)
 
-    def told(self, job: LiveJob, base: str, *, origin: str) -> dict[str, Any]:
+    def told(
+        self, job: LiveJob, base: str, *, origin: str, status: JobStatus | None = None
+    ) -> dict[str, Any]:
         """Return a job as it is answered.
 
         Args:
             job: Which.
             base: Scheme, host and prefix, for links to files.
             origin: The same, or only the prefix, for the job's own links.
+            status: How it stands, where that is known; else it is looked at.
         """
-        status = self.status(job)
+        status = status or self._seen(job)
         ended = status in TERMINAL
-        if not ended and self.false_expiries > 0 and status == "running":
-            self.false_expiries -= 1
-            status, ended = "expired", True
         proxy = self.manners.style == "proxy"
         record = self._record(job.id)
         began = _wall(record.started_at) if record is not None and record.started else None
@@ -156,13 +168,13 @@ class Board:
         answer: dict[str, Any] = {
             "id": job.id,
             "status": status,
-            "created_at": self._time(job.created_at),
-            "started_at": None if proxy or began is None else self._time(began),
-            "completed_at": None if proxy or finished is None else self._time(finished),
-            "expires_at": self._time(job.created_at + self.manners.retention_seconds),
+            "created_at": self.words.time(job.created_at),
+            "started_at": None if proxy or began is None else self.words.time(began),
+            "completed_at": None if proxy or finished is None else self.words.time(finished),
+            "expires_at": self.words.time(job.created_at + self.manners.retention_seconds),
             "queue_position": self.position(job.id) if status == "queued" else None,
             "progress": self._progress(job, status),
-            "outputs": [self.output(asset, base) for asset in self.outputs(job)],
+            "outputs": [self.words.output(asset, base) for asset in self.outputs(job)],
             "error": self._error(job.id) if status == "failed" else None,
             "urls": {"self": path, "events": f"{path}/events", "cancel": f"{path}/cancel"},
         }
@@ -190,61 +202,6 @@ class Board:
             "traceback": None if self.manners.style == "proxy" else trace,
         }
 
-    # Assets
-
-    def output(self, asset: V2Asset, base: str) -> dict[str, Any]:
-        """Return an output as jobs and streams carry it."""
-        proxy = self.manners.style == "proxy"
-        return {
-            "node_id": asset.node_id,
-            "name": asset.name,
-            "type": asset.kind,
-            "content_type": asset.content_type,
-            "size_bytes": 0 if proxy else asset.size,
-            "id": asset.id,
-            "hash": None if proxy else self._hash(asset),
-            "url": self._url(asset, base),
-            "url_expires_at": self._time(time.time() + self.manners.url_seconds),
-            "job_id": asset.job_id,
-        }
-
-    def record(self, asset: V2Asset, base: str, *, created_new: bool | None = None) -> dict[str, Any]:
-        """Return an asset as it is answered."""
-        proxy = self.manners.style == "proxy"
-        blind = proxy and asset.job_id is not None
-        answer: dict[str, Any] = {
-            "id": asset.id,
-            "hash": None if blind else self._hash(asset),
-            "size_bytes": 0 if blind else asset.size,
-            "content_type": asset.content_type,
-            "file_path": asset.name,
-            "created_at": self._time(time.time() if blind else asset.created_at),
-            "url": self._url(asset, base),
-            "url_expires_at": self._time(time.time() + self.manners.url_seconds),
-        }
-        if not proxy:
-            answer["expires_at"] = None if asset.expires_at is None else self._time(asset.expires_at)
-        if created_new is not None:
-            answer["created_new"] = created_new
-        if asset.job_id is not None:
-            answer["job_id"] = asset.job_id
-        return answer
-
-    def link(self, asset: V2Asset) -> str | None:
-        """Return a signed URL on the other origin, None where the bytes are served here."""
-        if self.storage is None or self.manners.links == "served":
-            return None
-        return self.storage.link(asset.path, seconds=self.manners.url_seconds)
-
-    def _url(self, asset: V2Asset, base: str) -> str:
-        signed = self.link(asset) if self.manners.links == "signed" else None
-        return signed or f"{base}/api/v2/assets/{asset.id}/content"
-
-    def _hash(self, asset: V2Asset) -> str | None:
-        """Return the hash, once it was asked for often enough."""
-        asset.told += 1
-        return asset.hash if asset.told > self.manners.hash_after else None
-
     # Streams
 
     def open(self, stream: Stream) -> None:
@@ -253,7 +210,7 @@ class Board:
             self._deafen(stream.job.id)
         self.streams.append(stream)
         self._doom(stream)
-        job, status = stream.job, self.status(stream.job)
+        job, status = stream.job, self._seen(stream.job)
         self._tell_status(stream, status)
         if status in TERMINAL:
             self._end(stream)
@@ -352,7 +309,7 @@ class Board:
         for asset in self.outputs(stream.job):
             if asset.id not in stream.outputs:
                 stream.outputs.add(asset.id)
-                stream.tell("output", self.output(asset, stream.base))
+                stream.tell("output", self.words.output(asset, stream.base))
 
     def _tell(self, job_id: str, event: str, data: dict[str, Any]) -> None:
         for stream in self._of(job_id):
@@ -383,9 +340,6 @@ class Board:
     def _queued(self, job_id: str) -> QueueItem | None:
         queue = self._parts.queue
         return next((item for item in queue.running + queue.pending if item.prompt_id == job_id), None)
-
-    def _time(self, seconds: float) -> str:
-        return moment(seconds, style=self.manners.style)
 
 
 def _wall(monotonic: float) -> float:

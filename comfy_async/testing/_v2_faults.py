@@ -84,9 +84,10 @@ class V2Faults:
             self._core.books.forget([job_id])
 
     def expire_falsely(self, count: int = 1) -> None:
-        """Call the next jobs that are looked at while they run expired, once each.
+        """Let so many looks at jobs, and streams that are opened, find them expired, though they are not.
 
-        The proxy does so when a job ends between its look into the history and that into the queue.
+        The proxy does so when a job ends between its look into the history and that into the queue: seen
+        in 4 of 60 streams and in 4 of 160 polled jobs. The next look finds the truth.
         """
         self._board.false_expiries = count
 

@@ -93,7 +93,7 @@ class V2Jobs:
             status = self._board.swallowed.pop(0)
             raise V2Problem(status, "upstream_error", "Something went wrong.")
         job = self._queued(prompt, verdict, body)
-        answer = self._told(job, request)
+        answer = self._told(job, request, status=self._board.status(job))
         if self._manners.style == "proxy":
             # It does not look again.
             answer |= {"status": "queued", "queue_position": None, "progress": None, "outputs": []}
@@ -253,9 +253,10 @@ class V2Jobs:
             raise V2Problem(404, "not_found", f"No job {job_id}.")
         return job
 
-    def _told(self, job: LiveJob, request: web.Request) -> dict[str, Any]:
+    def _told(self, job: LiveJob, request: web.Request, *, status: JobStatus | None = None) -> dict[str, Any]:
         base = base_of(request, self._prefix)
-        return self._board.told(job, base, origin=self._prefix if self._manners.relative_urls else base)
+        origin = self._prefix if self._manners.relative_urls else base
+        return self._board.told(job, base, origin=origin, status=status)
 
     async def _one(self, request: web.Request) -> web.Response:
         return web.json_response(self._told(self._job(request), request))
@@ -292,7 +293,7 @@ class V2Jobs:
         elif (dropped := queue.delete(job.id)) is not None:
             self._core.books.end(dropped.record, "deleted")
             self._board.refresh()
-        answer = self._told(job, request)
+        answer = self._told(job, request, status=self._board.status(job))
         if asked and answer["status"] == "running":
             answer["status"] = "canceling"
         return web.json_response(answer)

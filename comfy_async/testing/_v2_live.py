@@ -28,7 +28,8 @@ class LiveJob:
         progress: The latest progress, None before there is one.
         preview: The latest preview.
         canceling: Somebody asked for its end.
-        expired: It is said to have expired.
+        expired: It has expired.
+        end_was_told: Somebody was told how it ended.
         tell: What is called with an event and its data.
         output: What is called when a node has shown something.
         closing: What is called when the run has told its end, which may not be written yet.
@@ -45,6 +46,7 @@ class LiveJob:
     preview: dict[str, Any] | None = None
     canceling: bool = False
     expired: bool = False
+    end_was_told: bool = False
     tell: Callable[[str, dict[str, Any]], None] = lambda event, data: None
     output: Callable[[], None] = lambda: None
     closing: Callable[[], None] = lambda: None

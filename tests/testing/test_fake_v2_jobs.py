@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ from v2_fake import bearer, client
 from v2_scenarios import image_graph
 
 from comfy_async.testing import ApiV2, FakeComfy, Gatekeeper
+from comfy_async.testing._v2_chaos import V2Kind
 
 JOBS = "/api/v2/jobs"
 JOB_KEYS = (
@@ -222,14 +224,20 @@ async def test_bad_graphs_are_told_by_node_and_field() -> None:
         assert list(answer["details"]["node_errors"]) == ["2"]
         for workflow in ({}, {"1": "x"}, {"1": {"class_type": "EmptyImage", "inputs": []}}, None):
             assert code(await http.post(JOBS, json={"workflow": workflow})) == (422, "invalid_workflow")
-        drawn = {"nodes": [], "links": []}
+        drawn: Any = {"nodes": [], "links": []}
         assert code(await http.post(JOBS, json={"workflow": drawn})) == (422, "workflow_format_ui")
 
 
 async def test_what_may_not_be_sent_along() -> None:
     """Two words are reserved, and extra_data takes one key alone, which is stored nowhere."""
     async with FakeComfy(dialect="api-v2") as fake, client(fake) as http:
-        for more in ({"webhook_url": "x"}, {"inputs": {}}, {"extra_data": {"x": 1}}, {"extra_data": []}):
+        mores: list[dict[str, Any]] = [
+            {"webhook_url": "x"},
+            {"inputs": {}},
+            {"extra_data": {"x": 1}},
+            {"extra_data": []},
+        ]
+        for more in mores:
             answer = await http.post(JOBS, json={"workflow": image_graph(), **more})
             assert answer.status_code == 422, more
         body = {"workflow": image_graph(), "extra_data": {"api_key_comfy_org": "partner"}}
@@ -305,13 +313,19 @@ async def test_jobs_expire() -> None:
 
 
 async def test_a_false_expiry() -> None:
-    """A running job is once said to have expired, and then goes on."""
+    """A job is said to have expired to who looks or follows, and goes on; an end once told stays."""
     async with FakeComfy(dialect="api-v2") as fake, client(fake) as http:
         with fake.gate("ImageInvert") as gate:
             job = await submit(http)
             await gate.reached()
-            fake.faults.expire_falsely()
-            assert [(await look(http, job))["status"] for _ in range(2)] == ["expired", "running"]
+            fake.faults.expire_falsely(2)
+            assert (await look(http, job))["status"] == "expired"
+            assert '"expired"' in (await http.get(job["urls"]["events"])).text
+            assert (await look(http, job))["status"] == "running"
+        await fake.ended(job["id"])
+        assert (await look(http, job))["status"] == "succeeded"
+        fake.faults.expire_falsely()
+        assert (await look(http, job))["status"] == "succeeded"
 
 
 async def test_a_lost_queue_expires() -> None:
@@ -333,3 +347,18 @@ def test_what_does_not_go_together() -> None:
         FakeComfy(dialect="cloud-v1", api_v2=True)
     with pytest.raises(RuntimeError, match="does not speak API v2"):
         FakeComfy().faults.swallow_jobs()
+
+
+async def test_chaos_of_v2() -> None:
+    """A server without ComfyUI's routes has faults of its own; each of them can be done, and is healed."""
+    async with FakeComfy(dialect="api-v2") as fake, client(fake) as http:
+        wanted = {*get_args(V2Kind), "restart", "lose_queue", "delay", "miss_cancel", "slow_history"}
+        async with fake.faults.chaos(3, rate=2000) as chaos:
+            while wanted - {kind for _, kind, _ in chaos.log}:
+                # A look that may fail, so that the chaos has its turn.
+                with contextlib.suppress(httpx.TransportError):
+                    await http.get(f"{JOBS}/x", timeout=1.0)
+        assert {kind for _, kind, _ in chaos.log} == wanted
+        job = await submit(http)
+        await fake.ended(job["id"])
+        assert (await look(http, job))["status"] == "succeeded"
