@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib
-import importlib.util
 import mimetypes
 import os
 import time
@@ -40,9 +38,11 @@ def moment(seconds: float, *, style: str) -> str:
 
 def content_hash(path: Path) -> str | None:
     """Return the BLAKE3 of a file, None where the package blake3 is not installed."""
-    if importlib.util.find_spec("blake3") is None:
+    try:
+        import blake3
+    except ImportError:
         return None
-    digest = importlib.import_module("blake3").blake3()
+    digest = blake3.blake3()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
