@@ -23,6 +23,7 @@ from ._sockets import reset_transport
 from ._v2_assets import V2Assets
 from ._v2_errors import REFUSALS, JobRefusal, V2Problem
 from ._v2_jobs import V2Jobs
+from ._v2_list import V2List
 from ._worker import Worker
 
 __all__ = ["cloud_application", "local_application", "v2_application"]
@@ -69,7 +70,9 @@ def _v2(core: Core, prefix: str) -> list[web.RouteDef]:
     """Return the routes of API v2, none where it is not spoken."""
     if core.v2 is None:
         return []
-    routes = [*V2Jobs(core, core.v2, prefix=prefix).table(), *V2Assets(core, core.v2, prefix=prefix).table()]
+    jobs = V2Jobs(core, core.v2, prefix=prefix)
+    assets = V2Assets(core, core.v2, prefix=prefix)
+    routes = [*jobs.table(), *V2List(jobs, core.v2).table(), *assets.table()]
     return [*routes, web.get("/api/v2/health", _health)] if core.v2.manners.style == "proxy" else routes
 
 

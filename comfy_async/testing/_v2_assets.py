@@ -143,10 +143,10 @@ class V2Assets:
             body = await request.json()
         except json.JSONDecodeError:
             body = None
-        digest = body.get("hash") if isinstance(body, dict) else None
+        body = body if isinstance(body, dict) else {}
+        digest, name = body.get("hash"), body.get("file_path")
         if not isinstance(digest, str) and self._board.manners.style == "proxy":
             raise V2Problem(422, "invalid_request", "Missing 'hash'.")
-        name = body.get("file_path") if isinstance(body, dict) else None
         known = self._shelf.with_hash(digest, name=name) if isinstance(digest, str) else None
         if known is None:
             raise V2Problem(404, "blob_not_found", "No blob that you may use.")

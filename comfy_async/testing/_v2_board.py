@@ -140,6 +140,12 @@ class Board:
         waiting = pending if self.manners.style == "proxy" else sorted(pending)
         return {item.prompt_id: place for place, item in enumerate(waiting, 1)}
 
+    def changed_at(self, job: LiveJob) -> float:
+        """Return when a job last came to another status."""
+        record = self._record(job.id)
+        changed = record and (record.ended_at or record.started_at)
+        return _wall(changed) if changed else job.created_at
+
     def outputs(self, job: LiveJob) -> list[V2Asset]:
         """Return what a job has brought so far; the proxy knows of nothing before the history does."""
         entry = self._parts.queue.history.get(job.id)
@@ -182,6 +188,8 @@ class Board:
             answer["outputs_reused"] = bool(record is not None and record.cached and ended)
             extra = {"metadata": job.metadata, "priority": job.priority}
             return answer | {key: value for key, value in extra.items() if value is not None}
+        if job.metadata is not None:
+            answer["metadata"] = job.metadata
         return answer | {"metrics": _metrics(record)}
 
     def _progress(self, job: LiveJob, status: JobStatus) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeAlias, get_args
+from typing import Any, NoReturn, TypeAlias
 
 from aiohttp import web
 
@@ -16,6 +16,7 @@ from ._queue import QueueItem
 from ._routes_run import is_canonical_uuid
 from ._v2_board import Board, JobStatus
 from ._v2_errors import V2Problem, rejection
+from ._v2_labels import check_labels
 from ._v2_live import LiveJob
 from ._v2_manners import ApiV2
 from ._v2_stream import Stream
@@ -26,7 +27,6 @@ __all__ = ["V2Jobs", "answering", "base_of"]
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _LONGEST_KEY = 255
-_MOST_LISTED, _USUALLY_LISTED = 100, 50
 _STREAM_HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-cache",
@@ -64,7 +64,6 @@ class V2Jobs:
         """Return the routes, `/api/v2` included."""
         routes = [
             web.post("/api/v2/jobs", self._submit),
-            web.get("/api/v2/jobs", self._list),
             web.get("/api/v2/jobs/{id}", self._one),
             web.get("/api/v2/jobs/{id}/workflow", self._workflow),
             web.post("/api/v2/jobs/{id}/cancel", self._cancel),
@@ -93,7 +92,7 @@ class V2Jobs:
             status = self._board.swallowed.pop(0)
             raise V2Problem(status, "upstream_error", "Something went wrong.")
         job = self._queued(prompt, verdict, body)
-        answer = self._told(job, request, status=self._board.status(job))
+        answer = self.told(job, request, status=self._board.status(job))
         if self._manners.style == "proxy":
             # It does not look again.
             answer |= {"status": "queued", "queue_position": None, "progress": None, "outputs": []}
@@ -124,11 +123,12 @@ class V2Jobs:
             if body.get(name) is not None:
                 raise V2Problem(422, "invalid_workflow", f"{name!r} is reserved and not accepted.")
         extra = body.get("extra_data")
-        good = extra is None or (isinstance(extra, dict) and not set(extra) - {"api_key_comfy_org"})
-        if good and extra and not isinstance(extra["api_key_comfy_org"], str):
-            good = False
-        if not good:
+        if extra == {} and self._manners.style == "proxy":
+            extra = None
+        key = extra.get("api_key_comfy_org") if isinstance(extra, dict) else None
+        if extra is not None and not (isinstance(key, str) and len(extra) == 1):
             self._invalid("'extra_data' takes 'api_key_comfy_org' alone, which is a text.")
+        check_labels(body.get("metadata"), self._manners)
 
     def _invalid(self, message: str) -> NoReturn:
         """Refuse a request whose form is wrong: the proxy with 400, which the description does not know.
@@ -226,8 +226,10 @@ class V2Jobs:
         core = self._core
         job_id = str(uuid.uuid4())
         job = LiveJob(job_id, prompt, self._manners, time.time())
+        if self._manners.labels == "kept":
+            job.metadata = body.get("metadata")
         if self._manners.style == "proxy":
-            job.metadata, job.priority = body.get("metadata"), body.get("priority")
+            job.priority = body.get("priority")
         job.need(verdict.outputs)
         self._board.add(job)
         core.hub.taps[job_id] = job.hear
@@ -253,33 +255,16 @@ class V2Jobs:
             raise V2Problem(404, "not_found", f"No job {job_id}.")
         return job
 
-    def _told(self, job: LiveJob, request: web.Request, *, status: JobStatus | None = None) -> dict[str, Any]:
+    def told(self, job: LiveJob, request: web.Request, *, status: JobStatus | None = None) -> dict[str, Any]:
         base = base_of(request, self._prefix)
         origin = self._prefix if self._manners.relative_urls else base
         return self._board.told(job, base, origin=origin, status=status)
 
     async def _one(self, request: web.Request) -> web.Response:
-        return web.json_response(self._told(self._job(request), request))
+        return web.json_response(self.told(self._job(request), request))
 
     async def _workflow(self, request: web.Request) -> web.Response:
         return web.json_response({"workflow": self._job(request).workflow, "format": "api"})
-
-    async def _list(self, request: web.Request) -> web.Response:
-        """List jobs, the newest first, where that is served."""
-        if not self._manners.lists_jobs:
-            raise V2Problem(404, "not_found", "There is no such route.")
-        query = request.query
-        text = query.get("limit", str(_USUALLY_LISTED))
-        limit = int(text) if text.isdigit() else 0
-        if not 1 <= limit <= _MOST_LISTED:
-            self._invalid(f"'limit' is a number from 1 to {_MOST_LISTED}.")
-        wanted = {word.strip() for word in query.get("status", "").split(",") if word.strip()}
-        if unknown := wanted - set(get_args(JobStatus)):
-            self._invalid(f"There is no status {', '.join(sorted(unknown))}.")
-        known = (self._board.find(job_id) for job_id in reversed(self._board.jobs))
-        told = [self._told(job, request) for job in known if job is not None]
-        jobs = [job for job in told if not wanted or job["status"] in wanted]
-        return web.json_response({"jobs": jobs[:limit], "truncated": False})
 
     async def _cancel(self, request: web.Request) -> web.Response:
         """Ask for a job's end, and tell how it stands."""
@@ -293,7 +278,7 @@ class V2Jobs:
         elif (dropped := queue.delete(job.id)) is not None:
             self._core.books.end(dropped.record, "deleted")
             self._board.refresh()
-        answer = self._told(job, request, status=self._board.status(job))
+        answer = self.told(job, request, status=self._board.status(job))
         if asked and answer["status"] == "running":
             answer["status"] = "canceling"
         return web.json_response(answer)

@@ -39,7 +39,7 @@ class LiveJob:
     workflow: dict[str, Any]
     manners: ApiV2
     created_at: float
-    metadata: str | None = None
+    metadata: Any = None
     priority: int | None = None
     shown: dict[str, Any] = dataclasses.field(default_factory=dict)
     progress: dict[str, Any] | None = None

@@ -28,7 +28,9 @@ class ApiV2:
         max_streams: Event streams at once; one more is a 429 `too_many_streams`.
         streams: Serve events at all; 501 when not.
         max_queue: Jobs that may wait; one more is a 429 `queue_full`. None is without end.
-        lists_jobs: Answer GET /api/v2/jobs, which the public description does not know.
+        lists_jobs: Answer GET /api/v2/jobs, which the public description does not know; the cloud says 501.
+        labels: What becomes of `metadata`, which it does not know either: the cloud refuses it, a
+            deployment keeps it and lists jobs by it, an older one drops it.
         retention_seconds: How long a job is known; after that it is a 404.
         hash_after: How often an asset is told with its hash null before the hash is there.
         request_ids: Send `X-Comfy-Request-Id`.
@@ -60,6 +62,7 @@ class ApiV2:
     # Jobs
     max_queue: int | None = None
     lists_jobs: bool = False
+    labels: Literal["refused", "dropped", "kept"] = "refused"
     retention_seconds: float = _DAY
     partial: Literal["run", "reject"] = "run"
     request_ids: bool = True
@@ -77,7 +80,13 @@ class ApiV2:
     strange_events: bool = False
 
     @classmethod
+    def deployment(cls, **changes: Any) -> ApiV2:
+        """Return the manners of a deployment, with some of them changed: it lists jobs, by labels too."""
+        return cls(**{"lists_jobs": True, "labels": "kept", **changes})
+
+    @classmethod
     def proxy(cls, **changes: Any) -> ApiV2:
         """Return the manners of comfy-api-proxy 0.1.6, with some of them changed."""
         found: dict[str, Any] = {"links": "served", "lists_jobs": True, "request_ids": False}
+        found |= {"labels": "kept"}
         return cls(**{"style": "proxy", "lingering": True, "deafening": True, **found, **changes})

@@ -70,7 +70,7 @@ async def test_a_job_from_beginning_to_end() -> None:
 
 
 async def test_nothing_but_v2_is_served() -> None:
-    """A deployment has none of ComfyUI's own routes, and no list of jobs unless it is asked for."""
+    """A cloud has none of ComfyUI's own routes, and lists no jobs."""
     async with FakeComfy(dialect="api-v2") as fake, client(fake) as http:
         for path in (
             "/system_stats",
@@ -83,11 +83,47 @@ async def test_nothing_but_v2_is_served() -> None:
             "/api/queue",
         ):
             assert (await http.get(path)).status_code == 404, path
-        assert code(await http.get(JOBS)) == (404, "not_found")
-        assert fake.v2 is not None
-        fake.v2.lists_jobs = True
-        job = await submit(http)
-        assert [found["id"] for found in (await http.get(JOBS)).json()["jobs"]] == [job["id"]]
+        assert code(await http.get(JOBS)) == (501, "not_implemented")
+        body = {"workflow": image_graph(), "metadata": {"user": "7"}}
+        assert code(await http.post(JOBS, json=body)) == (422, "metadata_not_supported")
+
+
+async def test_a_deployment_lists_jobs_by_label() -> None:
+    """The newest first, page by page, those with all the labels that are asked for."""
+    manners = ApiV2.deployment()
+    async with FakeComfy(dialect="api-v2", api_v2=manners) as fake, client(fake) as http:
+        jobs = []
+        for number in range(5):
+            body = {"workflow": image_graph(number), "metadata": {"user": str(number % 2), "all": "x"}}
+            jobs.append((await http.post(JOBS, json=body)).json())
+        assert jobs[0]["metadata"] == {"user": "0", "all": "x"}
+        first = (
+            await http.get(JOBS, params={"metadata[user]": "0", "metadata[all]": "x", "limit": 2})
+        ).json()
+        assert [found["id"] for found in first["jobs"]] == [jobs[4]["id"], jobs[2]["id"]]
+        last = (await http.get(JOBS, params=query | {"cursor": first["next_cursor"]})).json()
+        assert [found["id"] for found in last["jobs"]] == [jobs[0]["id"]]
+        assert "next_cursor" not in last
+        assert list(last["jobs"][0]) == [
+            "id",
+            "status",
+            "create_time",
+            "update_time",
+            "deployment_id",
+            "metadata",
+        ]
+        assert code(await http.get(JOBS, params={"cursor": "x"}))[1] == "invalid_cursor"
+        assert code(await http.get(JOBS, params={"metadata[]": "x"}))[1] == "invalid_metadata_filter"
+        four = {f"metadata[{number}]": "x" for number in range(4)}
+        assert code(await http.get(JOBS, params=four))[1] == "invalid_metadata_filter"
+        many = {str(number): "x" for number in range(17)}
+        for bad in (many, {"a": 1}, "text", {"": "x"}, {"a b": "x"}, {"a": "x" * 257}, {"a": "\u202e"}):
+            answer = await http.post(JOBS, json={"workflow": image_graph(), "metadata": bad})
+            assert code(answer) == (422, "metadata_invalid")
+        manners.labels = "dropped"
+        dropped = await http.post(JOBS, json={"workflow": image_graph(), "metadata": {"user": "9"}})
+        assert "metadata" not in dropped.json()
+        assert len((await http.get(JOBS, params={"metadata[user]": "9"})).json()["jobs"]) == 6
 
 
 async def test_v2_stands_beside_the_plain_routes() -> None:
