@@ -1,4 +1,4 @@
-"""The labels of jobs, which the public description of API v2 does not know: as comfy-sdk 0.5.0 tells of them."""
+"""The labels of jobs, which API v2's public description does not know: as comfy-sdk 0.5.0 tells of them."""
 
 from __future__ import annotations
 

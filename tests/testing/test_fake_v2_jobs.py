@@ -97,9 +97,8 @@ async def test_a_deployment_lists_jobs_by_label() -> None:
             body = {"workflow": image_graph(number), "metadata": {"user": str(number % 2), "all": "x"}}
             jobs.append((await http.post(JOBS, json=body)).json())
         assert jobs[0]["metadata"] == {"user": "0", "all": "x"}
-        first = (
-            await http.get(JOBS, params={"metadata[user]": "0", "metadata[all]": "x", "limit": 2})
-        ).json()
+        query: dict[str, Any] = {"metadata[user]": "0", "metadata[all]": "x", "limit": 2}
+        first = (await http.get(JOBS, params=query)).json()
         assert [found["id"] for found in first["jobs"]] == [jobs[4]["id"], jobs[2]["id"]]
         last = (await http.get(JOBS, params=query | {"cursor": first["next_cursor"]})).json()
         assert [found["id"] for found in last["jobs"]] == [jobs[0]["id"]]
