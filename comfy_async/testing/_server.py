@@ -220,7 +220,8 @@ class FakeComfy(Steering):
         from comfy_async import ComfySession
 
         if self.dialect == "cloud-v1":
-            return ComfySession.cloud(**{"api_key": self.api_key, "base_url": self.url, **options})
+            options = {"api_key": self.api_key, "base_url": self.url, "dialect": "cloud-v1", **options}
+            return ComfySession.cloud(**options)
         if self.dialect == "api-v2":
             options = {"api_key": self.api_key, "dialect": "api-v2", **options}
         return ComfySession(self.url, **options)
