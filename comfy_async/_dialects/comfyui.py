@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-import json
 import logging
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar, Final, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from .._base.secrets import Secret
 from .._protocol.snapshot import (
@@ -26,12 +24,13 @@ from .._protocol.snapshot import (
 )
 from .._transport.answers import Answer
 from .._transport.http import HttpClient, Stream
-from .._transport.multipart import Multipart
 from ..errors import NotComfyUIError
-from .dialect import MARK, DialectName, Draft, FilePlace, Posted, Upload
+from .bodies import body_of
+from .comfyui_files import ViewFiles
+from .dialect import MARK, DialectName, Draft, Posted
 from .server import ServerInfo
 
-__all__ = ["RunApi", "UnreadableError", "body_of"]
+__all__ = ["RunApi", "UnreadableError"]
 
 _T = TypeVar("_T")
 
@@ -51,7 +50,7 @@ class UnreadableError(NotComfyUIError):
     """An answer came, as JSON, but in a shape that says nothing. Internal."""
 
 
-class RunApi:
+class RunApi(ViewFiles):
     """A local server's routes. Every method raises `ComfyError` when the server fails."""
 
     name: ClassVar[DialectName] = "comfyui"
@@ -70,7 +69,7 @@ class RunApi:
 
     def __init__(self, http: HttpClient) -> None:
         """Use the session's HTTP client."""
-        self._http = http
+        super().__init__(http)
         self.server = ServerInfo()
         self.probed = False
         self._posts = asyncio.Semaphore(_POSTS_AT_ONCE)
@@ -395,74 +394,12 @@ class RunApi:
         info = body.get(class_type) if isinstance(body, dict) else None
         return info if isinstance(info, dict) else {}
 
-    async def upload(self, file: Upload) -> Mapping[str, Any]:
-        """POST /upload/image or /upload/mask as multipart, the content as it is read."""
-        fields = {"type": file.type, "subfolder": file.subfolder}
-        if file.original is not None:
-            fields["original_ref"] = json.dumps(file.original)
-        if file.overwrite:
-            fields["overwrite"] = "true"
-        body = Multipart(fields, field="image", filename=file.filename, size=file.size, chunks=file.chunks)
-        answer = await self._http.request(
-            "POST",
-            "/upload/image" if file.original is None else "/upload/mask",
-            content=body,
-            headers=body.headers,
-            seconds=math.inf,
-            # The same content under the same name is no second file (server.py, image_upload);
-            # a mask is, once it is joined with its picture.
-            retry=file.original is None,
-        )
-        return answer.json_object()
-
-    async def has_file(self, place: FilePlace) -> bool | None:
-        """Ask for the head of a file."""
-        answer = await self._http.request(
-            "HEAD", "/view", params=_view(place), expect=(400, 403, 404, 405), retry=True
-        )
-        return {200: True, 404: False}.get(answer.status)
-
-    def file_url(self, place: FilePlace) -> str:
-        """Return a file's address, without credentials."""
-        query = urlencode(_view(place), errors="surrogatepass")
-        return self._http.address.http(f"{self._http.prefix}/view?{query}")
-
-    def open_file(
-        self, place: FilePlace, *, headers: Mapping[str, str], expect: Sequence[int] = ()
-    ) -> AbstractAsyncContextManager[Stream]:
-        """GET /view."""
-        return self._http.stream("/view", params=_view(place), headers=headers, expect=expect)
-
     def _read(self, parse: Callable[[object], _T], body: object, what: str) -> _T:
         """Read an answer into a fact; another shape proves nothing about any job."""
         try:
             return parse(body)
         except ValueError as error:
             raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None
-
-
-def body_of(key: str, graph: bytes, envelope: Mapping[str, Any]) -> Secret[bytes]:
-    """Return a JSON object of a graph, as the bytes that it has, and of what goes along."""
-    rest = Secret(json.dumps(envelope, separators=(",", ":"), allow_nan=False, default=_revealed))
-    comma = "," if envelope else ""
-    return Secret(b'{"%s":' % key.encode() + graph + comma.encode() + rest.reveal()[1:].encode())
-
-
-def _revealed(value: object) -> object:
-    """Return a key as it is sent; JSON knows nothing else that would come here."""
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise TypeError(f"a {type(value).__name__} in extra_data is no JSON")
-
-
-def _view(place: FilePlace) -> dict[str, str]:
-    """Return the query of GET /view."""
-    params = {"filename": place.filename, "subfolder": place.subfolder, "type": place.type}
-    if place.preview is not None:
-        params["preview"] = place.preview
-    if place.channel is not None:
-        params["channel"] = place.channel
-    return params
 
 
 def _editor_version(system: Mapping[str, Any]) -> str:

@@ -56,7 +56,12 @@ class Concerns:
             _log.warning("%s answers again, after %.0f s", self._server, max(seconds, _SLOW_S))
 
     def looked(self, snapshot: QueueSnapshot) -> None:
-        """The queue was read: prompts that wait while none runs have no worker."""
+        """The queue was read: prompts that wait while none runs have no worker.
+
+        Who sees no more than some jobs knows nothing of what else runs.
+        """
+        if snapshot.of is not None:
+            return
         now = self._clock.monotonic()
         runs = any(entry.running for entry in snapshot.entries.values())
         waits = any(job.prompt_id in snapshot.entries for job in self._jobs)

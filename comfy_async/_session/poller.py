@@ -23,6 +23,7 @@ from .concerns import Concerns
 from .link import Link
 from .open_jobs import OpenJobs
 from .socket_health import SocketHealth
+from .turns import Turns
 
 __all__ = ["Poller"]
 
@@ -82,9 +83,7 @@ class Poller:
         self._pause = 0.0
         self._away_since: float | None = None
         self._due: set[str] = set()
-        self._turns: dict[str, int] = {}
-        self._turn = 0
-        self._more = False
+        self._turns = Turns()
         self._absent: dict[str, float] = {}
         self._over: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -176,8 +175,9 @@ class Poller:
 
     def forget(self, job: JobCore) -> None:
         """A job has ended."""
-        for known in (self._absent, self._over, self._turns):
+        for known in (self._absent, self._over):
             known.pop(job.prompt_id, None)
+        self._turns.forget(job.prompt_id)
         self._due.discard(job.prompt_id)
 
     async def aclose(self) -> None:
@@ -229,23 +229,6 @@ class Poller:
             return [job for job in jobs if job.prompt_id in self._due or not self._streams.covers(job)]
         return jobs
 
-    def _of_this_turn(self, needy: list[JobCore]) -> list[JobCore]:
-        """Return those that are looked at now, where every job costs a request: the due, then in turns."""
-        most = self._api.jobs_at_once
-        self._turn += 1
-        if most is not None and len(needy) > most:
-            needy = sorted(needy, key=self._turn_of)[:most]
-            self._more = True
-        else:
-            self._more = False
-        if most is not None:
-            self._turns.update((job.prompt_id, self._turn) for job in needy)
-        return needy
-
-    def _turn_of(self, job: JobCore) -> tuple[bool, int]:
-        """Return by what the jobs to be looked at are ordered."""
-        return job.prompt_id not in self._due, self._turns.get(job.prompt_id, 0)
-
     def _next_pause(self) -> float:
         """Return how long nothing needs to be asked."""
         if any(job.state.wants_history for job in self._jobs):
@@ -256,7 +239,7 @@ class Poller:
 
     async def _look(self) -> None:
         """Look once, as closely as need be."""
-        needy = self._of_this_turn(self._needy())
+        needy = self._turns.next(self._needy(), due=self._due, most=self._api.jobs_at_once)
         if not needy and not self._absent and not self._over:
             if self._api.has_socket:
                 await self._watch()
@@ -276,7 +259,7 @@ class Poller:
         # What is half known is looked at again soon.
         if self._absent or self._over:
             self._pause = min(self._pause, _GRACE_S)
-        if self._more:
+        if self._turns.more:
             self._pause = self._settings.poll_min
 
     def _asked_about(self, needy: list[JobCore]) -> list[str]:
@@ -300,6 +283,10 @@ class Poller:
         self._concerns.looked(snapshot)
         gone: list[JobCore] = []
         wanted = set(needy)
+        limit = self._settings.away_seconds
+        for job in self._turns.untold(snapshot, needy, now=self._clock.monotonic(), limit=limit):
+            why = {"reason": f"the server did not tell of it for {limit:g} s"}
+            self._end(job, Lost(None, why, job.prompt_id, received_at=self._clock.unix()))
         positions = snapshot.positions()
         now = self._clock.unix()
         for job in self._jobs:

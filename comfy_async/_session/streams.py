@@ -32,6 +32,8 @@ _log = logging.getLogger("comfy_async")
 # Whoever has heard nothing for this long looks for himself, as slowly as the poller does.
 _FRESH_S: Final = 15.0
 _TOO_MANY_S: Final = 5.0
+# A stream that lasted for this long proves that the server does not just open and end them.
+_STABLE_S: Final = 5.0
 _ENDS: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
 
 
@@ -137,9 +139,11 @@ class Streams:
         """Follow one job to its end, through as many streams as it takes."""
         backoff = Backoff(first=self._settings.reconnect_first, cap=self._settings.reconnect_cap)
         while not job.done and self._jobs.has(job):
+            began = self._clock.monotonic()
             try:
                 if await self._read(job):
-                    backoff.reset()
+                    # It told of an end: whether that is true is looked up, and no stream says more.
+                    return
             except RateLimitError as error:
                 self._hold(job, error)
                 return
@@ -159,11 +163,13 @@ class Streams:
             self._heard.pop(job.prompt_id, None)
             # What was said meanwhile is gone; the job itself knows.
             self.poller.poke([job])
+            if self._clock.monotonic() - began >= _STABLE_S:
+                backoff.reset()
             await self._clock.sleep(backoff.next())
 
     async def _read(self, job: JobCore) -> bool:
-        """Read one stream to its end; say whether it told of anything."""
-        told = False
+        """Read one stream to its end; say whether it told of the job's end."""
+        over = False
         reader = SseReader()
         silent = self._settings.stream_seconds
         async with self._speaker.api.stream(job.prompt_id, silent_seconds=silent) as stream:
@@ -173,14 +179,13 @@ class Streams:
             async with contextlib.aclosing(stream.chunks()) as chunks:
                 async for chunk in chunks:
                     for name, data in reader.feed(chunk):
-                        told = True
-                        self._take(job, name, data)
+                        over |= self._take(job, name, data)
                     if job.done:
                         break
-        return told
+        return over
 
-    def _take(self, job: JobCore, name: str, raw: bytes) -> None:
-        """Take in one event of a stream; one that cannot be read ends nothing."""
+    def _take(self, job: JobCore, name: str, raw: bytes) -> bool:
+        """Take in one event of a stream, and say whether it is the end; one that cannot be read is none."""
         now = self._clock.unix()
         self._heard[job.prompt_id] = self._clock.monotonic()
         try:
@@ -189,12 +194,12 @@ class Streams:
             data = None
         if not isinstance(data, Mapping):
             _log.debug("an event %r of the stream of job %s cannot be read", name[:40], job.prompt_id)
-            return
+            return False
         if name == "status":
-            self._status(job, data, now)
-            return
+            return self._status(job, data, now)
         for event in self._events(self._teller(job), name, raw=raw, data=data, now=now):
             job.take(event)
+        return False
 
     def _events(
         self, teller: JobTeller, name: str, *, raw: bytes, data: Mapping[str, Any], now: float
@@ -209,17 +214,19 @@ class Streams:
                 return teller.output(data, now)
         return teller.unknown(name, raw, data, now)
 
-    def _status(self, job: JobCore, data: Mapping[str, Any], now: float) -> None:
+    def _status(self, job: JobCore, data: Mapping[str, Any], now: float) -> bool:
         """Take in where a job stands; its end is looked up, with everything that belongs to it."""
         status, place = data.get("status"), data.get("queue_position")
         if status in _ENDS:
             self.poller.poke([job])
-        elif status == "queued":
+            return True
+        if status == "queued":
             if isinstance(place, int):
                 job.put_place(place, now)
         else:
             for event in self._teller(job).started(now):
                 job.take(event)
+        return False
 
     def _hold(self, job: JobCore, error: RateLimitError) -> None:
         """The server has enough streams of ours: those that wait are polled meanwhile."""

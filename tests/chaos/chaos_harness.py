@@ -4,6 +4,7 @@ One command runs as many as you like, and a failing seed alone:
 
     python tests/chaos/chaos_harness.py --jobs 10000
     python tests/chaos/chaos_harness.py --seed 4711
+    python tests/chaos/chaos_harness.py --jobs 10000 --dialect api-v2
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import random
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from comfy_async import (
     Cancelled,
@@ -38,6 +39,7 @@ from comfy_async.testing import FakeComfy, FastClock, RunRecord
 
 TERMINAL = (Completed, Failed, Cancelled, Lost)
 JOBS_PER_ROUND = 50
+KEY = "comfyui-k3y-of-v2"
 
 
 @dataclasses.dataclass
@@ -180,16 +182,35 @@ async def chaos_round(
     factor: float = 8.0,
     storm: float = 10.0,
     limit: float = 60.0,
+    dialect: Literal["comfyui", "api-v2"] = "comfyui",
 ) -> Report:
     """Run jobs on one server under one seed's faults, with two sessions at once."""
     rng = random.Random(seed)
     report = Report(jobs=jobs)
     clock = FastClock(factor)
-    settings = Settings(clock=clock, request_seconds=3.0, connect_seconds=2.0, submit_seconds=60.0)
-    async with FakeComfy(step_seconds=0.002) as fake:
+    settings = Settings(
+        clock=clock,
+        request_seconds=3.0,
+        connect_seconds=2.0,
+        submit_seconds=60.0,
+        # A job of API v2 costs a request to look at, and the storm keeps most of them away.
+        cancel_seconds=120.0 if dialect == "api-v2" else 30.0,
+    )
+    key = KEY if dialect == "api-v2" else None
+    async with FakeComfy(
+        step_seconds=0.002, dialect=dialect, **({} if key is None else {"api_key": key})
+    ) as fake:
         prepare(fake)
+        if fake.v2 is not None:
+            fake.v2.max_streams, fake.v2.lists_jobs = rng.choice((2, 8, 100)), rng.random() < 0.5
         sessions = [
-            ComfySession(fake.url, settings=settings, transport="poll" if rng.random() < 0.1 else "auto")
+            ComfySession(
+                fake.url,
+                api_key=key,
+                dialect=dialect,
+                settings=settings,
+                transport="poll" if rng.random() < 0.1 else "auto",
+            )
             for _ in range(2)
         ]
         for session in sessions:
@@ -234,6 +255,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=None, help="run this seed alone")
     parser.add_argument("--first", type=int, default=1, help="the first of many seeds")
+    parser.add_argument("--dialect", choices=("comfyui", "api-v2"), default="comfyui")
     parser.add_argument("--rate", type=float, default=10.0, help="faults a second")
     options = parser.parse_args()
     total = Report()
@@ -241,7 +263,7 @@ def main() -> int:
     begin = time.monotonic()
     for number in range(rounds):
         seed = options.seed if options.seed is not None else options.first + number
-        report = asyncio.run(chaos_round(seed, rate=options.rate))
+        report = asyncio.run(chaos_round(seed, rate=options.rate, dialect=options.dialect))
         total.add(report)
         for problem in report.problems:
             sys.stdout.write(f"{problem}\n")

@@ -10,12 +10,14 @@ from urllib.parse import quote
 
 from ..._base.json import parse_json
 from ..._base.secrets import Secret
+from ..._base.tasks import together
 from ..._protocol.job_v2 import job_record, read_job
 from ..._protocol.snapshot import HistoryEntry, QueueEntry, QueueSnapshot
 from ..._transport.answers import Answer, error_of
 from ..._transport.http import HttpClient, Stream
-from ...errors import NotComfyUIError, SubmitUnknownError, UnsupportedError
-from ..comfyui import UnreadableError, body_of
+from ...errors import ComfyError, NotComfyUIError, SubmitUnknownError, UnsupportedError
+from ..bodies import body_of
+from ..comfyui import UnreadableError
 from ..dialect import DialectName, Draft, Posted
 from ..server import ServerInfo
 from .files import AssetFiles
@@ -182,11 +184,22 @@ class ApiV2(AssetFiles):
         return False
 
     async def snapshot(self, of: Collection[str] = (), *, whole: bool = False) -> QueueSnapshot:
-        """Return which of these jobs wait or run."""
-        found = dict(zip(of, await asyncio.gather(*map(self._job, of)), strict=True))
+        """Return which of these jobs wait or run; it says nothing of those that could not be asked about."""
+        answers = await asyncio.gather(*map(self._job, of), return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failures and (
+            len(failures) == len(answers) or not all(isinstance(f, ComfyError) for f in failures)
+        ):
+            raise next((f for f in failures if not isinstance(f, ComfyError)), failures[0])
+        # What cannot be read is looked at once more by `history`, which names it.
+        found = {
+            one: answer
+            for one, answer in zip(of, answers, strict=True)
+            if isinstance(answer, UnreadableError) or not isinstance(answer, BaseException)
+        }
         return QueueSnapshot(
             {one: entry for one, entry in found.items() if isinstance(entry, QueueEntry)},
-            of=frozenset(of),
+            of=frozenset(found),
             reasons={one: "the server says that it has expired" for one in of if one in self._expired},
         )
 
@@ -261,7 +274,7 @@ class ApiV2(AssetFiles):
 
     async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
         """Ask for the end of these jobs; say whether any of them was still to end."""
-        return any(await asyncio.gather(*map(self._cancelled, prompt_ids)))
+        return any(await together([self._cancelled(one) for one in prompt_ids]))
 
     async def interrupt(self, prompt_id: str) -> None:
         """Ask for the end of this job: there is one word for that and for removing it."""
