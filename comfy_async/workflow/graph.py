@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConversionError, WorkflowFormatError
-from ..types import Problem, Shown
+from ..types import Problem, Shown, counted
 from ._builder import Growing
 from ._editing import Editing
 from ._lists import ProblemList
@@ -355,8 +355,7 @@ class Workflow(Shown, Editing):
 
     def __repr__(self) -> str:
         """Return the number of nodes and the format."""
-        count = len(self)
-        return f"<Workflow {count} node{'' if count == 1 else 's'}, {self.format}>"
+        return f"<Workflow {counted(len(self), 'node')}, {self.format}>"
 
 
 def _drawing(
