@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._base.settings import Settings
     from ._batch.batch import Batch
     from ._batch.progress import BatchProgress
-    from ._client.app import App, AppInput, AppOutput
+    from ._client.app import App, AppInput
     from ._client.pool import ComfyPool
     from ._client.session import ComfySession
     from ._dialects.server import ServerInfo
@@ -93,7 +93,6 @@ __all__ = [
     # What you hold.
     "App",
     "AppInput",
-    "AppOutput",
     "Auth",
     "Batch",
     "BatchProgress",

@@ -70,8 +70,8 @@ class NodeOutput(tuple[OutputFile, ...]):
         return self.file.kind
 
     @property
-    def url(self) -> str:
-        """Where the first file lies.
+    def url(self) -> str | None:
+        """Where the first file lies, None for what came by the socket.
 
         Raises:
             LookupError: The node made no file.

@@ -87,7 +87,9 @@ def _demand_value(graph: Graph, catalog: NodeCatalog, target: Target) -> None:
     current = node.inputs.get(target[1])
     if spec is None or is_widget_type(spec) or not (spec.force_input or current is None or is_link(current)):
         return
-    source = f", of node {graph[current[0]].info(current[0])}" if is_link(current) else ""
+    source = ""
+    if current is not None and is_link(current) and current[0] in graph:
+        source = f", {graph[current[0]].info(current[0])}"
     raise UnknownInputError(
         f"node {node.info(target[0])}, input {target[1]!r} takes a link of type {spec.type}, no value",
         hint=f"Name an input of the node that it comes from{source}.",

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from .names import word
 from .parts import AppInput
 from .schema import input_schema
-from .values import ValueProblem, value_for
+from .values import WrongValueError, value_for
 
 __all__ = ["model_of"]
 
@@ -52,7 +52,7 @@ def model_of(name: str, description: str, inputs: Mapping[str, AppInput]) -> typ
 
 def _annotation(item: AppInput) -> Any:
     """Return the type of a field, with the app's own check before it."""
-    kind = _TYPES.get(item.type, Any)
+    kind: Any = _TYPES.get(item.type, Any)
     if item.upload is not None:
         kind = Any
     elif item.choices is not None and not isinstance(item.default, list):
@@ -61,8 +61,9 @@ def _annotation(item: AppInput) -> Any:
         kind = Literal[item.choices] if plain and short else Any
     elif item.type == "COMBO":
         kind = Any
-    checked = Annotated[kind, BeforeValidator(_check(item))]
-    return checked if item.required or item.default is not None else checked | None
+    if not item.required and item.default is None and kind is not Any:
+        kind = kind | None
+    return Annotated[kind, BeforeValidator(_check(item))]
 
 
 def _check(item: AppInput) -> Callable[[Any], Any]:
@@ -71,7 +72,7 @@ def _check(item: AppInput) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         try:
             return value_for(item, value)
-        except ValueProblem as wrong:
+        except WrongValueError as wrong:
             close = f"; nearest: {', '.join(map(str, wrong.close))}" if wrong.close else ""
             raise ValueError(f"{wrong}{close}") from None
 

@@ -17,7 +17,7 @@ from .describe import described, specs_of
 from .drafts import from_app_mode, from_graph, from_mapping, from_titles
 from .outputs import outputs_of
 from .parts import AppInput, AppOutput, Draft, Unresolved
-from .values import ValueProblem, problem, unknown_name, value_for
+from .values import WrongValueError, problem, unknown_name, value_for
 
 __all__ = ["AppReading", "read_app"]
 
@@ -63,7 +63,7 @@ class AppReading:
                     given[name] = value_for(actual, value)
                 elif actual is not None and actual.required:
                     raise _missing(actual)
-            except ValueProblem as wrong:
+            except WrongValueError as wrong:
                 found.append(problem(name, value, wrong, item))
         return given, found
 
@@ -97,7 +97,7 @@ class AppReading:
         return any(spec is not None and spec.type == DYNAMIC_COMBO for spec in specs)
 
     def _switched(self, graph: Graph, item: AppInput, choice: Any) -> Graph:
-        """Return the graph with a choice made: inputs of the old one are gone, the new one's have defaults."""
+        """Return the graph with a choice made, without the inputs of the old one and with the new one's."""
         if item.choices is None or choice not in item.choices:
             return graph
         graph = dict(graph)
@@ -157,13 +157,13 @@ def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
     )
 
 
-def _missing(item: AppInput) -> ValueProblem:
+def _missing(item: AppInput) -> WrongValueError:
     what = f"a {item.upload} file" if item.upload else f"a value ({item.type})"
-    return ValueProblem("required_input_missing", f"{what} must be given")
+    return WrongValueError("required_input_missing", f"{what} must be given")
 
 
-def _absent(item: AppInput) -> ValueProblem:
-    return ValueProblem("unknown_input", f"there is no {item.input!r} with these choices; leave it out")
+def _absent(item: AppInput) -> WrongValueError:
+    return WrongValueError("unknown_input", f"there is no {item.input!r} with these choices; leave it out")
 
 
 def read_app(

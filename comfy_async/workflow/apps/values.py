@@ -7,7 +7,7 @@ import math
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from .._keys import nearest
 from .._values import DamageError, is_handle, is_pending, same_path, tidy, truth
 from .parts import AppInput
 
-__all__ = ["ValueProblem", "parsed", "problem", "unknown_name", "value_for"]
+__all__ = ["WrongValueError", "parsed", "problem", "unknown_name", "value_for"]
 
 _Number = TypeVar("_Number", int, float, int | float)
 
@@ -26,7 +26,7 @@ _EDITOR_MAX = 2**50
 """What the editor itself draws seeds up to, so that its doubles keep every digit."""
 
 
-class ValueProblem(ValueError):
+class WrongValueError(ValueError):
     """A value that an input does not take."""
 
     def __init__(self, type: str, message: str, *, close: tuple[Any, ...] = (), advice: str = "") -> None:
@@ -37,7 +37,7 @@ class ValueProblem(ValueError):
         self.advice = advice
 
 
-def problem(name: str, value: Any, found: ValueProblem, item: AppInput | None = None) -> Problem:
+def problem(name: str, value: Any, found: WrongValueError, item: AppInput | None = None) -> Problem:
     """Return what is wrong with one value; `input` is the app's name for it."""
     return Problem(
         node=None,
@@ -45,28 +45,32 @@ def problem(name: str, value: Any, found: ValueProblem, item: AppInput | None = 
         input=name,
         type=found.type,
         message=f"{name}: {found}" if item is not None else str(found),
-        received=value if isinstance(value, str | int | float | bool | list) else None,
+        received=value if isinstance(value, str | float | bool) or _is_short(value) else None,
         nearest=tuple(map(str, found.close)),
         advice=found.advice,
     )
+
+
+def _is_short(value: Any) -> bool:
+    """Tell whether it is a whole number that can be written."""
+    return isinstance(value, int) and value.bit_length() < 1000
 
 
 def value_for(item: AppInput, value: Any) -> Any:
     """Return a value as the workflow takes it.
 
     Raises:
-        ValueProblem: The input does not take it.
+        WrongValueError: The input does not take it.
     """
-    if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
-        value = value.item()  # a number of numpy's
+    if getattr(value, "shape", None) == ():
+        value = _cleaned(value)  # a number of numpy's
     if item.upload is not None:
         return _file(item, value)
     if item.is_seed and value == "random" and isinstance(value, str):
         return random.SystemRandom().randint(*_seed_range(item))
     if item.choices is not None or item.type == "COMBO":
         return _choice(item, value)
-    check = {"STRING": _text, "INT": _whole, "FLOAT": _number, "BOOLEAN": _truth}.get(item.type, _any)
-    return check(item, value)
+    return _CHECKS.get(item.type, _any)(item, value)
 
 
 def _seed_range(item: AppInput) -> tuple[int, int]:
@@ -75,9 +79,9 @@ def _seed_range(item: AppInput) -> tuple[int, int]:
     return min(low, high), high
 
 
-def _wrong(value: Any, wanted: str, *, advice: str = "") -> ValueProblem:
+def _wrong(value: Any, wanted: str, *, advice: str = "") -> WrongValueError:
     kind = "None" if value is None else f"{clipped(value)} ({type(value).__name__})"
-    return ValueProblem("invalid_input_type", f"{kind} is no {wanted}", advice=advice)
+    return WrongValueError("invalid_input_type", f"{kind} is no {wanted}", advice=advice)
 
 
 def _text(_item: AppInput, value: Any) -> str:
@@ -110,10 +114,10 @@ def _within(item: AppInput, value: _Number) -> _Number:
     """Return a number that is in the range."""
     if item.minimum is not None and value < item.minimum:
         told = f"{clipped(value)} is too small; it begins at {item.minimum}"
-        raise ValueProblem("value_smaller_than_min", told, close=(item.minimum,))
+        raise WrongValueError("value_smaller_than_min", told, close=(item.minimum,))
     if item.maximum is not None and value > item.maximum:
         told = f"{clipped(value)} is too large; it ends at {item.maximum}"
-        raise ValueProblem("value_bigger_than_max", told, close=(item.maximum,))
+        raise WrongValueError("value_bigger_than_max", told, close=(item.maximum,))
     return value
 
 
@@ -135,7 +139,7 @@ def _choice(item: AppInput, value: Any) -> Any:
     close = nearest(value, [str(choice) for choice in item.choices]) if isinstance(value, str) else ()
     told = f"{clipped(value)} is none of the {len(item.choices)} choices"
     few = "" if close or len(item.choices) > 12 else f": {', '.join(map(str, item.choices))}"
-    raise ValueProblem("value_not_in_list", told + few, close=close)
+    raise WrongValueError("value_not_in_list", told + few, close=close)
 
 
 def _file(item: AppInput, value: Any) -> Any:
@@ -151,7 +155,7 @@ def _file(item: AppInput, value: Any) -> Any:
     if item.upload != "image" and not isinstance(value, bytes | bytearray | memoryview) and not _reads(value):
         raise _wrong(value, f"{item.upload} file", advice="Give a path, bytes or an open file.")
     if isinstance(value, bytes | bytearray | memoryview) and not len(value):
-        raise ValueProblem("invalid_input_type", "the file is empty")
+        raise WrongValueError("invalid_input_type", "the file is empty")
     return value
 
 
@@ -166,7 +170,7 @@ def _file_name(item: AppInput, value: str) -> str:
     """Return the name of a file of the server; what is none of its own is refused."""
     if _URL.match(value):
         told = f"{clipped(value)} is an address, and nothing is fetched from there"
-        raise ValueProblem("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
+        raise WrongValueError("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
     if not value.strip() or "\n" in value:
         raise _wrong(value, f"name of a {item.upload or 'file'}", advice=_HOW_FILE)
     return value
@@ -177,22 +181,35 @@ def _path(value: os.PathLike[Any]) -> Path:
     path = Path(os.fsdecode(value))
     if _URL.match(os.fsdecode(value)) or re.match(r"https?:/", os.fsdecode(value)):
         told = f"{clipped(os.fsdecode(value))} is an address, and nothing is fetched from there"
-        raise ValueProblem("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
+        raise WrongValueError("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
     if not path.is_file():
         told = "is a folder" if path.is_dir() else "is not there"
-        raise ValueProblem("invalid_input_type", f"the file {clipped(str(path))} {told}")
+        raise WrongValueError("invalid_input_type", f"the file {clipped(str(path))} {told}")
     return path
 
 
 def _any(_item: AppInput, value: Any) -> Any:
     """Return a value of a type that only its node knows; a list is never taken for a link."""
-    try:
-        clean = tidy(value)
-    except DamageError as damage:
-        raise ValueProblem("invalid_input_type", f"{clipped(value)}: {damage}") from None
+    clean = _cleaned(value)
     if clean is None:
         raise _wrong(None, "value")
     return {"__value__": clean} if isinstance(clean, list) else clean
+
+
+_CHECKS: dict[str, Callable[[AppInput, Any], Any]] = {
+    "STRING": _text,
+    "INT": _whole,
+    "FLOAT": _number,
+    "BOOLEAN": _truth,
+}
+
+
+def _cleaned(value: Any) -> Any:
+    """Return a value in plain JSON types."""
+    try:
+        return tidy(value)
+    except DamageError as damage:
+        raise WrongValueError("invalid_input_type", f"{clipped(value)}: {damage}") from None
 
 
 def parsed(item: AppInput, text: str) -> Any:
@@ -235,4 +252,4 @@ def unknown_name(name: str, known: Mapping[str, AppInput]) -> Problem:
     told = f"the app has no input {clipped(name)}"
     if not close:
         told += f"; it has {', '.join(known) or 'none'}"
-    return problem(name, None, ValueProblem("unknown_input", told, close=close))
+    return problem(name, None, WrongValueError("unknown_input", told, close=close))
