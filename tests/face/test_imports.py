@@ -31,9 +31,10 @@ FLOORS = (
     ("_display",),
     ("__init__",),
     ("testing",),
-    ("cli",),
     ("ray",),
     ("web",),
+    ("mcp",),
+    ("cli",),
     ("__main__",),
 )
 """DESIGN 4, from the ground up: a module imports from its own floor and those before it in this list."""
@@ -46,6 +47,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "rich": ("cli", "_display"),
     "IPython": ("_display",),
     "ray": ("ray",),
+    "mcp": ("mcp",),
+    "uvicorn": ("web", "mcp"),
     "pytest": ("testing",),
     "numpy": ("_resources", "ray"),
     "requests": (),
