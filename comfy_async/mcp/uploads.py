@@ -64,10 +64,13 @@ def _read(given: str, folder: Path, most: int) -> tuple[str, bytes]:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise RefusedError(f"{given!r} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise RefusedError(f"{given!r} is no file")
-        return safe_name(path.name), _fitting(file.read(most + 1), most)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return safe_name(path.name), _fitting(file.read(most + 1), most)
+    finally:
+        os.close(descriptor)
 
 
 def _fitting(data: bytes, most: int) -> bytes:
