@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from .texts import parsed
+
 __all__ = ["AppInput", "AppOutput", "Target", "Unresolved", "UploadKind"]
 
 UploadKind: TypeAlias = Literal["image", "video", "audio"]
@@ -67,9 +69,7 @@ class AppInput:
             >>> app.inputs["steps"].parse("8"), app.inputs["prompt"].parse("8")
             (8, '8')
         """
-        from .values import parsed
-
-        return parsed(self, text)
+        return parsed(text, type=self.type, choices=self.choices, is_file=self.upload is not None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
