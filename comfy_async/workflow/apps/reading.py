@@ -148,12 +148,14 @@ class AppReading:
 def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
     """Return the one error for all that is wrong with the values of a call."""
     listed = list(found)
-    candidates = tuple(dict.fromkeys(name for one in listed for name in one.nearest))
+    unknown = [one for one in listed if one.type == "unknown_input"]
+    candidates = tuple(dict.fromkeys(name for one in unknown for name in one.nearest))
     return UnknownInputError(
         f"the app was not called{where}: {len(listed)} value{'' if len(listed) == 1 else 's'} "
         f"{'is' if len(listed) == 1 else 'are'} wrong or missing; nothing was sent",
         problems=listed,
         candidates=candidates,
+        hint="`app.inputs` has what it takes.",
     )
 
 
