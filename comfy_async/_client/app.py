@@ -159,6 +159,11 @@ class App:
         """Where it runs, None when nobody said."""
         return self._client
 
+    @property
+    def reading(self) -> AppReading:
+        """What it was read as: the workflow, and where its inputs go."""
+        return self._reading
+
     # Where it runs.
 
     def on(self, comfy: AppClient, **options: Unpack[SubmitArguments]) -> App:

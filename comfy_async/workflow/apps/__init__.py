@@ -12,6 +12,7 @@ from .about import name_of, sentence_of
 from .parts import AppInput, AppOutput, Unresolved
 from .reading import AppReading, read_app, refusal
 from .schema import json_schema, tool
+from .stubs import write_app_stubs
 
 __all__ = [
     "AppInput",
@@ -24,4 +25,5 @@ __all__ = [
     "refusal",
     "sentence_of",
     "tool",
+    "write_app_stubs",
 ]
