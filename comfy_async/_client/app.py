@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .._batch.batch import Batch
     from .._job.job import Job
     from .._job.result import JobResult
+    from .._resources.nodes import Blueprint
     from .app_client import AppClient
     from .options import SubmitArguments
 
@@ -92,7 +93,7 @@ class App:
     @classmethod
     def load(
         cls,
-        workflow: WorkflowLike,
+        workflow: WorkflowLike | Blueprint,
         catalog: NodeCatalog,
         *,
         inputs: Mapping[str, Any] | None = None,
@@ -103,7 +104,8 @@ class App:
         """Read an app, without a server.
 
         Args:
-            workflow: What `Workflow.load` takes, in API or editor format.
+            workflow: What `Workflow.load` takes, in API or editor format; or a blueprint, whose
+                inputs are then loaded and whose outputs saved.
             catalog: What the server can run.
             inputs: Names of your own: `{"prompt": "6.text", "photo": "Load Image.image"}`; a list
                 of places gives one value to all of them.
@@ -122,8 +124,10 @@ class App:
             >>> list(app.inputs)[:3]
             ['prompt', 'negative_prompt', 'seed']
         """
-        reading = read_app(as_workflow(workflow), catalog, inputs=inputs, outputs=outputs)
-        called = name or name_of(workflow)
+        shared = getattr(workflow, "data", None)
+        source = workflow if shared is None else shared
+        reading = read_app(as_workflow(source), catalog, inputs=inputs, outputs=outputs)
+        called = name or name_of(workflow if shared is None else getattr(workflow, "name", ""))
         return cls(reading, name=called, description=description or sentence_of(called, reading))
 
     # What it is.

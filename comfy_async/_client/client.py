@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .._batch.batch import Batch, BatchRunner
     from .._batch.source import Workflows
     from .._job.result import JobResult
+    from .._resources.nodes import Blueprint
     from ..workflow import NodeCatalog
     from .app import App
 
@@ -85,7 +86,7 @@ class Client(abc.ABC):
 
     async def app(
         self,
-        workflow: WorkflowLike,
+        workflow: WorkflowLike | Blueprint,
         *,
         inputs: Mapping[str, Any] | None = None,
         outputs: Mapping[str, Any] | None = None,

@@ -120,6 +120,7 @@ class Draft:
         title: What people call it.
         description: What it is for.
         fixed: Whether the first name was written by somebody, and is kept as it is.
+        optional: Whether its node goes away when nothing is given.
     """
 
     targets: tuple[Target, ...]
@@ -127,6 +128,7 @@ class Draft:
     title: str = ""
     description: str = ""
     fixed: bool = False
+    optional: bool = False
 
 
 Names: TypeAlias = Mapping[str, Any]

@@ -140,7 +140,7 @@ def write_app_stubs(
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     runtime, stub, data = (target / f"{module}{ending}" for ending in (".py", ".pyi", ".json.gz"))
-    content = json.dumps(_kept(apps), sort_keys=True).encode()
+    content = json.dumps(_kept(apps)).encode()
     # Without a time stamp equal apps make equal files.
     data.write_bytes(gzip.compress(content, mtime=0))
     names = [f"{name}{ending}" for name in apps for ending in ("", "_app", "_job")]
