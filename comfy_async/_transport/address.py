@@ -74,7 +74,7 @@ class Address:
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port: where credentials may go."""
         origin = origin_of(self.base)
-        assert origin is not None, "parse() lets no other address in"
+        assert origin is not None, "no other address is let in"
         return origin
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,14 @@ async def serve_tools(
         interrupts.last_words.append(fake.folders.remove)
     async with opened(connection, fake=fake, connect="lazy") as comfy:
         limits = mcp.Limits(picture_bytes=request.picture_bytes)
-        tools = mcp.Toolbox(request.folder, comfy, files=request.files, out=request.out, limits=limits)
+        tools = mcp.Toolbox(
+            request.folder,
+            comfy,
+            files=request.files,
+            out=request.out,
+            partner_api_key=os.environ.get("COMFY_API_KEY") or None,
+            limits=limits,
+        )
         report.say(f"the workflows of {request.folder} as tools, run on {comfy.base_url}")
         try:
             if request.http:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .._base.paths import safe_name
 from ..types import counted
 from .uploads import RefusedError, brought, named
+from .words import for_a_caller
 
 if TYPE_CHECKING:
     from .._client.app import App
@@ -145,7 +146,7 @@ async def _check(desk: Desk, given: Mapping[str, Any]) -> str:
     lost = [f"not an input: {one}" for one in app.unresolved]
     if not problems:
         return "\n".join(["nothing is wrong with it", *lost])
-    lines = [f"{'' if one.severity == 'error' else 'warning: '}{one}" for one in problems]
+    lines = [for_a_caller(f"{'' if one.severity == 'error' else 'warning: '}{one}") for one in problems]
     return "\n".join([*lines, *lost])
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp import types
 
+from .._base.secrets import Secret
 from .._client.folder import AppFolder
 from ..errors import ComfyError
 from .builtin import NAMES, BuiltIn, Desk, built_in, nearest
@@ -17,6 +18,7 @@ from .content import content_of, text_block
 from .limits import Limits
 from .running import Tell, run
 from .uploads import RefusedError
+from .words import for_a_caller
 
 if TYPE_CHECKING:
     from .._client.app import App
@@ -48,6 +50,7 @@ class Toolbox:
         *,
         files: str | os.PathLike[str] | None = None,
         out: str | os.PathLike[str] | None = None,
+        partner_api_key: str | None = None,
         limits: Limits | None = None,
     ) -> None:
         """Look at the folder; nothing is read and nobody asked yet.
@@ -57,6 +60,7 @@ class Toolbox:
             comfy: Where they run.
             files: The one folder from which `upload` takes files by their path; None for none.
             out: Where results are saved, None to leave them on the server.
+            partner_api_key: For partner nodes; it goes along with apps that have some, and no others.
             limits: How much a call may bring, and how much of a result is shown.
 
         Raises:
@@ -69,6 +73,7 @@ class Toolbox:
         self._out = None if out is None else Path(out)
         self._folder = AppFolder(folder, comfy, reserved=NAMES)
         self._comfy = comfy
+        self._key = Secret.of(partner_api_key)
         self._beside = built_in(files=self._files)
         self._listed: frozenset[str] | None = None
 
@@ -123,6 +128,8 @@ class Toolbox:
         if name not in apps:
             raise RefusedError(f"there is no tool {name!r}{nearest(name, [*apps, *self._beside])}")
         app = apps[name].on(self._comfy, previews="none")
+        if self._key is not None and _is_paid(app, given):
+            app = app.on(self._comfy, partner_api_key=self._key.reveal())
         job, result = await run(app, given, tell)
         outputs = {output.node: output.name for output in app.outputs.values()}
         return await content_of(job, result, outputs, out=self._out, limits=self.limits)
@@ -138,6 +145,18 @@ class Toolbox:
             input_schema=schema,
             annotations=types.ToolAnnotations(read_only_hint=False, destructive_hint=False),
         )
+
+
+def _is_paid(app: App, values: Mapping[str, Any]) -> bool:
+    """Say whether an app has partner nodes.
+
+    Raises:
+        UnknownInputError: The values are wrong.
+    """
+    nodes = app.workflow(**values).nodes.values()
+    return any(
+        node.class_type in app.catalog and app.catalog.node(node.class_type).api_node for node in nodes
+    )
 
 
 def _beside(tool: BuiltIn) -> types.Tool:
@@ -173,4 +192,4 @@ def _words(error: Exception) -> str:
     """Return what an error says; a file's path on this machine is nobody's business."""
     if isinstance(error, OSError) and not isinstance(error, ComfyError):
         return f"a file could not be read or written: {error.strerror or type(error).__name__}"
-    return str(error)
+    return for_a_caller(str(error))

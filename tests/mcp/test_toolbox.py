@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 from collections.abc import AsyncIterator
@@ -130,7 +131,27 @@ async def test_wrong_values_are_answered_with_all_that_is_wrong(tools: Toolbox, 
     assert "no input 'promt'; nearest: 'prompt'" in said
     assert "steps: 0 is too small; it begins at 1" in said
     assert "nearest: 'euler'" in said
+    assert said.endswith("The tool's schema has what it takes.")
     assert not fake.books.accepted
+
+
+async def test_advice_is_of_tools_not_of_python(tools: Toolbox, fake: FakeComfy) -> None:
+    """What the server refuses, what it fails at: a caller has tools, and no interpreter."""
+    await tools.tools()
+    del fake.core.classes.specs["SaveImage"]
+    assert "The tool `check` finds such things" in failed(await called(tools, "canvas"))
+
+
+async def test_a_partner_key_goes_only_where_it_is_needed(
+    fake: FakeComfy, comfy: ComfySession, folder: Path
+) -> None:
+    """Along with an app that has partner nodes, and no other."""
+    specs = fake.core.classes.specs
+    specs["EmptyImage"] = dataclasses.replace(specs["EmptyImage"], more={"api_node": True})
+    tools = Toolbox(folder, comfy, partner_api_key="s3cret")
+    await called(tools, "portrait", steps=1)
+    await called(tools, "canvas")
+    assert [record.secrets for record in fake.books.accepted] == [{}, {"api_key_comfy_org": "s3cret"}]
 
 
 async def test_a_wrong_name_names_the_nearest(tools: Toolbox) -> None:
