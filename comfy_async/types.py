@@ -200,7 +200,8 @@ class Connection:
 
     Attributes:
         state: "idle" (not dialled yet), "connecting", "hearing", "down", "refused", "deaf",
-            "stalled" (the server sends nothing to anybody) or "closed".
+            "stalled" (the server sends nothing to anybody), "streaming" (API v2: jobs are followed
+            by streams of their own) or "closed".
         polling: True while the fate of open jobs is found by polling.
         reconnects: How often the socket was dialled anew with success.
         last_heard: Seconds since the last frame, None before the first.

@@ -19,6 +19,7 @@ class Settings:
         request_seconds: The limit for one HTTP exchange; generation has none.
         connect_seconds: The limit for opening a connection.
         hearing_seconds: How long `submit` waits for the socket before it posts all the same.
+        busy_seconds: How long `submit` waits for a server of API v2 that is busy, or still starts.
         submit_seconds: How long an unanswered POST is looked up before `SubmitUnknownError`.
         cancel_seconds: How long `cancel()` goes on while the server will not stop the job.
         poll_min: The shortest pause between two looks while something is due.
@@ -30,6 +31,8 @@ class Settings:
             for ever.
         history_seconds: How long a history that is not yet written is waited for.
         quiet_seconds: After how long without news a job is mentioned in the log, once.
+        stream_seconds: After how long without a byte the stream of a job is opened anew.
+        streams: How many jobs of API v2 are followed by a stream at once; the others are polled.
         mailbox_events: Unread progress and preview events kept for each consumer.
         mailbox_bytes: The same in bytes.
         transfers: Uploads and downloads at once.
@@ -48,6 +51,7 @@ class Settings:
     request_seconds: float = 30.0
     connect_seconds: float = 10.0
     hearing_seconds: float = 5.0
+    busy_seconds: float = 120.0
     submit_seconds: float = 30.0
     cancel_seconds: float = 30.0
     poll_min: float = 0.5
@@ -58,6 +62,8 @@ class Settings:
     away_seconds: float | None = 600.0
     history_seconds: float = 10.0
     quiet_seconds: float = 600.0
+    stream_seconds: float = 45.0
+    streams: int = 16
     mailbox_events: int = 1000
     mailbox_bytes: int = 64 * 1024 * 1024
     transfers: int = 4

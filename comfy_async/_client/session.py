@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._base.secrets import Secret
 from .._base.settings import Settings
-from .._dialects.cloud_v1 import CloudApi
-from .._dialects.comfyui import RunApi
+from .._dialects.choose import DialectChoice, dialect_of
 from .._dialects.server import ServerInfo
 from .._job.job import Job, handle
 from .._job.mailbox import EventStream
@@ -57,7 +56,8 @@ class ComfySession(Client, Shown):
         previews: "auto", "latent2rgb", "taesd", "none", or "default" (the server's own).
         transport: "poll" works without any WebSocket.
         connect: "lazy" lets `async with` succeed although nobody answers yet.
-        dialect: What the server speaks: "comfyui" or "cloud-v1"; "auto" tells Comfy Cloud by its address.
+        dialect: What the server speaks: "comfyui", "api-v2" or "cloud-v1" (Comfy Cloud's older one);
+            "auto" tells Comfy Cloud and its deployments by their address, and others by what answers.
         settings: Limits and pauses.
 
     Example:
@@ -83,7 +83,7 @@ class ComfySession(Client, Shown):
         previews: Previews = "auto",
         transport: Literal["auto", "poll"] = "auto",
         connect: Literal["eager", "lazy"] = "eager",
-        dialect: Literal["auto", "comfyui", "cloud-v1"] = "auto",
+        dialect: DialectChoice = "auto",
         settings: Settings | None = None,
     ) -> None:
         """Prepare a session; nothing is sent before `connect()` or the first call.
@@ -113,10 +113,10 @@ class ComfySession(Client, Shown):
             transport=settings.http_transport,
         )
         self._eager = connect == "eager"
-        cloud_by_address = dialect == "auto" and address.is_cloud
         self._engine = Engine(
             http,
-            CloudApi(http) if dialect == "cloud-v1" or cloud_by_address else RunApi(http),
+            dialect_of(dialect, http),
+            finds_out=dialect == "auto",
             settings=settings,
             client_id=client_id,
             uses_socket=transport == "auto",
@@ -138,7 +138,7 @@ class ComfySession(Client, Shown):
         if not key:
             raise ValueError("Comfy Cloud wants an API key: api_key= or COMFY_CLOUD_API_KEY")
         url = base_url or os.environ.get("COMFY_CLOUD_BASE_URL") or CLOUD_URL
-        return cls(url, api_key=key.reveal(), **{"dialect": "cloud-v1", **options})
+        return cls(url, api_key=key.reveal(), **{"dialect": "api-v2", **options})
 
     # What it is.
 
@@ -337,6 +337,6 @@ def _credentials(address: Address, keys: Secret[tuple[str | None, AuthLike, str 
     """
     who = address.auth + make_auth(keys.reveal()[1])
     key = Secret.of(keys.reveal()[2])
-    if key is None and address.is_cloud and who.is_empty:
+    if key is None and address.speaks_v2 and who.is_empty:
         key = Secret.of(cloud_api_key())
     return who if key is None else who + Auth.api_key(key.reveal())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from .._protocol.snapshot import (
@@ -18,6 +18,7 @@ from .._protocol.snapshot import (
 from .._transport.http import HttpClient
 from ..errors import NotFoundError
 from .comfyui import RunApi
+from .dialect import DialectName, Draft, FilePlace
 from .server import ServerInfo
 
 __all__ = ["CloudApi"]
@@ -33,14 +34,34 @@ _ENDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class CloudApi(RunApi):
-    """The cloud's run routes: everything under /api, jobs by cursor, no /history to read."""
+    """The cloud's routes: everything under /api, jobs by cursor, no /history to read."""
+
+    name: ClassVar[DialectName] = "cloud-v1"
+    chooses_ids: ClassVar[bool] = True
+    tells_single_classes: ClassVar[bool] = False
+    names_models: ClassVar[bool] = False
+    history_route: ClassVar[str] = "/history_v2"
+    orders: ClassVar[Mapping[str, str]] = {"created": "create_time", "duration": "execution_time"}
 
     def __init__(self, http: HttpClient) -> None:
         """Use the session's HTTP client."""
         super().__init__(http)
-        http.dialect = "cloud"
+        http.key_in_query = True
         http.prefix = "/api"
-        self.server = ServerInfo(cloud=True)
+        self.server = ServerInfo(cloud=True, dialect=self.name)
+
+    @property
+    def finds_posted(self) -> bool:
+        """False: the cloud names the jobs, and takes no mark."""
+        return False
+
+    async def find_posted(self, draft: Draft, known: Collection[str]) -> str | None:
+        """Return None: see `finds_posted`."""
+        return None
+
+    async def has_jobs(self) -> bool:
+        """Return True: there is nothing else."""
+        return True
 
     async def probe(self) -> ServerInfo:
         """Find out what answers, and whether the key is good: /system_stats needs none there.
@@ -54,7 +75,7 @@ class CloudApi(RunApi):
         await self._http.request("GET", "/user", expect=(404, 405))
         return server
 
-    async def snapshot(self, *, whole: bool = False) -> QueueSnapshot:
+    async def snapshot(self, of: Collection[str] = (), *, whole: bool = False) -> QueueSnapshot:
         """Return what the account runs or will run, from all pages of the list of jobs."""
         if whole:
             return self._read(parse_queue, await self._http.get_json("/queue"), "the queue")
@@ -112,6 +133,17 @@ class CloudApi(RunApi):
     async def interrupt(self, prompt_id: str) -> None:
         """Stop exactly this job; the cloud has one word for that and for removing it."""
         await self.cancel(prompt_id)
+
+    def history_rows(self, body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Return the finished jobs in a page: the newest first, without a key by id."""
+        rows = body.get("history")
+        if not isinstance(rows, list):
+            return super().history_rows(body)
+        return [(str(row.get("prompt_id")), row) for row in rows if isinstance(row, Mapping)]
+
+    async def has_file(self, place: FilePlace) -> bool | None:
+        """Return None: there the answer leads to another host."""
+        return None
 
 
 def _next_cursor(body: object) -> str | None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import json
 import logging
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
-from urllib.parse import quote
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, ClassVar, Final, TypeVar
+from urllib.parse import quote, urlencode
 
 from .._base.secrets import Secret
 from .._protocol.snapshot import (
@@ -22,11 +25,13 @@ from .._protocol.snapshot import (
     parse_queue,
 )
 from .._transport.answers import Answer
-from .._transport.http import HttpClient
+from .._transport.http import HttpClient, Stream
+from .._transport.multipart import Multipart
 from ..errors import NotComfyUIError
+from .dialect import MARK, DialectName, Draft, FilePlace, Posted, Upload
 from .server import ServerInfo
 
-__all__ = ["RunApi", "UnreadableError"]
+__all__ = ["RunApi", "UnreadableError", "body_of"]
 
 _T = TypeVar("_T")
 
@@ -47,7 +52,21 @@ class UnreadableError(NotComfyUIError):
 
 
 class RunApi:
-    """A local server's run routes. Every method raises `ComfyError` when the server fails."""
+    """A local server's routes. Every method raises `ComfyError` when the server fails."""
+
+    name: ClassVar[DialectName] = "comfyui"
+    has_socket: ClassVar[bool] = True
+    has_streams: ClassVar[bool] = False
+    chooses_ids: ClassVar[bool] = False
+    is_idempotent: ClassVar[bool] = False
+    takes_extra_data: ClassVar[bool] = True
+    has_routes: ClassVar[bool] = True
+    tells_single_classes: ClassVar[bool] = True
+    hides_partial: ClassVar[bool] = False
+    names_models: ClassVar[bool] = True
+    history_route: ClassVar[str] = "/history"
+    orders: ClassVar[Mapping[str, str]] = {"created": "created_at", "duration": "execution_duration"}
+    jobs_at_once: ClassVar[int | None] = None
 
     def __init__(self, http: HttpClient) -> None:
         """Use the session's HTTP client."""
@@ -82,7 +101,8 @@ class RunApi:
         self.probed = True
         self.server = ServerInfo(
             version=str(system.get("comfyui_version") or ""),
-            cloud=self._http.dialect == "cloud",
+            cloud=self.server.cloud,
+            dialect=self.name,
             features=self.server.features,
             proven=self.server.proven,
             devices=tuple(d for d in devices if isinstance(d, dict)) if isinstance(devices, list) else (),
@@ -99,11 +119,56 @@ class RunApi:
         if self.server.proven.get(capability) is not has:
             self.server = self.server.shown(capability, has)
 
-    async def post_prompt(self, body: bytes | Secret[bytes]) -> Answer:
+    def encode(self, draft: Draft) -> Secret[bytes]:
+        """Return the body of POST /prompt; the graph's bytes are shared between variants."""
+        server = self.server
+        extra: dict[str, Any] = dict(draft.extra)
+        if draft.previews != "default" and server.can("preview_method"):
+            extra.setdefault("preview_method", draft.previews)
+        envelope: dict[str, Any] = {}
+        if not self.chooses_ids:
+            envelope["client_id"] = draft.client_id
+            envelope["prompt_id"] = draft.prompt_id
+            if not server.can("client_prompt_id"):
+                extra[MARK] = draft.prompt_id
+        if extra:
+            envelope["extra_data"] = extra
+        if draft.number is not None:
+            envelope["number"] = draft.number
+        elif draft.front:
+            envelope["front"] = True
+        if draft.targets is not None:
+            server.require("partial_execution_targets", "run only some outputs (`targets`)")
+            envelope["partial_execution_targets"] = list(draft.targets)
+        return body_of("prompt", draft.graph, envelope)
+
+    async def post(self, draft: Draft, body: Secret[bytes]) -> Posted | Mapping[str, Any]:
         """POST /prompt; 400 is an answer, not an error."""
         headers = {"Content-Type": "application/json", "Comfy-Usage-Source": "comfy-async"}
         async with self._posts:
-            return await self._http.request("POST", "/prompt", content=body, headers=headers, expect=(400,))
+            answer = await self._http.request("POST", "/prompt", content=body, headers=headers, expect=(400,))
+        said = answer.json_object()
+        if answer.status == 400 or (said.get("error") and "prompt_id" not in said):
+            return said
+        prompt_id = said.get("prompt_id")
+        if not isinstance(prompt_id, str) or not prompt_id:
+            raise answer.not_comfyui("the answer to a prompt has no prompt_id")
+        return Posted(prompt_id, answer.body, said, said.get("node_errors") or {})
+
+    @property
+    def finds_posted(self) -> bool:
+        """True: by the id that was sent along, or by the mark."""
+        return True
+
+    async def find_posted(self, draft: Draft, known: Collection[str]) -> str | None:
+        """Look for the job in queue, history and queue, or for its mark where the server chose its id."""
+        prompt_id = draft.prompt_id
+        if not self.server.can("client_prompt_id"):
+            return await self.find_mark(MARK, prompt_id)
+        for _ in range(2):
+            if prompt_id in (await self.snapshot()).entries or await self.history(prompt_id) is not None:
+                return prompt_id
+        return None
 
     @property
     def lists_jobs(self) -> bool:
@@ -116,8 +181,8 @@ class RunApi:
             await self._listed("in_progress")
         return self.lists_jobs
 
-    async def snapshot(self, *, whole: bool = False) -> QueueSnapshot:
-        """Return what the server runs or will run.
+    async def snapshot(self, of: Collection[str] = (), *, whole: bool = False) -> QueueSnapshot:
+        """Return what the server runs or will run, whichever jobs matter.
 
         The jobs API says it in a few bytes a job; /queue carries every graph (PROTOCOL 0.11),
         and is read on older servers, or when `whole` asks for the graphs.
@@ -176,6 +241,18 @@ class RunApi:
             return int(body["exec_info"]["queue_remaining"])
         except (KeyError, TypeError, ValueError, OverflowError):
             raise NotComfyUIError("GET /prompt has another shape", server=self._http.address.base) from None
+
+    async def job_record(self, prompt_id: str) -> Mapping[str, Any] | None:
+        """Return None: there are routes for it."""
+        return None
+
+    async def ping(self) -> int | None:
+        """Return the number of running and waiting jobs."""
+        return await self.queue_remaining()
+
+    async def workflow(self, prompt_id: str) -> Mapping[str, Any]:
+        """Return {}: queue and history carry the graphs."""
+        return {}
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
         """Return a finished job, None when the history has none of this id."""
@@ -304,11 +381,57 @@ class RunApi:
                 return str(prompt_id)
         return None
 
+    def stream(self, prompt_id: str, *, silent_seconds: float) -> AbstractAsyncContextManager[Stream]:
+        """Raise: the socket brings the events of all jobs."""
+        raise self.server.unsupported("stream one job's events")
+
+    def history_rows(self, body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Return the finished jobs in a page, by id."""
+        return [(key, entry) for key, entry in body.items() if isinstance(entry, Mapping)]
+
     async def object_info(self, class_type: str) -> Mapping[str, Any]:
         """Return the spec of one class, {} when the server has none."""
         body = await self._http.get_json(f"/object_info/{quote(class_type, safe='')}")
         info = body.get(class_type) if isinstance(body, dict) else None
         return info if isinstance(info, dict) else {}
+
+    async def upload(self, file: Upload) -> Mapping[str, Any]:
+        """POST /upload/image or /upload/mask as multipart, the content as it is read."""
+        fields = {"type": file.type, "subfolder": file.subfolder}
+        if file.original is not None:
+            fields["original_ref"] = json.dumps(file.original)
+        if file.overwrite:
+            fields["overwrite"] = "true"
+        body = Multipart(fields, field="image", filename=file.filename, size=file.size, chunks=file.chunks)
+        answer = await self._http.request(
+            "POST",
+            "/upload/image" if file.original is None else "/upload/mask",
+            content=body,
+            headers=body.headers,
+            seconds=math.inf,
+            # The same content under the same name is no second file (server.py, image_upload);
+            # a mask is, once it is joined with its picture.
+            retry=file.original is None,
+        )
+        return answer.json_object()
+
+    async def has_file(self, place: FilePlace) -> bool | None:
+        """Ask for the head of a file."""
+        answer = await self._http.request(
+            "HEAD", "/view", params=_view(place), expect=(400, 403, 404, 405), retry=True
+        )
+        return {200: True, 404: False}.get(answer.status)
+
+    def file_url(self, place: FilePlace) -> str:
+        """Return a file's address, without credentials."""
+        query = urlencode(_view(place), errors="surrogatepass")
+        return self._http.address.http(f"{self._http.prefix}/view?{query}")
+
+    def open_file(
+        self, place: FilePlace, *, headers: Mapping[str, str], expect: Sequence[int] = ()
+    ) -> AbstractAsyncContextManager[Stream]:
+        """GET /view."""
+        return self._http.stream("/view", params=_view(place), headers=headers, expect=expect)
 
     def _read(self, parse: Callable[[object], _T], body: object, what: str) -> _T:
         """Read an answer into a fact; another shape proves nothing about any job."""
@@ -316,6 +439,30 @@ class RunApi:
             return parse(body)
         except ValueError as error:
             raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None
+
+
+def body_of(key: str, graph: bytes, envelope: Mapping[str, Any]) -> Secret[bytes]:
+    """Return a JSON object of a graph, as the bytes that it has, and of what goes along."""
+    rest = Secret(json.dumps(envelope, separators=(",", ":"), allow_nan=False, default=_revealed))
+    comma = "," if envelope else ""
+    return Secret(b'{"%s":' % key.encode() + graph + comma.encode() + rest.reveal()[1:].encode())
+
+
+def _revealed(value: object) -> object:
+    """Return a key as it is sent; JSON knows nothing else that would come here."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise TypeError(f"a {type(value).__name__} in extra_data is no JSON")
+
+
+def _view(place: FilePlace) -> dict[str, str]:
+    """Return the query of GET /view."""
+    params = {"filename": place.filename, "subfolder": place.subfolder, "type": place.type}
+    if place.preview is not None:
+        params["preview"] = place.preview
+    if place.channel is not None:
+        params["channel"] = place.channel
+    return params
 
 
 def _editor_version(system: Mapping[str, Any]) -> str:

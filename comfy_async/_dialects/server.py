@@ -33,17 +33,23 @@ _FLAGS: Final[Mapping[str, str]] = {
     "assets": "assets",
 }
 
-# Comfy Cloud speaks a dialect of its own (PROTOCOL 1.6): these it has whatever it calls its version.
-_CLOUD: Final = frozenset(
-    {
-        "feature_flags",
-        "preview_method",
-        "jobs",
-        "jobs_cancelled",
-        "cancel_jobs",
-        "partial_execution_targets",
-    }
-)
+# Other dialects have these, whatever their servers call their version.
+_ABILITIES: Final[Mapping[str, frozenset[str]]] = {
+    # PROTOCOL 1.6.
+    "cloud-v1": frozenset(
+        {
+            "feature_flags",
+            "preview_method",
+            "jobs",
+            "jobs_cancelled",
+            "cancel_jobs",
+            "history_offset",
+            "partial_execution_targets",
+        }
+    ),
+    # PROTOCOL 5: `extra_data` is closed, and there is neither a queue nor a list to be relied on.
+    "api-v2": frozenset({"cancel_jobs"}),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,8 +57,9 @@ class ServerInfo:
     """A server's version, features and abilities.
 
     Attributes:
-        version: ComfyUI's version, "" when the server does not say (very old ones).
+        version: ComfyUI's version, "" when the server does not say (very old ones, and API v2).
         cloud: True for Comfy Cloud.
+        dialect: What it speaks: "comfyui", "cloud-v1" or "api-v2".
         features: What it announced: GET /features, or `feature_flags` on the socket.
         devices: Its devices, as /system_stats lists them.
         editor: The version of ComfyUI's editor that it ships, "" when it does not say.
@@ -71,6 +78,7 @@ class ServerInfo:
     devices: tuple[Mapping[str, Any], ...] = dataclasses.field(default=(), repr=False)
     proven: Mapping[str, bool] = dataclasses.field(default_factory=dict, repr=False)
     editor: str = dataclasses.field(default="", repr=False)
+    dialect: str = "comfyui"
 
     def can(self, capability: str) -> bool:
         """Say whether the server has a capability: "jobs", "cancel_jobs", "assets", ... (`CAPABILITIES`).
@@ -84,11 +92,29 @@ class ServerInfo:
         since = CAPABILITIES[capability]
         if capability in self.proven:
             return self.proven[capability]
-        if self.cloud:
-            return capability in _CLOUD
+        if self.dialect in _ABILITIES:
+            return capability in _ABILITIES[self.dialect]
         if any(_FLAGS.get(flag) == capability for flag, value in self.features.items() if value):
             return True
         return not is_before(self.version, since)
+
+    def is_older_than(self, version: str) -> bool:
+        """Say whether it is a ComfyUI from before a version; other servers count no versions of it.
+
+        Example:
+            >>> ServerInfo("0.3.40").is_older_than("0.6.0")
+            True
+        """
+        return self.dialect not in _ABILITIES and is_before(self.version, version)
+
+    def surely(self, capability: str) -> bool:
+        """Say whether a capability needs no proof any more: the server's answers or its dialect tell.
+
+        Example:
+            >>> ServerInfo("0.33.0").surely("jobs"), ServerInfo("0.33.0").shown("jobs", True).surely("jobs")
+            (False, True)
+        """
+        return capability in self.proven or self.dialect in _ABILITIES
 
     def shown(self, capability: str, has: bool) -> ServerInfo:
         """Return the same with what an answer has shown of a capability.
@@ -115,13 +141,19 @@ class ServerInfo:
             ComfyUI 0.3.40 cannot list jobs. It takes ComfyUI 0.6.0 or later.
         """
         if not self.can(capability):
-            needs = "" if self.cloud else CAPABILITIES[capability]
+            needs = "" if self.dialect in _ABILITIES else CAPABILITIES[capability]
             raise self.unsupported(what, needs=needs)
 
-    def unsupported(self, what: str, *, needs: str = "", server: str = "") -> UnsupportedError:
+    def unsupported(
+        self, what: str, *, needs: str = "", hint: str = "", server: str = ""
+    ) -> UnsupportedError:
         """Return the error for something that this server cannot do; names the version that can."""
-        where = "Comfy Cloud" if self.cloud else f"ComfyUI {self.version or 'of unknown version'}"
-        hint = f"It takes ComfyUI {needs} or later." if needs else ""
+        where = f"ComfyUI {self.version or 'of unknown version'}"
+        if self.dialect == "cloud-v1":
+            where = "Comfy Cloud"
+        elif self.dialect == "api-v2":
+            where = "Comfy API v2"
+        hint = hint or (f"It takes ComfyUI {needs} or later." if needs else "")
         if needs and not is_before(self.version, needs):
             hint = (
                 f"ComfyUI has it since {needs}, but this server answers that it has none: "

@@ -55,6 +55,10 @@ class Owner(Protocol):
         """The job has had its end."""
         ...
 
+    def wanted(self, job: JobCore) -> None:
+        """Somebody reads the job's events, or waits for its end."""
+        ...
+
     def ask_for_place(self, job: JobCore) -> bool:
         """Have the queue looked at for a job's place; say whether that is possible here and now."""
         ...
@@ -91,6 +95,7 @@ class JobCore:
         handed_out: Somebody may hold it; before that its frames wait for the first consumer, ended or not.
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
+        is_wanted: Somebody has read its events, or waited for its end.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class JobCore:
         self.handed_out = False
         self.seen = False
         self.seen_as: weakref.ref[Any] | None = None
+        self.is_wanted = False
         self._place_wanted = False
         self.made: JobResult | None = None
         self._log: list[BaseEvent] = []
@@ -252,10 +258,17 @@ class JobCore:
         """Return a reader of the events from the beginning."""
         if not self.ended.is_set():
             self.owner.check_loop()
+            self.want()
         box, self._first = self._first, None
         self._dropped += self._never_shown()
         self._unseen = None
         return EventStream(box if box is not None else self._replayed_box(), self._drop_box)
+
+    def want(self) -> None:
+        """Have the news of this job brought as quickly as can be: somebody waits for them."""
+        if not self.is_wanted:
+            self.is_wanted = True
+            self.owner.wanted(self)
 
     def _tell(self, event: BaseEvent) -> None:
         """Give an event to every consumer, and keep it for those to come if it is a milestone."""

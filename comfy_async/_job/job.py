@@ -149,6 +149,7 @@ class Job(Shown):
         core = self._core
         if not core.ended.is_set():
             core.owner.check_loop()
+            core.want()
             await core.ended.wait()
         if core.error is not None:
             # A copy for each: one error raised in many places tangles their tracebacks.

@@ -30,20 +30,32 @@ _KINDS: Mapping[FileKind, frozenset[str]] = {
 class FileReader(Protocol):
     """Where the bytes of output files come from: the session's `files`."""
 
-    def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
+    def url(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> str:
         """Return the address of a file."""
         ...
 
-    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+    async def read(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> bytes:
         """Return a file's bytes."""
         ...
 
-    def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> AsyncIterator[bytes]:
+    def open(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> AsyncIterator[bytes]:
         """Yield a file's bytes as they come."""
         ...
 
     def save(
-        self, filename: str, path: Path, *, subfolder: str = "", type: str = "output"
+        self,
+        filename: str,
+        path: Path,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        asset: str | None = None,
     ) -> Coroutine[Any, Any, Path]:
         """Write a file to disk."""
         ...
@@ -65,6 +77,7 @@ class OutputFile:
         preview_id: The id of a smaller form of it, or None.
         display_name: What people call it, the filename unless the server says otherwise.
         hash: What tells its content from others (`blake3:...`), or None.
+        size: In bytes where the server says so (API v2), else None.
 
     Example:
         >>> for file in result.files:
@@ -84,6 +97,7 @@ class OutputFile:
         "kind",
         "node",
         "preview_id",
+        "size",
         "subfolder",
         "title",
         "type",
@@ -104,11 +118,15 @@ class OutputFile:
         self.filename = str(info.get("filename") or "")
         self.subfolder = str(info.get("subfolder") or "")
         self.type = str(info.get("type") or "output")
-        self.kind: FileKind = kind_of(self.filename, str(info.get("format") or ""), key)
+        self.kind: FileKind = kind_of(
+            self.filename, str(info.get("format") or info.get("content_type") or ""), key
+        )
         self.id = _text(info.get("id"))
         self.preview_id = _text(info.get("preview_id"))
         self.display_name = _text(info.get("display_name")) or self.filename
         self.hash = _text(info.get("hash")) or _text(info.get("asset_hash"))
+        size = info.get("size_bytes")
+        self.size = size if isinstance(size, int) and not isinstance(size, bool) else None
         self.node = node
         self.title = title
         self.key = key
@@ -125,7 +143,7 @@ class OutputFile:
         """The file's address on the server without credentials, None for images of the socket."""
         if self._data is not None:
             return None
-        return self._reader.url(self.filename, subfolder=self.subfolder, type=self.type)
+        return self._reader.url(self.filename, **self._place())
 
     async def read(self) -> bytes:
         """Return the file's bytes.
@@ -137,7 +155,7 @@ class OutputFile:
         """
         if self._data is not None:
             return self._data.image
-        return await self._reader.read(self.filename, subfolder=self.subfolder, type=self.type)
+        return await self._reader.read(self.filename, **self._place())
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Yield the file's bytes as they come, for files that do not fit into memory.
@@ -148,7 +166,7 @@ class OutputFile:
         if self._data is not None:
             yield self._data.image
             return
-        async for chunk in self._reader.open(self.filename, subfolder=self.subfolder, type=self.type):
+        async for chunk in self._reader.open(self.filename, **self._place()):
             yield chunk
 
     async def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -174,7 +192,12 @@ class OutputFile:
         if self._data is not None:
             await in_thread(write_whole, target, self._data.image)
             return target
-        return await self._reader.save(self.filename, target, subfolder=self.subfolder, type=self.type)
+        return await self._reader.save(self.filename, target, **self._place())
+
+    def _place(self) -> dict[str, Any]:
+        """Return where it lies: by its name, and by its asset where it is one."""
+        asset = {} if self.id is None else {"asset": self.id}
+        return {"subfolder": self.subfolder, "type": self.type, **asset}
 
     async def image(self) -> Image:
         """Return the decoded picture; takes Pillow (`pip install 'comfy-async[images]'`).
@@ -193,7 +216,10 @@ class OutputFile:
 
     @property
     def mime(self) -> str:
-        """The MIME type as the name tells it."""
+        """The MIME type: as the server says (API v2), else as the name tells it."""
+        said = _text(self.info.get("content_type"))
+        if said is not None:
+            return said.partition(";")[0].strip()
         return mimetypes.guess_type(self.filename)[0] or "application/octet-stream"
 
     def to_dict(self) -> dict[str, Any]:

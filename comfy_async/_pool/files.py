@@ -70,7 +70,9 @@ async def _source(handle: Any, origin: Engine | None) -> Any:
     if origin is None:
         return None
     try:
-        return await origin.files.read(handle.name, subfolder=handle.subfolder, type=handle.type)
+        return await origin.files.read(
+            handle.name, subfolder=handle.subfolder, type=handle.type, asset=handle.asset_id
+        )
     except ComfyError as error:
         _log.debug("pool: %s cannot be read back: %s", handle, error)
         return None

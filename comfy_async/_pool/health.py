@@ -130,7 +130,7 @@ class Health:
             member.state = "probing"
         try:
             await member.engine.known_server()
-            queue = await member.engine.api.queue_remaining()
+            queue = await member.engine.api.ping()
         except SessionClosedError:
             return
         except ComfyError as error:

@@ -148,6 +148,9 @@ class NoServer:
     def job_ended(self, job: JobCore) -> None:
         """No server, nothing to forget."""
 
+    def wanted(self, job: JobCore) -> None:
+        """Do nothing: where it runs, it is followed."""
+
     def ask_for_place(self, job: JobCore) -> bool:
         """It is in no queue."""
         return False

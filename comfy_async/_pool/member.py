@@ -151,8 +151,8 @@ class Member:
         now = self._clock.monotonic()
         return self._looked_at is None or now - self._looked_at >= _LOOK_FRESH_S
 
-    def looked(self, queue: int) -> None:
-        """Its queue was asked for."""
+    def looked(self, queue: int | None) -> None:
+        """Its queue was asked for; None where the server does not tell."""
         self._looked, self._looked_at = queue, self._clock.monotonic()
         self.unanswered = False
 

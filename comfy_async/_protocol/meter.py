@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
@@ -59,6 +60,7 @@ class Meter:
         "_done_weight",
         "_fraction",
         "_latest",
+        "_overall",
         "_plain_seconds",
         "_plan",
         "_running",
@@ -79,6 +81,7 @@ class Meter:
         self._done_weight = 0.0
         self._fraction = 0.0
         self._latest: tuple[str, tuple[float, float]] | None = None
+        self._overall: tuple[float, int, int] | None = None
         self._plain_seconds: list[float] = []
         self._step_seconds: float | None = None
         self.finished: set[str] = set()
@@ -129,6 +132,13 @@ class Meter:
                 said[node] = known if known is not None and known[0] == word else (word, now)
         self._activities = said
 
+    def overall(self, value: object, *, done: int, total: int) -> None:
+        """Take over what the server itself counts, of which it knows more: cached nodes, for example."""
+        share = value if isinstance(value, int | float) else done / total
+        share = min(1.0, max(0.0, share)) * _BELOW_ONE if math.isfinite(share) else 0.0
+        self._fraction = max(self._fraction, share)
+        self._overall = self._fraction, done, total
+
     def step(self, event: Progress) -> bool:
         """Keep a progress frame unread; False when it is the first of its node."""
         running = self._by_key.get(event.key)
@@ -153,7 +163,8 @@ class Meter:
         info = None
         if node is not None:
             info = self._plan.nodes.get(node) or self._plan.nodes.get(node.partition(".")[0])
-        self._fraction = 1.0 if completed else max(self._fraction, self._share())
+        share, done, total = self._overall or (self._share(), len(self.finished), len(self._plan.weights))
+        self._fraction = 1.0 if completed else max(self._fraction, share)
         at_work = node is not None and node in self._running
         activity, since = self._activities.get(node or "", ("", now)) if at_work else ("", now)
         return JobProgress(
@@ -163,8 +174,8 @@ class Meter:
             title=(info.title or info.class_type) if info is not None else (node or ""),
             step=step,
             steps=steps,
-            done=len(self.finished),
-            total=len(self._plan.weights),
+            done=done,
+            total=total,
             activity=activity,
             activity_seconds=max(0.0, now - since),
         )

@@ -33,13 +33,23 @@ from .decode import ExecutingNone
 from .meter import Meter, Timings
 from .plan import Plan
 
-__all__ = ["JobState"]
+__all__ = ["JobState", "Overall"]
 
 _FINISHED: Final = b'"finished"'
 _ACTIVITY: Final = b'"activity"'
 # The word, with what is escaped in it; null and other kinds are none.
 _ACTIVITIES: Final = re.compile(rb'"activity"\s*:\s*("(?:[^"\\]|\\.)*")')
 _STATE: Final = b'"state"'
+
+
+class Overall(BaseEvent):
+    """How far a job is as its server counts: `value` (0 to 1), `done` and `total` nodes. Internal.
+
+    A server that counts also says which nodes have ended: the start of one is no end of another.
+    """
+
+    __slots__ = ()
+    type = "overall"
 
 
 class JobState:
@@ -54,6 +64,7 @@ class JobState:
 
     __slots__ = (
         "_activities",
+        "_ends_are_told",
         "_finished_count",
         "_has_progress_state",
         "_intact",
@@ -101,6 +112,7 @@ class JobState:
         self._is_over = False
         self._pending_end: BaseEvent | None = None
         self._has_progress_state = False
+        self._ends_are_told = False
         self._finished_count = 0
         self._activities: list[tuple[int, bytes]] = []
 
@@ -232,7 +244,7 @@ class JobState:
             # A reconnect repeats the running node without a prompt_id (server.py, the /ws handler).
             return []
         told = self._imply_start(event)
-        if not self._has_progress_state:
+        if not self._has_progress_state and not self._ends_are_told:
             # Before 0.3.45 the next node's start is the only sign that one has finished.
             for running in sorted(self.meter.running_nodes):
                 told += self._finish_node(running, event.received_at)
@@ -306,6 +318,12 @@ class JobState:
             self._is_over = True
             return []
         return self._end(event)
+
+    def _overall(self, event: BaseEvent) -> list[BaseEvent]:
+        self._ends_are_told = True
+        if event.data:
+            self.meter.overall(event.data["value"], done=event.data["done"], total=event.data["total"])
+        return []
 
     def _over(self, event: BaseEvent) -> list[BaseEvent]:
         """`executing` null without an end before it: old servers, or a gap; the history knows."""
@@ -385,6 +403,7 @@ _HANDLERS: Final[Mapping[type, Callable[[JobState, BaseEvent], list[BaseEvent]]]
     Cancelled: JobState._end,
     Lost: JobState._end,
     ExecutingNone: JobState._over,
+    Overall: JobState._overall,
 }
 
 _STATUS: Final[Mapping[type, JobStatus]] = {

@@ -33,26 +33,49 @@ _OVER = frozenset({"completed", "failed", "cancelled"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """One job in the server's queue; `prompt` and `extra_data` only when /queue was read."""
+    """One job in the server's queue; `prompt` and `extra_data` only when /queue was read.
+
+    Attributes:
+        place: How many jobs come first, where the server itself says so.
+        told: The job as API v2 tells it.
+    """
 
     prompt_id: str
     number: float
     running: bool
     prompt: Mapping[str, Any] | None = None
     extra_data: Mapping[str, Any] | None = None
+    place: int | None = None
+    told: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """Everything that the server says it runs or will run, at one moment."""
+    """Everything that the server says it runs or will run, at one moment.
+
+    Attributes:
+        entries: By id.
+        of: The jobs that were asked about, None when all are in it: others may be there as well.
+        reasons: What the server says of jobs that are not in it.
+    """
 
     entries: Mapping[str, QueueEntry]
+    of: frozenset[str] | None = None
+    reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def tells_of(self, prompt_id: str) -> bool:
+        """Say whether a job would be in it if the server had it."""
+        return self.of is None or prompt_id in self.of
 
     def positions(self) -> dict[str, int]:
         """Return how many jobs come before each: by number, and never by the list's order.
 
         The pending list is a raw heap (execution.py, PromptQueue), sorted by nothing.
         """
+        if self.of is not None:
+            # A part of the queue ranks nobody.
+            told = {e.prompt_id: 0 if e.running else e.place for e in self.entries.values()}
+            return {prompt_id: place for prompt_id, place in told.items() if place is not None}
         running = [entry.prompt_id for entry in self.entries.values() if entry.running]
         waiting = sorted((e for e in self.entries.values() if not e.running), key=lambda e: e.number)
         ranks = dict.fromkeys(running, 0)

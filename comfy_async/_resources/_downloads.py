@@ -6,16 +6,17 @@ import asyncio
 import dataclasses
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from .._base.backoff import Backoff
 from .._base.clock import Clock
 from .._base.paths import part_of
 from .._base.tasks import in_thread, to_the_end
 from .._transport.answers import Answer
-from .._transport.http import HttpClient, Stream
+from .._transport.http import Stream
 from ..errors import NotComfyUIError, ResponseError, TransportError
 from ._answered import demand_file
 from ._transfer import Meter
@@ -45,29 +46,37 @@ class _Known:
         return cls(int(length) if length.isdigit() else None, _validator(headers), resumable=True)
 
 
-class Download:
-    """Fetches one route to one path."""
+class Ask(Protocol):
+    """Asks the server for the file, from the beginning or from a place on."""
 
-    def __init__(
-        self, http: HttpClient, meter: Meter, *, clock: Clock, filename: str = "", root: bool = False
-    ) -> None:
-        """Use the session's HTTP client.
+    def __call__(
+        self, *, headers: Mapping[str, str], expect: Sequence[int] = ()
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Return the answer, its body still to come."""
+        ...
+
+
+class Download:
+    """Fetches one file to one path."""
+
+    def __init__(self, ask: Ask, meter: Meter, *, clock: Clock, what: str, filename: str = "") -> None:
+        """Prepare.
 
         Args:
-            http: The client.
+            ask: Asks for the file.
             meter: Counts the bytes.
             clock: Measures pauses.
+            what: The file, for errors.
             filename: The name that the server has for the file, which says of what kind it is.
-            root: True for routes that live outside `/api`.
         """
-        self._root = root
+        self._ask = ask
+        self._what = what
         self._filename = filename
-        self._http = http
         self._meter = meter
         self._clock = clock
         self._known = _Known()
 
-    async def run(self, path: str, params: Mapping[str, str], target: Path) -> Path:
+    async def run(self, target: Path) -> Path:
         """Fetch until the file is whole, then give it its name.
 
         Raises:
@@ -80,7 +89,7 @@ class Download:
         try:
             try:
                 await in_thread(lambda: opened.append(_create(part)))
-                await self._fetch(path, params, opened[0])
+                await self._fetch(opened[0])
             finally:
                 for file in opened:
                     await in_thread(file.close)
@@ -90,13 +99,13 @@ class Download:
             raise
         return target
 
-    async def _fetch(self, path: str, params: Mapping[str, str], file: BinaryIO) -> None:
+    async def _fetch(self, file: BinaryIO) -> None:
         """Try until all is there; the count of tries starts anew whenever bytes have come."""
         backoff = Backoff(first=0.2, cap=5.0)
         while True:
             before = self._meter.done
             try:
-                await self._once(path, params, file)
+                await self._once(file)
                 return
             except (TransportError, ResponseError) as error:
                 if not error.retryable or isinstance(error, NotComfyUIError):
@@ -108,7 +117,7 @@ class Download:
                 pause = backoff.next()
             await self._clock.sleep(pause)
 
-    async def _once(self, path: str, params: Mapping[str, str], file: BinaryIO) -> None:
+    async def _once(self, file: BinaryIO) -> None:
         """Fetch what is missing."""
         headers = {"Accept-Encoding": "identity"}
         if self._meter.done and self._known.resumable:
@@ -116,13 +125,12 @@ class Download:
             # aiohttp reads only dates here and lets an ETag pass: `_continues` looks again.
             if self._known.validator:
                 headers["If-Range"] = self._known.validator
-        async with self._http.stream(
-            path, params=params, headers=headers, expect=(_RANGE_OVER,), root=self._root
-        ) as stream:
+        async with self._ask(headers=headers, expect=(_RANGE_OVER,)) as stream:
+            server = stream.answer.server
             if not self._continues(stream.answer):
                 if stream.answer.status in (206, _RANGE_OVER):
                     await self._rewind(file)
-                    raise TransportError(f"{path}: the file changed while it was read")
+                    raise TransportError(f"{self._what}: the file changed while it was read")
                 await self._rewind(file)
                 demand_file(stream.answer, self._filename)
                 self._known = _Known.of(stream.answer)
@@ -130,8 +138,7 @@ class Download:
             await self._copy(stream, file)
         if self._known.total is not None and self._meter.done != self._known.total:
             raise TransportError(
-                f"{path}: {self._meter.done} of {self._known.total} bytes came",
-                server=self._http.address.base,
+                f"{self._what}: {self._meter.done} of {self._known.total} bytes came", server=server
             )
 
     def _continues(self, answer: Answer) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from .._dialects.server import ServerInfo, is_before
+from .._dialects.server import ServerInfo
 from .._transport.answers import Answer
 from ..errors import ComfyError, NotComfyUIError, ResponseError
 from .host import Host
@@ -38,14 +38,9 @@ class Resource:
         """What the server can do."""
         return self._host.server
 
-    @property
-    def _is_cloud(self) -> bool:
-        """True for Comfy Cloud, which speaks a dialect of its own."""
-        return self._host.http.dialect == "cloud"
-
     async def _get(self, path: str, **options: Any) -> Any:
         """GET a route and return its decoded body; tried again when a failure may pass."""
-        await self._host.known_server()
+        await self._ready("GET", path)
         try:
             return await self._host.http.get_json(path, retry=True, **options)
         except ResponseError as error:
@@ -53,11 +48,24 @@ class Resource:
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
         """Send a request and return the answer; tried again when a failure may pass and `retry` says so."""
-        await self._host.known_server()
+        await self._ready(method, path)
         try:
             return await self._host.http.request(method, path, **options)
         except ResponseError as error:
             raise self._explained(method, path, error) from error
+
+    async def _ready(self, method: str, path: str) -> None:
+        """Make sure of the server, and that its dialect has such routes at all.
+
+        Raises:
+            UnsupportedError: It has none.
+        """
+        server = await self._host.known_server()
+        if not self._host.api.has_routes:
+            route = route_of(method, path)
+            what = f"serve {route.verb.rpartition(', ')[2]}" if route else f"serve {method} {path}"
+            hint = "It runs jobs and keeps files; what else ComfyUI's own routes offer, it does not have."
+            raise server.unsupported(what, hint=hint, server=self._host.base_url)
 
     def _explained(self, method: str, path: str, error: ResponseError) -> ComfyError:
         """Return an answer's error; for a route that the server is too old for, one that names the version.
@@ -65,7 +73,7 @@ class Resource:
         A path that matches no route is answered 404, or 405 where another method has one like it.
         """
         route = route_of(method, path) if error.status in (404, 405) else None
-        if route is None or self._server.cloud or not is_before(self._server.version, route.since):
+        if route is None or not self._server.is_older_than(route.since):
             return error
         what = f"serve {method} {route.path} ({route.verb})"
         return self._server.unsupported(what, needs=route.since, server=self._host.base_url)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from .._transport.multipart import Multipart
+from .._dialects.dialect import FilePlace, Upload
 from ..errors import ComfyError, NotFoundError, UploadTooLargeError
 from ._sources import Payload, UploadSource
 from ._transfer import Meter
 from .host import Host
 
-__all__ = ["UploadedFile", "Uploader", "counted"]
+__all__ = ["UploadOrder", "UploadedFile", "Uploader", "counted"]
 
 _REMEMBERED: Final = 10_000
 # After this long a remembered file is asked for once more: 1 request, a few hundred bytes.
@@ -43,6 +42,7 @@ class UploadedFile:
             mask, which the server has joined with its picture.
         server: The base URL of the server that has it.
         asset: What the server's asset system says of it (0.34 and later), else None.
+        reference: What stands for it in a workflow where a name does not do (API v2), else None.
 
     Example:
         >>> face = await comfy.files.upload("face.png")
@@ -55,6 +55,13 @@ class UploadedFile:
     source: UploadSource = dataclasses.field(default=None, repr=False, compare=False)
     server: str = dataclasses.field(default="", repr=False, compare=False)
     asset: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False, compare=False)
+    reference: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+    @property
+    def asset_id(self) -> str | None:
+        """The id of its asset, None where the server keeps none."""
+        found = (self.asset or {}).get("id")
+        return found if isinstance(found, str) and found else None
 
     @property
     def name_for_input(self) -> str:
@@ -65,6 +72,31 @@ class UploadedFile:
     def __str__(self) -> str:
         """Return what LoadImage and its kind want."""
         return self.name_for_input
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class UploadOrder:
+    """How a file is to be sent.
+
+    Attributes:
+        name: Its name on the server, None for one made from its content.
+        subfolder: The folder for it.
+        type: "input", "temp" or "output".
+        overwrite: Replace what has the name, and send it even if it was sent before.
+        original: The picture that a mask is for; None for what is no mask.
+    """
+
+    name: str | None
+    subfolder: str
+    type: str
+    overwrite: bool = False
+    original: Mapping[str, str] | None = None
+
+    @property
+    def key(self) -> object:
+        """What tells it from others of the same content."""
+        original = None if self.original is None else tuple(sorted(self.original.items()))
+        return (self.name, self.subfolder, self.type, self.overwrite, original)
 
 
 class Uploader:
@@ -82,15 +114,7 @@ class Uploader:
         self._asked = False
 
     async def send(
-        self,
-        route: str,
-        payload: Payload,
-        fields: Mapping[str, str],
-        *,
-        name: str | None,
-        source: UploadSource,
-        meter: Meter,
-        again: bool,
+        self, payload: Payload, order: UploadOrder, *, source: UploadSource, meter: Meter
     ) -> UploadedFile:
         """Send a file unless the session has sent it already; two at once become one.
 
@@ -98,21 +122,22 @@ class Uploader:
             UploadTooLargeError: It is larger than the server takes.
             ComfyError: The server refuses or cannot be reached.
         """
-        key = (route, payload.key, name, *sorted(fields.items()))
+        key = (payload.key, order.key)
         lock = self._sending.setdefault(key, asyncio.Lock())
         async with lock:
-            kept = source if route == "/upload/image" else None
+            kept = source if order.original is None else None
             known = self._sent.get(key)
-            if known is not None and not again and await self._still_there(key, known):
+            if known is not None and not order.overwrite and await self._still_there(key, known):
                 return dataclasses.replace(known, source=kept)
-            await self._check_size(payload.size, route)
-            answer = await self._post(route, payload, fields, filename=name or payload.name, meter=meter)
+            await self._check_size(payload.size, order)
+            answer = await self._post(payload, order, meter=meter)
             made = UploadedFile(
-                str(answer.get("name") or name or payload.name),
+                str(answer.get("name") or order.name or payload.name),
                 str(answer.get("subfolder") or ""),
-                str(answer.get("type") or fields.get("type", "input")),
+                str(answer.get("type") or order.type),
                 server=self._host.base_url,
                 asset=asset if isinstance(asset := answer.get("asset"), Mapping) else None,
+                reference=ref if isinstance(ref := answer.get("reference"), Mapping) else None,
             )
             # The server empties its temp folder whenever it starts.
             if made.type != "temp":
@@ -127,14 +152,12 @@ class Uploader:
 
         What was remembered of it is forgotten then.
         """
-        query = {"filename": file.name, "subfolder": file.subfolder, "type": file.type}
+        place = FilePlace(filename=file.name, subfolder=file.subfolder, type=file.type, asset=file.asset_id)
         try:
-            answer = await self._host.http.request(
-                "HEAD", "/view", params=query, expect=(400, 403, 404, 405), retry=True
-            )
+            there = await self._host.api.has_file(place)
         except ComfyError:
             return False
-        if answer.status != 404:
+        if there is not False:
             return False
         for key in [key for key, known in self._sent.items() if known == file]:
             self._forget(key)
@@ -155,36 +178,26 @@ class Uploader:
         self._sent.pop(key, None)
         self._seen.pop(key, None)
 
-    async def _post(
-        self, route: str, payload: Payload, fields: Mapping[str, str], *, filename: str, meter: Meter
-    ) -> Mapping[str, Any]:
-        """Send one file as multipart, read from disk as it goes."""
-        body = Multipart(
-            fields,
-            field="image",
-            filename=filename,
+    async def _post(self, payload: Payload, order: UploadOrder, *, meter: Meter) -> Mapping[str, Any]:
+        """Send one file, read from disk as it goes."""
+        file = Upload(
+            filename=order.name or payload.name,
+            subfolder=order.subfolder,
+            type=order.type,
             size=payload.size,
             chunks=lambda: counted(payload, meter),
+            content_hash=payload.blake3,
+            overwrite=order.overwrite,
+            original=order.original,
         )
-        http = self._host.http
         try:
-            answer = await http.request(
-                "POST",
-                route,
-                content=body,
-                headers=body.headers,
-                seconds=math.inf,
-                # The same content under the same name is no second file (server.py, image_upload);
-                # a mask is, once it is joined with its picture.
-                retry=route == "/upload/image",
-            )
+            return await self._host.api.upload(file)
         except UploadTooLargeError as error:
             error.size = payload.size
             error.limit = error.limit or self._limit
             raise
-        return answer.json_object()
 
-    async def _check_size(self, size: int, route: str) -> None:
+    async def _check_size(self, size: int, order: UploadOrder) -> None:
         """Compare with the server's limit before a byte is sent.
 
         Raises:
@@ -198,7 +211,7 @@ class Uploader:
                 limit=limit,
                 size=size,
                 method="POST",
-                path=route,
+                path="/upload/image" if order.original is None else "/upload/mask",
                 server=self._host.base_url,
             )
 
@@ -207,6 +220,9 @@ class Uploader:
         known = self._host.server.max_upload_size
         if known is None and not self._asked:
             await self._host.known_server()
+            if not self._host.api.has_routes:
+                self._asked = True
+                return None
             try:
                 features = await self._host.http.get_json("/features", retry=True)
             except NotFoundError:

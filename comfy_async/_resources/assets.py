@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import math
 import os
@@ -188,8 +189,9 @@ class Assets(Resource):
 
         async def work(meter: Meter) -> Path:
             await host.known_server()
-            download = Download(host.http, meter, clock=host.settings.clock, root=True)
-            return await download.run(f"/api/assets/{_quoted(asset_id)}/content", {}, target)
+            route = f"/api/assets/{_quoted(asset_id)}/content"
+            ask = functools.partial(host.http.stream, route, root=True)
+            return await Download(ask, meter, clock=host.settings.clock, what=asset_id).run(target)
 
         return Transfer(work, name=asset_id)
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import functools
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlencode
 
 from .._base.backoff import Backoff
 from .._base.tasks import together
+from .._dialects.dialect import FilePlace
 from .._transport.http import Stream
 from ..errors import ResponseError, TransportError
 from ._answered import demand_file
 from ._downloads import Download
 from ._sources import UploadSource, prepare
 from ._transfer import Meter, Transfer
-from ._uploads import UploadedFile, Uploader
+from ._uploads import UploadedFile, Uploader, UploadOrder
 from .host import Host
 
 if TYPE_CHECKING:
@@ -82,12 +82,10 @@ class Files:
             ComfyError: The server refuses or cannot be reached.
         """
         folder, leaf = split_name(name or "", subfolder)
-        fields = {"type": type, "subfolder": folder}
-        if overwrite:
-            fields["overwrite"] = "true"
+        order = UploadOrder(leaf or None, folder, type, overwrite=overwrite)
 
         async def work(meter: Meter) -> UploadedFile:
-            return await self._send("/upload/image", source, fields, name=leaf or None, meter=meter)
+            return await self._send(source, order, meter=meter)
 
         return Transfer(work, name=name or _named(source))
 
@@ -123,12 +121,10 @@ class Files:
             >>> masked = await comfy.files.upload_mask("face.png", face)
         """
         folder, leaf = split_name(name or "", subfolder)
-        fields = {"type": type, "subfolder": folder, "original_ref": json.dumps(_reference(original))}
-        if overwrite:
-            fields["overwrite"] = "true"
+        order = UploadOrder(leaf or None, folder, type, overwrite=overwrite, original=_reference(original))
 
         async def work(meter: Meter) -> UploadedFile:
-            return await self._send("/upload/mask", mask, fields, name=leaf or None, meter=meter)
+            return await self._send(mask, order, meter=meter)
 
         return Transfer(work, name=name or _named(mask))
 
@@ -173,23 +169,13 @@ class Files:
                 )
         return workflow.with_inputs(again) if again else None
 
-    async def _send(
-        self, route: str, source: UploadSource, fields: Mapping[str, str], *, name: str | None, meter: Meter
-    ) -> UploadedFile:
+    async def _send(self, source: UploadSource, order: UploadOrder, *, meter: Meter) -> UploadedFile:
         """Prepare in a thread, and send when there is room."""
         self._host.check_loop()
         async with self._slots:
             payload = await asyncio.to_thread(prepare, source)
             with contextlib.closing(payload):
-                return await self._uploader.send(
-                    route,
-                    payload,
-                    fields,
-                    name=name,
-                    source=source,
-                    meter=meter,
-                    again="overwrite" in fields,
-                )
+                return await self._uploader.send(payload, order, source=source, meter=meter)
 
     # Out.
 
@@ -201,10 +187,10 @@ class Files:
         type: str = "output",
         preview: str | None = None,
         channel: str | None = None,
+        asset: str | None = None,
     ) -> str:
         """Return a file's address, without credentials; the arguments are those of `read`."""
-        query = urlencode(_view(filename, subfolder, type, preview, channel), errors="surrogatepass")
-        return self._host.http.address.http(f"{self._host.http.prefix}/view?{query}")
+        return self._host.api.file_url(_place(filename, subfolder, type, preview, channel, asset))
 
     async def read(
         self,
@@ -214,6 +200,7 @@ class Files:
         type: str = "output",
         preview: str | None = None,
         channel: str | None = None,
+        asset: str | None = None,
     ) -> bytes:
         """Return a file's bytes.
 
@@ -223,6 +210,7 @@ class Files:
             type: "output", "input" or "temp".
             preview: Take a smaller form of a picture: "webp", "jpeg" or "webp;80" with a quality.
             channel: Take only the channels "rgb" or "a" of a picture, as a PNG.
+            asset: The id of its asset, by which API v2 knows files; `OutputFile.id`.
 
         Raises:
             NotFoundError: The server has no such file.
@@ -240,7 +228,7 @@ class Files:
             try:
                 async with (
                     self._slots,
-                    self._opened(_view(filename, subfolder, type, preview, channel)) as stream,
+                    self._opened(_place(filename, subfolder, type, preview, channel, asset)) as stream,
                 ):
                     data = await stream.whole()
                 demand_file(stream.answer, _sort(filename, preview, channel), head=data[:512])
@@ -259,6 +247,7 @@ class Files:
         type: str = "output",
         preview: str | None = None,
         channel: str | None = None,
+        asset: str | None = None,
     ) -> AsyncIterator[bytes]:
         """Yield a file's bytes as they come; the arguments are those of `read`.
 
@@ -274,7 +263,7 @@ class Files:
         """
         begun = False
         sort = _sort(filename, preview, channel)
-        async with self._opened(_view(filename, subfolder, type, preview, channel)) as stream:
+        async with self._opened(_place(filename, subfolder, type, preview, channel, asset)) as stream:
             demand_file(stream.answer, sort)
             async for chunk in stream.chunks():
                 if not begun:
@@ -283,11 +272,10 @@ class Files:
                 yield chunk
 
     @contextlib.asynccontextmanager
-    async def _opened(self, params: Mapping[str, str]) -> AsyncIterator[Stream]:
+    async def _opened(self, place: FilePlace) -> AsyncIterator[Stream]:
         """Ask for a file; packed answers are of no use for pictures, and a danger."""
         await self._host.known_server()
-        headers = {"Accept-Encoding": "identity"}
-        async with self._host.http.stream("/view", params=params, headers=headers) as stream:
+        async with self._host.api.open_file(place, headers={"Accept-Encoding": "identity"}) as stream:
             yield stream
 
     def save(
@@ -299,6 +287,7 @@ class Files:
         type: str = "output",
         preview: str | None = None,
         channel: str | None = None,
+        asset: str | None = None,
     ) -> Transfer[Path]:
         """Write a file to disk and return its path; the arguments are otherwise those of `read`.
 
@@ -312,6 +301,7 @@ class Files:
             type: As for `read`.
             preview: As for `read`.
             channel: As for `read`.
+            asset: As for `read`.
 
         Raises:
             NotFoundError: The server has no such file.
@@ -319,30 +309,28 @@ class Files:
             ComfyError: It refuses, or the connection broke again and again.
             OSError: The disk would not take it.
         """
-        params = _view(filename, subfolder, type, preview, channel)
+        place = _place(filename, subfolder, type, preview, channel, asset)
         host, target = self._host, Path(path)
 
         async def work(meter: Meter) -> Path:
             await host.known_server()
             async with self._slots:
                 sort = _sort(filename, preview, channel)
-                download = Download(host.http, meter, clock=host.settings.clock, filename=sort)
-                return await download.run("/view", params, target)
+                ask = functools.partial(host.api.open_file, place)
+                download = Download(ask, meter, clock=host.settings.clock, filename=sort, what=filename)
+                return await download.run(target)
 
         return Transfer(work, name=filename)
 
 
-def _view(
-    filename: str, subfolder: str, type_: str, preview: str | None, channel: str | None
-) -> dict[str, str]:
-    """Return the query of GET /view."""
+def _place(
+    filename: str, subfolder: str, type_: str, preview: str | None, channel: str | None, asset: str | None
+) -> FilePlace:
+    """Return where a file lies."""
     folder, leaf = split_name(filename, subfolder)
-    params = {"filename": leaf, "subfolder": folder, "type": type_}
-    if preview is not None:
-        params["preview"] = preview
-    if channel is not None:
-        params["channel"] = channel
-    return params
+    return FilePlace(
+        filename=leaf, subfolder=folder, type=type_, preview=preview, channel=channel, asset=asset
+    )
 
 
 def _sort(filename: str, preview: str | None, channel: str | None) -> str:

@@ -33,7 +33,8 @@ class History(Resource):
             NotFoundError: It has not finished, or the server has forgotten it.
             ComfyError: The server cannot be asked.
         """
-        path = f"/{self._name}/{quote(prompt_id, safe='')}"
+        await self._host.known_server()
+        path = f"{self._host.api.history_route}/{quote(prompt_id, safe='')}"
         body = await self._get(path)
         entry = body.get(prompt_id) if isinstance(body, Mapping) else None
         if not isinstance(body, Mapping) or (body and not isinstance(entry, Mapping)):
@@ -91,10 +92,10 @@ class History(Resource):
     async def _has_pages(self) -> bool:
         """Say whether the server knows `offset`: asked beyond the end, one that ignores it sends its last."""
         server = await self._host.known_server()
-        if not server.cloud and server.can("history_offset") and "history_offset" not in server.proven:
+        if server.can("history_offset") and not server.surely("history_offset"):
             beyond = await self._some(max_items=1, offset=_BEYOND)
             self._host.api.prove("history_offset", not beyond)
-        return server.cloud or self._server.can("history_offset")
+        return self._server.can("history_offset")
 
     async def delete(self, *prompt_ids: str) -> None:
         """Let the server forget these jobs; their files stay.
@@ -113,21 +114,13 @@ class History(Resource):
         """
         await self._send("POST", "/history", json={"clear": True}, retry=True)
 
-    @property
-    def _name(self) -> str:
-        """The route's name: the cloud has no /history to read (PROTOCOL 4)."""
-        return "history_v2" if self._is_cloud else "history"
-
     async def _some(self, **params: int) -> list[HistoryRecord]:
         """Fetch some entries in the server's order."""
-        body = await self._get(f"/{self._name}", params=params)
+        await self._host.known_server()
+        body = await self._get(self._host.api.history_route, params=params)
         if not isinstance(body, Mapping):
             raise NotComfyUIError("GET /history has another shape", server=self._host.base_url)
-        rows = body.get("history")
-        if self._is_cloud and isinstance(rows, list):
-            # The cloud lists the newest first, without a key by id.
-            return [self._record(str(row.get("prompt_id")), row) for row in rows if isinstance(row, Mapping)]
-        return [self._record(key, entry) for key, entry in body.items() if isinstance(entry, Mapping)]
+        return [self._record(key, entry) for key, entry in self._host.api.history_rows(body)]
 
     def _record(self, prompt_id: str, entry: Mapping[str, Any]) -> HistoryRecord:
         """Read one entry."""

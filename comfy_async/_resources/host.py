@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .._base.settings import Settings
-from .._dialects.comfyui import RunApi
+from .._dialects.dialect import Dialect
 from .._dialects.server import ServerInfo
 from .._transport.http import HttpClient
 from ..events import BaseEvent
@@ -37,8 +37,12 @@ class Host(Protocol):
     client_id: str
     settings: Settings
     http: HttpClient
-    api: RunApi
-    uses_socket: bool
+    api: Dialect
+
+    @property
+    def uses_socket(self) -> bool:
+        """False when it works without any WebSocket."""
+        ...
 
     @property
     def base_url(self) -> str:

@@ -15,11 +15,7 @@ from .queue import Queue
 
 __all__ = ["JobRecord", "Jobs"]
 
-_ORDERS: Final = {
-    # Ours: the words of a local server and of the cloud (PROTOCOL 1.6).
-    "created": ("created_at", "create_time"),
-    "duration": ("execution_duration", "execution_time"),
-}
+_ORDERS: Final = ("created", "duration")
 
 _OPEN: Final = frozenset({"pending", "in_progress"})
 _STATUSES: Final = _OPEN | {"completed", "failed", "cancelled"}
@@ -49,6 +45,9 @@ class Jobs(Resource):
             NotFoundError: The server does not know it.
             ComfyError: The server cannot be asked.
         """
+        await self._host.known_server()
+        if (found := await self._host.api.job_record(prompt_id)) is not None:
+            return self._read(JobRecord, found, f"job {prompt_id}")
         if await self._lists(None):
             path = f"/api/jobs/{quote(prompt_id, safe='')}"
             return self._read(JobRecord, await self._get(path, root=True), f"GET {path}")
@@ -100,7 +99,7 @@ class Jobs(Resource):
             return
         params: dict[str, Any] = {
             "limit": size,
-            "sort_by": _ORDERS[order][self._is_cloud],
+            "sort_by": self._host.api.orders[order],
             "sort_order": "desc" if newest_first else "asc",
         }
         if wanted is not None:
@@ -143,7 +142,7 @@ class Jobs(Resource):
         is_open = wanted is not None and _OPEN.issuperset(wanted)
         if not server.can("jobs" if is_open else "jobs_cancelled"):
             return False
-        return server.cloud or await self._host.api.has_jobs()
+        return await self._host.api.has_jobs()
 
     async def _assembled(self, wanted: list[str] | None, *, newest_first: bool) -> list[JobRecord]:
         """Put the list together for a server without the jobs API, or with an early one.

@@ -32,7 +32,8 @@ class Models(Resource):
             UnsupportedError: The server is older than 0.2.3.
             ComfyError: The server cannot be asked.
         """
-        if self._is_cloud:
+        await self._host.known_server()
+        if not self._host.api.names_models:
             return tuple(folder.name for folder in await self.places())
         return self._read(tuple[str, ...], await self._get("/models"), "GET /models")
 
@@ -43,7 +44,8 @@ class Models(Resource):
             NotFoundError: There is no such kind.
             ComfyError: The server cannot be asked.
         """
-        if self._is_cloud:
+        await self._host.known_server()
+        if not self._host.api.names_models:
             return tuple(model.name for model in await self.details(folder))
         path = f"/models/{quote(folder, safe='')}"
         return self._read(tuple[str, ...], await self._in_folder(path, folder), f"GET {path}")

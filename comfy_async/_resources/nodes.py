@@ -66,6 +66,19 @@ class Nodes(Resource):
             )
         return NodeClass(class_type, entry)
 
+    def use(self, catalog: NodeCatalog) -> None:
+        """Take this catalog for the server's: one that was saved, for a server that shows none (API v2).
+
+        `check`, conversion and apps go by it, and with it `submit` finds what such a server would leave
+        out without a word.
+
+        Example:
+            >>> (await comfy.nodes.catalog()).save("catalog.json")
+            PosixPath('catalog.json')
+            >>> comfy.nodes.use(NodeCatalog.load("catalog.json"))
+        """
+        self._keep(catalog)
+
     async def catalog(
         self, *, refresh: bool = False, cache: str | os.PathLike[str] | None = None
     ) -> NodeCatalog:
@@ -83,8 +96,11 @@ class Nodes(Resource):
             >>> catalog = await comfy.nodes.catalog(cache="catalogs")  # the next session reads it from there
         """
         server = await self._host.known_server()
-        if refresh or self._version != server.version:
+        if (refresh and self._host.api.has_routes) or self._version != server.version:
             self._catalog = None
+        if self._catalog is None and not self._host.api.has_routes:
+            # It raises, and says what to do instead.
+            await self._host.api.object_info("")
         if self._catalog is None and cache is not None and not refresh:
             self._keep(await asyncio.to_thread(_load, self._place(cache), server.editor))
         if self._catalog is None:
@@ -103,7 +119,7 @@ class Nodes(Resource):
         Raises:
             ComfyError: The server cannot be asked.
         """
-        if len(names) > _MOST_CLASSES or self._host.http.dialect == "cloud":
+        if len(names) > _MOST_CLASSES or not self._host.api.tells_single_classes:
             return await self.catalog(refresh=True)
         catalog = await self.catalog()
         entries = await asyncio.gather(*map(self._host.api.object_info, names))

@@ -33,6 +33,8 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
         entry = await desk.api.find(prompt_id)
         if entry is not None:
             graph, extra = entry.prompt or {}, entry.extra_data or {}
+    if not graph:
+        graph = await desk.api.workflow(prompt_id)
     submitter = client_id or str(extra.get("client_id") or "")
     if history is None and submitter == desk.client_id:
         await desk.hear()

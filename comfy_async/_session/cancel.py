@@ -10,7 +10,7 @@ import anyio
 
 from .._base.cleanups import HURRIED_S
 from .._base.settings import Settings
-from .._dialects.comfyui import RunApi
+from .._dialects.dialect import Dialect, Speaker
 from .._job.core import JobCore
 from ..errors import ComfyError
 from ..types import JobStatus
@@ -32,12 +32,17 @@ _LOOK_S: Final = 0.1
 class Canceller:
     """Stops jobs, as their users want it or because nobody waits for them any more."""
 
-    def __init__(self, *, api: RunApi, poller: Poller, settings: Settings) -> None:
-        """Tell the server by `api`, and have the poller look for the end."""
-        self._api = api
+    def __init__(self, *, speaker: Speaker, poller: Poller, settings: Settings) -> None:
+        """Tell the server in its dialect, and have the poller look for the end."""
+        self._speaker = speaker
         self._poller = poller
         self._clock = settings.clock
         self._limit = settings.cancel_seconds
+
+    @property
+    def _api(self) -> Dialect:
+        """What the server speaks."""
+        return self._speaker.api
 
     async def cancel(self, job: JobCore, seconds: float | None = None) -> JobStatus:
         """Cancel a job until it has ended, and return how it did.

@@ -14,7 +14,8 @@ from .._base.cleanups import Work
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._base.tasks import look_at
-from .._dialects.comfyui import RunApi
+from .._dialects.choose import what_answers
+from .._dialects.dialect import Dialect
 from .._dialects.server import ServerInfo
 from .._job.core import JobCore
 from .._job.leaving import JobLifetime
@@ -34,6 +35,7 @@ from .poller import Poller
 from .prepare import WorkflowLike, prepare
 from .router import Router
 from .socket_health import SocketHealth
+from .streams import Streams
 from .submission import Submission, SubmitOptions, named_nodes
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class Engine(JobLifetime):
         watchers: Who reads the events of all of them.
         link: The socket.
         health: Whether the socket still hears.
+        streams: What single jobs are followed by, where the server has a stream for each.
         poller: Who looks for what the socket does not say.
         router: Who brings the jobs their events.
         canceller: Who stops jobs.
@@ -68,7 +71,6 @@ class Engine(JobLifetime):
         plans: What the graphs of earlier jobs were going to do.
         timings: How long their nodes took.
         veil: Hides the keys in what is shown.
-        uses_socket: False when it works without any WebSocket.
         previews: What jobs get that ask for nothing else.
         partner_api_key: The key for partner nodes, sent along with every prompt.
     """
@@ -78,22 +80,24 @@ class Engine(JobLifetime):
     def __init__(
         self,
         http: HttpClient,
-        api: RunApi,
+        api: Dialect,
         *,
         settings: Settings,
+        finds_out: bool = False,
         client_id: str | None = None,
         uses_socket: bool = True,
         previews: Previews = "auto",
         partner_api_key: Secret[str] | None = None,
     ) -> None:
-        """Put the parts together; nothing is sent."""
+        """Put the parts together; nothing is sent. `finds_out` lets what answers say what it speaks."""
         super().__init__()
         self.settings = settings
         self.clock = settings.clock
         self.client_id = client_id or uuid.uuid4().hex
         self.http = http
         self.api = api
-        self.uses_socket = uses_socket
+        self._finds_out = finds_out
+        self._may_use_socket = uses_socket
         self.previews: Previews = previews
         self.partner_api_key = partner_api_key
         self.veil = http.veil
@@ -110,20 +114,29 @@ class Engine(JobLifetime):
         jobs, client_id, settings = OpenJobs(self.clock), self.client_id, self.settings
         self.jobs, self.watchers = jobs, jobs.watchers
         self.link = Link(self.http, client_id, settings)
-        self.health = SocketHealth(self.link, jobs, api=self.api, client_id=client_id, settings=settings)
+        self.health = SocketHealth(self.link, jobs, speaker=self, client_id=client_id, settings=settings)
+        self.streams = Streams(jobs, speaker=self, settings=settings)
         self.poller = Poller(
             jobs,
-            api=self.api,
+            speaker=self,
             client_id=client_id,
             link=self.link,
             health=self.health,
+            streams=self.streams,
             settings=settings,
         )
+        self.streams.poller = self.poller
         self.router = Router(
-            jobs, api=self.api, clock=self.clock, link=self.link, health=self.health, poller=self.poller
+            jobs,
+            speaker=self,
+            clock=self.clock,
+            link=self.link,
+            health=self.health,
+            poller=self.poller,
+            streams=self.streams,
         )
         self.link.listener = self.router
-        self.canceller = Canceller(api=self.api, poller=self.poller, settings=settings)
+        self.canceller = Canceller(speaker=self, poller=self.poller, settings=settings)
 
     def __del__(self) -> None:
         """Say that nobody closed what had been opened, as asyncio's transports do; no I/O is done here."""
@@ -134,6 +147,11 @@ class Engine(JobLifetime):
             warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     # What it is.
+
+    @property
+    def uses_socket(self) -> bool:
+        """False when it works without any WebSocket: it was told to, or the server has none."""
+        return self._may_use_socket and self.api.has_socket
 
     @property
     def base_url(self) -> str:
@@ -154,6 +172,10 @@ class Engine(JobLifetime):
     def connection(self) -> Connection:
         """How the session hears from the server at this moment."""
         link, heard = self.link, self.link.last_heard
+        if not self.api.has_socket:
+            live = self.streams.live
+            state = "closed" if self.closed else "streaming" if live else "idle"
+            return Connection(state, polling=len(self.jobs) > live, reconnects=0, last_heard=None)
         return Connection(
             state="stalled" if link.hearing and self.health.stalled else link.state,
             polling=bool(self.jobs) and (not link.hearing or self.health.stalled),
@@ -176,13 +198,23 @@ class Engine(JobLifetime):
             return self.api.server
         probing = self._probing
         if probing is None or probing.done():
-            probing = self._probing = asyncio.create_task(self.api.probe(), name="comfy_async probe")
+            probing = self._probing = asyncio.create_task(self._probe(), name="comfy_async probe")
             probing.add_done_callback(look_at)
         await asyncio.wait([probing])
         if probing.cancelled():
             # By `aclose()`: as a CancelledError whoever waits here would take it for an own one.
             raise self.closed_error(None)
         return probing.result()
+
+    async def _probe(self) -> ServerInfo:
+        """Ask what the server is, and what it speaks unless that was told."""
+        if not self._finds_out:
+            return await self.api.probe()
+        self.api = await what_answers(self.api, self.http)
+        self._finds_out = False
+        if not self.api.has_socket and self.link.state != "idle":
+            self.link.give_up("this server has no WebSocket")
+        return self.api.server
 
     async def hear(self) -> None:
         """Make sure that the socket hears, for as long as it is worth waiting."""
@@ -214,17 +246,18 @@ class Engine(JobLifetime):
         """
         await self.known_server()
         rest = dict(options)
-        ready = await self.prepared(workflow, check=rest.pop("check", False))
+        whole = rest.get("on_partial", "raise") == "raise"
+        ready = await self.prepared(workflow, check=rest.pop("check", False), whole=whole)
         return await Submission(self, ready, self.options(**rest)).run()
 
-    async def prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
+    async def prepared(self, workflow: WorkflowLike, *, check: bool = False, whole: bool = True) -> Workflow:
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
 
         Raises:
             ComfyError: It is none, or the server refuses a part of it.
             OSError: A file cannot be read.
         """
-        return await prepare(self, workflow, check=check)
+        return await prepare(self, workflow, check=check, whole=whole)
 
     def options(
         self,
@@ -265,6 +298,11 @@ class Engine(JobLifetime):
         """
         await self.known_server()
         return await attach(self, id_or_ref)
+
+    def wanted(self, job: JobCore) -> None:
+        """Follow a job closely: somebody reads its events, or waits for its end."""
+        if self.api.has_streams and job.prompt_id not in self.jobs.posting:
+            self.streams.follow(job)
 
     def ask_for_place(self, job: JobCore) -> bool:
         """Have the queue looked at for a job's place, once for all jobs that ask now; in no other thread."""
@@ -339,6 +377,7 @@ class Engine(JobLifetime):
             job.abandon(self.closed_error(job.prompt_id))
             self.jobs.remove(job)
         await self.poller.aclose()
+        await self.streams.aclose()
         await self.link.aclose()
         if self._probing is not None:
             self._probing.cancel()

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from .._base.settings import Settings
-from .._dialects.comfyui import RunApi, UnreadableError
+from .._dialects.comfyui import UnreadableError
+from .._dialects.dialect import Dialect, Speaker
 from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
-from ..errors import ComfyError
+from ..errors import ComfyError, RateLimitError
 from ..events import BaseEvent, Cancelled, Disconnected, Failed, Lost, PollingStarted, Started
 from .concerns import Concerns
 from .link import Link
@@ -35,6 +36,18 @@ _GROWTH: Final = 1.5
 _HISTORIES_AT_ONCE: Final = 8
 
 
+class Followed(Protocol):
+    """The streams of single jobs, as the poller sees them."""
+
+    def covers(self, job: JobCore) -> bool:
+        """Say whether a stream has told of a job a short while ago."""
+        ...
+
+    def polled(self, job: JobCore, told: Mapping[str, Any], now: float) -> None:
+        """Bring a job what a look has found."""
+        ...
+
+
 class Poller:
     """Looks while jobs are open. Decides without awaiting; the awaits are the requests.
 
@@ -46,19 +59,21 @@ class Poller:
         self,
         jobs: OpenJobs,
         *,
-        api: RunApi,
+        speaker: Speaker,
         client_id: str,
         link: Link,
         health: SocketHealth,
+        streams: Followed,
         settings: Settings,
     ) -> None:
         """Prepare; the task runs only while there are jobs."""
         self.closed = False
         self._jobs = jobs
-        self._api = api
+        self._speaker = speaker
         self._client_id = client_id
         self._link = link
         self._health = health
+        self._streams = streams
         self._settings = settings
         self._clock = settings.clock
         self._wake = asyncio.Event()
@@ -67,6 +82,9 @@ class Poller:
         self._pause = 0.0
         self._away_since: float | None = None
         self._due: set[str] = set()
+        self._turns: dict[str, int] = {}
+        self._turn = 0
+        self._more = False
         self._absent: dict[str, float] = {}
         self._over: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -75,7 +93,12 @@ class Poller:
         self._watching_status = False
         self._places_changed = False
         self._frames_before = 0
-        self._concerns = Concerns(jobs, server=api.address, settings=settings)
+        self._concerns = Concerns(jobs, server=speaker.api.address, settings=settings)
+
+    @property
+    def _api(self) -> Dialect:
+        """What the server speaks."""
+        return self._speaker.api
 
     @property
     def away(self) -> bool:
@@ -103,7 +126,7 @@ class Poller:
             for one in jobs:
                 # The socket's reader was ended too.
                 one.state.mark_gap()
-            await self._take(await self._api.snapshot(), jobs)
+            await self._take(await self._api.snapshot([job.prompt_id]), jobs)
 
     def start(self) -> None:
         """Begin to look unless that is under way, or nobody is left to be told."""
@@ -153,7 +176,7 @@ class Poller:
 
     def forget(self, job: JobCore) -> None:
         """A job has ended."""
-        for known in (self._absent, self._over):
+        for known in (self._absent, self._over, self._turns):
             known.pop(job.prompt_id, None)
         self._due.discard(job.prompt_id)
 
@@ -177,6 +200,10 @@ class Poller:
             asking = self._concerns.asking()
             try:
                 await self._look()
+            except RateLimitError as error:
+                # It answers, and says when it will again.
+                self._reachable()
+                self._pause = max(self._settings.poll_max, error.retry_after or 0.0)
             except ComfyError as error:
                 self._unreachable(error)
             except Exception:
@@ -198,7 +225,26 @@ class Poller:
                 for job in jobs
                 if job.client_id != mine or job.state.wants_history or job.prompt_id in self._due
             ]
+        if self._api.has_streams:
+            return [job for job in jobs if job.prompt_id in self._due or not self._streams.covers(job)]
         return jobs
+
+    def _of_this_turn(self, needy: list[JobCore]) -> list[JobCore]:
+        """Return those that are looked at now, where every job costs a request: the due, then in turns."""
+        most = self._api.jobs_at_once
+        self._turn += 1
+        if most is not None and len(needy) > most:
+            needy = sorted(needy, key=self._turn_of)[:most]
+            self._more = True
+        else:
+            self._more = False
+        if most is not None:
+            self._turns.update((job.prompt_id, self._turn) for job in needy)
+        return needy
+
+    def _turn_of(self, job: JobCore) -> tuple[bool, int]:
+        """Return by what the jobs to be looked at are ordered."""
+        return job.prompt_id not in self._due, self._turns.get(job.prompt_id, 0)
 
     def _next_pause(self) -> float:
         """Return how long nothing needs to be asked."""
@@ -210,12 +256,13 @@ class Poller:
 
     async def _look(self) -> None:
         """Look once, as closely as need be."""
-        needy = self._needy()
+        needy = self._of_this_turn(self._needy())
         if not needy and not self._absent and not self._over:
-            await self._watch()
+            if self._api.has_socket:
+                await self._watch()
             return
         before = self._picture()
-        snapshot = await self._api.snapshot()
+        snapshot = await self._api.snapshot(self._asked_about(needy))
         self._reachable()
         if self._link.hearing:
             self._health.compare(snapshot)
@@ -229,6 +276,12 @@ class Poller:
         # What is half known is looked at again soon.
         if self._absent or self._over:
             self._pause = min(self._pause, _GRACE_S)
+        if self._more:
+            self._pause = self._settings.poll_min
+
+    def _asked_about(self, needy: list[JobCore]) -> list[str]:
+        """Return the ids of those that a look is for: the needy, and what is half known."""
+        return list(dict.fromkeys([*(job.prompt_id for job in needy), *self._absent, *self._over]))
 
     async def _watch(self) -> None:
         """The cheap look: does the socket still hear?"""
@@ -252,12 +305,17 @@ class Poller:
         for job in self._jobs:
             if job.status == "submitting" or job.prompt_id in self._jobs.posting:
                 continue
+            if not snapshot.tells_of(job.prompt_id):
+                continue
             entry = snapshot.entries.get(job.prompt_id)
             if entry is None or job.state.wants_history:
                 gone.append(job)
                 continue
             self._absent.pop(job.prompt_id, None)
-            job.put_place(positions[job.prompt_id], now)
+            if job.prompt_id in positions:
+                job.put_place(positions[job.prompt_id], now)
+            if entry.told is not None:
+                self._streams.polled(job, entry.told, now)
             if entry.running and job in wanted and self._is_blind(job):
                 job.take(Started(None, {}, job.prompt_id, received_at=now))
         for start in range(0, len(gone), _HISTORIES_AT_ONCE):
@@ -326,7 +384,7 @@ class Poller:
         """Believe an absence after two looks (queue, history, queue) some time apart."""
         if not self._absent:
             return
-        again = await self._api.snapshot()
+        again = await self._api.snapshot(list(self._absent))
         now = self._clock.monotonic()
         for prompt_id, since in list(self._absent.items()):
             job = self._jobs.by_id.get(prompt_id)
@@ -337,7 +395,8 @@ class Poller:
             elif since < 0:
                 self._absent[prompt_id] = now
             elif now - since >= _GRACE_S:
-                self._end(job, Lost(None, {}, prompt_id, received_at=self._clock.unix()))
+                why = {"reason": again.reasons[prompt_id]} if prompt_id in again.reasons else {}
+                self._end(job, Lost(None, why, prompt_id, received_at=self._clock.unix()))
 
     def _end(self, job: JobCore, event: BaseEvent) -> None:
         """End a job by what was not found."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .._dialects.dialect import FilePlace as AtPlace
 from ..errors import PromptRejectedError, WorkflowError
 from ..workflow import NodeCatalog, ProblemList, Workflow
 from .desk import Desk
@@ -29,8 +30,11 @@ def as_workflow(workflow: Any) -> Workflow:
     return workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
 
 
-async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflow:
+async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool, whole: bool = True) -> Workflow:
     """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
+
+    A server that takes workflows on in part, and does not say so, is not asked for less than the
+    `whole`: where its nodes are known, what it would leave out is found here.
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
@@ -44,9 +48,9 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflo
         made = made.converted(await desk.resources.nodes.catalog())
     if made.uploads():
         made = await desk.resources.files.upload_inputs(made)
-    if check:
+    if check or (whole and desk.api.hides_partial and desk.resources.known_classes):
         await _demand_sound(desk, made)
-    elif loose := loose_links(made.graph):
+    elif (loose := loose_links(made.graph)) and (desk.api.has_routes or desk.resources.known_classes):
         await _demand_harmless(desk, made, loose)
     return made
 
@@ -82,12 +86,7 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
 async def _is_there(desk: Desk, place: FilePlace) -> bool | None:
     """Say whether the server has a file that no list tells of; None when it does not say."""
     filename, subfolder, kind = place
-    params = {"filename": filename, "subfolder": subfolder, "type": kind}
-    if desk.http.dialect == "cloud":
-        # There the answer leads to another host.
-        return None
-    answer = await desk.http.request("HEAD", "/view", params=params, expect=(400, 403, 404, 405))
-    return {200: True, 404: False}.get(answer.status)
+    return await desk.api.has_file(AtPlace(filename=filename, subfolder=subfolder, type=kind))
 
 
 async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None:
@@ -113,7 +112,7 @@ async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None
 
 async def _classes(desk: Desk, names: set[str]) -> NodeCatalog:
     """Return what the server says of some classes: for all of them it needs seconds, or many."""
-    if desk.http.dialect == "cloud":
+    if not desk.api.tells_single_classes:
         return await desk.resources.nodes.catalog()
     known = await asyncio.gather(*map(desk.api.object_info, names))
     return NodeCatalog({name: info for name, info in zip(names, known, strict=True) if info})

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from .._base.clock import Clock
-from .._dialects.comfyui import RunApi
+from .._dialects.dialect import Dialect, Speaker
 from .._job.core import JobCore
 from .._protocol.decode import ExecutingNone
 from ..errors import ResponseError
@@ -31,6 +31,7 @@ from .link import Link
 from .open_jobs import OpenJobs
 from .poller import Poller
 from .socket_health import SocketHealth
+from .streams import Streams
 
 __all__ = ["Router"]
 
@@ -46,23 +47,30 @@ class Router:
         self,
         jobs: OpenJobs,
         *,
-        api: RunApi,
+        speaker: Speaker,
         clock: Clock,
         link: Link,
         health: SocketHealth,
         poller: Poller,
+        streams: Streams,
     ) -> None:
         """Route to these jobs."""
         self._jobs = jobs
         self._watchers = jobs.watchers
-        self._api = api
+        self._speaker = speaker
         self._clock = clock
         self._link = link
         self._health = health
         self._poller = poller
+        self._streams = streams
         self._running: JobCore | None = None
         self._orphans: deque[BaseEvent] = deque(maxlen=_ORPHANS)
         self._own_end_at = 0.0
+
+    @property
+    def _api(self) -> Dialect:
+        """What the server speaks."""
+        return self._speaker.api
 
     # Jobs come and go.
 
@@ -74,7 +82,12 @@ class Router:
             self._let_orphans_go()
         if job.done:
             return
-        if not self._link.hearing:
+        if self._api.has_streams:
+            # What the stream does not say the job itself does, once it is over.
+            job.state.mark_gap()
+            if job.is_wanted or self._watchers.boxes:
+                self._streams.follow(job)
+        elif not self._link.hearing:
             job.state.mark_gap()
             self._tell_polling(job)
         elif self._link.frames == frames_before:
@@ -115,6 +128,7 @@ class Router:
         """Let go of a job that has ended, or gone elsewhere."""
         self._jobs.remove(job)
         self._poller.forget(job)
+        self._streams.forget(job)
         self._own_end_at = self._clock.monotonic()
         if self._running is job:
             self._running = None

@@ -10,7 +10,7 @@ import logging
 from typing import Final
 
 from .._base.settings import Settings
-from .._dialects.comfyui import RunApi
+from .._dialects.dialect import Dialect, Speaker
 from .._protocol.snapshot import QueueSnapshot
 from .link import Link
 from .open_jobs import OpenJobs
@@ -40,14 +40,14 @@ class SocketHealth:
     """
 
     def __init__(
-        self, link: Link, jobs: OpenJobs, *, api: RunApi, client_id: str, settings: Settings
+        self, link: Link, jobs: OpenJobs, *, speaker: Speaker, client_id: str, settings: Settings
     ) -> None:
         """Start without a suspicion."""
         self.stalled = False
         self.queue_remaining: int | None = None
         self._link = link
         self._jobs = jobs
-        self._api = api
+        self._speaker = speaker
         self._client_id = client_id
         self._settings = settings
         self._clock = settings.clock
@@ -55,6 +55,11 @@ class SocketHealth:
         self._suspected_at_frame: int | None = None
         self._deafenings = 0
         self._redialled_at: float | None = None
+
+    @property
+    def _api(self) -> Dialect:
+        """What the server speaks."""
+        return self._speaker.api
 
     def said(self, queue_remaining: int | None) -> bool:
         """Keep the queue's length as the socket says it, None when it says nothing; say whether it shrank."""

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import anyio
 
+from .._base.backoff import Backoff
 from .._base.secrets import Secret
+from .._dialects.dialect import Draft, Posted
 from .._job.core import JobCore
 from .._protocol.reducer import JobState
-from .._transport.answers import Answer
 from ..errors import (
     ComfyError,
     ConnectError,
     NotComfyUIError,
     PartialPromptError,
     PromptRejectedError,
+    RateLimitError,
     RequestTimeoutError,
     ResponseError,
     SessionClosedError,
@@ -33,7 +34,7 @@ from ..workflow import Workflow
 from .desk import Desk
 from .refusals import Refusals
 
-__all__ = ["MARK", "SubmitOptions", "Submission", "named_nodes"]
+__all__ = ["SubmitOptions", "Submission", "named_nodes"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -44,8 +45,11 @@ _CLEANUP_S: Final = 10.0
 _ANSWER_S: Final = 3.0
 # A request that was cut off may be read a moment later.
 _GONE_S: Final = 1.0
-# Servers before 0.3.45 choose the id themselves; by this key of extra_data the job is found again.
-MARK: Final = "comfy_async_id"
+# The answer to a second request under one key (API v2): the first has, or may have, made a job.
+_KEY_USED: Final = "idempotency_key_reuse"
+
+_Outcome: TypeAlias = Posted | Mapping[str, Any] | None
+"""What a prompt was answered: taken on, refused, or nothing although it is there."""
 
 PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
 """How pictures of work in progress may be made; "default" is as the server was started."""
@@ -113,7 +117,8 @@ class Submission:
         self._workflow = workflow
         self._options = options
         self._clock = desk.settings.clock
-        self._posting: asyncio.Task[Answer | None] | None = None
+        self._posting: asyncio.Task[_Outcome] | None = None
+        self._may_be_there = False
         self.refusals = Refusals(desk, workflow)
         plan = desk.plans.of(workflow.to_api(), targets=options.targets)
         state = JobState(str(uuid.uuid4()), plan, timings=desk.timings)
@@ -134,18 +139,20 @@ class Submission:
             ComfyError: The server cannot be reached, or refuses.
         """
         job, desk = self.job, self._desk
-        body = self._body()
+        draft = self._draft()
+        body = self._api.encode(draft)
         desk.jobs.add(job)
         try:
             await desk.hear()
             desk.check_loop()
             frames_before = desk.link.frames
             try:
-                await self._send(body)
+                await self._send(draft, body)
             except PromptRejectedError as error:
                 if isinstance(error, PartialPromptError) or not await self._renewed(error):
                     raise
-                await self._send(self._body())
+                draft = self._draft()
+                await self._send(draft, self._api.encode(draft))
         except BaseException as error:
             await self._clean_up(error)
             if desk.closed and isinstance(error, TransportError):
@@ -154,53 +161,80 @@ class Submission:
         desk.router.posted(job, frames_before=frames_before)
         return job
 
-    def _body(self) -> Secret[bytes]:
-        """Encode the request; the graph's bytes are shared between variants."""
-        options, server = self._options, self._api.server
+    def _draft(self) -> Draft:
+        """Return what is to be sent, before it is put into the server's words."""
+        options = self._options
         extra: dict[str, Any] = dict(options.extra_data or {})
-        if options.previews != "default" and server.can("preview_method"):
-            extra.setdefault("preview_method", options.previews)
         if options.partner_api_key:
             extra["api_key_comfy_org"] = options.partner_api_key
-        if (editor := self._workflow.editor) is not None:
+        if (editor := self._workflow.editor) is not None and self._api.takes_extra_data:
             extra["extra_pnginfo"] = {"workflow": editor, **extra.get("extra_pnginfo", {})}
-        envelope: dict[str, Any] = {}
-        if not server.cloud:
-            envelope["client_id"] = self._desk.client_id
-            envelope["prompt_id"] = self.job.prompt_id
-            if not server.can("client_prompt_id"):
-                extra[MARK] = self.job.prompt_id
-        if extra:
-            envelope["extra_data"] = extra
-        if options.number is not None:
-            envelope["number"] = options.number
-        elif options.front:
-            envelope["front"] = True
-        if options.targets is not None:
-            server.require("partial_execution_targets", "run only some outputs (`targets`)")
-            envelope["partial_execution_targets"] = list(options.targets)
-        rest = Secret(json.dumps(envelope, separators=(",", ":"), allow_nan=False, default=_revealed))
-        comma = "," if envelope else ""
-        head = b'{"prompt":' + self._workflow.encode() + comma.encode()
-        return Secret(head + rest.reveal()[1:].encode())
+        return Draft(
+            graph=self._workflow.encode(),
+            prompt_id=self.job.prompt_id,
+            client_id=self._desk.client_id,
+            extra=extra,
+            previews=options.previews,
+            number=options.number,
+            front=options.front,
+            targets=options.targets,
+        )
 
-    async def _post(self, body: Secret[bytes]) -> Answer | None:
+    async def _post(self, draft: Draft, body: Secret[bytes]) -> _Outcome:
         """Send until the outcome is known; None when the job turned up although no answer came."""
         posts = 0
         while True:
             posts += 1
+            self._may_be_there = True
             try:
-                return await self._api.post_prompt(body)
+                return await self._api.post(draft, body)
             except (RequestTimeoutError, TransportError, ResponseError) as error:
                 if not _is_unknown(error) or self._desk.closed:
                     raise
-                if await self._arrived(error):
+                if await self._arrived(draft, error):
                     return None
                 if posts == _MAX_POSTS:
                     raise
                 _log.info("prompt %s did not arrive (%s): sending it again", self.job.prompt_id, error)
 
-    async def _arrived(self, error: ComfyError) -> bool:
+    async def _post_under_key(self, draft: Draft, body: Secret[bytes]) -> _Outcome:
+        """Send again, under the same key, until the server has said what became of it.
+
+        Raises:
+            SubmitUnknownError: It has not said so in time.
+        """
+        clock, settings = self._clock, self._desk.settings
+        busy_until = clock.monotonic() + settings.busy_seconds
+        unknown: ComfyError | None = None
+        unknown_until = 0.0
+        backoff = Backoff(first=_LOOKS_APART_S / 2, cap=_LOOKS_APART_S * 2)
+        while True:
+            self._may_be_there = True
+            try:
+                answer = await self._api.post(draft, body)
+            except RateLimitError as error:
+                # It says that it has not taken the prompt on.
+                self._may_be_there = unknown is not None
+                pause = error.retry_after if error.retry_after is not None else backoff.next()
+                if not error.retryable or clock.monotonic() + pause > busy_until:
+                    raise
+                _log.info("%s is busy (%s): trying again in %.0f s", self._desk.base_url, error.code, pause)
+            except (RequestTimeoutError, TransportError, ResponseError) as error:
+                if self._desk.closed or (unknown is None and not _is_unknown(error)):
+                    raise
+                if unknown is None:
+                    unknown, unknown_until = error, clock.monotonic() + settings.submit_seconds
+                if clock.monotonic() >= unknown_until:
+                    raise self._unknown(unknown) from unknown
+                pause = backoff.next()
+            else:
+                if unknown is None or _refused_as(answer) != _KEY_USED:
+                    return answer
+                await self._arrived(draft, unknown)
+                return None
+            await clock.sleep(pause)
+
+    async def _arrived(self, draft: Draft, error: ComfyError) -> bool:
         """Find out whether a prompt without an answer is in the queue.
 
         Raises:
@@ -209,10 +243,10 @@ class Submission:
         clock, job = self._clock, self.job
         deadline = clock.monotonic() + self._desk.settings.submit_seconds
         absent_since: float | None = None
-        while not self._api.server.cloud:
+        while self._api.finds_posted:
             try:
-                found = await self._found()
-            except SessionClosedError:
+                found = await self._found(draft)
+            except (SessionClosedError, SubmitUnknownError):
                 raise
             except ComfyError:
                 found = None
@@ -220,43 +254,39 @@ class Submission:
             if job.state.started_at is not None or found:
                 self._take_queued(b"", {"prompt_id": job.prompt_id})
                 return True
-            if found is False:
+            if found is False and not self._api.is_idempotent:
                 absent_since = now if absent_since is None else absent_since
                 if now - absent_since >= _LOOKS_APART_S:
                     return False
             if now >= deadline:
                 break
             await clock.sleep(_LOOKS_APART_S / 2)
-        raise SubmitUnknownError(
-            f"whether prompt {job.prompt_id} reached {self._desk.base_url} is unknown: {error.args[0]}",
-            hint="It was not sent again. `attach(error.prompt_id)` finds the job should it turn up.",
-            prompt_id=job.prompt_id,
+        raise self._unknown(error) from error
+
+    def _unknown(self, error: ComfyError) -> SubmitUnknownError:
+        """Return the error for a prompt of which nobody knows whether it arrived."""
+        hint = "It was not sent again. `attach(error.prompt_id)` finds the job should it turn up."
+        if self._api.chooses_ids:
+            hint = "It may run: look at the account's jobs before it is sent again."
+        return SubmitUnknownError(
+            f"whether prompt {self.job.prompt_id} reached {self._desk.base_url} is unknown: {error.args[0]}",
+            hint=hint,
+            prompt_id=self.job.prompt_id,
             server=self._desk.base_url,
-        ) from error
+        )
 
-    async def _found(self) -> bool:
-        """Look for the job in queue, history and queue."""
-        prompt_id = self.job.prompt_id
-        if not self._api.server.can("client_prompt_id"):
-            return await self._found_by_mark()
-        for _ in range(2):
-            if prompt_id in (await self._api.snapshot()).entries:
-                return True
-            if await self._api.history(prompt_id) is not None:
-                return True
-        return False
-
-    async def _found_by_mark(self) -> bool:
-        """Look for the mark: an old server has given the job an id of its own."""
-        found = await self._api.find_mark(MARK, self.job.prompt_id)
-        if found is not None:
+    async def _found(self, draft: Draft) -> bool:
+        """Look for the job; where the server has given it another id, it has that from now on."""
+        found = await self._api.find_posted(draft, self._desk.jobs.by_id)
+        if found is not None and found != self.job.prompt_id:
             self._desk.router.rebind(self.job, found)
         return found is not None
 
-    async def _send(self, body: Secret[bytes]) -> None:
+    async def _send(self, draft: Draft, body: Secret[bytes]) -> None:
         """Post, and read the answer."""
+        post = self._post_under_key if self._api.is_idempotent else self._post
         # A request that is cut off may still arrive: who is cancelled has to know how it went.
-        self._posting = asyncio.create_task(self._post(body), name="comfy_async submit")
+        self._posting = asyncio.create_task(post(draft, body), name="comfy_async submit")
         answer = await asyncio.shield(self._posting)
         if answer is not None:
             await self._accepted(answer)
@@ -272,24 +302,24 @@ class Submission:
         self._workflow = self.job.workflow = workflow
         return True
 
-    async def _accepted(self, answer: Answer) -> None:
+    async def _accepted(self, answer: Posted | Mapping[str, Any]) -> None:
         """Read the answer: accepted, accepted in part, or refused."""
-        body = answer.json_object()
-        if answer.status == 400 or (body.get("error") and "prompt_id" not in body):
-            raise await self.refusals.rejection(body, self.job)
-        prompt_id = body.get("prompt_id")
-        if not isinstance(prompt_id, str) or not prompt_id:
-            raise answer.not_comfyui("the answer to a prompt has no prompt_id")
+        if not isinstance(answer, Posted):
+            raise await self.refusals.rejection(answer, self.job)
+        prompt_id = answer.prompt_id
         is_ours = prompt_id == self.job.prompt_id
         if not is_ours and self._desk.jobs.had(prompt_id):
-            raise answer.not_comfyui(f"it gave the prompt the id of another job, {prompt_id}")
+            raise NotComfyUIError(
+                f"{self._desk.base_url} gave the prompt the id of another job, {prompt_id}",
+                hint="Check the address: a proxy or another program may answer there.",
+                server=self._desk.base_url,
+            )
         self._api.prove("client_prompt_id", is_ours)
         if not is_ours:
             self._desk.router.rebind(self.job, prompt_id)
-        self._take_queued(answer.body, body)
-        node_errors = body.get("node_errors")
-        if node_errors:
-            await self._partial(node_errors)
+        self._take_queued(answer.raw, answer.data)
+        if answer.node_errors:
+            await self._partial(answer.node_errors)
 
     def _take_queued(self, raw: bytes, data: Mapping[str, Any]) -> None:
         """Tell the job that it is in the queue."""
@@ -317,7 +347,9 @@ class Submission:
     async def _clean_up(self, error: BaseException) -> None:
         """The caller will never hold the job: see to it that the server does not run it."""
         refused = isinstance(error, Exception) and not isinstance(error, NotComfyUIError)
-        if self._posting is None or refused:
+        if self._posting is None or refused or not self._may_be_there:
+            if self._posting is not None:
+                self._posting.cancel()
             self._desk.jobs.remove(self.job)
             return
 
@@ -329,7 +361,7 @@ class Submission:
 
         await self._desk.clean_up(work, name="comfy_async submit withdrawn")
 
-    async def _take_back(self, posting: asyncio.Task[Answer | None] | None, seconds: float) -> None:
+    async def _take_back(self, posting: asyncio.Task[_Outcome] | None, seconds: float) -> None:
         """Withdraw the prompt within a time; never raises, says what may still run."""
         assert posting is not None
         problem: object = "it took too long"
@@ -345,7 +377,7 @@ class Submission:
         if problem is not None:
             _log.warning("prompt %s may still run: %s", self.job.prompt_id, problem)
 
-    async def _withdraw(self, posting: asyncio.Task[Answer | None], seconds: float) -> None:
+    async def _withdraw(self, posting: asyncio.Task[_Outcome], seconds: float) -> None:
         """Wait a while for the answer, which may name another id, then cancel the job until it has ended.
 
         Raises:
@@ -353,7 +385,8 @@ class Submission:
         """
         state = self.job.state
         if state.queued_at is None:
-            await asyncio.wait([posting], timeout=_ANSWER_S)
+            # Only the answer tells the id that the server has chosen.
+            await asyncio.wait([posting], timeout=seconds if self._api.chooses_ids else _ANSWER_S)
             if posting.done() and not posting.cancelled() and posting.exception() is None:
                 answer = posting.result()
                 if answer is not None:
@@ -369,10 +402,12 @@ class Submission:
         Raises:
             ComfyError: The server could not be asked.
         """
+        if self._api.chooses_ids and not self._api.finds_posted:
+            raise SubmitUnknownError("it was not answered, and cannot be found by an id of ours")
         absent_since: float | None = None
         while True:
             await self._api.cancel(self.job.prompt_id)
-            if await self._found():
+            if await self._found(self._draft()):
                 self._take_queued(b"", {"prompt_id": self.job.prompt_id})
                 return True
             now = self._clock.monotonic()
@@ -382,11 +417,10 @@ class Submission:
             await self._clock.sleep(_GONE_S / 2)
 
 
-def _revealed(value: object) -> object:
-    """Return a key as it is sent; JSON knows nothing else that would come here."""
-    if isinstance(value, Secret):
-        return value.reveal()
-    raise TypeError(f"a {type(value).__name__} in extra_data is no JSON")
+def _refused_as(answer: Posted | Mapping[str, Any]) -> str:
+    """Return the kind of a refusal, "" for what is none."""
+    error = None if isinstance(answer, Posted) else answer.get("error")
+    return str(error.get("type") or "") if isinstance(error, Mapping) else ""
 
 
 def _is_unknown(error: ComfyError) -> bool:

@@ -74,7 +74,7 @@ class Address:
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port: where credentials may go."""
         origin = origin_of(self.base)
-        assert origin is not None, "no other address is let in"
+        assert origin is not None, "Address.parse lets no other address in"
         return origin
 
     @property
@@ -86,6 +86,11 @@ class Address:
     def is_cloud(self) -> bool:
         """True for Comfy Cloud."""
         return self.origin[1] == "cloud.comfy.org"
+
+    @property
+    def speaks_v2(self) -> bool:
+        """True for Comfy Cloud and its deployments (openapi_v2, servers)."""
+        return self.is_cloud or self.origin[1].endswith(".run.comfy.app")
 
     def environment_proxy(self) -> Proxy | None:
         """Return the proxy that the environment names for this address.

@@ -125,6 +125,22 @@ class Auth:
         """
         return cls(renewer=renew)
 
+    def turn_key_into_bearer(self) -> Callable[[], None]:
+        """Send what would go as `X-API-Key` as `Authorization: Bearer`, unless there is one; internal.
+
+        Returns:
+            What turns it back.
+        """
+        before = dict(self._headers)
+        key = next((name for name in self._headers if name.lower() == "x-api-key"), None)
+        if key is not None and not any(name.lower() == "authorization" for name in self._headers):
+            self._headers["Authorization"] = Secret(f"Bearer {self._headers.pop(key).reveal()}")
+
+        def turn_back() -> None:
+            self._headers = before
+
+        return turn_back
+
     @property
     def headers(self) -> dict[str, str]:
         """The headers to send."""

@@ -9,14 +9,14 @@ import math
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode
 
 import httpx
 
 from .._base.json import parse_large_json
 from .._base.secrets import Secret, Veil
-from ..errors import AuthError, ComfyError, SessionClosedError, TransportError
+from ..errors import AuthError, ComfyError, NotComfyUIError, SessionClosedError, TransportError
 from .address import Address, origin_of
 from .answers import Answer, error_of
 from .auth import Auth
@@ -32,6 +32,8 @@ __all__ = ["HttpClient", "HttpOptions", "Stream"]
 
 USER_AGENT: Final = "comfy-async"
 _MAX_REDIRECTS: Final = 5
+Root: TypeAlias = bool | Literal["origin", "anywhere"]
+"""Where a path stands: below `/api`, beside it, or it is a link of an answer."""
 # Shorter values of cookies are settings, and as words too common to be hidden.
 _SHORTEST_COOKIE: Final = 8
 
@@ -61,7 +63,8 @@ class HttpClient:
         # Custom headers may hold keys (`X-Whatever-Token`): they stay at home like credentials.
         self.auth = Auth(headers) + auth if headers else auth
         self.prefix = ""
-        self.dialect: Literal["local", "cloud"] = "cloud" if address.is_cloud else "local"
+        # Comfy Cloud's socket wants the key in its query (PROTOCOL 4).
+        self.key_in_query = False
         self.options = options or HttpOptions()
         self.ssl_context = trust(verify)
         self.proxy = self._chosen_proxy(Secret.of(proxy), trust_env=trust_env)
@@ -124,7 +127,7 @@ class HttpClient:
             headers.reveal()["Cookie"] = self.cookies
         self._learn_cookies()
         return Handshake(
-            url=Secret(self.address.websocket(path, **query, **auth.params, **self._cloud_token())),
+            url=Secret(self.address.websocket(path, **query, **auth.params, **self._token())),
             headers=headers,
             server=self.address.base,
             ssl_context=self.ssl_context,
@@ -132,9 +135,9 @@ class HttpClient:
             veil=self.veil,
         )
 
-    def _cloud_token(self) -> dict[str, str]:
-        """Return the key as Comfy Cloud's socket wants it, in the query (PROTOCOL 4)."""
-        if self.dialect != "cloud":
+    def _token(self) -> dict[str, str]:
+        """Return the key for the query of the socket, where it has to stand there."""
+        if not self.key_in_query:
             return {}
         headers = self.auth.headers
         return {"token": headers.get("X-API-Key") or headers.get("Authorization", "").removeprefix("Bearer ")}
@@ -150,14 +153,15 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         seconds: float | None = None,
         expect: Sequence[int] = (),
-        root: bool = False,
+        root: Root = False,
         retry: bool = False,
     ) -> Answer:
         """Send a request and read the whole answer.
 
         Args:
             method: GET, POST and so on.
-            path: The route, for example `/prompt`; the `/api` prefix is added when there is one.
+            path: The route, for example `/prompt`; the `/api` prefix is added when there is one. Or a
+                link that an answer holds, with `root="origin"`.
             params: The query.
             json: A body to encode as JSON.
             content: A body as bytes, held as a secret when there is a key in it, or as something
@@ -166,7 +170,8 @@ class HttpClient:
             seconds: The limit for the whole exchange, None for the session's; `math.inf` leaves
                 only the session's limit for each single read and write.
             expect: Error statuses to return instead of raising.
-            root: True for routes that live outside `/api`.
+            root: True for routes that live outside `/api`; "origin" for a link, which is resolved
+                against our origin and must stay there.
             retry: Try again when the failure may pass; only for what is safe to repeat.
 
         Raises:
@@ -174,6 +179,7 @@ class HttpClient:
             RequestTimeoutError: It took too long.
             TransportError: The connection broke.
             ResponseError: An error status that is not expected, by kind.
+            NotComfyUIError: A link leads to another host.
         """
         limit = self.options.request_seconds if seconds is None else seconds
         request = self._client.build_request(
@@ -194,9 +200,12 @@ class HttpClient:
                     raise
             await self.options.sleep(pause)
 
-    def _url(self, path: str, params: Mapping[str, Any] | None, *, root: bool) -> httpx.URL:
+    def _url(self, path: str, params: Mapping[str, Any] | None, *, root: Root) -> httpx.URL:
         """Return the URL of a route with its query; names that are no UTF-8 go out as they came."""
-        url = httpx.URL(self.address.http(path if root else f"{self.prefix}{path}"))
+        if root in ("origin", "anywhere"):
+            url = self._resolved(path, abroad=root == "anywhere")
+        else:
+            url = httpx.URL(self.address.http(path if root else f"{self.prefix}{path}"))
         if not params:
             return url
         try:
@@ -204,6 +213,26 @@ class HttpClient:
         except UnicodeEncodeError:
             query = urlencode(params, doseq=True, errors="surrogatepass")
             return url.copy_with(query=query.encode("ascii"))
+
+    def _resolved(self, link: str, *, abroad: bool) -> httpx.URL:
+        """Return the URL of a link in an answer: host-relative ones stand below our origin, not our prefix.
+
+        Raises:
+            NotComfyUIError: It is none, or leads to another host although it must not.
+        """
+        scheme, host, port = self.address.origin
+        try:
+            url = httpx.URL(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}").join(link)
+            is_home = origin_of(str(url)) == self.address.origin
+        except (httpx.InvalidURL, ValueError):
+            is_home, abroad, url = False, False, httpx.URL("")
+        if is_home or (abroad and url.scheme in ("http", "https")):
+            return url
+        raise NotComfyUIError(
+            f"{self.address.base} answered with a link that leads elsewhere",
+            hint="Check the address: the server should be told its public one.",
+            server=self.address.base,
+        )
 
     async def _attempt(
         self, request: httpx.Request, path: str, seconds: float, expect: Sequence[int]
@@ -322,6 +351,13 @@ class HttpClient:
         """True when the request goes to our own origin."""
         return origin_of(str(request.url)) == self.address.origin
 
+    def is_home(self, link: object) -> bool:
+        """Say whether a link of an answer stays with our own origin."""
+        try:
+            return isinstance(link, str) and bool(self._resolved(link, abroad=False))
+        except NotComfyUIError:
+            return False
+
     def _answer(self, response: httpx.Response, method: str, path: str) -> Answer:
         """Return an answer whose body is still to be read."""
         self._learn_cookies()
@@ -340,20 +376,33 @@ class HttpClient:
         params: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         expect: Sequence[int] = (),
-        root: bool = False,
+        root: Root = False,
+        read_seconds: float | None = None,
     ) -> AsyncIterator[Stream]:
         """GET a route and hand out its body as it comes.
 
-        A redirect to another host (Comfy Cloud's signed URLs) is followed without credentials.
+        A redirect to another host (Comfy Cloud's signed URLs) is followed without credentials, and so
+        is a link there, with `root="anywhere"`.
 
         Raises:
-            ComfyError: As `request`; no limit holds for the whole, only for each read.
+            ComfyError: As `request`; no limit holds for the whole, only for each read: that of the
+                session, or `read_seconds`.
         """
+        timeout = self._timeout(math.inf)
         request = self._client.build_request(
             "GET",
             self._url(path, params, root=root),
             headers=headers,
+            timeout=timeout
+            if read_seconds is None
+            else httpx.Timeout(
+                timeout.as_dict()["write"], connect=timeout.connect, read=read_seconds, pool=None
+            ),
         )
+        if not self._is_home(request):
+            request.headers.pop("cookie", None)
+        # A signed link has its signature in the query.
+        path = path if root in (True, False) else request.url.path
         async with self._lines:
             response = await self._opened(request, path)
             try:

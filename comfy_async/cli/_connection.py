@@ -43,15 +43,25 @@ class Connection:
     cloud: Annotated[
         bool,
         typer.Option(
-            "--cloud", help="Comfy Cloud, with the key in COMFY_CLOUD_API_KEY.", rich_help_panel=_PANEL
+            "--cloud",
+            help="Comfy Cloud (API v2), with the key in COMFY_CLOUD_API_KEY.",
+            rich_help_panel=_PANEL,
         ),
     ] = False
+    dialect: Annotated[
+        str,
+        typer.Option(
+            "--dialect",
+            help="What it speaks: auto, comfyui, api-v2 or cloud-v1.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = "auto"
     api_key: Annotated[
         str | None,
         typer.Option(
             "--api-key",
             metavar="KEY",
-            help="Sent as X-API-Key; beware of shell histories.",
+            help="Sent as X-API-Key, or as a bearer token (API v2); beware of shell histories.",
             rich_help_panel=_PANEL,
         ),
     ] = None
@@ -79,6 +89,8 @@ class Connection:
             "verify": not self.insecure,
             **options,
         }
+        if self.dialect != "auto":
+            given["dialect"] = self.dialect
         try:
             if self.cloud:
                 return ComfySession.cloud(self.api_key, base_url=self.server, **given)

@@ -87,10 +87,9 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
             yield _failed("reached", error)
             yield Finding("the rest", "skipped", "it takes a server that answers")
             return
-        yield Finding(
-            "reached", "ok", f"a ComfyUI answers; routes are under {engine_of(session).http.prefix or '/'}"
-        )
-        for look in (_version, _devices, _latency, _socket, _flags):
+        yield _reached(session)
+        plain = (_version, _devices, _latency, _socket, _flags)
+        for look in plain if engine_of(session).api.has_routes else (_version, _latency_v2, _limits):
             yield await _guarded(look, session)
         async for finding in look_at_job(session):
             yield finding
@@ -170,8 +169,8 @@ async def _version(session: ComfySession) -> Finding:
     from comfy_async._dialects.server import CAPABILITIES
 
     server = session.server
-    if server.cloud:
-        return Finding("version", "ok", "Comfy Cloud")
+    if server.dialect != "comfyui":
+        return Finding("version", "ok", "Comfy Cloud" if server.cloud else "not told by Comfy API v2")
     lacking = [name for name in CAPABILITIES if not server.can(name)]
     if not server.version:
         return Finding("version", "warning", "the server does not say", "It is older than 0.3; update it.")
@@ -184,7 +183,7 @@ async def _version(session: ComfySession) -> Finding:
 
 async def _devices(session: ComfySession) -> Finding:
     """Say what it runs on, and how full it is."""
-    if session.server.cloud:
+    if session.server.dialect == "cloud-v1":
         return Finding("devices", "skipped", "the cloud does not show them")
     stats = await session.system.stats()
     if not stats.devices:
@@ -211,6 +210,34 @@ async def _latency(session: ComfySession) -> Finding:
     if median < _SLOW_S:
         return Finding("latency", "ok", text)
     return Finding("latency", "warning", text, "The network is slow, or the server is busy loading a model.")
+
+
+async def _latency_v2(session: ComfySession) -> Finding:
+    """Measure the cheapest question of API v2; it does not tell how busy the server is."""
+    taken = []
+    for _ in range(_PINGS):
+        began = time.perf_counter()
+        await engine_of(session).api.ping()
+        taken.append(time.perf_counter() - began)
+    return Finding("latency", "ok", f"{statistics.median(taken) * 1000:.1f} ms to the server and back")
+
+
+async def _limits(session: ComfySession) -> Finding:
+    """Say what bounds the use of a server of API v2."""
+    settings = session.settings
+    text = (
+        f"at most {settings.streams} jobs are followed live, the others polled; "
+        f"a busy server is waited for {settings.busy_seconds:g} s; uploads of about 100 MB"
+    )
+    return Finding("limits", "ok", text)
+
+
+def _reached(session: ComfySession) -> Finding:
+    """Say what answers, and in which dialect it is spoken to."""
+    engine = engine_of(session)
+    where = f"routes are under {engine.http.prefix or '/'}" if engine.api.has_routes else "no other routes"
+    what = "a ComfyUI" if engine.api.has_routes else "Comfy API v2"
+    return Finding("reached", "ok", f"{what} answers (dialect {engine.api.name}); {where}")
 
 
 async def _socket(session: ComfySession) -> Finding:

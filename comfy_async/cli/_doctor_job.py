@@ -34,7 +34,7 @@ async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
             result = await job
             took = time.perf_counter() - began
             yield Finding("job", "ok", f"a tiny job ran end to end in {took:.2f} s")
-            yield _events(live, hears=session.connection.state == "hearing")
+            yield _events(live, hears=session.connection.state in {"hearing", "streaming", "idle"})
             yield await _file(result)
             yield _clock(skew)
     except ComfyError as error:

@@ -51,7 +51,8 @@ def server_words(connection: Connection) -> list[str]:
 def _flags(connection: Connection) -> list[str]:
     """Return the options about the way that are no address."""
     flags = (("--cloud", connection.cloud), ("--insecure", connection.insecure))
-    return [flag for flag, given in flags if given]
+    dialect = [] if connection.dialect == "auto" else ["--dialect", connection.dialect]
+    return [*(flag for flag, given in flags if given), *dialect]
 
 
 def withheld(connection: Connection) -> str:

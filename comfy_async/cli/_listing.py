@@ -27,7 +27,7 @@ async def list_queue(connection: Connection, report: Report) -> int:
     """
     async with opened(connection) as comfy:
         state = await comfy.queue.snapshot()
-        reasons = await _reasons(comfy) if comfy.server.cloud else {}
+        reasons = await _reasons(comfy) if comfy.server.dialect == "cloud-v1" else {}
     jobs = [("running", 0, job) for job in state.running]
     jobs += [("pending", place, job) for place, job in enumerate(state.pending, 1)]
     items = [_waiting_fields(status, place, job) for status, place, job in jobs]

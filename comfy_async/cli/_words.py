@@ -22,6 +22,10 @@ _WORDS: Final[dict[str, str]] = {
     "Raise `Settings.max_body` if that is what you want; `files.save`": "`comfy-async download`",
     ": raise `Settings.max_frame`": "",
     "; `error.body` has what it answered": "; --json shows what it answered",
+    "`comfy.nodes.use(NodeCatalog.load(path))` takes what another server was asked for": (
+        "--catalog takes what another server was asked for"
+    ),
+    "(`partner_api_key=`)": "(COMFY_API_KEY)",
     # About jobs and files.
     "(`map(limit=)`)": "(--limit)",
     "(`type=`, `subfolder=`)": "(--type, --subfolder)",

@@ -117,6 +117,9 @@ class RemoteOwner:
         """The job has ended."""
         self._keeper.job_ended(job)
 
+    def wanted(self, job: JobCore) -> None:
+        """Do nothing: where it runs, it is followed."""
+
     def ask_for_place(self, job: JobCore) -> bool:
         """Nobody asks a worker for it."""
         return False
@@ -143,12 +146,16 @@ class RemoteFiles:
         self._member = member
         self.kept: dict[tuple[str, str, str], Any] = {}
 
-    def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
+    def url(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> str:
         """Return a file's address as the worker sees it."""
         query = urlencode({"filename": filename, "subfolder": subfolder, "type": type})
         return f"{self._member.url if self._member is not None else ''}/view?{query}"
 
-    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+    async def read(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> bytes:
         """Return a file's bytes: those that came with the result, else from its server.
 
         Raises:
@@ -164,10 +171,12 @@ class RemoteFiles:
             raise kept
         if kept is not None:
             return bytes(kept)
-        data: bytes = await self._there().call("read", filename, subfolder, type)
+        data: bytes = await self._there().call("read", filename, subfolder, type, asset)
         return data
 
-    async def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> AsyncIterator[bytes]:
+    async def open(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> AsyncIterator[bytes]:
         """Yield a file's bytes.
 
         Raises:
@@ -176,10 +185,18 @@ class RemoteFiles:
         if (filename, subfolder, type) in self.kept:
             yield await self.read(filename, subfolder=subfolder, type=type)
             return
-        async for chunk in self._there().chunks(filename, subfolder, type):
+        async for chunk in self._there().chunks(filename, subfolder, type, asset):
             yield chunk
 
-    async def save(self, filename: str, path: Path, *, subfolder: str = "", type: str = "output") -> Path:
+    async def save(
+        self,
+        filename: str,
+        path: Path,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        asset: str | None = None,
+    ) -> Path:
         """Write a file to the driver's disk, through a temporary name.
 
         Raises:
@@ -190,7 +207,7 @@ class RemoteFiles:
         part = part_of(path)
         try:
             async with await anyio.open_file(part, "wb") as file:
-                async for chunk in self.open(filename, subfolder=subfolder, type=type):
+                async for chunk in self.open(filename, subfolder=subfolder, type=type, asset=asset):
                     await file.write(chunk)
             await anyio.Path(part).replace(path)
         finally:

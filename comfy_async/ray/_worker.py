@@ -13,9 +13,10 @@ import anyio
 
 from .._base.secrets import Secret
 from .._client.session import ComfySession, engine_of
+from .._dialects.dialect import Draft
 from .._job.core import JobCore
 from .._session.engine import Engine
-from .._session.submission import MARK, Submission, SubmitOptions
+from .._session.submission import Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobCancelledError, SessionClosedError, SubmitUnknownError
 from ..events import BaseEvent
 from ..types import JobStatus
@@ -163,18 +164,23 @@ class ComfyWorker:
             return None
         return await (await self._engine()).cancel(task.result())
 
-    async def read(self, filename: str, subfolder: str, type: str) -> bytes | Exception:
+    async def read(
+        self, filename: str, subfolder: str, type: str, asset: str | None = None
+    ) -> bytes | Exception:
         """Return an output file's bytes."""
         try:
-            return await (await self._engine()).files.read(filename, subfolder=subfolder, type=type)
+            files = (await self._engine()).files
+            return await files.read(filename, subfolder=subfolder, type=type, asset=asset)
         except ComfyError as error:
             return error
 
-    async def chunks(self, filename: str, subfolder: str, type: str) -> AsyncIterator[bytes | Exception]:
+    async def chunks(
+        self, filename: str, subfolder: str, type: str, asset: str | None = None
+    ) -> AsyncIterator[bytes | Exception]:
         """Yield an output file's bytes as they come."""
         try:
             files = (await self._engine()).files
-            async for chunk in files.open(filename, subfolder=subfolder, type=type):
+            async for chunk in files.open(filename, subfolder=subfolder, type=type, asset=asset):
                 yield chunk
         except ComfyError as error:
             yield error
@@ -247,14 +253,15 @@ class ComfyWorker:
         """
         engine = await self._engine()
         server = await engine.known_server()
-        if not accepted and server.cloud:
+        if not accepted and not engine.api.finds_posted:
             raise SubmitUnknownError(
                 f"whether job {prompt_id} reached {engine.base_url} is unknown",
                 prompt_id=prompt_id,
                 server=engine.base_url,
             )
         if not accepted and not server.can("client_prompt_id"):
-            prompt_id = await engine.api.find_mark(MARK, prompt_id) or prompt_id
+            draft = Draft(graph=b"", prompt_id=prompt_id, client_id=client_id)
+            prompt_id = await engine.api.find_posted(draft, ()) or prompt_id
         return await engine.attach({"prompt_id": prompt_id, "client_id": client_id})
 
     async def _life_of(self, prompt_id: str, task: asyncio.Task[JobCore]) -> AsyncIterator[Message]:

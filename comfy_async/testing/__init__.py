@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from ._rules import Rule
     from ._serve import serve
     from ._server import FakeComfy
+    from ._v2_manners import ApiV2
     from .recorder import Recorder, Replay
 
 __all__ = [
+    "ApiV2",
     "Books",
     "Chaos",
     "FakeComfy",
@@ -45,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ApiV2": "_v2_manners",
     "Books": "_books",
     "Chaos": "_chaos",
     "FakeComfy": "_server",

@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8188)
     parser.add_argument("--step-seconds", type=float, default=0.2)
     parser.add_argument("--output-dir")
+    parser.add_argument("--dialect", choices=("comfyui", "cloud-v1", "api-v2"), default="comfyui")
     options = parser.parse_args()
 
     def ready(fake: FakeComfy) -> None:
@@ -38,6 +39,7 @@ def main() -> None:
         ready=ready,
         step_seconds=options.step_seconds,
         output_dir=options.output_dir,
+        dialect=options.dialect,
     )
     try:
         asyncio.run(work)

@@ -4,6 +4,7 @@ the books, the faults, the gatekeeper, the origin check.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -19,10 +20,15 @@ from ._routes_jobs import JobRoutes
 from ._routes_run import RunRoutes
 from ._routes_user import UserRoutes
 from ._sockets import reset_transport
+from ._v2_assets import V2Assets
+from ._v2_errors import REFUSALS, JobRefusal, V2Problem
+from ._v2_jobs import V2Jobs
+from ._v2_list import V2List
 from ._worker import Worker
 
-__all__ = ["cloud_application", "local_application"]
+__all__ = ["cloud_application", "local_application", "v2_application"]
 
+_ONLY_UNDER_API = ("/api/jobs", "/api/assets", "/api/tags", "/api/v2/jobs", "/api/v2/assets")
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _CLOUD_USER_ROUTES = ("/settings", "/userdata", "/users")
@@ -41,7 +47,7 @@ def local_application(core: Core, worker: Worker, prefix: str) -> web.Applicatio
         *UserRoutes(core).table(),
         *info.table(),
     ]
-    fixed = [*JobRoutes(core).table(), *info.internal(), *AssetRoutes(core).table()]
+    fixed = [*JobRoutes(core).table(), *info.internal(), *AssetRoutes(core).table(), *_v2(core, prefix)]
     if core.capabilities.has("api_prefix"):
         fixed += _under_api(routes)
     return _application(core, [*fixed, *routes], prefix)
@@ -55,6 +61,25 @@ def cloud_application(core: Core, cloud: CloudRoutes, prefix: str) -> web.Applic
     return _application(core, [*routes, *_under_api([*cloud.table(), *info, *user])], prefix)
 
 
+def v2_application(core: Core, prefix: str) -> web.Application:
+    """Return a server that speaks API v2 and nothing else."""
+    return _application(core, _v2(core, prefix), prefix)
+
+
+def _v2(core: Core, prefix: str) -> list[web.RouteDef]:
+    """Return the routes of API v2, none where it is not spoken."""
+    if core.v2 is None:
+        return []
+    jobs = V2Jobs(core, core.v2, prefix=prefix)
+    assets = V2Assets(core, core.v2, prefix=prefix)
+    routes = [*jobs.table(), *V2List(jobs, core.v2).table(), *assets.table()]
+    return [*routes, web.get("/api/v2/health", _health)] if core.v2.manners.style == "proxy" else routes
+
+
+async def _health(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "healthy"})
+
+
 def _under_api(routes: Iterable[web.RouteDef]) -> list[web.RouteDef]:
     return [web.route(route.method, "/api" + route.path, route.handler) for route in routes]
 
@@ -63,7 +88,23 @@ def _application(core: Core, routes: Iterable[web.RouteDef], prefix: str) -> web
     app = web.Application(client_max_size=core.max_upload, middlewares=_middlewares(core, prefix))
     # Each method's own registration, as ComfyUI's: a GET may be asked for as HEAD then.
     app.add_routes([web.RouteDef(route.method, prefix + route.path, route.handler, {}) for route in routes])
+    app.on_response_prepare.append(_numbered(core, prefix))
     return app
+
+
+def _numbered(core: Core, prefix: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Give every answer of API v2 an id, whatever became of it."""
+
+    async def number(request: web.Request, response: web.StreamResponse) -> None:
+        if _is_v2(request, prefix) and core.v2 is not None and core.v2.manners.request_ids:
+            response.headers["X-Comfy-Request-Id"] = str(uuid.uuid4())
+
+    return number
+
+
+def _is_v2(request: web.Request, prefix: str) -> bool:
+    """Whether a request is one of API v2; /api/v2/userdata is ComfyUI's own."""
+    return request.path.startswith(tuple(f"{prefix}/api/v2/{part}" for part in ("jobs", "assets", "health")))
 
 
 def _middlewares(core: Core, prefix: str) -> list[Any]:
@@ -125,11 +166,23 @@ def _middlewares(core: Core, prefix: str) -> list[Any]:
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let in whom the gatekeeper knows."""
         keeper = core.gatekeeper
-        if keeper is not None and not keeper.admits(request):
-            return keeper.refusal()
+        if keeper is not None and not _is_open(request, prefix) and not keeper.admits(request):
+            refusal = keeper.refusal()
+            return _v2_refusal(refusal.status) if core.v2 is not None and _is_v2(request, prefix) else refusal
         return await handler(request)
 
     return [count, misbehave, admit, check_origin]
+
+
+def _is_open(request: web.Request, prefix: str) -> bool:
+    """Whether a request needs no key: the proxy's health."""
+    return request.path == f"{prefix}/api/v2/health"
+
+
+def _v2_refusal(status: int) -> web.Response:
+    """Return what those get from API v2 that are not let in."""
+    code: JobRefusal = "forbidden" if status == 403 else "unauthorized"
+    return V2Problem(status, code, REFUSALS[code][1]).response()
 
 
 def _route(request: web.Request, prefix: str) -> str:
@@ -141,7 +194,7 @@ def _route(request: web.Request, prefix: str) -> str:
 def _bare(path: str, prefix: str) -> str:
     """Return a path without prefix and /api."""
     path = path.removeprefix(prefix)
-    if path.startswith("/api/") and not path.startswith(("/api/jobs", "/api/assets", "/api/tags")):
+    if path.startswith("/api/") and not path.startswith(_ONLY_UNDER_API):
         path = path.removeprefix("/api")
     return path
 

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, TypeAlias, get_args
 
 from ._faults import SingleFaults
+from ._v2_chaos import V2Draws, V2Kind
 
 __all__ = ["Chaos", "ChaosKind", "Faults"]
 
-ChaosKind: TypeAlias = Literal[
+PlainKind: TypeAlias = Literal[
     "drop",
     "half_open",
     "deafen",
@@ -29,13 +30,16 @@ ChaosKind: TypeAlias = Literal[
     "lose_queue",
     "restart",
 ]
+ChaosKind: TypeAlias = PlainKind | V2Kind
 
+# What befalls a server that speaks API v2 and nothing else.
+_OF_ALL: tuple[ChaosKind, ...] = ("delay", "miss_cancel", "slow_history", "lose_queue", "restart")
 _SHORT = 0.3
 _RARE = {"restart": 0.25, "lose_queue": 0.25, "stall": 0.5, "half_open": 0.5}
 _ROUTES = ("/history/*", "/api/jobs*", "/queue", "/prompt", "/view")
 
 
-class Chaos:
+class Chaos(V2Draws):
     """Does one random fault after the other until its block is left, then heals the server.
 
     Attributes:
@@ -48,14 +52,12 @@ class Chaos:
         ...     print(f"{seconds:.2f} {kind}")
     """
 
-    def __init__(
-        self, faults: SingleFaults, *, seed: int, rate: float, kinds: Iterable[ChaosKind] | None
-    ) -> None:
+    def __init__(self, faults: SingleFaults, *, seed: int, rate: float, kinds: Iterable[ChaosKind]) -> None:
         """Prepare a schedule; use `Faults.chaos()`."""
         self._faults = faults
         self._random = random.Random(seed)
         self._rate = rate
-        self._kinds: list[ChaosKind] = list(get_args(ChaosKind) if kinds is None else kinds)
+        self._kinds = list(kinds)
         self._weights = [_RARE.get(kind, 1.0) for kind in self._kinds]
         self._task: asyncio.Task[None] | None = None
         self.log: list[tuple[float, ChaosKind, str]] = []
@@ -194,6 +196,11 @@ class Faults(SingleFaults):
         Args:
             seed: The same one gives the same faults at the same times.
             rate: Faults a second, on average.
-            kinds: Which ones, all when None.
+            kinds: Which ones, all that the server can have when None.
         """
-        return Chaos(self, seed=seed, rate=rate, kinds=kinds)
+        return Chaos(self, seed=seed, rate=rate, kinds=self._kinds() if kinds is None else kinds)
+
+    def _kinds(self) -> tuple[ChaosKind, ...]:
+        """Return the kinds that this server can have."""
+        plain: tuple[ChaosKind, ...] = get_args(PlainKind) if self._core.speaks_plain else _OF_ALL
+        return plain if self._core.v2 is None else (*plain, *get_args(V2Kind))

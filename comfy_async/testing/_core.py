@@ -20,6 +20,7 @@ from ._messages import text_frame
 from ._queue import JobQueue
 from ._rules import Rules
 from ._sockets import SocketHub
+from ._v2_board import Board
 
 __all__ = ["Core", "Pace"]
 
@@ -55,6 +56,8 @@ class Core:
         assets: What it knows of its files, None where that is switched off.
         doomed: How the next runs fail outside of any node, as type and message.
         rules: What happens to requests besides being answered.
+        v2: The jobs and assets of API v2, None where it is not spoken.
+        speaks_plain: Whether it has ComfyUI's own routes, or the cloud's.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Core:
             "global_subgraphs": {},
             "node_replacements": {},
         }
+        self.v2: Board | None = None
+        self.speaks_plain = True
         self.client_id: str | None = None
         self.current_node: str | None = None
         self.interrupting = False
@@ -125,6 +130,8 @@ class Core:
     def announce_queue(self) -> None:
         """Tell everybody how long the queue is now."""
         self.hub.post(text_frame("status", {"status": self.queue_info()}), None)
+        if self.v2 is not None:
+            self.v2.refresh()
         self.books.touch()
 
     def take_secrets(self, extra_data: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +176,8 @@ class Core:
         self.logs.clear()
         self.log_listeners.clear()
         self.hub.shut()
+        if self.v2 is not None:
+            self.v2.die()
         if not history:
             self.books.forget(self.queue.history)
             self.folders.empty_temp()

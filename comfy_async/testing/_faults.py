@@ -11,6 +11,7 @@ from ._core import Core
 from ._messages import text_frame
 from ._rules import Failure, Rule
 from ._sockets import Connection, DropKind, TextBytes
+from ._v2_faults import V2Faults
 
 __all__ = ["SingleFaults"]
 
@@ -29,7 +30,7 @@ _GOING_AWAY = 1001
 _JPEG_START = b"\xff\xd8\xff\xe0"
 
 
-class SingleFaults:
+class SingleFaults(V2Faults):
     """What goes wrong when it is asked for, each by itself; `Faults` adds random ones."""
 
     def __init__(
@@ -347,6 +348,7 @@ class SingleFaults:
         self.accept_and_close(0)
         self.miss_cancels(0)
         self._core.doomed.clear()
+        self.mend_v2()
 
     def _connections(self, client_id: str | None) -> list[Connection]:
         """Return the open sockets of a client, or all."""

@@ -101,6 +101,7 @@ class SocketHub:
         closing_soon: How many sockets are closed as soon as they are greeted.
         greetings: What every socket is sent when it opens, after its `status`.
         broadcasting: Send everything to everybody, as the cloud does.
+        taps: Who hears what is sent to a client id, besides its socket.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class SocketHub:
         self.closing_soon = 0
         self.closing_code = 1000
         self.broadcasting = False
+        self.taps: dict[str, Callable[[str | bytes], None]] = {}
         self.greetings: list[str] = []
         self._books = books
         self._queue_info = queue_info
@@ -136,11 +138,15 @@ class SocketHub:
 
         Who stands under the id is looked up when the frame is sent, not now.
         """
+        if sid in self.taps:
+            self.taps[sid](payload)
         self._outbox.append((payload, sid))
         self._filled.set()
 
     def supports(self, sid: str | None, feature: str) -> bool:
         """Whether the client under that id negotiated a feature."""
+        if sid in self.taps:
+            return True
         if self.broadcasting:
             return all(flags.get(feature) is True for flags in self.flags.values())
         return sid is not None and self.flags.get(sid, {}).get(feature) is True

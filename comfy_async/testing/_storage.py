@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import secrets
+import time
 from pathlib import Path
 
 from aiohttp import web
@@ -34,12 +35,18 @@ class Storage:
         requests: Everything that it was asked for.
     """
 
-    def __init__(self, host: str) -> None:
-        """Prepare it; it listens once it is started."""
+    def __init__(self, host: str, *, strict: bool = False) -> None:
+        """Prepare it; it listens once it is started.
+
+        Args:
+            host: The address to listen at.
+            strict: Answer 400 to who brings a credential along, as object stores do.
+        """
         self.requests: list[StorageRequest] = []
         self._host = host
         self._port = 0
-        self._links: dict[str, Path] = {}
+        self._strict = strict
+        self._links: dict[str, tuple[Path, float]] = {}
         self._runner: web.AppRunner | None = None
 
     @property
@@ -47,12 +54,17 @@ class Storage:
         """The requests that carried a credential to where it does not belong."""
         return [request for request in self.requests if request.credentials]
 
-    def link(self, path: Path) -> str:
-        """Return a signed URL of a file."""
+    def link(self, path: Path, *, seconds: float | None = None) -> str:
+        """Return a signed URL of a file, good for some seconds."""
         signature = secrets.token_urlsafe(16)
-        self._links[signature] = path
+        self._links[signature] = (path, time.monotonic() + (float("inf") if seconds is None else seconds))
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}/bucket/{path.name}?signature={signature}"
+
+    def expire(self) -> int:
+        """Let every link that was given be out of date, and return how many there were."""
+        self._links = {signature: (path, 0.0) for signature, (path, _) in self._links.items()}
+        return len(self._links)
 
     async def start(self) -> None:
         """Listen on a free port."""
@@ -74,7 +86,11 @@ class Storage:
         found = [name for name in _CREDENTIALS if name in request.headers]
         found += ["token"] if "token" in request.query else []
         self.requests.append(StorageRequest(request.path, tuple(found)))
-        path = self._links.get(request.query.get("signature", ""))
+        if found and self._strict:
+            return web.Response(status=400, text="InvalidArgument: only one way to sign in is allowed")
+        path, until = self._links.get(request.query.get("signature", ""), (None, 0.0))
         if path is None or not path.is_file():
             return web.Response(status=403, text="SignatureDoesNotMatch")
+        if time.monotonic() >= until:
+            return web.Response(status=403, text="AccessDenied: Request has expired")
         return web.FileResponse(path)

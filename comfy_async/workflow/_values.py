@@ -125,11 +125,13 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, str) and type(value) is not str:
         return str.__str__(value)
-    return _name(value) if is_handle(value) else value
+    return _sent(value) if is_handle(value) else value
 
 
-def _name(handle: Any) -> str:
-    return str(handle.name_for_input)
+def _sent(handle: Any) -> Any:
+    """Return what stands for a file on its server: its name, or a reference to its asset."""
+    reference = getattr(handle, "reference", None)
+    return str(handle.name_for_input) if reference is None else plain(dict(reference))
 
 
 def copy_json(value: Any, *, depth: int = 0) -> Any:

@@ -55,12 +55,16 @@ async def kinds(job: Any) -> list[type]:
 
 
 def test_base_url_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cloud's address makes a session speak its dialect; the key comes from the environment."""
+    """The cloud's address makes a session speak API v2; the key comes from the environment."""
     monkeypatch.setenv("COMFY_CLOUD_API_KEY", " comfyui-k3y ")
-    for session in (ComfySession("https://cloud.comfy.org"), ComfySession.cloud()):
+    v1 = ComfySession.cloud(dialect="cloud-v1")
+    for session in (ComfySession("https://cloud.comfy.org"), ComfySession.cloud(), v1):
         assert session.server.cloud
         assert session.base_url == "https://cloud.comfy.org"
-        assert engine_of(session).http.auth.headers == {"X-API-Key": "comfyui-k3y"}
+        is_v1 = session is v1
+        assert session.server.dialect == ("cloud-v1" if is_v1 else "api-v2")
+        expected = {"X-API-Key": "comfyui-k3y"} if is_v1 else {"Authorization": "Bearer comfyui-k3y"}
+        assert engine_of(session).http.auth.headers == expected
         assert "k3y" not in repr(session)
     assert not ComfySession("http://127.0.0.1:1").server.cloud
     assert engine_of(ComfySession("http://127.0.0.1:1")).http.auth.is_empty

@@ -14,6 +14,7 @@ import pytest
 from session_tools import graph, teach
 
 from comfy_async._dialects.comfyui import RunApi, UnreadableError
+from comfy_async._dialects.dialect import Draft, Posted
 from comfy_async._transport.address import Address
 from comfy_async._transport.auth import Auth
 from comfy_async._transport.http import HttpClient
@@ -38,9 +39,10 @@ async def speaking(**options: Any) -> AsyncIterator[tuple[FakeComfy, RunApi]]:
 
 async def post(api: RunApi, seed: int) -> str:
     """Queue a run and return the id that the server knows it by."""
-    body = {"prompt": graph(seed), "prompt_id": str(uuid.uuid4())}
-    answer = await api.post_prompt(json.dumps(body).encode())
-    return str(answer.json()["prompt_id"])
+    draft = Draft(graph=json.dumps(graph(seed)).encode(), prompt_id=str(uuid.uuid4()), client_id="me")
+    posted = await api.post(draft, api.encode(draft))
+    assert isinstance(posted, Posted)
+    return posted.prompt_id
 
 
 async def asked(fake: FakeComfy, call: Any) -> list[str]:

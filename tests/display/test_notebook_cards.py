@@ -39,19 +39,33 @@ class Bytes:
         """Give these for any name."""
         self.content = content
 
-    def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
+    def url(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> str:
         """Return an address that shows what was asked for."""
         return f"http://server/view?filename={filename}&type={type}"
 
-    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+    async def read(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> bytes:
         """Return the bytes."""
         return self.content
 
-    async def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> Any:
+    async def open(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> Any:
         """Yield the bytes."""
         yield self.content
 
-    async def save(self, filename: str, path: Path, *, subfolder: str = "", type: str = "output") -> Path:
+    async def save(
+        self,
+        filename: str,
+        path: Path,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        asset: str | None = None,
+    ) -> Path:
         """Never called here."""
         raise AssertionError
 

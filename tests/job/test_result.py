@@ -28,17 +28,31 @@ class Reader:
         self.asked: list[tuple[str, str, str]] = []
         self.said = said
 
-    def url(self, filename: str, *, subfolder: str = "", type: str = "output") -> str:
+    def url(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> str:
         return f"http://h/view?filename={filename}"
 
-    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+    async def read(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> bytes:
         self.asked.append((filename, subfolder, type))
         return self.said + b" of " + filename.encode("utf-8", "replace")
 
-    async def open(self, filename: str, *, subfolder: str = "", type: str = "output") -> AsyncIterator[bytes]:
+    async def open(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> AsyncIterator[bytes]:
         yield await self.read(filename, subfolder=subfolder, type=type)
 
-    async def save(self, filename: str, path: Path, *, subfolder: str = "", type: str = "output") -> Path:
+    async def save(
+        self,
+        filename: str,
+        path: Path,
+        *,
+        subfolder: str = "",
+        type: str = "output",
+        asset: str | None = None,
+    ) -> Path:
         data = await self.read(filename, subfolder=subfolder, type=type)
         await asyncio.sleep(0)
         write_whole(path, data)
@@ -294,7 +308,9 @@ class Losing(Reader):
         super().__init__()
         self.lost = lost
 
-    async def read(self, filename: str, *, subfolder: str = "", type: str = "output") -> bytes:
+    async def read(
+        self, filename: str, *, subfolder: str = "", type: str = "output", asset: str | None = None
+    ) -> bytes:
         if filename.partition(".")[0] in self.lost:
             raise self.lost[filename.partition(".")[0]]
         return await super().read(filename, subfolder=subfolder, type=type)

@@ -41,6 +41,9 @@ SAID = {
     ("INFO", "lets a batch wait"): r"(items: workflow %s of the batch|batch: a batch) waits",
     ("INFO", "sends lost uploads again"): r"submission: %s had lost files",
     ("INFO", "what the library does about it by itself"): r"_carrier: ",
+    ("INFO", "waits for a busy server of API v2"): r"submission: %s is busy",
+    ("INFO", "polls a job that has no stream"): r"streams: .*(is polled|polling instead)",
+    ("DEBUG", "why a stream of API v2 broke"): r"streams: ",
     ("DEBUG", "which server of a pool gets a job"): r"\w+: pool: ",
 }
 

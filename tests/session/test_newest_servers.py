@@ -84,7 +84,7 @@ async def test_why_the_cloud_lets_a_job_wait(cli: Any) -> None:
         fake.hold()
         jobs = [await comfy.submit(picture(color)) for color in (1, 2)]
         records = [await comfy.jobs.get(job.prompt_id) for job in jobs]
-        args = ("--cloud", "--server", fake.url, "--api-key", fake.api_key)
+        args = ("--cloud", "--dialect", "cloud-v1", "--server", fake.url, "--api-key", fake.api_key)
         plain, lines = await cli("queue", *args), await cli("queue", "--json", *args)
         fake.release()
         for job in jobs:

@@ -143,6 +143,7 @@ async def test_redirects_to_a_port_that_no_machine_has(how: str) -> None:
         async def ask() -> None:
             if how != "stream":
                 await http.request(how, "/x")
+                return
             async with http.stream("/x"):
                 pass
 

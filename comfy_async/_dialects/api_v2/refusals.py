@@ -1,0 +1,95 @@
+"""What API v2 says against a prompt, in ComfyUI's words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+__all__ = ["REFUSALS", "in_comfyui_words"]
+
+REFUSALS: Final = frozenset(
+    {"invalid_workflow", "workflow_format_ui", "missing_asset", "idempotency_key_reuse"}
+)
+"""The codes of 422 that say something of this prompt; others are errors of the server."""
+
+
+def in_comfyui_words(body: Mapping[str, Any], graph: bytes) -> Mapping[str, Any]:
+    """Return an error as ComfyUI's POST /prompt would word it: `error` and `node_errors`.
+
+    The public description has a list of {field, reason} for each node; comfy-api-proxy hands on what
+    ComfyUI itself said.
+    """
+    error = body.get("error")
+    said = error if isinstance(error, Mapping) else {}
+    details = said.get("details")
+    details = details if isinstance(details, Mapping) else {}
+    code = str(said.get("code") or "")
+    nodes = details.get("node_errors")
+    rows = nodes if isinstance(nodes, Mapping) else {}
+    classes = _classes(graph) if rows else {}
+    found = {str(node): _node(row, classes.get(str(node), "")) for node, row in rows.items()}
+    if code == "missing_asset":
+        found = _missing_assets(graph, details, str(said.get("message") or "")) or found
+    return {"error": {"type": code, "message": said.get("message") or code}, "node_errors": found}
+
+
+def _classes(graph: bytes) -> dict[str, str]:
+    """Return the class of each node."""
+    return {
+        node: str(spec.get("class_type") or "")
+        for node, spec in json.loads(graph).items()
+        if isinstance(spec, dict)
+    }
+
+
+def _node(rows: object, class_type: str) -> Mapping[str, Any]:
+    """Return the complaints about one node."""
+    if isinstance(rows, Mapping):
+        return rows
+    listed = rows if isinstance(rows, list) else []
+    found = [_complaint(row, class_type) for row in listed if isinstance(row, Mapping)]
+    return {"errors": found, "class_type": class_type}
+
+
+def _complaint(row: Mapping[str, Any], class_type: str) -> Mapping[str, Any]:
+    """Return one complaint: {field, reason} in ComfyUI's form."""
+    if "type" in row:
+        return row
+    reason = str(row.get("reason") or "")
+    # The one reason of the public description's example that ComfyUI has another word for.
+    kind = {"missing_input": "required_input_missing"}.get(reason, reason)
+    message = str(row.get("message") or reason)
+    extra = {} if row.get("field") is None else {"input_name": str(row["field"])}
+    if extra.get("input_name") == "class_type":
+        # The class is no input.
+        extra, message = {}, f"the server has no node class {class_type!r}"
+    return {"type": kind, "message": message, "details": "", "extra_info": extra}
+
+
+def _missing_assets(graph: bytes, details: Mapping[str, Any], message: str) -> dict[str, Mapping[str, Any]]:
+    """Return the inputs whose assets the server lacks: those it names, else all that refer to any."""
+    named = details.get("missing_ids")
+    ids = {str(one) for one in named} if isinstance(named, list) else set()
+    references = list(_references(graph))
+    meant = [row for row in references if row[2] in ids] or [row for row in references if row[2] in message]
+    found: dict[str, Mapping[str, Any]] = {}
+    for node, name, asset in meant or references:
+        complaint = {
+            "type": "missing_asset",
+            "message": "the server has no such asset (any more)",
+            "details": asset,
+            "extra_info": {"input_name": name, "received_value": asset},
+        }
+        entry = found.setdefault(node, {"errors": []})
+        entry["errors"].append(complaint)
+    return found
+
+
+def _references(graph: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield the references to assets in a graph: node, input, the asset's id."""
+    for node, spec in json.loads(graph).items():
+        inputs = spec.get("inputs") if isinstance(spec, dict) else None
+        for name, value in (inputs or {}).items():
+            if isinstance(value, dict) and value.get("__type") == "core/ASSET":
+                yield node, name, str((value.get("info") or {}).get("id"))

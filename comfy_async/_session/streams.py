@@ -1,0 +1,244 @@
+"""The streams of single jobs, where the server has one for each (API v2).
+
+A stream is a quicker way to the news, never the only one: jobs without a live stream are polled, and
+what a stream says of a job's end is looked up. So one that breaks, stalls or lies loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .._base.backoff import Backoff
+from .._base.json import parse_json
+from .._base.settings import Settings
+from .._dialects.dialect import Speaker
+from .._job.core import JobCore
+from .._protocol.job_v2 import JobTeller
+from .._protocol.sse import SseError, SseReader
+from ..errors import AuthError, ComfyError, NotFoundError, RateLimitError, ResponseError
+from ..events import BaseEvent
+from .open_jobs import OpenJobs
+from .poller import Poller
+
+__all__ = ["Streams"]
+
+_log = logging.getLogger("comfy_async")
+
+# Whoever has heard nothing for this long looks for himself, as slowly as the poller does.
+_FRESH_S: Final = 15.0
+_TOO_MANY_S: Final = 5.0
+_ENDS: Final = frozenset({"succeeded", "failed", "canceled", "expired"})
+
+
+class Streams:
+    """Follows the jobs that somebody waits for, a bounded number at once.
+
+    Attributes:
+        poller: Who looks where no stream tells.
+        opened: How many streams were opened.
+    """
+
+    poller: Poller
+
+    def __init__(self, jobs: OpenJobs, *, speaker: Speaker, settings: Settings) -> None:
+        """Start without any. Set `poller` before the first job."""
+        self.opened = 0
+        self._jobs = jobs
+        self._speaker = speaker
+        self._settings = settings
+        self._clock = settings.clock
+        self._most = settings.streams
+        self._served = True
+        self._held_until = 0.0
+        self._tellers: dict[str, JobTeller] = {}
+        self._waiting: dict[str, JobCore] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._heard: dict[str, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    # Who is followed.
+
+    def follow(self, job: JobCore) -> None:
+        """Somebody waits for this job's news."""
+        if self._closed or not self._served or not self._speaker.api.has_streams:
+            return
+        if job.prompt_id not in self._tasks and self._jobs.has(job) and not job.done:
+            self._waiting[job.prompt_id] = job
+            self._fill()
+
+    @property
+    def live(self) -> int:
+        """How many streams tell of jobs."""
+        return len(self._heard)
+
+    def covers(self, job: JobCore) -> bool:
+        """Say whether a stream has told of a job a short while ago."""
+        heard = self._heard.get(job.prompt_id)
+        return heard is not None and self._clock.monotonic() - heard < _FRESH_S
+
+    def forget(self, job: JobCore) -> None:
+        """A job has ended, or gone elsewhere."""
+        for known in (self._tellers, self._waiting, self._heard):
+            known.pop(job.prompt_id, None)
+        task = self._tasks.get(job.prompt_id)
+        if task is not None and task is not _current_task():
+            task.cancel()
+
+    def polled(self, job: JobCore, told: Mapping[str, Any], now: float) -> None:
+        """Bring a job what a look has found."""
+        # A look may be older than what a live stream has told since it was asked for.
+        for event in self._teller(job).snapshot(told, now, progress=not self.covers(job)):
+            job.take(event)
+
+    async def aclose(self) -> None:
+        """End all streams."""
+        self._closed = True
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _fill(self) -> None:
+        """Open streams for those that wait, as long as there is room."""
+        self._timer = None
+        wait = self._held_until - self._clock.monotonic()
+        if wait > 0.0 and self._waiting:
+            self._timer = asyncio.get_running_loop().call_later(wait, self._fill)
+            return
+        while self._waiting and len(self._tasks) < self._most:
+            prompt_id = next(iter(self._waiting))
+            job = self._waiting.pop(prompt_id)
+            if job.done or prompt_id in self._tasks:
+                continue
+            task = asyncio.create_task(self._run(job), name=f"comfy_async stream {prompt_id[:8]}")
+            self._tasks[prompt_id] = task
+            task.add_done_callback(functools.partial(self._over, prompt_id))
+
+    def _over(self, prompt_id: str, _task: asyncio.Task[None]) -> None:
+        """A stream's task has ended: the next job may have its place."""
+        self._tasks.pop(prompt_id, None)
+        self._heard.pop(prompt_id, None)
+        if not self._closed:
+            self._fill()
+
+    # One stream.
+
+    async def _run(self, job: JobCore) -> None:
+        """Follow one job to its end, through as many streams as it takes."""
+        backoff = Backoff(first=self._settings.reconnect_first, cap=self._settings.reconnect_cap)
+        while not job.done and self._jobs.has(job):
+            try:
+                if await self._read(job):
+                    backoff.reset()
+            except RateLimitError as error:
+                self._hold(job, error)
+                return
+            except (AuthError, NotFoundError) as error:
+                _log.info("job %s is polled: %s", job.prompt_id, error.args[0])
+                return
+            except ResponseError as error:
+                if error.status in (405, 501):
+                    self._served = False
+                    self._waiting.clear()
+                    _log.info("%s streams no events: polling instead", self._speaker.api.address)
+                    return
+            except (ComfyError, SseError) as error:
+                _log.debug("the stream of job %s broke: %s", job.prompt_id, error)
+            except Exception:
+                _log.exception("the stream of job %s could not be read", job.prompt_id)
+            self._heard.pop(job.prompt_id, None)
+            # What was said meanwhile is gone; the job itself knows.
+            self.poller.poke([job])
+            await self._clock.sleep(backoff.next())
+
+    async def _read(self, job: JobCore) -> bool:
+        """Read one stream to its end; say whether it told of anything."""
+        told = False
+        reader = SseReader()
+        silent = self._settings.stream_seconds
+        async with self._speaker.api.stream(job.prompt_id, silent_seconds=silent) as stream:
+            self.opened += 1
+            if stream.answer.content_type != "text/event-stream":
+                raise stream.answer.not_comfyui("this is no stream of events")
+            async with contextlib.aclosing(stream.chunks()) as chunks:
+                async for chunk in chunks:
+                    for name, data in reader.feed(chunk):
+                        told = True
+                        self._take(job, name, data)
+                    if job.done:
+                        break
+        return told
+
+    def _take(self, job: JobCore, name: str, raw: bytes) -> None:
+        """Take in one event of a stream; one that cannot be read ends nothing."""
+        now = self._clock.unix()
+        self._heard[job.prompt_id] = self._clock.monotonic()
+        try:
+            data = parse_json(job.owner.veil.data(raw))
+        except ValueError:
+            data = None
+        if not isinstance(data, Mapping):
+            _log.debug("an event %r of the stream of job %s cannot be read", name[:40], job.prompt_id)
+            return
+        if name == "status":
+            self._status(job, data, now)
+            return
+        for event in self._events(self._teller(job), name, raw=raw, data=data, now=now):
+            job.take(event)
+
+    def _events(
+        self, teller: JobTeller, name: str, *, raw: bytes, data: Mapping[str, Any], now: float
+    ) -> list[BaseEvent]:
+        """Return what an event of a stream says."""
+        match name:
+            case "progress":
+                return teller.progress(data, now, raw)
+            case "preview":
+                return teller.preview(data, now)
+            case "output":
+                return teller.output(data, now)
+        return teller.unknown(name, raw, data, now)
+
+    def _status(self, job: JobCore, data: Mapping[str, Any], now: float) -> None:
+        """Take in where a job stands; its end is looked up, with everything that belongs to it."""
+        status, place = data.get("status"), data.get("queue_position")
+        if status in _ENDS:
+            self.poller.poke([job])
+        elif status == "queued":
+            if isinstance(place, int):
+                job.put_place(place, now)
+        else:
+            for event in self._teller(job).started(now):
+                job.take(event)
+
+    def _hold(self, job: JobCore, error: RateLimitError) -> None:
+        """The server has enough streams of ours: those that wait are polled meanwhile."""
+        pause = _TOO_MANY_S if error.retry_after is None else error.retry_after
+        self._held_until = self._clock.monotonic() + pause
+        if self._jobs.has(job) and not job.done:
+            self._waiting[job.prompt_id] = job
+
+    def _teller(self, job: JobCore) -> JobTeller:
+        """Return who makes a job's events."""
+        teller = self._tellers.get(job.prompt_id)
+        if teller is None:
+            teller = self._tellers[job.prompt_id] = JobTeller(job.prompt_id, job.state.plan)
+        return teller
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    """Return the task that runs, None outside of any."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
