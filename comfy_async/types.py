@@ -13,22 +13,15 @@ __all__ = [
     "Connection",
     "JobProgress",
     "JobStatus",
-    "Json",
-    "JsonObject",
     "NodeInfo",
     "Problem",
     "Severity",
     "Shown",
     "clipped",
+    "counted",
     "duration_text",
     "renderer_of",
 ]
-
-Json: TypeAlias = Any
-"""A decoded JSON value: what `json.loads` may return."""
-
-JsonObject: TypeAlias = Mapping[str, Any]
-"""A decoded JSON object."""
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -257,6 +250,11 @@ def clipped(value: object, *, most: int = 120) -> str:
     else:
         text = repr(value)
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number of things: `1 node`, `2 nodes`; `plural` where another letter than s makes it."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def duration_text(seconds: float) -> str:

@@ -10,7 +10,7 @@ from .._base.secrets import Veil, is_secret_name
 from .._client.session import engine_of
 from .._job.job import core_of, handle
 from ..errors import ComfyError, JobCancelledError, JobFailedError
-from ..types import duration_text
+from ..types import counted, duration_text
 from .html import (
     advice,
     bar,
@@ -123,9 +123,9 @@ def result_parts(result: JobResult) -> list[str]:
     """Return the facts of a result: what it is made of, and its texts."""
     # What only the socket carried has no address; all else stays on the server until it is saved.
     there = " on the server" if any(file.url for file in result.files) else ""
-    made = [f"{_many(len(result.files), 'file')}{there}", f"{result.duration:.1f} s"]
+    made = [f"{counted(len(result.files), 'file')}{there}", f"{result.duration:.1f} s"]
     if result.cached_nodes:
-        made.append(f"{_many(len(result.cached_nodes), 'node')} from the cache")
+        made.append(f"{counted(len(result.cached_nodes), 'node')} from the cache")
     parts = [line("", " · ".join(made))]
     parts += [f"<pre>{text(found)}</pre>" for found in result.texts[:_SHOWN]]
     if result.missing:
@@ -164,7 +164,7 @@ def session_card(session: ComfySession) -> str:
 def workflow_card(workflow: Workflow) -> str:
     """Return the nodes of a workflow with their values; keys among these are hidden."""
     if workflow.format == "editor":
-        detail = f"{_many(len(workflow), 'node')} in the editor's format; submit() converts it"
+        detail = f"{counted(len(workflow), 'node')} in the editor's format; submit() converts it"
         return card(headline(chip("editor"), "Workflow", detail=detail))
     rows = []
     for key, info in list(workflow.nodes.items())[:_ROWS]:
@@ -249,7 +249,7 @@ def classes_card(classes: Sequence[NodeClass]) -> str:
         for node in classes[:_ROWS]
     ]
     return card(
-        line(_many(len(classes), "class", "classes")),
+        line(counted(len(classes), "class", "classes")),
         table(("Class", "Inputs", "Outputs", "Category"), rows) if rows else "",
     )
 
@@ -263,14 +263,9 @@ def catalog_card(catalog: NodeCatalog) -> str:
         modules[pack or "other"] = modules.get(pack or "other", 0) + 1
     rows = [[text(pack), text(count)] for pack, count in sorted(modules.items(), key=lambda row: -row[1])]
     return card(
-        line(_many(len(catalog), "class", "classes"), "catalog.search('words') finds some"),
+        line(counted(len(catalog), "class", "classes"), "catalog.search('words') finds some"),
         table(("", ""), rows[:12]),
     )
-
-
-def _many(count: int, word: str, words: str = "") -> str:
-    """Return a count with its noun."""
-    return f"{count} {word if count == 1 else words or f'{word}s'}"
 
 
 def _waiting(job: Job) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .._job.job import core_of
+from ..types import counted
 
 if TYPE_CHECKING:
     from .._job.job import Job
@@ -48,10 +49,9 @@ def ending_lines(job: Job) -> list[str]:
 
 def result_lines(result: JobResult) -> list[str]:
     """Return what a job made: how long it took, each file with its node and address, each text."""
-    count = len(result.files)
     took = f" in {result.duration:.1f} s" if result.duration else ""
-    cached = f", {len(result.cached_nodes)} nodes from the cache" if result.cached_nodes else ""
-    lines = [f"completed{took}: {count} file{'' if count == 1 else 's'}{cached}"]
+    cached = f", {counted(len(result.cached_nodes), 'node')} from the cache" if result.cached_nodes else ""
+    lines = [f"completed{took}: {counted(len(result.files), 'file')}{cached}"]
     for file in result.files:
         place = f"  {file.url}" if file.url else ""
         lines.append(f"  {file.filename}  {file.title}{place}")

@@ -81,10 +81,9 @@ class TerminalShow:
         replay = ProgressReplay(self.job)
         with self._terminal.drawing():
             async for event in self.job.events():
-                then = replay.take(event)
                 self._connection(event)
                 if self._terminal.display is None:
-                    self._line(event, then)
+                    self._line(event, replay.take(event))
 
     async def finish(self) -> None:
         """Collect what it made."""

@@ -11,7 +11,7 @@ from .._job.result import OutputFile
 from ..errors import ComfyError
 from .html import data_uri, figure, text
 
-__all__ = ["embedded", "linked", "shelf"]
+__all__ = ["embedded", "linked", "shelf", "shrunk"]
 
 _IMAGE_BYTES: Final = 4_000_000
 _MEDIA_BYTES: Final = 24_000_000
@@ -72,7 +72,7 @@ def linked(file: OutputFile, *, label: str | None = None) -> str:
 async def _picture(content: bytes, mime: str, name: str, *, edge: int, image_bytes: int) -> str:
     """Return a picture, smaller when it is large or of a kind that browsers do not know."""
     if mime not in _BROWSERS or len(content) > image_bytes:
-        made = await asyncio.to_thread(_shrunk, content, edge)
+        made = await asyncio.to_thread(shrunk, content, edge)
         if made is None and mime not in _BROWSERS:
             return f'<div class="ca-tile">{text(mime)}: browsers cannot show it</div>'
         content, mime = made or (content, mime)
@@ -97,8 +97,8 @@ def _label(file: OutputFile) -> str:
     return f"{file.filename} · {file.title}" if file.title else file.filename
 
 
-def _shrunk(content: bytes, edge: int) -> tuple[bytes, str] | None:
-    """Decode, shrink and encode a picture."""
+def shrunk(content: bytes, edge: int) -> tuple[bytes, str] | None:
+    """Decode, shrink and encode a picture; None without Pillow, or when it is none. Blocks."""
     try:
         from PIL import Image
     except ImportError:

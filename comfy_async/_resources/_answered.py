@@ -13,7 +13,6 @@ from ..errors import NotComfyUIError
 __all__ = ["demand_file"]
 
 _PAGES: Final = frozenset({"text/html", "application/xhtml+xml"})
-_DATA: Final = frozenset({"application/json", "application/problem+json", "application/xml", "text/xml"})
 # What is saved under these endings is text of this kind itself; all else of ComfyUI's is not.
 _TEXTS: Final = {
     "text/html": {"html", "htm", "xhtml"},

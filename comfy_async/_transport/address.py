@@ -19,20 +19,17 @@ _LOCAL_URL: Final = "http://127.0.0.1:8188"
 
 def default_base_url() -> str:
     """Return COMFY_LOCAL_URL, else COMFY_BASE_URL, else ComfyUI's own default."""
-    for name in ("COMFY_LOCAL_URL", "COMFY_BASE_URL"):
-        value = os.environ.get(name, "").strip()
-        if value:
-            return value
-    return _LOCAL_URL
+    return _of_environment("COMFY_LOCAL_URL", "COMFY_BASE_URL") or _LOCAL_URL
 
 
 def cloud_api_key() -> str | None:
     """Return COMFY_CLOUD_API_KEY, else COMFY_API_KEY, None when neither says anything."""
-    for name in ("COMFY_CLOUD_API_KEY", "COMFY_API_KEY"):
-        value = os.environ.get(name, "").strip()
-        if value:
-            return value
-    return None
+    return _of_environment("COMFY_CLOUD_API_KEY", "COMFY_API_KEY")
+
+
+def _of_environment(*names: str) -> str | None:
+    """Return the first of these variables that says anything."""
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ async def _variants(comfy: ComfySession, bases: Sequence[Workflow], request: Bat
     varied = read_varied(request.vary or ())
     rows = [] if request.rows is None else read_rows(request.rows)
     settings = parse_settings(request.settings)
-    known = await classes_of(comfy, *bases)
+    named = any("." not in name for row in rows for name in row)
+    # What an app is, the editor's file says, and that takes the whole catalog.
+    known = await (comfy.nodes.catalog() if named else classes_of(comfy, *bases))
     made = [apply_values(workflow, settings, catalog=known) for workflow in bases]
     return variants(
         made,

@@ -26,9 +26,9 @@ class MissingExtraError(Exception):
     """An optional part of the installation is needed; the text says how to get it."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Connection:
-    """What the shared options say. `connection: Connection` in a command brings them all."""
+    """What the shared options say, keys among them. `connection: Connection` in a command brings them all."""
 
     server: Annotated[
         str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import os
 import platform
 import statistics
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from .._client.session import engine_of
+from ..types import counted
 from ._connection import Connection
 from ._doctor_job import look_at_job
 from ._failure import EXIT_FAILED, describe
 from ._fake import fake_server
 from ._finding import Finding
 from ._interrupt import Interrupts
-from ._tables import counted, has_colours, screen_width
+from ._tables import has_colours, screen_width
 
 if TYPE_CHECKING:
     from comfy_async import ComfyError, ComfySession
@@ -173,7 +175,7 @@ async def _version(session: ComfySession) -> Finding:
     if not server.version:
         return Finding("version", "warning", "the server does not say", "It is older than 0.3; update it.")
     if lacking:
-        needs = max((CAPABILITIES[name] for name in lacking), key=_numbers)
+        needs = functools.reduce(_later, (CAPABILITIES[name] for name in lacking))
         text = f"ComfyUI {server.version}, without {', '.join(lacking).replace('_', ' ')}"
         return Finding("version", "warning", text, f"Works all the same; {needs} has everything.")
     return Finding("version", "ok", f"ComfyUI {server.version}")
@@ -276,6 +278,8 @@ async def _flags(session: ComfySession) -> Finding:
     return Finding("flags", "ok", f"{shown}{len(flags)} flags: {', '.join(sorted(flags))}")
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return a version for comparison."""
-    return tuple(map(int, version.split(".")))
+def _later(version: str, other: str) -> str:
+    """Return the later one of two versions."""
+    from comfy_async._dialects.server import is_before
+
+    return other if is_before(version, other) else version

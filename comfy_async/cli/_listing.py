@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..types import counted
 from ._connection import Connection, UsageError, opened
 from ._interrupt import Interrupts
 from ._refs import read_refs, toward
-from ._tables import age_text, counted, short_text, when_text
+from ._tables import age_text, short_text, when_text
 from ._watch import tell, watch
 
 if TYPE_CHECKING:

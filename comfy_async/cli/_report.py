@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._display.console_lines import node_line
+from ..types import counted
 from ._failure import Failure
-from ._tables import columns, counted, screen_width, without_controls
+from ._tables import columns, screen_width, without_controls
 from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
+    from comfy_async import Event, Job, JobResult, OutputFile
 
     from .._batch.batch import Batch
+    from .._display.replay import ProgressReplay
 
 __all__ = ["Report", "failure_lines", "summary"]
 
@@ -68,10 +70,11 @@ class Report:
         """Tell that a job of a batch has ended, and how far that brings the batch."""
         self.say(f"#{job.index} {job.status}, {batch.progress}")
 
-    def event(self, event: Event, job: Job, then: JobProgress) -> None:
-        """Tell one event of a job, which was so far then."""
+    def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
+        """Tell one event of a job; `replay` says how far it was then, if it is asked at every event."""
         from comfy_async import NodeStarted, Progress, ProgressState
 
+        then = replay.take(event)
         match event:
             case NodeStarted(title=title, node=node):
                 self.say(node_line(then, title, node))
@@ -190,7 +193,7 @@ class QuietReport(Report):
     def attached(self, job: Job) -> None:
         """Say nothing."""
 
-    def event(self, event: Event, job: Job, then: JobProgress) -> None:
+    def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
         """Say nothing."""
 
     def completed(self, job: Job, result: JobResult) -> None:

@@ -22,9 +22,10 @@ from ._report import Report, failure_lines
 from ._tables import json_text
 
 if TYPE_CHECKING:
-    from comfy_async import Event, Job, JobProgress, JobResult, OutputFile
+    from comfy_async import Event, Job, JobResult, OutputFile
 
     from .._batch.batch import Batch
+    from .._display.replay import ProgressReplay
 
 __all__ = ["JsonReport"]
 
@@ -68,11 +69,11 @@ class JsonReport(Report):
     def ended_in(self, batch: Batch, job: Job) -> None:
         """Say nothing: the job has a line of its own."""
 
-    def event(self, event: Event, job: Job, then: JobProgress) -> None:
+    def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
         """Print the event's object, if it has one."""
         if self._quiet:
             return
-        for line in self._events.lines(event, job, then):
+        for line in self._events.lines(event, job, replay.take(event)):
             self.line(line)
 
     def item(self, fields: Mapping[str, Any], text: str, *, colours: bool = False, bad: bool = False) -> None:

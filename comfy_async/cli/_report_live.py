@@ -20,9 +20,10 @@ from ._tables import fitted, without_controls
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from comfy_async import Event, Job, JobProgress, JobResult
+    from comfy_async import Event, Job, JobResult
 
     from .._batch.batch import Batch
+    from .._display.replay import ProgressReplay
 
 __all__ = ["LiveReport"]
 
@@ -124,10 +125,10 @@ class LiveReport(Report):
         with self.paused():
             super().result(text, colours=colours)
 
-    def event(self, event: Event, job: Job, then: JobProgress) -> None:
+    def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
         """Draw the progress of now; lines are for what stays true."""
         if self._display is None:
-            super().event(event, job, then)
+            super().event(event, job, replay)
             return
         self._display.update(job)
         self.connection(event)

@@ -17,7 +17,6 @@ from .._display.console_lines import without_controls
 __all__ = [
     "age_text",
     "columns",
-    "counted",
     "fitted",
     "folded",
     "has_colours",
@@ -114,7 +113,7 @@ def short_text(value: object) -> str:
     """Return a value on one line, cut where it is long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = " ".join(text.split())
-    return text if len(text) <= _MAX_VALUE else f"{text[: _MAX_VALUE - 1]}…"
+    return _cut(text, _MAX_VALUE)
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:
@@ -142,11 +141,6 @@ def _without_nan(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return [_without_nan(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def when_text(milliseconds: float | None) -> str:

@@ -119,10 +119,10 @@ async def _cancelled(job: Job) -> str:
 
 
 async def _show(job: Job, report: Report) -> None:
-    """Tell every event, each with how far the job was then."""
+    """Tell every event, and how to find out how far the job was then."""
     replay = ProgressReplay(job)
     async for event in job:
-        report.event(event, job, replay.take(event))
+        report.event(event, job, replay)
 
 
 async def _ended(job: Job, reason: str) -> Outcome:

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..types import counted
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._tables import counted, fitted, json_text, screen_width, short_text
+from ._tables import fitted, json_text, screen_width, short_text
 from ._values import apply_values, demand_seeds, parse_settings, read_workflow
 from ._words import in_a_terminal
 

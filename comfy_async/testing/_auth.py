@@ -25,7 +25,7 @@ class Keeper(Protocol):
         ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class Gatekeeper:
     """What a gateway in front of the server accepts; any one of these opens it.
 

@@ -25,7 +25,7 @@ class QueueItem:
     prompt: dict[str, Any]
     extra_data: dict[str, Any]
     outputs: list[str]
-    sensitive: dict[str, Any]
+    sensitive: dict[str, Any] = dataclasses.field(repr=False)
     record: RunRecord
 
     def __lt__(self, other: QueueItem) -> bool:

@@ -59,8 +59,7 @@ class RecordingWriter:
         """
         self._file = Path(path).open("w", encoding="utf-8")
         self._began = time.monotonic()
-        self._secrets: list[str] = []
-        self._veil = Veil([])
+        self._veil = Veil()
 
     def now(self) -> float:
         """Return seconds since the recording began."""
@@ -68,9 +67,7 @@ class RecordingWriter:
 
     def hide(self, secret: str) -> None:
         """Write this nowhere, wherever it may turn up."""
-        if secret and secret not in self._secrets:
-            self._secrets.append(secret)
-            self._veil = Veil(self._secrets)
+        self._veil.add(secret)
 
     def write(self, t: float, **fields: Any) -> None:
         """Write a line.

@@ -108,7 +108,7 @@ class Replay:
     def _sort(self, entry: Entry) -> None:
         """Put a line where it will be looked for."""
         if entry.frame is None:
-            self._answers[entry.method, _route(entry.path)].append(entry)
+            self._answers[entry.method, route_of(entry.path)].append(entry)
             if entry.method != "GET":
                 self._script.append(entry)
         elif isinstance(entry.frame, str) and _is_greeting(entry.frame):
@@ -198,7 +198,7 @@ class Replay:
 
     def _find(self, method: str, path: str) -> Entry | None:
         """Return the next recorded answer; the last one of a GET holds for all that come later."""
-        for route in (_route(path), _route(path.partition("?")[0])):
+        for route in (route_of(path), route_of(path.partition("?")[0])):
             waiting = self._answers.get((method, route))
             if waiting:
                 return waiting.popleft() if len(waiting) > 1 or method != "GET" else waiting[0]
@@ -239,14 +239,9 @@ class Replay:
         return web.json_response({"error": "not in the recording"}, status=404)
 
 
-def _route(path: str) -> str:
-    """Return a path as answers are looked up by."""
-    return route_of(path)
-
-
 def _is_prompt(entry: Entry) -> bool:
     """Tell whether a line is a submitted prompt."""
-    return entry.method == "POST" and _route(entry.path) == "/prompt"
+    return entry.method == "POST" and route_of(entry.path) == "/prompt"
 
 
 def _is_greeting(frame: str) -> bool:

@@ -48,7 +48,7 @@ def test_secrets_are_left_out_and_named(connection: Connection) -> None:
     """A command that is shown, logged and pasted has no key in it; what is missing is said."""
     made = submit_command(Path("a.json"), SubmitRequest(workflow="a.json"), connection)
 
-    assert "s3cret" not in made + wait_command("p", connection)
+    assert "s3cret" not in made + wait_command("p", connection) + repr(connection)
     assert server_words(connection) == ["--server", "http://gpu:8188"]
     assert withheld(connection)
     assert not withheld(Connection(server="http://gpu:8188"))

@@ -8,11 +8,13 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from comfy_async import JobProgress, ProgressState
 from comfy_async.cli._interrupt import Interrupts, run_loop
 from comfy_async.cli._report import QuietReport, Report
 from comfy_async.cli._report_live import LiveReport
@@ -50,6 +52,14 @@ async def test_live_run(cli: Any, drawn: Drawn, sd15: Path, fake: FakeComfy) -> 
     assert "step" in drawn.text
     assert "KSampler [3]" in drawn.text
     assert "done in" in drawn.text.rstrip().splitlines()[-1]
+
+
+def test_live_lines_need_no_replay(drawn: Drawn) -> None:
+    """Where the progress of now is drawn, nobody works out that of then, at thousands of events."""
+    report: Any = LiveReport(drawn.console)
+    job = SimpleNamespace(prompt_id="p", status="running", progress=JobProgress(), queue_position=None)
+    report.event(ProgressState(), job, None)
+    assert drawn.text == ""
 
 
 async def test_live_failure_and_cached(cli: Any, drawn: Drawn, sd15: Path, small: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from session_tools import eventually, picture, steps, turns
 
 from comfy_async import ComfySession, Workflow
+from comfy_async._display.console_lines import result_lines
 from comfy_async.testing import FakeComfy
 
 
@@ -49,6 +50,14 @@ async def test_lines_of_a_job(
     last = capsys.readouterr().out.splitlines()[-1]
     (file,) = (await shown).files
     assert last == f"  {file.filename}  {file.title}  {file.url}"
+
+
+async def test_one_of_a_thing_is_one(comfy: ComfySession) -> None:
+    """Counts agree with their nouns."""
+    first, again = await comfy.run(picture()), await comfy.run(picture(prefix="other"))
+    assert not first.cached_nodes
+    assert len(again.cached_nodes) == 1
+    assert result_lines(again)[0].endswith(": 1 file, 1 node from the cache")
 
 
 async def test_steps_are_told_now_and_then(

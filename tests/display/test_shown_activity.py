@@ -67,14 +67,19 @@ async def test_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert "%  loading Load Checkpoint [4]\n" in capsys.readouterr().out
 
 
+def as_of(then: JobProgress) -> Any:
+    """A replay that says so of every event."""
+    return SimpleNamespace(take=lambda _event: then)
+
+
 def test_an_activity_is_told_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
     """A node that loads for minutes makes no steps, and is not silent; nor is it told with every frame."""
     job: Any = SimpleNamespace(prompt_id="p")
     then = JobProgress(title="Load Checkpoint", node="4", activity="loading", activity_seconds=40.0)
     report = Report()
     for _ in range(3):
-        report.event(ProgressState(), job, then)
-        report.event(ProgressState(), job, JobProgress())
+        report.event(ProgressState(), job, as_of(then))
+        report.event(ProgressState(), job, as_of(JobProgress()))
     assert capsys.readouterr().err == "0 %, loading Load Checkpoint, 40 s\n"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from session_tools import picture, two_outputs
 
-from comfy_async import Failed, NodeFinished, Preview, Progress, Started
+from comfy_async import Failed, NodeFinished, Preview, Progress
 from comfy_async._protocol.job_v2 import JobTeller, job_record, read_job
 from comfy_async._protocol.plan import Plan
 from comfy_async._protocol.reducer import JobState

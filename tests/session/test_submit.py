@@ -140,6 +140,7 @@ class TestBody:
             await comfy.submit(picture(), partner_api_key="job-key")
         keys = [item.sensitive.get("api_key_comfy_org") for item in fake.core.queue.pending]
         assert sorted(map(str, keys)) == ["job-key", "session-key"]
+        assert "-key" not in repr(fake.core.queue.pending)
 
     async def test_order(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """`front` goes before all, `number` where it says, and beats `front`."""

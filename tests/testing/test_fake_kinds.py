@@ -115,7 +115,8 @@ async def test_gatekeepers(keeper: Gatekeeper, options: Any) -> None:
         with pytest.raises(websockets.InvalidStatus):
             async with client.socket():
                 pass
-        client.fake.auth = Gatekeeper(bearer="renewed", status=403)
+        client.fake.auth = renewed = Gatekeeper(bearer="renewed", status=403)
+        assert "renewed" not in repr(renewed)
         assert (await client.http.get("/prompt", **options)).status_code == 403
         client.fake.auth = None
         assert (await client.http.get("/prompt")).status_code == 200

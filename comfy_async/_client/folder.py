@@ -1,0 +1,123 @@
+"""A folder of workflows as apps: loaded when somebody asks, and again when their files change."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from .._base.tasks import in_thread
+from ..errors import WorkflowError
+from .app import App
+from .client import Client
+
+__all__ = ["AppFolder"]
+
+_log = logging.getLogger("comfy_async")
+
+_ENDINGS: Final = frozenset({".json", ".png", ".webp"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What became of one file, and of which state of it."""
+
+    stamp: tuple[int, int]
+    app: App | None
+    reason: str = ""
+
+
+class AppFolder:
+    """The workflows of a folder, or one file, as apps by name.
+
+    They are loaded when somebody first asks, since that takes the server's catalog. A file that is no
+    workflow is named in `broken`, and keeps nothing else from working.
+
+    Example:
+        >>> folder = AppFolder("examples/workflows", comfy)
+        >>> list(await folder.apps())
+        ['flux_schnell_api', ...]
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], comfy: Client, *, reserved: Collection[str] = ()
+    ) -> None:
+        """Look at the folder; nothing is read yet.
+
+        Args:
+            path: The folder, or a workflow file.
+            comfy: Where the apps run.
+            reserved: Names that no app gets.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        self._path = Path(path)
+        self._comfy = comfy
+        self._reserved = frozenset(reserved)
+        self._files: dict[Path, _Loaded] = {}
+        self._looking = asyncio.Lock()
+        if not self._path.exists():
+            raise FileNotFoundError(2, "there is no such file or folder", os.fspath(path))
+
+    async def apps(self) -> dict[str, App]:
+        """Return the apps by name, those of files that have changed loaded anew.
+
+        Names hold ASCII letters, digits, `_` and `-`, 64 at the most; where two files would have
+        one name the later gets a number.
+
+        Raises:
+            ComfyError: The server cannot be asked for what the workflows need.
+            OSError: The folder cannot be read.
+        """
+        async with self._looking:
+            found = await in_thread(_stamps, self._path)
+            for path, stamp in found.items():
+                known = self._files.get(path)
+                if known is None or known.stamp != stamp:
+                    self._files[path] = await self._load(path, stamp)
+            self._files = {path: self._files[path] for path in found}
+        named: dict[str, App] = {}
+        for one in self._files.values():
+            if one.app is not None:
+                named[self._free(one.app.tool()["name"], named)] = one.app
+        return named
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The files that became no apps, and why."""
+        return {path.name: one.reason for path, one in self._files.items() if one.app is None}
+
+    async def _load(self, path: Path, stamp: tuple[int, int]) -> _Loaded:
+        """Make an app of a file.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        try:
+            return _Loaded(stamp, await self._comfy.app(path))
+        except (WorkflowError, OSError) as error:
+            _log.warning("%s is no app: %s", path.name, error)
+            return _Loaded(stamp, None, str(error))
+
+    def _free(self, name: str, taken: Collection[str]) -> str:
+        """Return a name, with a number when it is taken."""
+        number, free = 1, name
+        while free in taken or free in self._reserved:
+            number += 1
+            free = f"{name[:60]}_{number}"
+        return free
+
+
+def _stamps(path: Path) -> dict[Path, tuple[int, int]]:
+    """Return the workflow files in order, and what tells one state of each from another."""
+    found = {}
+    for one in [path] if path.is_file() else sorted(path.iterdir()):
+        if one.suffix.lower() in _ENDINGS and not one.name.startswith(".") and one.is_file():
+            about = one.stat()
+            found[one] = (about.st_mtime_ns, about.st_size)
+    return found

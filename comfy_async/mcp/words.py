@@ -1,0 +1,33 @@
+"""The library's advice in the words of a tool: it speaks of arguments in Python, a caller has tools."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["for_a_caller"]
+
+# What the library says, and what stands for it here.
+_WORDS: Final[dict[str, str]] = {
+    "`app.inputs` has what it takes": "The tool's schema has what it takes",
+    "`await comfy.check(flow)`": "The tool `check`",
+    "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": (
+        "Give the name that `upload` returned, or a data: URI"
+    ),
+    "Download it, and give the bytes or a path": "Give it to `upload`, and the name that it returns here",
+    "Give True or False": "Give true or false",
+    "`error.traceback` has the server's traceback": "The server's own log has the traceback",
+    "; `error.body` has what it answered": "",
+    ": `comfy.system.free()`": "",
+    "(`map(limit=)`)": "",
+    "Give `partner_api_key=` a valid key": "Whoever runs this has to put a valid key into COMFY_API_KEY",
+    "Give the session `api_key=` or `auth=`; if it has one, it is": (
+        "Whoever runs this has to give it a key; if it has one, it is"
+    ),
+}
+
+
+def for_a_caller(text: str) -> str:
+    """Return a message, a hint or an advice without any Python in it."""
+    for said, words in _WORDS.items():
+        text = text.replace(said, words)
+    return text
