@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .app_client import AppClient
     from .options import SubmitArguments
 
-__all__ = ["App", "AppInput", "AppOutput", "Unresolved"]
+__all__ = ["App"]
 
 
 _STALE = frozenset({"value_not_in_list", "required_input_missing"})
