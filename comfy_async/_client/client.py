@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
 
+from .._base.labels import checked_labels
 from .._base.secrets import sealed
 from .._job.job import Job, handle
 from .._job.stream import JobStream, StreamRunner
@@ -33,6 +34,7 @@ class SubmitArguments(TypedDict, total=False):
     front: bool
     number: float | None
     targets: Iterable[str] | None
+    labels: Mapping[str, str] | None
     keep_frames: bool
 
 
@@ -97,7 +99,7 @@ class Client(abc.ABC):
             ComfyError: As `submit`.
             OSError: As `submit`.
         """
-        chosen = sealed({"previews": "none", **options, "keep_frames": False})
+        chosen = _checked({"previews": "none", **options, "keep_frames": False})
         async with JobStream(self._runner, workflow, chosen) as job:
             return await job
 
@@ -116,6 +118,8 @@ class Client(abc.ABC):
         front: bool = False,
         number: float | None = None,
         targets: Iterable[str] | None = None,
+        # How it is found again.
+        labels: Mapping[str, str] | None = None,
         keep_frames: bool = True,
     ) -> Job:
         """Put a workflow into the server's queue, exactly once, and return its job.
@@ -131,6 +135,8 @@ class Client(abc.ABC):
             front: Put it before all others.
             number: Its place by number, lower runs first; beats `front`.
             targets: The output nodes to run, None for all.
+            labels: Texts by name, such as `{"user": "7"}`. The server keeps them (`comfy_async_labels` in
+                `extra_data`), shows them to everybody, and `comfy.jobs.find` finds them.
             keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
 
         Raises:
@@ -138,7 +144,8 @@ class Client(abc.ABC):
             PartialPromptError: It refused some outputs.
             WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
             OSError: Its file, or one to be uploaded, cannot be read.
-            ValueError: `previews` or `on_partial` is an unknown word; nothing was sent.
+            ValueError: `previews` or `on_partial` is an unknown word, or a label is no text, too long, or one
+                of more than 32; nothing was sent.
             SubmitUnknownError: Whether it arrived could not be found out.
             ConnectError: Nobody answers; nothing was sent.
             ComfyError: The server refused or failed otherwise.
@@ -158,6 +165,7 @@ class Client(abc.ABC):
             "front": front,
             "number": number,
             "targets": targets,
+            "labels": checked_labels(labels),
             "keep_frames": keep_frames,
         }
         return handle(await self._runner.submit(workflow, options))
@@ -172,7 +180,7 @@ class Client(abc.ABC):
             ...     async for event in job:
             ...         print(job.progress)
         """
-        return JobStream(self._runner, workflow, sealed(options))
+        return JobStream(self._runner, workflow, _checked({**options}))
 
     def map(
         self,
@@ -233,5 +241,16 @@ class Client(abc.ABC):
             results=results,
             results_busy=results_busy,
             results_damaged=results_damaged,
-            options=sealed(options),
+            options=_checked({**options}),
         )
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what `submit` takes with its keys held as secrets, and refuse labels before anything is sent.
+
+    Raises:
+        ValueError: A label is no text, too long, or one of too many.
+    """
+    if "labels" in options:
+        options["labels"] = checked_labels(options["labels"])
+    return sealed(options)

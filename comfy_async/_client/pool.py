@@ -224,7 +224,7 @@ class ComfyPool(Client):
 
     # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
+    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> Job:
         """Pick up a job by its `ref`, or by an id that is then looked for on every server.
 
         It is followed as by `ComfySession.attach`: what it was to run is not known, so it does

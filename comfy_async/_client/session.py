@@ -206,7 +206,7 @@ class ComfySession(Client, Shown):
 
     # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
+    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> Job:
         """Pick up a job by its id or `ref`, from whichever process it was submitted.
 
         Events come live when it was submitted under this session's client_id, else what

@@ -183,6 +183,7 @@ class PoolJob(JobCore):
         self._busy = False
         self._held: BaseEvent | None = None
         super().__init__(NoServer(keeper), JobState("", Plan({})), keep_frames=keep_frames, index=index)
+        self.labels = order.options.get("labels") or {}
 
     @property
     def is_on_no_server(self) -> bool:

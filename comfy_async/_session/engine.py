@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
+from .._base.labels import LABELS, checked_labels
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._base.tasks import look_at
@@ -232,17 +233,20 @@ class Engine(JobLifetime):
         partner_api_key: str | Secret[str] | None = None,
         targets: Iterable[str] | None = None,
         extra_data: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
         **rest: Any,
     ) -> SubmitOptions:
         """Fill in what the session knows, and let nobody see the keys in it from now on.
 
         Raises:
             UnsupportedError: Previews were asked for, and this server cannot be told to send them.
-            ValueError: A word is unknown.
+            ValueError: A word is unknown, or a label is no text.
         """
         if previews in ("auto", "latent2rgb", "taesd"):
             self.server.require("preview_method", "be asked for previews (`previews`)")
         extra = sealed(extra_data or {})
+        if labels:
+            extra[LABELS] = checked_labels(labels)
         key = Secret.of(partner_api_key) or self.partner_api_key
         # Some show the locals of every frame of a traceback.
         del extra_data, partner_api_key
@@ -255,7 +259,7 @@ class Engine(JobLifetime):
             **rest,
         )
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> JobCore:
+    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> JobCore:
         """Pick up a job by its id or `ref`.
 
         Raises:

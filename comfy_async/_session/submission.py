@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import anyio
 
+from .._base.labels import labels_of
 from .._base.secrets import Secret
 from .._job.core import JobCore
 from .._protocol.reducer import JobState
@@ -123,7 +124,7 @@ class Submission:
             job.move(desk, state)
         self.job = job
         self.prompt_id = job.prompt_id
-        job.workflow = workflow
+        job.workflow, job.labels = workflow, labels_of(options.extra_data)
 
     async def run(self) -> JobCore:
         """Send the prompt and return its job.

@@ -17,6 +17,7 @@ from ._failure import Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
+from ._labels import read_labels
 from ._later import cancel_command, withheld
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
 from ._watch import Outcome, demand_folder, saved, tell, watch
@@ -94,6 +95,7 @@ def _demand(request: RunRequest) -> None:
     if request.show:
         demand_pictures()
     demand_folder(request.out)
+    read_labels(request.labels)
 
 
 def demand_pictures() -> None:
@@ -168,6 +170,7 @@ async def submit(
     """
     from comfy_async import ConnectError
 
+    read_labels(request.labels)
     workflow = load(request)
     request = asked(workflow, request, interrupts)
     try:

@@ -242,7 +242,7 @@ class FleetEngine(JobLifetime):
         """Fill in what the workers' sessions know, and let nobody see the keys in it."""
         return self._pattern.options(**options)
 
-    async def attach(self, ref: Mapping[str, str]) -> FleetJob:
+    async def attach(self, ref: Mapping[str, Any]) -> FleetJob:
         """Pick up a job by its `ref`.
 
         Raises:
@@ -255,7 +255,7 @@ class FleetEngine(JobLifetime):
         member = await self.member_at(ref["server"])
         if member is None:
             raise ConnectError(f"the ComfyUI of {ref['server']} is gone", server=ref["server"])
-        job = FleetJob(self, None, self.options({}), patient=True)
+        job = FleetJob(self, None, self.options({"labels": ref.get("labels")}), patient=True)
         self.follow(job, self.carrier.resume(job, member, ref["prompt_id"], ref["client_id"]))
         job.handed_out = True
         return job

@@ -176,7 +176,7 @@ class ComfyFleet(Client):
 
     # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
-    async def attach(self, ref: Mapping[str, str]) -> Job:
+    async def attach(self, ref: Mapping[str, Any]) -> Job:
         """Pick up a job by its `ref`, from whichever driver it was submitted.
 
         Raises:
@@ -185,7 +185,7 @@ class ComfyFleet(Client):
         """
         return handle(await self._engine.attach(ref))
 
-    async def cancel(self, job: Job | Mapping[str, str]) -> JobStatus:
+    async def cancel(self, job: Job | Mapping[str, Any]) -> JobStatus:
         """Cancel a job by itself or by its `ref`; return how it truly ended.
 
         Raises:
