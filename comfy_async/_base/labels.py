@@ -1,11 +1,11 @@
-"""Labels: what a job is called by those who look for it later, kept where the server keeps the job."""
+"""Labels and keys: what a job is called by those who look for it later, kept with it by the server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["LABELS", "checked_labels", "has_labels", "labels_of"]
+__all__ = ["LABELS", "checked_key", "checked_labels", "has_labels", "labels_of"]
 
 LABELS: Final = "comfy_async_labels"
 """The key of `extra_data` under which a job's labels go along: queue and history show them there."""
@@ -14,6 +14,7 @@ LABELS: Final = "comfy_async_labels"
 _MOST: Final = 32
 _NAME_CHARS: Final = 64
 _VALUE_CHARS: Final = 512
+_KEY_CHARS: Final = 512
 
 
 def checked_labels(labels: Any) -> dict[str, str]:
@@ -38,6 +39,18 @@ def checked_labels(labels: Any) -> dict[str, str]:
             raise ValueError(f"the name of a label is not empty and has no '=' in it: {_shown(name)}")
         _demand_text(f"the label {name!r}", value, most=_VALUE_CHARS)
     return dict(labels)
+
+
+def checked_key(key: Any) -> str:
+    """Return what one job is for, as it is.
+
+    Raises:
+        ValueError: It is no text, empty, too long or cannot be written.
+    """
+    _demand_text("the key", key, most=_KEY_CHARS)
+    if not key:
+        raise ValueError("the key is an empty text: every job would be the same one")
+    return str(key)
 
 
 def labels_of(extra_data: object) -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
 
-from .._base.labels import checked_labels
+from .._base.labels import checked_key, checked_labels
 from .._base.secrets import sealed
 from .._job.job import Job, handle
 from .._job.stream import JobStream, StreamRunner
@@ -36,6 +36,12 @@ class SubmitArguments(TypedDict, total=False):
     targets: Iterable[str] | None
     labels: Mapping[str, str] | None
     keep_frames: bool
+
+
+class RunArguments(SubmitArguments, total=False):
+    """What `submit` takes beside the workflow, for one job: `run` and `stream`."""
+
+    key: str | None
 
 
 class Runner(StreamRunner, Protocol):
@@ -88,7 +94,7 @@ class Client(abc.ABC):
         """Close, as `aclose()`."""
         await self.aclose()
 
-    async def run(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobResult:
+    async def run(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobResult:
         """Submit a workflow and wait for its result; takes what `submit` takes.
 
         Nobody else holds the job: when the wait is cancelled, so is the job on the server.
@@ -120,6 +126,7 @@ class Client(abc.ABC):
         targets: Iterable[str] | None = None,
         # How it is found again.
         labels: Mapping[str, str] | None = None,
+        key: str | None = None,
         keep_frames: bool = True,
     ) -> Job:
         """Put a workflow into the server's queue, exactly once, and return its job.
@@ -137,15 +144,20 @@ class Client(abc.ABC):
             targets: The output nodes to run, None for all.
             labels: Texts by name, such as `{"user": "7"}`. The server keeps them (`comfy_async_labels` in
                 `extra_data`), shows them to everybody, and `comfy.jobs.find` finds them.
+            key: What the job is for, such as `"order-12"`: a job that has the key already, of this or
+                another process, is returned in the place of a new one, however it ended, and what else
+                is asked for here is left alone. It runs anew when the server does not know it any more.
             keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
 
         Raises:
             PromptRejectedError: The server refused it; `problems` says why.
             PartialPromptError: It refused some outputs.
-            WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
+            WorkflowError: It is no workflow, or cannot be converted, or the job that has the key runs another
+                one; nothing was sent.
             OSError: Its file, or one to be uploaded, cannot be read.
             ValueError: `previews` or `on_partial` is an unknown word, or a label is no text, too long, or one
-                of more than 32; nothing was sent.
+                of more than 32, or the key is no text; nothing was sent.
+            UnsupportedError: This server cannot do what is asked for, hold a job to a key for one.
             SubmitUnknownError: Whether it arrived could not be found out.
             ConnectError: Nobody answers; nothing was sent.
             ComfyError: The server refused or failed otherwise.
@@ -166,11 +178,12 @@ class Client(abc.ABC):
             "number": number,
             "targets": targets,
             "labels": checked_labels(labels),
+            "key": None if key is None else checked_key(key),
             "keep_frames": keep_frames,
         }
         return handle(await self._runner.submit(workflow, options))
 
-    def stream(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobStream:
+    def stream(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobStream:
         """Return `async with` a job that is cancelled on the server when the block is left early.
 
         Takes what `submit` takes.
@@ -231,6 +244,8 @@ class Client(abc.ABC):
         from .._batch.batch import Batch
 
         self._runner.check_loop()
+        if "key" in options:
+            raise ValueError("each job has a key of its own: a map goes on by `results=`, and takes no `key`")
         return Batch(
             self._items(),
             workflows,
@@ -246,11 +261,13 @@ class Client(abc.ABC):
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what `submit` takes with its keys held as secrets, and refuse labels before anything is sent.
+    """Return what `submit` takes with its secrets held as such; labels and key are looked at before that.
 
     Raises:
-        ValueError: A label is no text, too long, or one of too many.
+        ValueError: A label is no text, too long, or one of too many; or the key is none.
     """
     if "labels" in options:
         options["labels"] = checked_labels(options["labels"])
+    if options.get("key") is not None:
+        checked_key(options["key"])
     return sealed(options)

@@ -22,6 +22,7 @@ from .._transport.http import HttpClient, HttpOptions
 from ..types import Connection, Shown
 from ..workflow import ProblemList
 from .client import Client, Runner
+from .requesting import Requesting
 
 if TYPE_CHECKING:
     from .._batch.batch import BatchRunner
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .._resources.models import Models
     from .._resources.nodes import Nodes
     from .._resources.queue import Queue
+    from .._resources.requests import Requests
     from .._resources.settings_store import SettingsStore
     from .._resources.system import System
     from .._resources.userdata import UserData
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["ComfySession", "engine_of"]
 
 
-class ComfySession(Client, Shown):
+class ComfySession(Client, Requesting, Shown):
     """A connection to one ComfyUI, for any number of jobs at once.
 
     Args:
@@ -58,6 +60,8 @@ class ComfySession(Client, Shown):
         transport: "poll" works without any WebSocket.
         connect: "lazy" lets `async with` succeed although nobody answers yet.
         dialect: What the server speaks: "comfyui" or "cloud-v1"; "auto" tells Comfy Cloud by its address.
+        key_namespace: Of two sessions with different ones the same `key` of `submit` means different jobs:
+            the name of your application, perhaps, on a server that several use.
         settings: Limits and pauses.
 
     Example:
@@ -84,6 +88,7 @@ class ComfySession(Client, Shown):
         transport: Literal["auto", "poll"] = "auto",
         connect: Literal["eager", "lazy"] = "eager",
         dialect: Literal["auto", "comfyui", "cloud-v1"] = "auto",
+        key_namespace: str = "",
         settings: Settings | None = None,
     ) -> None:
         """Prepare a session; nothing is sent before `connect()` or the first call.
@@ -122,6 +127,7 @@ class ComfySession(Client, Shown):
             uses_socket=transport == "auto",
             previews=previews,
             partner_api_key=partner_key,
+            key_namespace=key_namespace,
         )
 
     @classmethod
@@ -255,6 +261,11 @@ class ComfySession(Client, Shown):
         """
         self._engine.check_loop()
         return await check_with(self._engine, workflow)
+
+    @property
+    def _requests(self) -> Requests:
+        """What `request` and `request_stream` ask."""
+        return self._engine.resources.requests
 
     # The rest of the server, each part loaded when it is first used.
 

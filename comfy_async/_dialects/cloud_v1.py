@@ -16,7 +16,7 @@ from .._protocol.snapshot import (
     parse_queue,
 )
 from .._transport.http import HttpClient
-from ..errors import NotFoundError
+from ..errors import NotFoundError, UnsupportedError
 from .comfyui import RunApi
 from .server import ServerInfo
 
@@ -84,6 +84,19 @@ class CloudApi(RunApi):
         """Return one job that waits or runs, None when the cloud has none of this id."""
         answer = await self._http.request("GET", f"/jobs/{quote(prompt_id, safe='')}", expect=(404,))
         return None if answer.status == 404 else self._read(parse_job, answer.json(), "the job")
+
+    async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Refuse: the cloud chooses the ids, and its lists tell nothing of what was sent along.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(
+            "Comfy Cloud cannot hold a job to a key: it chooses the ids, and of a job that waits it does not "
+            "tell what was sent along",
+            hint="Keep `job.ref` beside the key, and `attach` to it.",
+            server=self.address,
+        )
 
     async def cancel(self, prompt_id: str) -> None:
         """Ask the cloud to remove or stop exactly this job; no answer is a proof that it did."""

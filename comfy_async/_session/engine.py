@@ -29,6 +29,7 @@ from ..types import Connection, JobStatus
 from ..workflow import Workflow
 from .attach import attach
 from .cancel import Canceller
+from .keys import KeyedWork, Keys
 from .link import Link
 from .open_jobs import OpenJobs
 from .poller import Poller
@@ -66,6 +67,7 @@ class Engine(JobLifetime):
         router: Who brings the jobs their events.
         canceller: Who stops jobs.
         resources: The rest of the server.
+        keys: Who holds each key to one job.
         plans: What the graphs of earlier jobs were going to do.
         timings: How long their nodes took.
         veil: Hides the keys in what is shown.
@@ -86,6 +88,7 @@ class Engine(JobLifetime):
         uses_socket: bool = True,
         previews: Previews = "auto",
         partner_api_key: Secret[str] | None = None,
+        key_namespace: str = "",
     ) -> None:
         """Put the parts together; nothing is sent."""
         super().__init__()
@@ -102,6 +105,7 @@ class Engine(JobLifetime):
         self.plans = Plans()
         self.timings: Timings = {}
         self.resources = Resources(self)
+        self.keys = Keys(self, key_namespace)
         self._probing: asyncio.Task[ServerInfo] | None = None
         self._works: set[asyncio.Task[None]] = set()
         self._connect_parts()
@@ -214,8 +218,11 @@ class Engine(JobLifetime):
         self.check_loop()
         await self.known_server()
         rest = dict(options)
+        key = rest.pop("key", None)
         ready = await self.prepared(workflow, check=rest.pop("check", False))
-        return await Submission(self, ready, self.options(**rest)).run()
+        if key is None:
+            return await Submission(self, ready, self.options(**rest)).run()
+        return await self.keys.submit(KeyedWork(key, ready, self.options(**rest)))
 
     async def prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
