@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from .._base.labels import checked_labels
+from .._base.labels import checked_key, checked_labels
 from ._connection import UsageError
 from ._tables import short_text
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
 
-__all__ = ["label_text", "labelled", "latest", "read_labels"]
+__all__ = ["label_text", "labelled", "latest", "read_key", "read_labels"]
 
 _ASKED_AT_ONCE: Final = 8
 
@@ -35,6 +35,18 @@ def read_labels(texts: Iterable[str] | None) -> dict[str, str]:
         return checked_labels(found)
     except ValueError as error:
         raise UsageError(f"--label: {error}") from None
+
+
+def read_key(text: str | None) -> str | None:
+    """Return what the job is for.
+
+    Raises:
+        UsageError: It is no key.
+    """
+    try:
+        return None if text is None else checked_key(text)
+    except ValueError as error:
+        raise UsageError(f"--key: {error}") from None
 
 
 def label_text(labels: Mapping[str, str] | None) -> str:

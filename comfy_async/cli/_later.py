@@ -24,6 +24,8 @@ def submit_command(
         words += ["--set", setting]
     for label in request.labels or ():
         words += ["--label", label]
+    if request.key is not None:
+        words += ["--key", request.key]
     words += [flag for flag, given in (("--front", request.front), ("--partial", request.partial)) if given]
     command = shlex.join(words + server_words(connection))
     out = getattr(request, "out", None)

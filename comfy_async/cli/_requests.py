@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ._labels import read_labels
+from ._labels import read_key, read_labels
 
 __all__ = [
     "BatchRequest",
@@ -100,6 +100,9 @@ class SubmitRequest:
     randomize: Annotated[bool, typer.Option("--randomize", help="Draw every seed anew.")] = False
     front: Annotated[bool, typer.Option("--front", help="Before all others in the queue.")] = False
     labels: Annotated[list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help=_LABEL)] = None
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="TEXT", help="What it is for: one job for each key.")
+    ] = None
     partial: Annotated[
         bool, typer.Option("--partial", help="Run what can be run when outputs are refused.")
     ] = False
@@ -128,6 +131,7 @@ class SubmitRequest:
             "front": self.front,
             "on_partial": "keep" if self.partial else "raise",
             "labels": read_labels(self.labels),
+            "key": read_key(self.key),
         }
 
 

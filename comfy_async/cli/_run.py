@@ -17,7 +17,7 @@ from ._failure import Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
-from ._labels import read_labels
+from ._labels import read_key, read_labels
 from ._later import cancel_command, withheld
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
 from ._watch import Outcome, demand_folder, saved, tell, watch
@@ -95,7 +95,17 @@ def _demand(request: RunRequest) -> None:
     if request.show:
         demand_pictures()
     demand_folder(request.out)
+    demand_names(request)
+
+
+def demand_names(request: SubmitRequest) -> None:
+    """See to it that labels and key are such, before anything is sent.
+
+    Raises:
+        UsageError: One of them is not.
+    """
     read_labels(request.labels)
+    read_key(request.key)
 
 
 def demand_pictures() -> None:
@@ -170,7 +180,7 @@ async def submit(
     """
     from comfy_async import ConnectError
 
-    read_labels(request.labels)
+    demand_names(request)
     workflow = load(request)
     request = asked(workflow, request, interrupts)
     try:

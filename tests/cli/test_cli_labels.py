@@ -96,8 +96,22 @@ async def test_clear_takes_no_label(cli: Any, fake: FakeComfy) -> None:
     assert not fake.books.requests
 
 
+async def test_a_key(cli: Any, small: Path, fake: FakeComfy) -> None:
+    """The same key is the same job, from one process after the other; an empty one is none."""
+    first = json.loads((await cli("submit", small, "--key", "order-12")).out)
+    second = json.loads((await cli("submit", small, "--key", "order-12")).out)
+    assert first["prompt_id"] == second["prompt_id"]
+    assert (await cli("run", small, "--key", "order-12")).code == 0
+    other = await cli("run", small, "--set", "1.color=9", "--key", "order-12")
+    assert (other.code, "runs another workflow" in other.err) == (1, True)
+    assert (await cli("submit", small, "--key", "")).code == 2
+    assert len(fake.books.accepted) == 1
+
+
 async def test_a_kept_prompt_keeps_them(cli: Any, small: Path, tmp_path: Path, free_port: int) -> None:
     """The command that goes on later says them again."""
     where = ("--server", f"http://127.0.0.1:{free_port}")
-    done = await cli("submit", small, *LABELLED, "--keep", tmp_path / "kept.json", "--json", *where)
-    assert "--label user=7 --label order=a=b" in json.dumps(done.objects)
+    done = await cli(
+        "submit", small, *LABELLED, "--key", "12", "--keep", tmp_path / "kept.json", "--json", *where
+    )
+    assert "--label user=7 --label order=a=b --key 12" in json.dumps(done.objects)
