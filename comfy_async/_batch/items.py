@@ -12,6 +12,7 @@ from typing import Any
 from .._base.backoff import Backoff
 from .._base.cleanups import Work
 from .._base.clock import Clock
+from .._base.labels import LABELS, labels_of
 from .._job.core import JobCore, Owner
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
@@ -126,7 +127,7 @@ class SessionItems:
             return restored(self._engine, record, workflow, index)
         if record.get("status") != "submitted":
             return None
-        found = {"prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
+        found = {**ref, "prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
         job = await self._engine.attach(found)
         job.index, job.workflow = index, workflow
         if not job.done and not job.seen:
@@ -144,6 +145,7 @@ def restored(owner: Owner, record: Record, workflow: Workflow, index: int) -> It
     job = JobCore(owner, JobState(entry.prompt_id, Plan(entry.prompt)), keep_frames=False, index=index)
     job.workflow = workflow
     job.client_id = str(record["ref"].get("client_id") or "")
+    job.labels = labels_of({LABELS: record["ref"].get("labels")})
     for event in history_events(entry, owner.clock.unix()):
         job.take(event)
     return Item(job, key=str(record["key"]), restored=True, recalled=True)
@@ -153,6 +155,7 @@ def _failed(owner: Owner, error: ComfyError, options: SubmitOptions) -> JobCore:
     """Return a job that never was on the server and ends with the error of its submission."""
     prompt_id = error.prompt_id or str(uuid.uuid4())
     job = JobCore(owner, JobState(prompt_id, Plan({})), keep_frames=False, index=options.index)
+    job.labels = labels_of(options.extra_data)
     data = {"exception_type": type(error).__name__, "exception_message": str(error)}
     job.take(Failed(None, data, prompt_id, received_at=owner.clock.unix()))
     job.error = error

@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack
 
+from .._base.labels import checked_key, checked_labels
 from .._base.secrets import sealed
 from .._job.job import Job, handle
 from .._job.stream import JobStream, StreamRunner
 from .._session.engine import Previews
 from .._session.prepare import WorkflowLike
-from .options import SubmitArguments
+from .options import RunArguments, SubmitArguments
 
 if TYPE_CHECKING:
     from .._batch.batch import Batch, BatchRunner
@@ -108,7 +109,7 @@ class Client(abc.ABC):
         catalog = await self.node_catalog()
         return App.load(workflow, catalog, inputs=inputs, outputs=outputs).on(self)
 
-    async def run(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobResult:
+    async def run(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobResult:
         """Submit a workflow and wait for its result; takes what `submit` takes.
 
         Nobody else holds the job: when the wait is cancelled, so is the job on the server.
@@ -119,7 +120,7 @@ class Client(abc.ABC):
             ComfyError: As `submit`.
             OSError: As `submit`.
         """
-        chosen = sealed({"previews": "none", **options, "keep_frames": False})
+        chosen = _checked({"previews": "none", **options, "keep_frames": False})
         async with JobStream(self._runner, workflow, chosen) as job:
             return await job
 
@@ -138,6 +139,9 @@ class Client(abc.ABC):
         front: bool = False,
         number: float | None = None,
         targets: Iterable[str] | None = None,
+        # How it is found again.
+        labels: Mapping[str, str] | None = None,
+        key: str | None = None,
         keep_frames: bool = True,
     ) -> Job:
         """Put a workflow into the server's queue, exactly once, and return its job.
@@ -153,14 +157,22 @@ class Client(abc.ABC):
             front: Put it before all others.
             number: Its place by number, lower runs first; beats `front`.
             targets: The output nodes to run, None for all.
+            labels: Texts by name, such as `{"user": "7"}`. The server keeps them (`comfy_async_labels` in
+                `extra_data`), shows them to everybody, and `comfy.jobs.find` finds them.
+            key: What the job is for, such as `"order-12"`: a job that has the key already, of this or
+                another process, is returned in the place of a new one, however it ended, and what else
+                is asked for here is left alone. It runs anew when the server does not know it any more.
             keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
 
         Raises:
             PromptRejectedError: The server refused it; `problems` says why.
             PartialPromptError: It refused some outputs.
-            WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
+            WorkflowError: It is no workflow, or cannot be converted, or the job that has the key runs another
+                one; nothing was sent.
             OSError: Its file, or one to be uploaded, cannot be read.
-            ValueError: `previews` or `on_partial` is an unknown word; nothing was sent.
+            ValueError: `previews` or `on_partial` is an unknown word, or a label is no text, too long, or one
+                of more than 32, or the key is no text; nothing was sent.
+            UnsupportedError: This server cannot do what is asked for, hold a job to a key for one.
             SubmitUnknownError: Whether it arrived could not be found out.
             ConnectError: Nobody answers; nothing was sent.
             ComfyError: The server refused or failed otherwise.
@@ -180,11 +192,13 @@ class Client(abc.ABC):
             "front": front,
             "number": number,
             "targets": targets,
+            "labels": checked_labels(labels),
+            "key": None if key is None else checked_key(key),
             "keep_frames": keep_frames,
         }
         return handle(await self._runner.submit(workflow, options))
 
-    def stream(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobStream:
+    def stream(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobStream:
         """Return `async with` a job that is cancelled on the server when the block is left early.
 
         Takes what `submit` takes.
@@ -194,7 +208,7 @@ class Client(abc.ABC):
             ...     async for event in job:
             ...         print(job.progress)
         """
-        return JobStream(self._runner, workflow, sealed(options))
+        return JobStream(self._runner, workflow, _checked({**options}))
 
     def map(
         self,
@@ -245,6 +259,8 @@ class Client(abc.ABC):
         from .._batch.batch import Batch
 
         self._runner.check_loop()
+        if "key" in options:
+            raise ValueError("each job has a key of its own: a map goes on by `results=`, and takes no `key`")
         return Batch(
             self._items(),
             workflows,
@@ -255,5 +271,18 @@ class Client(abc.ABC):
             results=results,
             results_busy=results_busy,
             results_damaged=results_damaged,
-            options=sealed(options),
+            options=_checked({**options}),
         )
+
+
+def _checked(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what `submit` takes with its secrets held as such; labels and key are looked at before that.
+
+    Raises:
+        ValueError: A label is no text, too long, or one of too many; or the key is none.
+    """
+    if "labels" in options:
+        options["labels"] = checked_labels(options["labels"])
+    if options.get("key") is not None:
+        checked_key(options["key"])
+    return sealed(options)

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict
 
 from .._session.engine import Previews
 
-__all__ = ["SubmitArguments"]
+__all__ = ["RunArguments", "SubmitArguments"]
 
 
 class SubmitArguments(TypedDict, total=False):
@@ -21,4 +21,11 @@ class SubmitArguments(TypedDict, total=False):
     front: bool
     number: float | None
     targets: Iterable[str] | None
+    labels: Mapping[str, str] | None
     keep_frames: bool
+
+
+class RunArguments(SubmitArguments, total=False):
+    """What `submit` takes beside the workflow, for one job: `run` and `stream`."""
+
+    key: str | None

@@ -42,6 +42,9 @@ class ComfyPool(Client):
     `away_seconds=None` a silent server is waited for, for ever. The same holds for a prompt of
     which nobody knows whether it arrived.
 
+    A `key` is looked for on every server, and one that does not answer is an error: it may have the
+    job. Two pools of two processes that submit a key at the same moment may do so on two servers.
+
     Args:
         servers: Base URLs, or a mapping of URL to weight. Sessions are taken too, for servers
             with credentials of their own; the pool closes them, and waits for them when silent
@@ -224,7 +227,7 @@ class ComfyPool(Client):
 
     # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
+    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> Job:
         """Pick up a job by its `ref`, or by an id that is then looked for on every server.
 
         It is followed as by `ComfySession.attach`: what it was to run is not known, so it does

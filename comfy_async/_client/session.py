@@ -21,6 +21,7 @@ from .._transport.http import HttpClient, HttpOptions
 from ..types import Connection, Shown
 from ..workflow import NodeCatalog, ProblemList
 from .client import Client, Runner
+from .requesting import Requesting
 
 if TYPE_CHECKING:
     from .._batch.batch import BatchRunner
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .._resources.models import Models
     from .._resources.nodes import Nodes
     from .._resources.queue import Queue
+    from .._resources.requests import Requests
     from .._resources.settings_store import SettingsStore
     from .._resources.system import System
     from .._resources.userdata import UserData
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["ComfySession", "engine_of"]
 
 
-class ComfySession(Client, Shown):
+class ComfySession(Client, Requesting, Shown):
     """A connection to one ComfyUI, for any number of jobs at once.
 
     Args:
@@ -58,6 +60,8 @@ class ComfySession(Client, Shown):
         connect: "lazy" lets `async with` succeed although nobody answers yet.
         dialect: What the server speaks: "comfyui", "api-v2" or "cloud-v1" (Comfy Cloud's older one);
             "auto" tells Comfy Cloud and its deployments by their address, and others by what answers.
+        key_namespace: Of two sessions with different ones the same `key` of `submit` means different jobs:
+            the name of your application, perhaps, on a server that several use.
         settings: Limits and pauses.
 
     Example:
@@ -84,6 +88,7 @@ class ComfySession(Client, Shown):
         transport: Literal["auto", "poll"] = "auto",
         connect: Literal["eager", "lazy"] = "eager",
         dialect: DialectChoice = "auto",
+        key_namespace: str = "",
         settings: Settings | None = None,
     ) -> None:
         """Prepare a session; nothing is sent before `connect()` or the first call.
@@ -122,6 +127,7 @@ class ComfySession(Client, Shown):
             uses_socket=transport == "auto",
             previews=previews,
             partner_api_key=partner_key,
+            key_namespace=key_namespace,
         )
 
     @classmethod
@@ -206,7 +212,7 @@ class ComfySession(Client, Shown):
 
     # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> Job:
+    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> Job:
         """Pick up a job by its id or `ref`, from whichever process it was submitted.
 
         Events come live when it was submitted under this session's client_id, else what
@@ -263,6 +269,11 @@ class ComfySession(Client, Shown):
             ComfyError: The server cannot be asked.
         """
         return await (self.nodes.read_again(again) if again else self.nodes.catalog())
+
+    @property
+    def _requests(self) -> Requests:
+        """What `request` and `request_stream` ask."""
+        return self._engine.resources.requests
 
     # The rest of the server, each part loaded when it is first used.
 

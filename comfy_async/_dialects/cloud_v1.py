@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 from urllib.parse import quote
 
 from .._protocol.snapshot import (
@@ -16,7 +16,7 @@ from .._protocol.snapshot import (
     parse_queue,
 )
 from .._transport.http import HttpClient
-from ..errors import NotFoundError
+from ..errors import NotFoundError, UnsupportedError
 from .comfyui import RunApi
 from .dialect import DialectName, Draft, FilePlace
 from .server import ServerInfo
@@ -38,6 +38,7 @@ class CloudApi(RunApi):
 
     name: ClassVar[DialectName] = "cloud-v1"
     chooses_ids: ClassVar[bool] = True
+    labels_are_in: ClassVar[Literal["queue and history", "each job", "its list"]] = "each job"
     tells_single_classes: ClassVar[bool] = False
     names_models: ClassVar[bool] = False
     history_route: ClassVar[str] = "/history_v2"
@@ -105,6 +106,19 @@ class CloudApi(RunApi):
         """Return one job that waits or runs, None when the cloud has none of this id."""
         answer = await self._http.request("GET", f"/jobs/{quote(prompt_id, safe='')}", expect=(404,))
         return None if answer.status == 404 else self._read(parse_job, answer.json(), "the job")
+
+    async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Refuse: the cloud chooses the ids, and its lists tell nothing of what was sent along.
+
+        Raises:
+            UnsupportedError: Always.
+        """
+        raise UnsupportedError(
+            "Comfy Cloud cannot hold a job to a key: it chooses the ids, and of a job that waits it does not "
+            "tell what was sent along",
+            hint="Keep `job.ref` beside the key, and `attach` to it.",
+            server=self.address,
+        )
 
     async def cancel(self, prompt_id: str) -> None:
         """Ask the cloud to remove or stop exactly this job; no answer is a proof that it did."""

@@ -7,9 +7,9 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeVar
 from urllib.parse import quote
 
 from .._base.secrets import Secret
@@ -24,6 +24,7 @@ from .._protocol.snapshot import (
 )
 from .._transport.answers import Answer
 from .._transport.http import HttpClient, Stream
+from .._transport.multipart import Multipart
 from ..errors import NotComfyUIError
 from .bodies import body_of
 from .comfyui_files import ViewFiles
@@ -44,6 +45,7 @@ _SHORT_QUEUE_JOBS: Final = 16
 # What Python itself writes (threading.excepthook) of the thread that main.py starts.
 _WORKER_DIED: Final = re.compile(r"Exception in thread [^\n]*\(prompt_worker\)")
 _NO_ROUTE: Final = (404, 405)
+_CLAIMS: Final = "comfy_async_keys"
 
 
 class UnreadableError(NotComfyUIError):
@@ -59,6 +61,7 @@ class RunApi(ViewFiles):
     chooses_ids: ClassVar[bool] = False
     is_idempotent: ClassVar[bool] = False
     takes_extra_data: ClassVar[bool] = True
+    labels_are_in: ClassVar[Literal["queue and history", "each job", "its list"]] = "queue and history"
     has_routes: ClassVar[bool] = True
     tells_single_classes: ClassVar[bool] = True
     hides_partial: ClassVar[bool] = False
@@ -368,25 +371,77 @@ class RunApi(ViewFiles):
 
     async def find_mark(self, key: str, mark: str) -> str | None:
         """Return the id of the job whose `extra_data` carries a mark, in queue or recent history."""
+        found = await self._marked(key, mark, "/history?max_items=64")
+        return None if found is None else found[0]
+
+    async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Return id and `extra_data` of the job that has a mark, which is its id where we may choose that.
+
+        The queue is read before the history, so that a job that ends meanwhile is in the second.
+        """
+        if not self.server.can("client_prompt_id"):
+            return await self._marked(key, mark, "/history")
+        entry = await self.find(mark)
+        if entry is not None and entry.extra_data is None:
+            entry = (await self._whole_queue()).entries.get(mark)
+        if entry is not None:
+            return mark, entry.extra_data or {}
+        past = await self.history(mark)
+        return None if past is None else (mark, past.extra_data)
+
+    async def _marked(self, key: str, mark: str, history: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Look for a mark in the queue, then in as much of the history as a route gives."""
         snapshot = await self._whole_queue()
         for entry in snapshot.entries.values():
             if entry.extra_data is not None and entry.extra_data.get(key) == mark:
-                return entry.prompt_id
-        recent = await self._http.get_json("/history?max_items=64")
+                return entry.prompt_id, entry.extra_data
+        recent = await self._http.get_json(history)
         for prompt_id in recent if isinstance(recent, dict) else ():
             entry_of = functools.partial(parse_history, prompt_id=str(prompt_id))
             found = self._read(entry_of, {prompt_id: recent[prompt_id]}, "the history")
             if found is not None and found.extra_data.get(key) == mark:
-                return str(prompt_id)
+                return str(prompt_id), found.extra_data
         return None
 
     def stream(self, prompt_id: str, *, silent_seconds: float) -> AbstractAsyncContextManager[Stream]:
         """Raise: the socket brings the events of all jobs."""
         raise self.server.unsupported("stream one job's events")
 
+    def listed(self, labels: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
+        """Raise: no list tells labels; the queue and the history do."""
+        raise self.server.unsupported("list its jobs by labels")
+
     def history_rows(self, body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Return the finished jobs in a page, by id."""
         return [(key, entry) for key, entry in body.items() if isinstance(entry, Mapping)]
+
+    async def claim(self, name: str, text: str) -> bool:
+        """Ask for a name that one alone can have until the server starts again; say whether it is ours.
+
+        It is a file in the temp folder, which the server empties when it starts. For a name that is taken
+        it makes up another one, within one step of its event loop (server.py, image_upload).
+
+        Raises:
+            UnsupportedError: What answers names uploads in another way.
+        """
+        data = text.encode()
+        fields = {"type": "temp", "subfolder": _CLAIMS}
+        body = Multipart(fields, field="image", filename=name, size=len(data), chunks=lambda: _once(data))
+        # The same content under the same name is no second file: it may be sent again.
+        answer = await self._http.request(
+            "POST", "/upload/image", content=body, headers=body.headers, retry=True
+        )
+        stem, dot, ending = name.rpartition(".")
+        given = str(answer.json_object().get("name"))
+        if given != name and not re.fullmatch(rf"{re.escape(stem)} \(\d+\){re.escape(dot + ending)}", given):
+            raise self.server.unsupported("keep two uploads of one name apart, as keys need it")
+        return given == name
+
+    async def claim_text(self, name: str) -> str | None:
+        """Return what stands in a claim, None when nobody has made it."""
+        params = {"filename": name, "subfolder": _CLAIMS, "type": "temp"}
+        answer = await self._http.request("GET", "/view", params=params, expect=(404,), retry=True)
+        return None if answer.status == 404 else answer.text
 
     async def object_info(self, class_type: str) -> Mapping[str, Any]:
         """Return the spec of one class, {} when the server has none."""
@@ -400,6 +455,11 @@ class RunApi(ViewFiles):
             return parse(body)
         except ValueError as error:
             raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    """Yield a body of one piece."""
+    yield data
 
 
 def _editor_version(system: Mapping[str, Any]) -> str:

@@ -130,6 +130,7 @@ class Dialect(Protocol):
         chooses_ids: The server names the jobs: one whose answer is lost is not found by an id of ours.
         is_idempotent: A prompt that is posted twice is never taken on twice, and may be posted again.
         takes_extra_data: `extra_data` is open: it is kept with the job, and comes back.
+        labels_are_in: Where the labels of jobs are told.
         has_routes: ComfyUI's own routes are there, for what is no job.
         tells_single_classes: One node class can be asked for.
         hides_partial: A prompt of which only some outputs will run is taken on without a word.
@@ -147,6 +148,7 @@ class Dialect(Protocol):
     chooses_ids: ClassVar[bool]
     is_idempotent: ClassVar[bool]
     takes_extra_data: ClassVar[bool]
+    labels_are_in: ClassVar[Literal["queue and history", "each job", "its list"]]
     has_routes: ClassVar[bool]
     tells_single_classes: ClassVar[bool]
     hides_partial: ClassVar[bool]
@@ -198,6 +200,22 @@ class Dialect(Protocol):
     @property
     def finds_posted(self) -> bool:
         """True when a job whose post was not answered can be looked for."""
+        ...
+
+    async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Return id and `extra_data` of the job that has a mark."""
+        ...
+
+    async def claim(self, name: str, text: str) -> bool:
+        """Ask for a name that one alone can have until the server starts again; say whether it is ours."""
+        ...
+
+    async def claim_text(self, name: str) -> str | None:
+        """Return what stands in a claim, None when nobody has made it."""
+        ...
+
+    def listed(self, labels: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the jobs that the server lists with these labels, in the words of ComfyUI's jobs API."""
         ...
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .._base.clock import Clock
@@ -81,6 +82,7 @@ class JobCore:
         client_id: Under which it was submitted.
         index: Its place in a batch, else None.
         workflow: What was submitted, None for a job that was attached to.
+        labels: What it is called by those who look for it later.
         node_errors: Why some outputs will not run.
         ended: Set at the end, or when the session is closed before.
         error: What waiting for it raises, None for a result.
@@ -107,6 +109,7 @@ class JobCore:
         self.client_id = owner.client_id
         self.index = index
         self.workflow: Workflow | None = None
+        self.labels: Mapping[str, str] = {}
         self.node_errors: tuple[Problem, ...] = ()
         self.ended = asyncio.Event()
         self.error: Exception | None = None
@@ -148,9 +151,15 @@ class JobCore:
         return self.state.status in TERMINAL_STATUSES
 
     @property
-    def ref(self) -> dict[str, str]:
+    def ref(self) -> dict[str, Any]:
         """What picks it up from elsewhere."""
-        return {"prompt_id": self.prompt_id, "client_id": self.client_id, "server": self.owner.base_url}
+        labels = {"labels": dict(self.labels)} if self.labels else {}
+        return {
+            "prompt_id": self.prompt_id,
+            "client_id": self.client_id,
+            "server": self.owner.base_url,
+            **labels,
+        }
 
     @property
     def dropped(self) -> int:

@@ -107,7 +107,16 @@ class Job(Shown):
         return self._core.read_place()
 
     @property
-    def ref(self) -> dict[str, str]:
+    def labels(self) -> dict[str, str]:
+        """What it was labelled with, after `attach` too: the server keeps it.
+
+        A server before 0.34 tells nothing of one waiting job by itself. Where more than 16 wait, a
+        job that was attached to by its bare id has its labels when it has ended; by its `ref`, at once.
+        """
+        return dict(self._core.labels)
+
+    @property
+    def ref(self) -> dict[str, Any]:
         """What `attach` needs to pick the job up from elsewhere: a small JSON value, no secret in it."""
         return self._core.ref
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final, Protocol
 
+from .._dialects.dialect import MARK
 from .._job.core import JobCore
 from .._protocol.plan import Plan, Plans
 from .._protocol.reducer import JobState
+from .._session.keys import KeyedWork
 from .._session.prepare import WorkflowLike, as_workflow
 from .._session.submission import Submission
 from ..errors import (
@@ -96,6 +99,43 @@ class Carrier:
                 _log.debug("pool: %s does not take a job: %s", member.url, error.args[:1])
             again = True
 
+    async def who_has(self, key: str) -> Member | None:
+        """Return the server that has a key's job, None when they all say that they have none.
+
+        Raises:
+            ConnectError: One of them does not answer: it may have it.
+            ComfyError: One cannot be asked.
+        """
+        members = self._office.servers.known()
+        found = await asyncio.gather(*(_has_key(each, key) for each in members), return_exceptions=True)
+        for member, answer in zip(members, found, strict=True):
+            if answer is True:
+                return member
+        for error in found:
+            if isinstance(error, BaseException):
+                raise error
+        return None
+
+    async def rejoin(self, job: PoolJob, member: Member) -> JobCore | None:
+        """Follow the job of a key where it is; None when it is not there any more.
+
+        Raises:
+            WorkflowError: It runs something else.
+            ComfyError: The server cannot be asked.
+        """
+        order, engine = job.order, member.engine
+        assert order.key is not None
+        workflow = await self.prepared(order, member)
+        found = await engine.keys.found(KeyedWork(order.key, workflow, engine.options(**order.options)))
+        if found is None or found in engine.jobs.by_id:
+            return None if found is None else engine.jobs.by_id[found]
+        member.take(job)
+        job.member = member
+        order.attempts += 1
+        job.workflow = workflow
+        self.adopt(job, member, found, "")
+        return job
+
     async def prepared(self, order: Order, member: Member) -> Workflow:
         """Return the workflow as this server can take it: converted, its files uploaded there.
 
@@ -150,10 +190,12 @@ class Carrier:
             return
         workflow = await self.prepared(order, member)
         options = engine.options(**{**order.options, "on_partial": "keep", "index": job.index})
-        submission = Submission(engine, workflow, options, job=job)
         if order.attempts:
             job.tell_connection(Reconnected, f"it runs again, on {member.url}")
-        await self._queue(submission, member, job)
+        if order.key is None:
+            await self._queue(Submission(engine, workflow, options, job=job), member, job)
+        else:
+            await self._queue_keyed(KeyedWork(order.key, workflow, options), member, job)
         order.attempts += 1
         for elsewhere, prompt_id in order.ghosts.items():
             # Its old attempt is of no use any more.
@@ -184,6 +226,24 @@ class Carrier:
         await self._demand_whole(submission, member, job)
         if not can("client_prompt_id"):
             order.note_posting(job)
+        self._accepted(member, order)
+
+    async def _queue_keyed(self, work: KeyedWork, member: Member, job: PoolJob) -> None:
+        """Send the prompt unless another process was first: then its job is followed.
+
+        Raises:
+            ComfyError: The server did not take it.
+        """
+        job.hold_end()
+        made = await member.engine.keys.bring(work, job=job)
+        if isinstance(made, str):
+            self.adopt(job, member, made, "")
+            return
+        await self._demand_whole(made, member, job)
+        self._accepted(member, job.order)
+
+    def _accepted(self, member: Member, order: Order) -> None:
+        """The server has taken a job: it has what that needs."""
         member.has(order.needs)
         member.accepted(order.models)
 
@@ -244,3 +304,14 @@ class Carrier:
             member.failed(error)
             order.failures += 1
         return at_fault and order.failures < _FAILURES_EACH * max(1, len(self._office.places.members))
+
+
+async def _has_key(member: Member, key: str) -> bool:
+    """Say whether a server has a key's job.
+
+    Raises:
+        ComfyError: It cannot be asked.
+    """
+    engine = member.engine
+    await engine.known_server()
+    return await engine.api.find_keyed(MARK, engine.keys.id_of(key)) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +64,7 @@ class PoolEngine(JobLifetime):
         self._attempts = attempts
         self._retry_out_of_memory = retry_out_of_memory
         self._going: dict[PoolJob, asyncio.Task[None]] = {}
+        self._keys: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
     def any_engine(self) -> Engine | None:
         """Return one of the sessions, None without servers: all know the same keys."""
@@ -70,7 +72,7 @@ class PoolEngine(JobLifetime):
 
     # Jobs come in.
 
-    async def submit(self, workflow: Any, options: Mapping[str, Any]) -> PoolJob:
+    async def submit(self, workflow: Any, options: Mapping[str, Any]) -> JobCore:
         """Put a workflow into the queue of one server; takes what `ComfySession.submit` takes.
 
         Raises:
@@ -79,12 +81,30 @@ class PoolEngine(JobLifetime):
         """
         self.check_loop()
         rest = dict(options)
-        check = rest.pop("check", False)
-        order = Order(workflow=Workflow(), options=rest, check=check, group=None, patient=False)
+        check, key = rest.pop("check", False), rest.pop("key", None)
+        order = Order(workflow=Workflow(), options=rest, check=check, group=None, patient=False, key=key)
         await self.carrier.load(order, workflow)
         job = PoolJob(self, order, keep_frames=rest.get("keep_frames", True))
+        if key is not None:
+            return await self._keyed(job, key)
         await self.carrier.bring(job)
         return job
+
+    async def _keyed(self, job: PoolJob, key: str) -> JobCore:
+        """Return the job that has a key on whichever server, else bring this one to the best of them.
+
+        Raises:
+            WorkflowError: That job runs something else.
+            ComfyError: As `submit`; also where a server that may have it does not answer.
+        """
+        lock = self._keys.setdefault(key, asyncio.Lock())
+        async with lock:
+            member = await self.carrier.who_has(key)
+            found = None if member is None else await self.carrier.rejoin(job, member)
+            if found is not None:
+                return found
+            await self.carrier.bring(job)
+            return job
 
     # Jobs go.
 

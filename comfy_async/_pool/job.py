@@ -65,6 +65,7 @@ class Order:
         workflow: As it was given, loaded; its files are uploaded wherever it goes.
         options: What `submit` takes.
         check: Compare with the server's catalog first.
+        key: What it is for, where there is one job for that.
         group: Whom it belongs to: batches get their places in turn.
         patient: Wait for a server although none answers.
         journal: The results file of its batch.
@@ -81,6 +82,7 @@ class Order:
     check: bool
     group: object
     patient: bool
+    key: str | None = None
     journal: Journal | None = None
     item: Item | None = None
     attempts: int = 0
@@ -186,6 +188,7 @@ class PoolJob(JobCore):
         self._busy = False
         self._held: BaseEvent | None = None
         super().__init__(NoServer(keeper), JobState("", Plan({})), keep_frames=keep_frames, index=index)
+        self.labels = order.options.get("labels") or {}
 
     @property
     def is_on_no_server(self) -> bool:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from .._base.labels import LABELS
 from ..events import BaseEvent, NodeFinished, Preview, Progress, Started, UnknownEvent
 from .plan import Plan
 from .reducer import Overall
 from .snapshot import HistoryEntry, QueueEntry
 
-__all__ = ["JobTeller", "job_record", "read_job"]
+__all__ = ["JobTeller", "job_record", "listed_job", "read_job"]
 
 _OPEN: Final = frozenset({"queued", "running", "canceling"})
 _ENDS: Final[Mapping[str, str]] = {
@@ -89,6 +91,23 @@ def job_record(body: Mapping[str, Any]) -> dict[str, Any]:
         "outputs": outputs_of(listed),
         "outputs_count": len(listed),
         "queue_position": body.get("queue_position"),
+    }
+
+
+def listed_job(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry of a list of jobs, with its labels: pairs, or one text that holds them as JSON."""
+    labels = row.get("metadata")
+    if isinstance(labels, str):
+        try:
+            labels = json.loads(labels)
+        except ValueError:
+            labels = None
+    status = str(row.get("status"))
+    return {
+        "id": row.get("id"),
+        "status": _RECORD_STATUS.get(status, status),
+        "create_time": _milliseconds(row.get("create_time") or row.get("created_at")),
+        "workflow": {"extra_data": {LABELS: labels}} if isinstance(labels, Mapping) else None,
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from .._base.labels import labels_of
 from ._resource import Record, as_mapping
 
 __all__ = ["HistoryRecord", "JobRecord", "JobsPage", "QueueRecord", "QueueState"]
@@ -23,6 +24,7 @@ class QueueRecord(Record):
         prompt: The whole graph, in API format.
         extra_data: What was sent along: client_id, create_time in ms, without keys.
         targets: The output nodes that will run.
+        labels: What it was labelled with: `submit(labels=...)`.
     """
 
     number: float = 0.0
@@ -30,6 +32,11 @@ class QueueRecord(Record):
     prompt: dict[str, Any] = Field(default_factory=dict)
     extra_data: dict[str, Any] = Field(default_factory=dict)
     targets: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What it was labelled with."""
+        return labels_of(self.extra_data)
 
     @classmethod
     def of_row(cls, row: object) -> dict[str, Any]:
@@ -77,6 +84,7 @@ class HistoryRecord(Record):
         outputs: What each node showed, by node id.
         messages: What happened: pairs of the event's type and its data.
         meta: By node id, which node showed it in the editor.
+        labels: What it was labelled with: `submit(labels=...)`.
     """
 
     prompt_id: str
@@ -87,6 +95,11 @@ class HistoryRecord(Record):
     outputs: dict[str, Any] = Field(default_factory=dict)
     messages: tuple[tuple[str, dict[str, Any]], ...] = ()
     meta: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What it was labelled with."""
+        return labels_of(self.extra_data)
 
     @classmethod
     def of_entry(cls, prompt_id: str, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +176,12 @@ class JobRecord(Record):
         if not isinstance(content, str):
             return None
         return f"{content}…" if shown.get("truncated") else content
+
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """What it was labelled with; None where the answer does not tell, as in the pages of a list."""
+        extra_data = (self.workflow or {}).get("extra_data")
+        return labels_of(extra_data) if isinstance(extra_data, Mapping) else None
 
     @property
     def done(self) -> bool:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .models import Models
     from .nodes import Nodes
     from .queue import Queue
+    from .requests import Requests
     from .settings_store import SettingsStore
     from .system import System
     from .userdata import UserData
@@ -98,6 +99,13 @@ class Resources:
         from .assets import Assets
 
         return Assets(self._host)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """Any route, by its path."""
+        from .requests import Requests
+
+        return Requests(self._host)
 
     @property
     def known_classes(self) -> tuple[str, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from .._base.labels import checked_labels, has_labels
 from ..errors import NotFoundError
 from ._resource import Resource
 from ._schema_runs import HistoryRecord, JobRecord, JobsPage, QueueRecord
@@ -15,6 +18,9 @@ from .queue import Queue
 
 __all__ = ["JobRecord", "Jobs"]
 
+_log = logging.getLogger("comfy_async")
+
+_ASKED_AT_ONCE: Final = 8
 _ORDERS: Final = ("created", "duration")
 
 _OPEN: Final = frozenset({"pending", "in_progress"})
@@ -121,6 +127,99 @@ class Jobs(Resource):
             else:
                 params["offset"] = offset
 
+    async def find(
+        self, *, labels: Mapping[str, str] | None = None, status: str | Iterable[str] | None = None
+    ) -> AsyncIterator[JobRecord]:
+        """Yield the jobs that have all these labels, with their workflow and what they made.
+
+        What runs and waits comes first, then the finished jobs from the oldest on, as far as the
+        server's history goes back. It is read page by page, as far as the loop goes. Comfy Cloud's
+        list tells no labels: there each job is asked for by itself, the newest first, and jobs that
+        tell none either are counted in a warning.
+
+        Args:
+            labels: What a job must have been submitted with; None finds jobs with any labels and none.
+            status: Only these: "pending", "in_progress", "completed", "failed", "cancelled".
+
+        Raises:
+            ValueError: There is no such status, or a label is no text.
+            ComfyError: The server cannot be asked.
+
+        Example:
+            >>> job = await comfy.submit(flow, labels={"user": "7", "order": "12"})
+            >>> result = await job
+            >>> async for record in comfy.jobs.find(labels={"user": "7"}, status="completed"):
+            ...     print(record.labels, record.outputs_count)
+            {'user': '7', 'order': '12'} 1
+        """
+        wanted = checked_labels(labels).items()
+        states = _STATUSES if status is None else {status} if isinstance(status, str) else set(status)
+        _demand_known(states)
+        self._host.check_loop()
+        await self._host.known_server()
+        match self._host.api.labels_are_in:
+            case "queue and history":
+                found = self._each_told(states)
+            case "each job":
+                found = self._each_asked(states)
+            case "its list":
+                found = self._each_listed(dict(wanted), states)
+        untold = 0
+        async for job in found:
+            known = job.labels
+            if known is None and wanted:
+                untold += 1
+            elif has_labels(known or {}, wanted):
+                yield job
+        if untold:
+            _log.warning(
+                "%d jobs at %s do not tell their labels: they may be among those looked for",
+                untold,
+                self._host.base_url,
+            )
+
+    async def _each_told(self, states: Collection[str]) -> AsyncIterator[JobRecord]:
+        """Yield jobs in some states with what was sent along: the list does not tell it."""
+        seen: set[str] = set()
+        if not _OPEN.isdisjoint(states):
+            # Before the history: what ends between the two looks is in the second one.
+            queue = await self._queue.snapshot()
+            for rows, state in ((queue.running, "in_progress"), (queue.pending, "pending")):
+                for row in rows if state in states else ():
+                    seen.add(row.prompt_id)
+                    yield _queued(row, state, whole=True)
+        if _OPEN.issuperset(states):
+            return
+        async for page in self._history.page():
+            for past in page:
+                if past.status in states and past.prompt_id not in seen:
+                    yield _finished(past, whole=True)
+
+    async def _each_listed(
+        self, labels: Mapping[str, str], states: Collection[str]
+    ) -> AsyncIterator[JobRecord]:
+        """Yield jobs in some states with these labels, as the server itself finds them."""
+        async for found in self._host.api.listed(labels):
+            job = self._read(JobRecord, found, "the list of jobs")
+            if job.status in states:
+                yield job
+
+    async def _each_asked(self, states: Collection[str]) -> AsyncIterator[JobRecord]:
+        """Yield jobs in some states, each as it is told by itself."""
+        async for page in self.page(status=sorted(states)):
+            for place in range(0, len(page), _ASKED_AT_ONCE):
+                part = page[place : place + _ASKED_AT_ONCE]
+                for job in await asyncio.gather(*(self._still_there(job.id) for job in part)):
+                    if job is not None:
+                        yield job
+
+    async def _still_there(self, prompt_id: str) -> JobRecord | None:
+        """Return a job, None when it has been deleted since it was listed."""
+        try:
+            return await self.get(prompt_id)
+        except NotFoundError:
+            return None
+
     async def cancel(self, *prompt_ids: str) -> bool:
         """Ask the server to remove or stop these jobs; say whether it took on any of them.
 
@@ -150,9 +249,7 @@ class Jobs(Resource):
         Raises:
             ValueError: There is no such status.
         """
-        unknown = set(wanted or ()) - _STATUSES
-        if unknown:
-            raise ValueError(f"no such status: {', '.join(sorted(unknown))}")
+        _demand_known(wanted or ())
         queue = await self._queue.snapshot()
         found = [_finished(job) async for page in self._history.page(size=500) for job in page]
         known = {job.id for job in found}
@@ -164,13 +261,25 @@ class Jobs(Resource):
         return [job for job in found if wanted is None or job.status in wanted]
 
 
-def _queued(job: QueueRecord, status: str) -> JobRecord:
+def _demand_known(states: Iterable[str]) -> None:
+    """Refuse a status that no job has.
+
+    Raises:
+        ValueError: There is no such status.
+    """
+    unknown = set(states) - _STATUSES
+    if unknown:
+        raise ValueError(f"no such status: {', '.join(sorted(map(str, unknown)))}")
+
+
+def _queued(job: QueueRecord, status: str, *, whole: bool = False) -> JobRecord:
     """Return an open job in the words of the jobs API."""
     return JobRecord(
         id=job.prompt_id,
         status=status,
         priority=job.number,
         create_time=_time(job.extra_data.get("create_time")),
+        workflow={"prompt": job.prompt, "extra_data": job.extra_data} if whole else None,
         workflow_id=_workflow_id(job.extra_data),
     )
 

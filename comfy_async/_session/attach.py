@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._base.labels import LABELS, labels_of
 from .._job.core import JobCore
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
@@ -13,7 +14,7 @@ from .desk import Desk
 __all__ = ["attach"]
 
 
-async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
+async def attach(desk: Desk, id_or_ref: str | Mapping[str, Any]) -> JobCore:
     """Find a job in history and queue, and follow it.
 
     Raises:
@@ -44,6 +45,8 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
         return desk.jobs.by_id[prompt_id]
     job = JobCore(desk, JobState(prompt_id, Plan(graph), timings=desk.timings))
     job.client_id = submitter
+    # The server knows best; the ref is there for one that has lost the job, or is too old to tell.
+    job.labels = labels_of(extra) or _labels_in(id_or_ref)
     job.seen = entry is not None
     job.state.status = "pending"
     job.state.mark_gap()
@@ -56,7 +59,13 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
     return job
 
 
-def _reference(id_or_ref: str | Mapping[str, str]) -> tuple[str, str | None]:
+def _labels_in(id_or_ref: str | Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels that a ref brings along."""
+    found = id_or_ref.get("labels") if isinstance(id_or_ref, Mapping) else None
+    return labels_of({LABELS: found})
+
+
+def _reference(id_or_ref: str | Mapping[str, Any]) -> tuple[str, str | None]:
     """Return prompt_id and client_id.
 
     Raises:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
+from .._base.labels import LABELS, checked_labels
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._base.tasks import look_at
@@ -29,6 +30,7 @@ from ..types import Connection, JobStatus
 from ..workflow import Workflow
 from .attach import attach
 from .cancel import Canceller
+from .keys import KeyedWork, Keys
 from .link import Link
 from .open_jobs import OpenJobs
 from .poller import Poller
@@ -68,6 +70,7 @@ class Engine(JobLifetime):
         router: Who brings the jobs their events.
         canceller: Who stops jobs.
         resources: The rest of the server.
+        keys: Who holds each key to one job.
         plans: What the graphs of earlier jobs were going to do.
         timings: How long their nodes took.
         veil: Hides the keys in what is shown.
@@ -88,6 +91,7 @@ class Engine(JobLifetime):
         uses_socket: bool = True,
         previews: Previews = "auto",
         partner_api_key: Secret[str] | None = None,
+        key_namespace: str = "",
     ) -> None:
         """Put the parts together; nothing is sent. `finds_out` lets what answers say what it speaks."""
         super().__init__()
@@ -105,6 +109,7 @@ class Engine(JobLifetime):
         self.plans = Plans()
         self.timings: Timings = {}
         self.resources = Resources(self)
+        self.keys = Keys(self, key_namespace)
         self._probing: asyncio.Task[ServerInfo] | None = None
         self._works: set[asyncio.Task[None]] = set()
         self._connect_parts()
@@ -246,9 +251,11 @@ class Engine(JobLifetime):
         """
         await self.known_server()
         rest = dict(options)
-        whole = rest.get("on_partial", "raise") == "raise"
+        key, whole = rest.pop("key", None), rest.get("on_partial", "raise") == "raise"
         ready = await self.prepared(workflow, check=rest.pop("check", False), whole=whole)
-        return await Submission(self, ready, self.options(**rest)).run()
+        if key is None:
+            return await Submission(self, ready, self.options(**rest)).run()
+        return await self.keys.submit(KeyedWork(key, ready, self.options(**rest)))
 
     async def prepared(self, workflow: WorkflowLike, *, check: bool = False, whole: bool = True) -> Workflow:
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
@@ -266,17 +273,20 @@ class Engine(JobLifetime):
         partner_api_key: str | Secret[str] | None = None,
         targets: Iterable[str] | None = None,
         extra_data: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
         **rest: Any,
     ) -> SubmitOptions:
         """Fill in what the session knows, and let nobody see the keys in it from now on.
 
         Raises:
             UnsupportedError: Previews were asked for, and this server cannot be told to send them.
-            ValueError: A word is unknown.
+            ValueError: A word is unknown, or a label is no text.
         """
         if previews in ("auto", "latent2rgb", "taesd"):
             self.server.require("preview_method", "be asked for previews (`previews`)")
         extra = sealed(extra_data or {})
+        if labels:
+            extra[LABELS] = checked_labels(labels)
         key = Secret.of(partner_api_key) or self.partner_api_key
         # Some show the locals of every frame of a traceback.
         del extra_data, partner_api_key
@@ -289,7 +299,7 @@ class Engine(JobLifetime):
             **rest,
         )
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> JobCore:
+    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> JobCore:
         """Pick up a job by its id or `ref`.
 
         Raises:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
+from .._base.labels import labels_of
 from .._base.settings import Settings
 from .._dialects.comfyui import UnreadableError
 from .._dialects.dialect import Dialect, Speaker
@@ -351,6 +352,8 @@ class Poller:
             job.state.mark_gap()
             if job.client_id == self._client_id:
                 self._health.missed_an_end()
+        # The queue may have told nothing of a job that was attached to.
+        job.labels = job.labels or labels_of(entry.extra_data)
         for event in history_events(entry, self._clock.unix()):
             if isinstance(event, Failed):
                 # A node's error may repeat the keys that it was given.

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import anyio
 
 from .._base.backoff import Backoff
+from .._base.labels import labels_of
 from .._base.secrets import Secret
 from .._dialects.dialect import Draft, Posted
 from .._job.core import JobCore
@@ -128,7 +129,7 @@ class Submission:
             job.move(desk, state)
         self.job = job
         self.prompt_id = job.prompt_id
-        job.workflow = workflow
+        job.workflow, job.labels = workflow, labels_of(options.extra_data)
 
     async def run(self) -> JobCore:
         """Send the prompt and return its job.

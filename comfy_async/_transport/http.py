@@ -155,6 +155,7 @@ class HttpClient:
         expect: Sequence[int] = (),
         root: Root = False,
         retry: bool = False,
+        max_body: int | None = None,
     ) -> Answer:
         """Send a request and read the whole answer.
 
@@ -173,6 +174,7 @@ class HttpClient:
             root: True for routes that live outside `/api`; "origin" for a link, which is resolved
                 against our origin and must stay there.
             retry: Try again when the failure may pass; only for what is safe to repeat.
+            max_body: How large the answer may be, None for the session's limit.
 
         Raises:
             ConnectError: Nobody answers.
@@ -193,7 +195,7 @@ class HttpClient:
         retries = Retries() if retry else None
         while True:
             try:
-                return await self._attempt(request, path, limit, expect)
+                return await self._attempt(request, path, limit, expect=expect, max_body=max_body)
             except ComfyError as error:
                 pause = None if retries is None else retries.pause(error)
                 if pause is None:
@@ -235,15 +237,21 @@ class HttpClient:
         )
 
     async def _attempt(
-        self, request: httpx.Request, path: str, seconds: float, expect: Sequence[int]
+        self,
+        request: httpx.Request,
+        path: str,
+        seconds: float,
+        *,
+        expect: Sequence[int],
+        max_body: int | None,
     ) -> Answer:
         """Send once, or twice when credentials that can be renewed are refused."""
         auth = await self.credentials()
         used = self.renewals
-        answer = await self._exchange(request, path, seconds)
+        answer = await self._exchange(request, path, seconds, max_body=max_body)
         if answer.status == 401 and auth.renews:
             await self.credentials(refused=used)
-            answer = await self._exchange(request, path, seconds)
+            answer = await self._exchange(request, path, seconds, max_body=max_body)
         if answer.status >= 400 and answer.status not in expect:
             raise error_of(answer, request.url.params)
         if 300 <= answer.status < 400:
@@ -308,13 +316,15 @@ class HttpClient:
         step = self.options.request_seconds if math.isinf(seconds) else seconds
         return httpx.Timeout(step, connect=min(step, self.options.connect_seconds), pool=None)
 
-    async def _exchange(self, request: httpx.Request, path: str, seconds: float) -> Answer:
+    async def _exchange(
+        self, request: httpx.Request, path: str, seconds: float, *, max_body: int | None = None
+    ) -> Answer:
         """Send one request, follow redirects at home, and read the body up to the limit."""
         with self._translated(request.method, path, seconds):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds), self._lines:
                 response = await self._send(request)
                 try:
-                    return await self._read(response, request.method, path)
+                    return await self._read(response, request.method, path, max_body=max_body)
                 finally:
                     await response.aclose()
 
@@ -363,23 +373,29 @@ class HttpClient:
         self._learn_cookies()
         return answer_of(response, method, path, self.address.base, self.veil)
 
-    async def _read(self, response: httpx.Response, method: str, path: str) -> Answer:
+    async def _read(
+        self, response: httpx.Response, method: str, path: str, *, max_body: int | None = None
+    ) -> Answer:
         """Return an answer with its body."""
         answer = self._answer(response, method, path)
-        return await read_whole(response, answer, max_body=self.options.max_body)
+        limit = self.options.max_body if max_body is None else max_body
+        return await read_whole(response, answer, max_body=limit)
 
     @contextlib.asynccontextmanager
     async def stream(
         self,
         path: str,
         *,
+        method: str = "GET",
         params: Mapping[str, Any] | None = None,
+        json: Any = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         expect: Sequence[int] = (),
         root: Root = False,
         read_seconds: float | None = None,
     ) -> AsyncIterator[Stream]:
-        """GET a route and hand out its body as it comes.
+        """Ask for a route and hand out its body as it comes.
 
         A redirect to another host (Comfy Cloud's signed URLs) is followed without credentials, and so
         is a link there, with `root="anywhere"`.
@@ -389,15 +405,12 @@ class HttpClient:
                 session, or `read_seconds`.
         """
         timeout = self._timeout(math.inf)
+        if read_seconds is not None:
+            write, connect = timeout.write, timeout.connect
+            timeout = httpx.Timeout(write, connect=connect, read=read_seconds, pool=None)
+        url = self._url(path, params, root=root)
         request = self._client.build_request(
-            "GET",
-            self._url(path, params, root=root),
-            headers=headers,
-            timeout=timeout
-            if read_seconds is None
-            else httpx.Timeout(
-                timeout.as_dict()["write"], connect=timeout.connect, read=read_seconds, pool=None
-            ),
+            method, url, json=json, content=content, headers=headers, timeout=timeout
         )
         if not self._is_home(request):
             request.headers.pop("cookie", None)
@@ -407,14 +420,14 @@ class HttpClient:
             response = await self._opened(request, path)
             try:
                 if response.status_code >= 400 and response.status_code not in expect:
-                    with self._translated("GET", path):
+                    with self._translated(method, path):
                         async with asyncio.timeout(self.options.request_seconds):
-                            answer = await self._read(response, "GET", path)
+                            answer = await self._read(response, method, path)
                     raise error_of(answer, params)
-                answer = self._answer(response, "GET", path)
+                answer = self._answer(response, method, path)
                 if 300 <= answer.status < 400:
                     raise answer.leads_elsewhere()
-                guard = functools.partial(self._translated, "GET", path)
+                guard = functools.partial(self._translated, method, path)
                 yield Stream(response, answer, max_body=self.options.max_body, guard=guard)
             finally:
                 await response.aclose()
@@ -423,11 +436,11 @@ class HttpClient:
         """Return an answer to be streamed; refused credentials are renewed once."""
         auth = await self.credentials()
         used = self.renewals
-        with self._translated("GET", path):
+        with self._translated(request.method, path):
             response = await self._send(request, abroad=True)
         if response.status_code == 401 and auth.renews:
             await response.aclose()
             await self.credentials(refused=used)
-            with self._translated("GET", path):
+            with self._translated(request.method, path):
                 response = await self._send(request, abroad=True)
         return response

@@ -14,6 +14,7 @@ from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
+from ._labels import read_labels
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._values import apply_values, classes_of, parse_settings, read_workflow
@@ -41,6 +42,7 @@ async def run_batch(
         OSError: A file cannot be read or written.
     """
     demand_folder(request.out)
+    read_labels(request.labels)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
     fake = embedded(request, report, interrupts)
     try:
@@ -132,6 +134,7 @@ async def _run_all(
         limit=request.limit,
         on_error="stop" if request.stop else "continue",
         results=request.results,
+        labels=read_labels(request.labels),
         **options,
     )
     async with batch as finished:

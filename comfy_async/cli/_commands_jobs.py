@@ -16,6 +16,10 @@ JobArgument = Annotated[
 JobsArgument = Annotated[
     list[str], typer.Argument(metavar="JOB...", help="Ids, files with what submit printed, or -.")
 ]
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="NAME=TEXT", help="Only jobs with this label. May be repeated."),
+]
 
 
 @command("watch")
@@ -83,6 +87,7 @@ def queue(
         bool, typer.Option("--clear", help="Take every waiting job of everybody out of it.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    label: Label = None,
     *,
     connection: Connection,
 ) -> Work:
@@ -94,14 +99,19 @@ def queue(
 
       comfy-async queue --json | jq -r .prompt_id
 
+      comfy-async queue --label user=7
+
       comfy-async queue --clear
     """
     from ._listing import clear_queue, list_queue
 
-    if clear and not yes:
+    if not clear:
+        return Work(lambda report, _: list_queue(connection, report, labels=label))
+    if label:
+        raise typer.BadParameter("--clear takes out every job; `cancel` those that `queue --label` lists")
+    if not yes:
         typer.confirm("Take all waiting jobs of everybody out of the queue?", abort=True, err=True)
-    work = clear_queue if clear else list_queue
-    return Work(lambda report, _: work(connection, report))
+    return Work(lambda report, _: clear_queue(connection, report))
 
 
 @command()
@@ -111,6 +121,7 @@ def history(
     status: Annotated[
         str | None, typer.Option("--status", help="Only these: completed, failed or cancelled.")
     ] = None,
+    label: Label = None,
     *,
     connection: Connection,
 ) -> Work:
@@ -122,10 +133,12 @@ def history(
 
       comfy-async history --status failed --json
 
+      comfy-async history --label user=7 --label order=12
+
       comfy-async history 9e721e8c-948f-48d8-a684-409836d205e3
     """
     from ._listing import list_history, show_history
 
     if job is not None:
         return Work(lambda report, _: show_history(job, connection, report))
-    return Work(lambda report, _: list_history(connection, report, limit=limit, status=status))
+    return Work(lambda report, _: list_history(connection, report, limit=limit, status=status, labels=label))

@@ -22,6 +22,10 @@ def submit_command(
     words = ["comfy-async", "submit", str(path)]
     for setting in settings:
         words += ["--set", setting]
+    for label in request.labels or ():
+        words += ["--label", label]
+    if request.key is not None:
+        words += ["--key", request.key]
     words += [flag for flag, given in (("--front", request.front), ("--partial", request.partial)) if given]
     command = shlex.join(words + server_words(connection))
     out = getattr(request, "out", None)

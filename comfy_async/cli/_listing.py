@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .._base.labels import has_labels
 from ..types import counted
 from ._connection import Connection, UsageError, opened
 from ._interrupt import Interrupts
+from ._labels import label_text, labelled, latest, read_labels
 from ._refs import read_refs, toward
 from ._tables import age_text, short_text, when_text
 from ._watch import tell, watch
@@ -19,17 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["clear_queue", "list_history", "list_queue", "show_history"]
 
 
-async def list_queue(connection: Connection, report: Report) -> int:
-    """Print what runs and what waits.
+async def list_queue(connection: Connection, report: Report, *, labels: Iterable[str] | None) -> int:
+    """Print what runs and what waits, or those of it that have some labels.
 
     Raises:
         ComfyError: The server cannot be asked.
+        UsageError: That is no label.
     """
+    wanted = read_labels(labels).items()
     async with opened(connection) as comfy:
         state = await comfy.queue.snapshot()
         reasons = await _reasons(comfy) if comfy.server.dialect == "cloud-v1" else {}
     jobs = [("running", 0, job) for job in state.running]
     jobs += [("pending", place, job) for place, job in enumerate(state.pending, 1)]
+    jobs = [one for one in jobs if has_labels(one[2].labels, wanted)]
     items = [_waiting_fields(status, place, job) for status, place, job in jobs]
     for item in items:
         if reason := reasons.get(item["prompt_id"]):
@@ -41,10 +47,11 @@ async def list_queue(connection: Connection, report: Report) -> int:
             f"{status} ({item['reason']})" if "reason" in item else status,
             counted(len(job.prompt), "node"),
             age_text(item["create_time"]),
+            label_text(job.labels),
         )
         for (status, place, job), item in zip(jobs, items, strict=True)
     ]
-    report.table(items, rows, empty="the queue is empty", whole=1)
+    report.table(items, rows, empty="no job has these labels" if wanted else "the queue is empty", whole=1)
     return 0
 
 
@@ -67,6 +74,7 @@ def _waiting_fields(status: str, place: int, job: Any) -> dict[str, Any]:
         "nodes": len(job.prompt),
         "client_id": job.extra_data.get("client_id"),
         "create_time": job.extra_data.get("create_time"),
+        "labels": job.labels,
     }
 
 
@@ -83,24 +91,31 @@ async def clear_queue(connection: Connection, report: Report) -> int:
     return 0
 
 
-async def list_history(connection: Connection, report: Report, *, limit: int, status: str | None) -> int:
-    """Print the latest finished jobs.
+async def list_history(
+    connection: Connection, report: Report, *, limit: int, status: str | None, labels: Iterable[str] | None
+) -> int:
+    """Print the latest finished jobs, or those of them that have some labels.
 
     Raises:
         ComfyError: The server cannot be asked.
-        UsageError: There is no such status.
+        UsageError: There is no such status, or that is no label.
     """
+    named = read_labels(labels)
     known = ("completed", "failed", "cancelled")
     if status is not None and status not in known:
         raise UsageError(f"--status takes {', '.join(known)}, not {status!r}")
-    found: list[Any] = []
+    wanted = [status] if status else known
     async with opened(connection) as comfy:
-        async for page in comfy.jobs.page(status=[status] if status else known, size=min(limit, 100)):
-            found += page
-            if len(found) >= limit:
-                break
-    shown = found[:limit]
-    report.table(map(_job_line, shown), map(_job_row, shown), empty="nothing is in the history", whole=1)
+        if named:
+            shown = await labelled(comfy, wanted, limit=limit, labels=named)
+        else:
+            shown = await latest(comfy, wanted, limit=limit)
+    report.table(
+        map(_job_line, shown),
+        map(_job_row, shown),
+        empty="no job has these labels" if named else "nothing is in the history",
+        whole=1,
+    )
     return 0
 
 
@@ -139,6 +154,7 @@ def _job_line(job: Any) -> dict[str, Any]:
         "seconds": _seconds(job),
         "outputs": job.outputs_count,
         "error": error.get("exception_message"),
+        "labels": job.labels,
     }
 
 
@@ -153,6 +169,7 @@ def _job_row(job: Any) -> tuple[object, ...]:
         job.status,
         took,
         message or (short_text(job.preview_text) if job.preview_text else _made(job)),
+        label_text(job.labels),
     )
 
 

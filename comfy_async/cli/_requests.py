@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from ._labels import read_key, read_labels
+
 __all__ = [
     "AppRequest",
     "BatchRequest",
@@ -21,6 +23,7 @@ __all__ = [
     "WorkflowArgument",
 ]
 
+_LABEL: Final = "Call the job so; queue and history show it. May be repeated."
 _UNREACHED: Final = "When no server answers"
 _TRYING: Final = "Trying out"
 
@@ -97,6 +100,10 @@ class SubmitRequest:
     seed: Seed = None
     randomize: Annotated[bool, typer.Option("--randomize", help="Draw every seed anew.")] = False
     front: Annotated[bool, typer.Option("--front", help="Before all others in the queue.")] = False
+    labels: Annotated[list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help=_LABEL)] = None
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="TEXT", help="What it is for: one job for each key.")
+    ] = None
     partial: Annotated[
         bool, typer.Option("--partial", help="Run what can be run when outputs are refused.")
     ] = False
@@ -121,7 +128,12 @@ class SubmitRequest:
     @property
     def options(self) -> dict[str, Any]:
         """What `ComfySession.submit` is told."""
-        return {"front": self.front, "on_partial": "keep" if self.partial else "raise"}
+        return {
+            "front": self.front,
+            "on_partial": "keep" if self.partial else "raise",
+            "labels": read_labels(self.labels),
+            "key": read_key(self.key),
+        }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -210,6 +222,7 @@ class BatchRequest:
         typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
     ] = None
     stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False
+    labels: Annotated[list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help=_LABEL)] = None
     prefer: Prefer = "workflow"
     fake: _Fake = False
     step_seconds: _StepSeconds = 0.05

@@ -17,6 +17,7 @@ from ._failure import Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
+from ._labels import read_key, read_labels
 from ._later import cancel_command, withheld
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
 from ._watch import Outcome, demand_folder, saved, tell, watch
@@ -106,6 +107,7 @@ def _demand(request: RunRequest) -> None:
     """
     if request.previews not in _PREVIEWS:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
+    demand_names(request)
     demand_output(request)
 
 
@@ -119,6 +121,16 @@ def demand_output(request: RunRequest | AppRequest) -> None:
     if request.show:
         demand_pictures()
     demand_folder(request.out)
+
+
+def demand_names(request: SubmitRequest) -> None:
+    """See to it that labels and key are such, before anything is sent.
+
+    Raises:
+        UsageError: One of them is not.
+    """
+    read_labels(request.labels)
+    read_key(request.key)
 
 
 def demand_pictures() -> None:
@@ -193,6 +205,7 @@ async def submit(
     """
     from comfy_async import ConnectError
 
+    demand_names(request)
     workflow = load(request)
     request = asked(workflow, request, interrupts)
     try:

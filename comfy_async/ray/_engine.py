@@ -21,7 +21,7 @@ from .._protocol.meter import Timings
 from .._session.engine import Engine
 from .._session.prepare import WorkflowLike, as_workflow
 from .._session.submission import SubmitOptions
-from ..errors import ComfyError, ConnectError, SessionClosedError
+from ..errors import ComfyError, ConnectError, SessionClosedError, UnsupportedError
 from ..types import JobStatus
 from ._carrier import Carrier, FilesAt, with_files_read
 from ._command import ComfyCommand
@@ -223,10 +223,17 @@ class FleetEngine(JobLifetime):
         """Put a workflow into the queue of the least loaded server that can run it.
 
         Raises:
+            UnsupportedError: It has a key.
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
         """
         self.check_loop()
+        if options.get("key") is not None:
+            raise UnsupportedError(
+                "a fleet cannot hold a job to a key",
+                hint="Keep `job.ref` beside the key, and `attach` to it.",
+            )
+        options = {name: value for name, value in options.items() if name != "key"}
         ready = await with_files_read(as_workflow(workflow))
         job = FleetJob(self, ready, self.options(options), patient=False)
         self.follow(job, self.carrier.run(job))
@@ -242,7 +249,7 @@ class FleetEngine(JobLifetime):
         """Fill in what the workers' sessions know, and let nobody see the keys in it."""
         return self._pattern.options(**options)
 
-    async def attach(self, ref: Mapping[str, str]) -> FleetJob:
+    async def attach(self, ref: Mapping[str, Any]) -> FleetJob:
         """Pick up a job by its `ref`.
 
         Raises:
@@ -255,7 +262,7 @@ class FleetEngine(JobLifetime):
         member = await self.member_at(ref["server"])
         if member is None:
             raise ConnectError(f"the ComfyUI of {ref['server']} is gone", server=ref["server"])
-        job = FleetJob(self, None, self.options({}), patient=True)
+        job = FleetJob(self, None, self.options({"labels": ref.get("labels")}), patient=True)
         self.follow(job, self.carrier.resume(job, member, ref["prompt_id"], ref["client_id"]))
         job.handed_out = True
         return job

@@ -178,7 +178,7 @@ class ComfyFleet(Client):
 
     # Running workflows: `run`, `submit`, `stream` and `map` stand in `Client`.
 
-    async def attach(self, ref: Mapping[str, str]) -> Job:
+    async def attach(self, ref: Mapping[str, Any]) -> Job:
         """Pick up a job by its `ref`, from whichever driver it was submitted.
 
         Raises:
@@ -204,7 +204,7 @@ class ComfyFleet(Client):
                 error = failure
         raise error
 
-    async def cancel(self, job: Job | Mapping[str, str]) -> JobStatus:
+    async def cancel(self, job: Job | Mapping[str, Any]) -> JobStatus:
         """Cancel a job by itself or by its `ref`; return how it truly ended.
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
+from .._base.labels import labels_of
 from .._batch.items import Item
 from .._batch.journal import Journal
 from .._job.core import JobCore
@@ -72,6 +73,7 @@ class FleetJob(JobCore):
             index=options.index,
         )
         self.workflow = workflow
+        self.labels = labels_of(options.extra_data)
 
     @property
     def server(self) -> str:

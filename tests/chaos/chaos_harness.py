@@ -197,9 +197,12 @@ async def chaos_round(
         cancel_seconds=120.0 if dialect == "api-v2" else 30.0,
     )
     key = KEY if dialect == "api-v2" else None
-    async with FakeComfy(
-        step_seconds=0.002, dialect=dialect, **({} if key is None else {"api_key": key})
-    ) as fake:
+    server = (
+        FakeComfy(step_seconds=0.002)
+        if key is None
+        else FakeComfy(step_seconds=0.002, dialect=dialect, api_key=key)
+    )
+    async with server as fake:
         prepare(fake)
         if fake.v2 is not None:
             fake.v2.max_streams, fake.v2.lists_jobs = rng.choice((2, 8, 100)), rng.random() < 0.5

@@ -164,6 +164,7 @@ async def test_queue_lists_and_clears(cli: Any, sd15: Path, fake: FakeComfy) -> 
     empty = await cli("queue")
 
     fields = {"event", "prompt_id", "status", "position", "number", "nodes", "client_id", "create_time"}
+    fields |= {"labels"}
     assert [item.keys() for item in lines.objects] == [fields, fields]
     assert [item["status"] for item in lines.objects] == ["running", "pending"]
     assert "8 nodes" in plain.out
@@ -183,7 +184,7 @@ async def test_history(cli: Any, small: Path, fake: FakeComfy) -> None:
     wrong = await cli("history", "--status", "strange")
     unknown = await cli("history", UNKNOWN, "--json")
 
-    fields = {"event", "prompt_id", "status", "create_time", "seconds", "outputs", "error"}
+    fields = {"event", "prompt_id", "status", "create_time", "seconds", "outputs", "error", "labels"}
     assert [item.keys() for item in lines.objects] == [fields]
     assert ref["prompt_id"] in plain.out
     assert "1 output\n" in plain.out

@@ -235,3 +235,29 @@ async def test_the_partner_key(fake: FakeComfy, comfy: ComfySession) -> None:
     record = fake.books.accepted[0]
     assert record.secrets.get("api_key_comfy_org") == "partner-s3cret"
     assert "s3cret" not in repr(job)
+
+
+@pytest.mark.parametrize("kept", ["pairs", "text", "none"])
+async def test_labels(kept: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They go along in the way that the server keeps them, and find the job where it lists jobs."""
+    api_v2 = ApiV2.proxy() if kept == "text" else ApiV2(lists_jobs=True)
+    if kept == "none":
+        api_v2.labels = "refused"
+    async with (
+        FakeComfy(dialect="api-v2", api_v2=api_v2, api_key=KEY) as fake,
+        fast(fake, api_key=KEY, dialect="api-v2") as comfy,
+    ):
+        for user in ("6", "7"):
+            job = await comfy.submit(picture(int(user)), labels={"user": user, "order": "12"})
+            assert job.labels == {"user": user, "order": "12"}
+            await job
+        found = [record async for record in comfy.jobs.find(labels={"user": "7"}, status="completed")]
+        assert [record.id for record in found] == ([] if kept == "none" else [job.prompt_id])
+        told = [record for record in caplog.records if "keeps no labels" in record.getMessage()]
+        assert len(told) == (kept == "none")
+
+
+async def test_a_key(comfy: ComfySession) -> None:
+    """A server that chooses the ids holds no job to a key, and that is said."""
+    with pytest.raises(UnsupportedError, match="key"):
+        await comfy.submit(picture(), key="order-12")

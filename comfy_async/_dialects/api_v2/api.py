@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import json
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 from urllib.parse import quote
 
 from ..._base.json import parse_json
+from ..._base.labels import LABELS, labels_of
 from ..._base.secrets import Secret
 from ..._base.tasks import together
-from ..._protocol.job_v2 import job_record, read_job
+from ..._protocol.job_v2 import job_record, listed_job, read_job
 from ..._protocol.snapshot import HistoryEntry, QueueEntry, QueueSnapshot
 from ..._transport.answers import Answer, error_of
 from ..._transport.http import HttpClient, Stream
@@ -25,7 +28,10 @@ from .refusals import REFUSALS, in_comfyui_words
 
 __all__ = ["ApiV2"]
 
+_log = logging.getLogger("comfy_async")
+
 _ROOT: Final = "/api/v2"
+_NO_LABELS: Final = frozenset({"metadata_not_supported", "invalid_request"})
 # Some job that nobody has: the answer shows who speaks, and whether the key is good.
 _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 _JOBS_AT_ONCE: Final = 32
@@ -44,6 +50,7 @@ class ApiV2(AssetFiles):
     chooses_ids: ClassVar[bool] = True
     is_idempotent: ClassVar[bool] = True
     takes_extra_data: ClassVar[bool] = False
+    labels_are_in: ClassVar[Literal["queue and history", "each job", "its list"]] = "its list"
     has_routes: ClassVar[bool] = False
     tells_single_classes: ClassVar[bool] = False
     hides_partial: ClassVar[bool] = True
@@ -63,6 +70,7 @@ class ApiV2(AssetFiles):
         self._over: dict[str, HistoryEntry] = {}
         self._expired: set[str] = set()
         self._lists: bool | None = None
+        self._labels: Literal["pairs", "text", "none"] = "pairs"
         self._asking = asyncio.Semaphore(_REQUESTS_AT_ONCE)
 
     @property
@@ -104,7 +112,7 @@ class ApiV2(AssetFiles):
         Raises:
             UnsupportedError: Something is asked for that API v2 has no word for.
         """
-        unknown = sorted(draft.extra.keys() - {_EXTRA})
+        unknown = sorted(draft.extra.keys() - {_EXTRA, LABELS})
         if unknown:
             raise self._without(
                 f"take along {', '.join(unknown)} (`extra_data`)",
@@ -114,7 +122,11 @@ class ApiV2(AssetFiles):
             raise self._without("be told a place in the queue (`front`, `number`)")
         if draft.targets is not None:
             raise self._without("run only some outputs (`targets`)")
-        envelope = {"extra_data": dict(draft.extra)} if draft.extra else {}
+        envelope: dict[str, Any] = {}
+        if _EXTRA in draft.extra:
+            envelope["extra_data"] = {_EXTRA: draft.extra[_EXTRA]}
+        if (labels := labels_of(draft.extra)) and self._labels != "none":
+            envelope["metadata"] = labels if self._labels == "pairs" else _in_one_text(labels)
         return body_of("workflow", draft.graph, envelope)
 
     async def post(self, draft: Draft, body: Secret[bytes]) -> Posted | Mapping[str, Any]:
@@ -126,7 +138,14 @@ class ApiV2(AssetFiles):
             )
         said = answer.json_object()
         if answer.status == 422:
-            if _code(said) not in REFUSALS:
+            code = _code(said)
+            if code in _NO_LABELS and labels_of(draft.extra) and self._labels != "none":
+                # The public description knows no labels: servers keep pairs, one text, or none.
+                self._labels = "text" if self._labels == "pairs" and code == "invalid_request" else "none"
+                if self._labels == "none":
+                    _log.warning("%s keeps no labels (%s): they stay here", self.address, code)
+                return await self.post(draft, self.encode(draft))
+            if code not in REFUSALS:
                 raise error_of(answer)
             return in_comfyui_words(said, draft.graph)
         prompt_id = said.get("id")
@@ -171,6 +190,47 @@ class ApiV2(AssetFiles):
                 server=self.address,
             )
         return found[0] if found else None
+
+    async def listed(self, labels: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the jobs that the server lists with these labels, where it lists jobs.
+
+        Raises:
+            UnsupportedError: It lists none.
+        """
+        # No server filters by more than three.
+        params = {"limit": _LISTED, **{f"metadata[{name}]": labels[name] for name in sorted(labels)[:3]}}
+        while True:
+            answer = await self._http.request(
+                "GET", f"{_ROOT}/jobs", params=params, root=True, expect=(404, 405, 501), retry=True
+            )
+            if answer.status != 200:
+                raise self._without("list its jobs", hint="Keep `job.ref`, and `attach` to it.")
+            body = answer.json_object()
+            rows = body.get("jobs")
+            for row in rows if isinstance(rows, list) else ():
+                if isinstance(row, Mapping):
+                    yield listed_job(row)
+            cursor = body.get("next_cursor")
+            if not isinstance(cursor, str) or not cursor:
+                return
+            params["cursor"] = cursor
+
+    async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
+        """Refuse: the server chooses the ids."""
+        raise self._keyless()
+
+    async def claim(self, name: str, text: str) -> bool:
+        """Refuse, as `find_keyed`."""
+        raise self._keyless()
+
+    async def claim_text(self, name: str) -> str | None:
+        """Refuse, as `find_keyed`."""
+        raise self._keyless()
+
+    def _keyless(self) -> UnsupportedError:
+        """Return the error for keys."""
+        hint = "Keep `job.ref` beside the key, and `attach` to it."
+        return self._without("hold a job to a key: it chooses the ids", hint=hint)
 
     # Where they are.
 
@@ -340,6 +400,11 @@ class ApiV2(AssetFiles):
     def _without(self, what: str, *, hint: str = "") -> UnsupportedError:
         """Return the error for what API v2 does not have."""
         return self.server.unsupported(what, hint=hint, server=self.address)
+
+
+def _in_one_text(labels: Mapping[str, str]) -> str:
+    """Return labels as the one text that comfy-api-proxy keeps with a job."""
+    return json.dumps(labels, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
 def _code(body: Mapping[str, Any]) -> str:

@@ -1,0 +1,82 @@
+"""Keys of a pool: a key's job is looked for on every server before it runs on one."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from session_tools import fast, picture
+
+from comfy_async import ComfyPool, ConnectError, Settings, WorkflowError
+from comfy_async.testing import FakeComfy, FastClock
+
+KEY = "order-12"
+
+
+def pool(*servers: FakeComfy, **options: Any) -> ComfyPool:
+    """Return a pool of these servers whose pauses last a tenth."""
+    return ComfyPool([server.url for server in servers], settings=Settings(clock=FastClock(10)), **options)
+
+
+def accepted(*servers: FakeComfy) -> int:
+    """Return how many prompts the servers have taken."""
+    return sum(len(server.books.accepted) for server in servers)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_on_whichever_server(ended: bool) -> None:
+    """A job that a session submitted, and later the pool itself, is found where it is."""
+    async with FakeComfy() as one, FakeComfy() as two:
+        if not ended:
+            two.hold()
+        async with fast(two) as comfy:
+            first = await comfy.submit(picture(), key=KEY)
+            if ended:
+                await first
+        async with pool(one, two) as both:
+            second = await both.submit(picture(), key=KEY)
+            assert second.prompt_id == first.prompt_id
+            third = await both.submit(picture(), key=KEY)
+            two.release()
+            assert (await second).files[0].filename == (await third).files[0].filename
+            with pytest.raises(WorkflowError, match="runs another workflow"):
+                await both.submit(picture(2), key=KEY)
+        assert accepted(one, two) == 1
+
+
+async def test_at_once(server: FakeComfy) -> None:
+    """Many submissions of one pool at one moment are one job."""
+    async with FakeComfy() as other, pool(server, other) as both:
+        jobs = await asyncio.gather(*(both.submit(picture(), key=KEY) for _ in range(10)))
+        await asyncio.gather(*jobs)
+        assert accepted(server, other) == 1
+        assert len({job.prompt_id for job in jobs}) == 1
+
+
+async def test_a_silent_server(server: FakeComfy) -> None:
+    """It may have the job: that is an error, and nothing is posted."""
+    async with FakeComfy() as other, pool(server, other) as both:
+        await other.faults.go_down()
+        with pytest.raises(ConnectError):
+            await both.submit(picture(), key=KEY)
+        assert accepted(server) == 0
+        await other.faults.come_up()
+        await both.run(picture(), key=KEY)
+        assert accepted(server, other) == 1
+
+
+async def test_goes_on_elsewhere() -> None:
+    """A job that its server lost runs on the next one, under the key there."""
+    async with FakeComfy() as one, FakeComfy() as two, pool(one, two) as both:
+        one.hold()
+        two.hold()
+        job = await both.submit(picture(), key=KEY)
+        first, second = (one, two) if one.books.accepted else (two, one)
+        first.faults.lose_queue()
+        one.release()
+        two.release()
+        await job
+        assert len(second.books.accepted) == 1
+        async with fast(second) as comfy:
+            assert (await comfy.submit(picture(), key=KEY)).prompt_id == job.prompt_id
