@@ -254,8 +254,11 @@ class PoolJob(JobCore):
         self.state.prompt_id = told_by.prompt_id or self.prompt_id or str(uuid.uuid4())
         if told_by.server and self.is_on_no_server:
             self.owner = NoServer(self._keeper, base_url=told_by.server)
-        self.give_up(Failed(None, data, self.prompt_id, received_at=self._keeper.clock.unix()))
         self.error = error
+        self.give_up(Failed(None, data, self.prompt_id, received_at=self._keeper.clock.unix()))
+
+    def withdrawn(self) -> None:
+        """One server did not take it: another one may."""
 
     def finish(self) -> None:
         """The end was told."""
