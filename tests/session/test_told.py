@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hook_tools import Book
 from session_tools import collect, eventually, fast, graph, library_tasks, lives, picture, steps
 
 from comfy_async import (
@@ -29,64 +29,7 @@ from comfy_async._job.job import core_of
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
 
-
 TEXT_TO_IMAGE = Path(__file__).parents[2] / "examples/workflows/sd15_text2image_api.json"
-
-
-class Book:
-    """Writes down all that a hook can be told."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self.calls: list[tuple[Any, ...]] = []
-        self.events: list[BaseEvent] = []
-
-    def of(self, name: str) -> list[tuple[Any, ...]]:
-        """Return what one method was told."""
-        return [call[1:] for call in self.calls if call[0] == name]
-
-    @property
-    def lives(self) -> list[str]:
-        """The turns in the lives of jobs, in order."""
-        wanted = ("on_submit_failed", "on_begin", "on_end", "on_left")
-        return [call[0].removeprefix("on_") for call in self.calls if call[0] in wanted]
-
-    def on_submit_failed(self, workflow: Any, error: BaseException) -> None:
-        """Note it."""
-        self.calls.append(("on_submit_failed", workflow, error))
-
-    def on_begin(self, job: Job, extra_data: Mapping[str, Any]) -> None:
-        """Note it."""
-        self.calls.append(("on_begin", job, extra_data))
-
-    def on_event(self, job: Job, event: BaseEvent) -> None:
-        """Note it."""
-        self.events.append(event)
-        self.calls.append(("on_event", job, event))
-
-    def on_end(self, job: Job) -> None:
-        """Note it, with what can be read by then."""
-        self.calls.append(("on_end", job, job.status, job.error))
-
-    def on_left(self, job: Job) -> None:
-        """Note it."""
-        self.calls.append(("on_left", job, job.status))
-
-    def on_request(self, method: str, path: str, status: int | None, seconds: float) -> None:
-        """Note it."""
-        self.calls.append(("on_request", method, path, status, seconds))
-
-    def on_transfer(self, direction: str, file: str, size: int, seconds: float) -> None:
-        """Note it."""
-        self.calls.append(("on_transfer", direction, file, size, seconds))
-
-    def on_connection(self, server: str, event: BaseEvent) -> None:
-        """Note it."""
-        self.calls.append(("on_connection", server, event))
-
-    def on_poll(self, server: str) -> None:
-        """Note it."""
-        self.calls.append(("on_poll", server))
 
 
 async def test_a_job_from_its_first_event_to_its_end(fake: FakeComfy) -> None:
@@ -208,10 +151,9 @@ async def test_a_refusal_in_a_map(fake: FakeComfy) -> None:
             errors = [job.error async for job in finished]
         assert [type(error) for error in errors] == [WorkflowFormatError] * 2
     async with fake.session(hooks=[Refuses(PermissionError("not you"))]) as comfy:
-        with pytest.raises(PermissionError):
-            async with comfy.map([picture()]) as finished:
-                async for _ in finished:
-                    pass
+        async with comfy.map([picture()]) as finished:
+            with pytest.raises(PermissionError):
+                await anext(finished)
 
 
 class Nonsense:
