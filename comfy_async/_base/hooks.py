@@ -40,7 +40,7 @@ class Hooks:
         on_end: (job): it has had its one end.
         on_left: (job): nobody follows it any more, and it has had no end.
         on_request: (method, path, status, seconds): an HTTP request; status None without an answer.
-        on_transfer: (direction, file, size, seconds): a file went up or came down.
+        on_transfer: (server, direction, file, size, seconds): a file went up or came down.
         on_connection: (server, event): `Disconnected` or `Reconnected`, once for all jobs.
         on_poll: (server): the server is asked about open jobs.
         befores: Their `before_submit`; the one thing that may change something, and raise.

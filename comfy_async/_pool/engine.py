@@ -143,7 +143,9 @@ class PoolEngine(JobLifetime):
         member.engine.job_ended(job)
         job.leave(f"{why}; the job will run again")
         self.vacate(job)
-        going = asyncio.create_task(self._again(job, event), name="comfy_async pool failover")
+        going = asyncio.create_task(
+            self._again(job, event), name="comfy_async pool failover", context=job.context.copy()
+        )
         job.going = self._going[job] = going
         going.add_done_callback(functools.partial(self._went, job))
         return True

@@ -368,7 +368,7 @@ class HttpClient:
                 try:
                     yield stream
                 finally:
-                    tell_of_file(self.hooks, path, params, stream)
+                    tell_of_file(self.hooks, self.address.base, path, params=params, body=stream)
             finally:
                 await response.aclose()
 

@@ -44,7 +44,9 @@ async def told(
         hooks.on_request(method, path, status, time.perf_counter() - began)
 
 
-def tell_of_file(hooks: Hooks, path: str, params: Mapping[str, Any] | None, body: Body) -> None:
+def tell_of_file(
+    hooks: Hooks, server: str, path: str, *, params: Mapping[str, Any] | None, body: Body
+) -> None:
     """Tell hooks what came of a file, the whole of it or a part."""
     if hooks.on_transfer is None:
         return
@@ -54,4 +56,4 @@ def tell_of_file(hooks: Hooks, path: str, params: Mapping[str, Any] | None, body
     name = f"{folder}/{leaf}" if folder else leaf
     # As inputs name a file: LoadImage and its kind take `a.png [output]`.
     shown = name if kind == "input" else f"{name} [{kind}]"
-    hooks.on_transfer("download", shown, body.taken, time.perf_counter() - body.began)
+    hooks.on_transfer(server, "download", shown, body.taken, time.perf_counter() - body.began)

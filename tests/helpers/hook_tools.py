@@ -52,9 +52,9 @@ class Book:
         """Note it."""
         self.calls.append(("on_request", method, path, status, seconds))
 
-    def on_transfer(self, direction: str, file: str, size: int, seconds: float) -> None:
+    def on_transfer(self, server: str, direction: str, file: str, size: int, seconds: float) -> None:
         """Note it."""
-        self.calls.append(("on_transfer", direction, file, size, seconds))
+        self.calls.append(("on_transfer", server, direction, file, size, seconds))
 
     def on_connection(self, server: str, event: BaseEvent) -> None:
         """Note it."""

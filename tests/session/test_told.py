@@ -337,9 +337,9 @@ async def test_files_are_told(fake: FakeComfy, tmp_path: Path) -> None:
         size = len(await file.read())
         await file.save(tmp_path / "one.png")
         assert sum([len(chunk) async for chunk in file.stream()]) == size
-    told = [call[:3] for call in book.of("on_transfer")]
-    assert told[0] == ("upload", face.name_for_input, 10)
-    assert told[1:] == [("download", f"{file.filename} [{file.type}]", size)] * 3
+    told = [call[:4] for call in book.of("on_transfer")]
+    assert told[0] == (fake.url, "upload", face.name_for_input, 10)
+    assert told[1:] == [(fake.url, "download", f"{file.filename} [{file.type}]", size)] * 3
 
 
 async def test_the_connection_is_told_once_for_all_jobs(server: FakeComfy) -> None:
