@@ -19,7 +19,7 @@ __all__ = ["NO_HOOKS", "Hooks", "Tell"]
 _log = logging.getLogger("comfy_async")
 
 # Nothing else happens in the event loop meanwhile: no frame is read, no other job goes on.
-_SLOW_S: Final = 0.1
+_SLOW_S: Final = 0.25
 _CLOSING_S: Final = 5.0
 
 Tell: TypeAlias = Callable[..., None]

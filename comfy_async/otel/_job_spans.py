@@ -9,6 +9,7 @@ from typing import Final
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, Status, StatusCode, Tracer
+from opentelemetry.util.types import AttributeValue
 
 from .._job.job import Job
 from ..errors import JobFailedError
@@ -36,6 +37,9 @@ _FAULTY: Final[frozenset[JobStatus]] = frozenset({"failed", "lost"})
 class JobSpans:
     """The spans of one job, each ended once, whatever becomes of it.
 
+    What is told of the job itself is told in one go at its end: the SDK takes a lock each time. Of a
+    job that is not recorded (no SDK, or not sampled) only times are kept, for the histograms.
+
     Attributes:
         span: Its own, from the submission to the end.
     """
@@ -43,11 +47,13 @@ class JobSpans:
     __slots__ = (
         "_began",
         "_context",
+        "_facts",
         "_failed_node",
         "_instruments",
         "_nodes",
         "_queue",
         "_queued_at",
+        "_recording",
         "_server",
         "_started_at",
         "_tracer",
@@ -60,8 +66,10 @@ class JobSpans:
         self._began = began
         self._tracer = tracer
         self._instruments = instruments
+        self._recording = span.is_recording()
         self._context: Context = trace.set_span_in_context(span, Context())
         self._server: names.Attributes = {}
+        self._facts: dict[str, AttributeValue] = {}
         self._queue: Span | None = None
         self._nodes: dict[str, Span] = {}
         self._failed_node: str | None = None
@@ -70,7 +78,7 @@ class JobSpans:
 
     def take(self, job: Job, event: BaseEvent) -> None:
         """Take in an event: most are steps of a node, and nothing here."""
-        handler = _HANDLERS.get(type(event))
+        handler = (_HANDLERS if self._recording else _MEASURED).get(type(event))
         if handler is not None:
             handler(self, job, event)
 
@@ -84,11 +92,12 @@ class JobSpans:
         facts = {**self._server, names.STATUS: status}
         if faulty:
             facts[names.ERROR_TYPE] = error
-            span.set_status(Status(StatusCode.ERROR, error))
-            if isinstance(job.error, JobFailedError) and job.error.exception_type:
-                span.set_attribute(names.REMOTE_ERROR, job.error.exception_type)
-        span.set_attributes(facts)
-        span.set_attribute(names.PROMPT_ID, job.prompt_id)
+        if self._recording:
+            if faulty:
+                span.set_status(Status(StatusCode.ERROR, error))
+                if isinstance(job.error, JobFailedError) and job.error.exception_type:
+                    self._facts[names.REMOTE_ERROR] = job.error.exception_type
+            span.set_attributes({**self._facts, **facts, names.PROMPT_ID: job.prompt_id})
         span.end(now)
         self._instruments.jobs.add(1, facts)
         self._instruments.job.record((now - self._began) / 1e9, facts)
@@ -97,7 +106,8 @@ class JobSpans:
         """Nobody follows it any more: it may be running still, and is neither a success nor an error."""
         now = time.time_ns()
         self._close_parts(now, "")
-        self.span.set_attributes({names.STATUS: job.status, names.PROMPT_ID: job.prompt_id})
+        facts = {**self._facts, **self._server, names.STATUS: job.status, names.PROMPT_ID: job.prompt_id}
+        self.span.set_attributes(facts)
         self.span.add_event("comfyui.job.left", timestamp=now)
         self.span.end(now)
 
@@ -106,10 +116,8 @@ class JobSpans:
         now = time.time_ns()
         self._close_parts(now, "")
         self._server = names.server_of(job.ref["server"])
-        self.span.set_attributes({**self._server, names.PROMPT_ID: job.prompt_id})
-        self._queue = self._tracer.start_span(
-            "comfyui.queue", context=self._context, attributes=self._server, start_time=now
-        )
+        if self._recording:
+            self._queue = self._tracer.start_span("comfyui.queue", context=self._context, start_time=now)
         self._queued_at = now
 
     def _started(self, _job: Job, _event: BaseEvent) -> None:
@@ -118,13 +126,14 @@ class JobSpans:
         queue, self._queue = self._queue, None
         if queue is not None:
             queue.end(now)
+        if self._server:
             self._instruments.queue.record((now - self._queued_at) / 1e9, self._server)
         self._started_at = now
 
     def _nodes_cached(self, _job: Job, event: BaseEvent) -> None:
         """What the server had already does not run, and gets no span."""
         assert isinstance(event, NodesCached)
-        self.span.set_attribute(names.CACHED, len(event.nodes))
+        self._facts[names.CACHED] = len(event.nodes)
 
     def _node_started(self, _job: Job, event: BaseEvent) -> None:
         """A node runs; several may at once."""
@@ -178,4 +187,8 @@ _HANDLERS: Final[Mapping[type, Callable[[JobSpans, Job, BaseEvent], None]]] = {
     Disconnected: JobSpans._connection,
     Reconnected: JobSpans._connection,
     PollingStarted: JobSpans._connection,
+}
+_MEASURED: Final[Mapping[type, Callable[[JobSpans, Job, BaseEvent], None]]] = {
+    Queued: JobSpans._queued,
+    Started: JobSpans._started,
 }

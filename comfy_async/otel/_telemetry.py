@@ -157,7 +157,7 @@ class Telemetry:
         spans = self._jobs.get(job)
         if spans is not None:
             spans.take(job, event)
-            if type(event) is NodeFinished and event.output is not None:
+            if type(event) is NodeFinished and event.output is not None and spans.span.is_recording():
                 self._learn_files(job, event.output, spans.span.get_span_context())
 
     def on_end(self, job: Job) -> None:
@@ -231,8 +231,6 @@ class Telemetry:
 
     def _learn_files(self, job: Job, output: Mapping[str, Any], span: SpanContext) -> None:
         """Remember which job has made the files that a node shows."""
-        if not span.is_valid:
-            return
         server = job.ref["server"]
         for found in output.values():
             for one in found if isinstance(found, list) else ():
