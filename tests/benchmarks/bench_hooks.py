@@ -91,7 +91,12 @@ def _events(count: int, rounds: int) -> Row:
     def run(kind: type[JobCore], hooks: Hooks) -> float:
         job = kind(engine, JobState("1", Plan(_FLOW.to_api())), keep_frames=False)
         introduce(job, hooks)
-        return _seconds(lambda: [job.take(decode_text(frame, 1.0)) for frame in frames])
+
+        def feed() -> None:
+            for frame in frames:
+                job.take(decode_text(frame, 1.0))
+
+        return _seconds(feed)
 
     counts = Counts()
     some = Hooks([counts])
@@ -117,7 +122,11 @@ def _lives(count: int, rounds: int) -> Iterator[Row]:
     bare = tracers.get_tracer("bare")
 
     def run(hooks: Hooks) -> float:
-        return _seconds(lambda: [_life(engine, hooks, str(number)) for number in range(count)]) / count * 1e3
+        def live() -> None:
+            for number in range(count):
+                _life(engine, hooks, str(number))
+
+        return _seconds(live) / count * 1e3
 
     def spans() -> float:
         return _seconds(lambda: [bare.start_span("x").end() for _ in range(count * _SPANS)]) / count * 1e3

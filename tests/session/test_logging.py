@@ -40,6 +40,7 @@ SAID = {
         "WARNING",
         "a hook that holds everything up or is not done in time",
     ): r"hooks: (the hook %s held|%d)",
+    ("WARNING", "a webhook that is not delivered"): r"_sender: webhook %s: ",
     ("INFO", "it dials a deaf socket again"): r"socket_health: the socket is deaf",
     ("INFO", "sends an unanswered prompt again"): r"submission: prompt %s did not arrive",
     ("INFO", "lets a batch wait"): r"(items: workflow %s of the batch|batch: a batch) waits",
