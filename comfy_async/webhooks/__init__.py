@@ -6,8 +6,8 @@ library for that can receive, `_body` says what is sent, and `_sender` delivers 
 Example:
     >>> from comfy_async.webhooks import Webhook
     >>> webhook = Webhook("https://example.org/comfy", secret="whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
-    >>> async with ComfySession("http://127.0.0.1:8188", hooks=[webhook]) as comfy:
-    ...     result = await comfy.run("portrait.json")
+    >>> ComfySession("http://127.0.0.1:8188", hooks=[webhook])
+    <ComfySession http://127.0.0.1:8188 new>
 """
 
 from __future__ import annotations
