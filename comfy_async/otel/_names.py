@@ -72,15 +72,12 @@ _ID: Final = re.compile(r"/[0-9a-fA-F-]{16,}(?=/|$)")
 @functools.lru_cache(maxsize=1024)
 def server_of(url: str) -> Attributes:
     """Return what the conventions say of a server, by its base URL."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host:
+    parts = urlsplit(url)
+    if not parts.hostname:
+        # A fleet's worker with a ComfyUI of its own: `ray:...`.
         return {"server.address": url} if url else {}
     default = 443 if parts.scheme == "https" else 80
-    return {"server.address": host, "server.port": port or default}
+    return {"server.address": parts.hostname, "server.port": parts.port or default}
 
 
 def template_of(method: str, path: str) -> str:

@@ -10,7 +10,7 @@ from hook_tools import Book
 from pool_tools import fakes, pool_of
 from session_tools import eventually, graph, lives
 
-from comfy_async import ComfyPool, PromptRejectedError, Workflow
+from comfy_async import ComfyPool, PartialPromptError, PromptRejectedError, Workflow
 
 
 class Counts:
@@ -124,3 +124,15 @@ async def test_a_pool_closes_its_hooks_once() -> None:
         await pool.run(graph(1))
         await eventually(lambda: pool.servers)
     assert closes.closed == 1
+
+
+async def test_what_is_taken_back_is_not_told_as_a_job() -> None:
+    """A server that would run only a part has had it for a moment: that is no job of its own to hooks."""
+    book = Book()
+    flow = graph(1)
+    flow["3"] = {"class_type": "Hungry", "inputs": {}}
+    async with fakes(1) as servers, pool_of(servers, hooks=[book]) as pool:
+        servers[0].hold()
+        with pytest.raises(PartialPromptError):
+            await pool.submit(flow)
+    assert book.lives == ["begin", "left", "submit_failed"]
