@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .._base.hooks import Hooks
 from .._base.secrets import Secret
 from .._base.settings import Settings
 from .._dialects.choose import DialectChoice, dialect_of
@@ -62,6 +63,9 @@ class ComfySession(Client, Requesting, Shown):
             "auto" tells Comfy Cloud and its deployments by their address, and others by what answers.
         key_namespace: Of two sessions with different ones the same `key` of `submit` means different jobs:
             the name of your application, perhaps, on a server that several use.
+        hooks: Objects that are told what happens (examples/guides/telemetry.md), with any of the methods
+            `before_submit(workflow, options)`, `on_event(job, event)`, `on_end(job)`,
+            `on_request(method, path, status, seconds)` and some more.
         settings: Limits and pauses.
 
     Example:
@@ -89,12 +93,14 @@ class ComfySession(Client, Requesting, Shown):
         connect: Literal["eager", "lazy"] = "eager",
         dialect: DialectChoice = "auto",
         key_namespace: str = "",
+        hooks: Iterable[object] = (),
         settings: Settings | None = None,
     ) -> None:
         """Prepare a session; nothing is sent before `connect()` or the first call.
 
         Raises:
-            ValueError: The URL, a key or a header cannot be read or sent, or a word is unknown.
+            ValueError: The URL, a key or a header cannot be read or sent, a word is unknown, or an
+                object is no hook.
         """
         keys = Secret((base_url, auth, api_key))
         partner_key = Secret.of(partner_api_key)
@@ -128,6 +134,7 @@ class ComfySession(Client, Requesting, Shown):
             previews=previews,
             partner_api_key=partner_key,
             key_namespace=key_namespace,
+            hooks=Hooks.of(hooks),
         )
 
     @classmethod

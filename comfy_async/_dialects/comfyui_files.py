@@ -59,7 +59,8 @@ class ViewFiles:
         self, place: FilePlace, *, headers: Mapping[str, str], expect: Sequence[int] = ()
     ) -> AbstractAsyncContextManager[Stream]:
         """GET /view."""
-        return self._http.stream("/view", params=_view(place), headers=headers, expect=expect)
+        view = _view(place)
+        return self._http.stream("/view", params=view, headers=headers, expect=expect, file=view)
 
 
 def _view(place: FilePlace) -> dict[str, str]:

@@ -9,12 +9,15 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._base.hooks import NO_HOOKS, Hooks
 from .._base.settings import Settings
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._job.leaving import JobLifetime
 from .._protocol.reducer import JobState
 from .._protocol.rejection import failure
 from .._session.engine import Engine
+from .._session.offered import offered, submitting
 from ..errors import ComfyError, OutOfMemoryError, SessionClosedError
 from ..events import BaseEvent, Cancelled, Failed, Lost
 from ..workflow import Workflow
@@ -40,6 +43,7 @@ class PoolEngine(JobLifetime):
         servers: All that the pool has to do with.
         health: Who asks whether a server is back.
         carrier: Who brings jobs to servers.
+        hooks: Who is told what happens.
     """
 
     kind = "pool"
@@ -52,6 +56,7 @@ class PoolEngine(JobLifetime):
         attempts: int,
         away_seconds: float | None,
         retry_out_of_memory: bool,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         """Start without servers."""
         super().__init__()
@@ -61,6 +66,7 @@ class PoolEngine(JobLifetime):
         self.servers = Servers(self.places, make=make, settings=settings)
         self.health = Health(self.places, self.clock)
         self.carrier = Carrier(self)
+        self.hooks = hooks
         self._attempts = attempts
         self._retry_out_of_memory = retry_out_of_memory
         self._going: dict[PoolJob, asyncio.Task[None]] = {}
@@ -78,16 +84,24 @@ class PoolEngine(JobLifetime):
         Raises:
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
+            Exception: What a hook raises before anything is sent.
         """
         self.check_loop()
         rest = dict(options)
-        check, key = rest.pop("check", False), rest.pop("key", None)
-        order = Order(workflow=Workflow(), options=rest, check=check, group=None, patient=False, key=key)
-        await self.carrier.load(order, workflow)
-        job = PoolJob(self, order, keep_frames=rest.get("keep_frames", True))
-        if key is not None:
-            return await self._keyed(job, key)
-        await self.carrier.bring(job)
+        with submitting(self.hooks, workflow):
+            workflow = offered(self.hooks, workflow, rest)
+            check, key = rest.pop("check", False), rest.pop("key", None)
+            order = Order(workflow=Workflow(), options=rest, check=check, group=None, patient=False, key=key)
+            await self.carrier.load(order, workflow)
+            job = PoolJob(self, order, keep_frames=rest.get("keep_frames", True))
+            introduce(job, self.hooks, rest.get("extra_data"))
+            try:
+                if key is not None:
+                    return await self._keyed(job, key)
+                await self.carrier.bring(job)
+            except BaseException:
+                job.tell_no_more()
+                raise
         return job
 
     async def _keyed(self, job: PoolJob, key: str) -> JobCore:
@@ -149,7 +163,9 @@ class PoolEngine(JobLifetime):
         member.engine.job_ended(job)
         job.leave(f"{why}; the job will run again")
         self.vacate(job)
-        going = asyncio.create_task(self._again(job, event), name="comfy_async pool failover")
+        going = asyncio.create_task(
+            self._again(job, event), name="comfy_async pool failover", context=job.context.copy()
+        )
         job.going = self._going[job] = going
         going.add_done_callback(functools.partial(self._went, job))
         return True
@@ -230,7 +246,7 @@ class PoolEngine(JobLifetime):
             if task.cancel():
                 job.abandon(self.closed_error(job.prompt_id))
 
-    async def _shut(self, _seconds: float | None, *, cancel_jobs: bool) -> None:
+    async def _shut(self, seconds: float | None, *, cancel_jobs: bool) -> None:
         """End the tasks and the sessions."""
         going = list(self._going.values())
         await self.health.aclose()
@@ -239,6 +255,7 @@ class PoolEngine(JobLifetime):
         if going:
             await asyncio.wait(going)
         await self.cleanups.finish()
+        await self.hooks.close(seconds)
         self.servers.close_watchers()
         for error in failures:
             if error is not None:

@@ -190,7 +190,7 @@ class Assets(Resource):
         async def work(meter: Meter) -> Path:
             await host.known_server()
             route = f"/api/assets/{_quoted(asset_id)}/content"
-            ask = functools.partial(host.http.stream, route, root=True)
+            ask = functools.partial(host.http.stream, route, root=True, file={})
             return await Download(ask, meter, clock=host.settings.clock, what=asset_id).run(target)
 
         return Transfer(work, name=asset_id)

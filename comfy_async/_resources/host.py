@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from .._base.hooks import Hooks
 from .._base.settings import Settings
 from .._dialects.dialect import Dialect
 from .._dialects.server import ServerInfo
@@ -38,6 +39,7 @@ class Host(Protocol):
     settings: Settings
     http: HttpClient
     api: Dialect
+    hooks: Hooks
 
     @property
     def uses_socket(self) -> bool:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
+from .._base.hooks import NO_HOOKS, Hooks
 from .._base.labels import LABELS, checked_labels
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
@@ -32,6 +33,7 @@ from .attach import attach
 from .cancel import Canceller
 from .keys import KeyedWork, Keys
 from .link import Link
+from .offered import offered, submitting
 from .open_jobs import OpenJobs
 from .poller import Poller
 from .prepare import WorkflowLike, prepare
@@ -76,6 +78,7 @@ class Engine(JobLifetime):
         veil: Hides the keys in what is shown.
         previews: What jobs get that ask for nothing else.
         partner_api_key: The key for partner nodes, sent along with every prompt.
+        hooks: Who is told what happens.
     """
 
     kind = "session"
@@ -92,6 +95,7 @@ class Engine(JobLifetime):
         previews: Previews = "auto",
         partner_api_key: Secret[str] | None = None,
         key_namespace: str = "",
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         """Put the parts together; nothing is sent. `finds_out` lets what answers say what it speaks."""
         super().__init__()
@@ -106,6 +110,10 @@ class Engine(JobLifetime):
         self.partner_api_key = partner_api_key
         self.veil = http.veil
         self.veil.add(partner_api_key)
+        self.hooks = hooks
+        if hooks is not NO_HOOKS:
+            hooks.veils.append(self.veil)
+        http.hooks = hooks
         self.plans = Plans()
         self.timings: Timings = {}
         self.resources = Resources(self)
@@ -116,7 +124,9 @@ class Engine(JobLifetime):
 
     def _connect_parts(self) -> None:
         """Hand each part what it works with, from the socket to the jobs."""
-        jobs, client_id, settings = OpenJobs(self.clock), self.client_id, self.settings
+        client_id, settings, server, hooks = self.client_id, self.settings, self.base_url, self.hooks
+        on_connection = hooks.on_connection and functools.partial(hooks.on_connection, server)
+        jobs = OpenJobs(self.clock, on_connection=on_connection)
         self.jobs, self.watchers = jobs, jobs.watchers
         self.link = Link(self.http, client_id, settings)
         self.health = SocketHealth(self.link, jobs, speaker=self, client_id=client_id, settings=settings)
@@ -129,6 +139,7 @@ class Engine(JobLifetime):
             health=self.health,
             streams=self.streams,
             settings=settings,
+            on_poll=hooks.on_poll and functools.partial(hooks.on_poll, server),
         )
         self.streams.poller = self.poller
         self.router = Router(
@@ -248,14 +259,17 @@ class Engine(JobLifetime):
         Raises:
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
+            Exception: What a hook raises before anything is sent.
         """
-        await self.known_server()
         rest = dict(options)
-        key, whole = rest.pop("key", None), rest.get("on_partial", "raise") == "raise"
-        ready = await self.prepared(workflow, check=rest.pop("check", False), whole=whole)
-        if key is None:
-            return await Submission(self, ready, self.options(**rest)).run()
-        return await self.keys.submit(KeyedWork(key, ready, self.options(**rest)))
+        with submitting(self.hooks, workflow):
+            workflow = offered(self.hooks, workflow, rest)
+            await self.known_server()
+            key, whole = rest.pop("key", None), rest.get("on_partial", "raise") == "raise"
+            ready = await self.prepared(workflow, check=rest.pop("check", False), whole=whole)
+            if key is None:
+                return await Submission(self, ready, self.options(**rest)).run()
+            return await self.keys.submit(KeyedWork(key, ready, self.options(**rest)))
 
     async def prepared(self, workflow: WorkflowLike, *, check: bool = False, whole: bool = True) -> Workflow:
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
@@ -299,15 +313,15 @@ class Engine(JobLifetime):
             **rest,
         )
 
-    async def attach(self, id_or_ref: str | Mapping[str, Any]) -> JobCore:
-        """Pick up a job by its id or `ref`.
+    async def attach(self, id_or_ref: str | Mapping[str, Any], *, hooks: Hooks | None = None) -> JobCore:
+        """Pick up a job by its id or `ref`; a pool has its own hooks told of it.
 
         Raises:
             ComfyError: The server cannot be asked.
             ValueError: That is no id and no ref.
         """
         await self.known_server()
-        return await attach(self, id_or_ref)
+        return await attach(self, id_or_ref, self.hooks if hooks is None else hooks)
 
     def wanted(self, job: JobCore) -> None:
         """Follow a job closely: somebody reads its events, or waits for its end."""
@@ -379,7 +393,7 @@ class Engine(JobLifetime):
                 self.jobs.remove(job)
         self.watchers.close()
 
-    async def _shut(self, _seconds: float | None) -> None:
+    async def _shut(self, seconds: float | None) -> None:
         """End the tasks, the socket and the HTTP client, in bounded time."""
         while self._works:
             await asyncio.wait(list(self._works))
@@ -389,6 +403,7 @@ class Engine(JobLifetime):
         await self.poller.aclose()
         await self.streams.aclose()
         await self.link.aclose()
+        await self.hooks.close(seconds)
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait([self._probing])

@@ -157,7 +157,7 @@ class Keys:
         made = await self.bring(work)
         if isinstance(made, Submission):
             return made.job
-        job = await attach(self._desk, made)
+        job = await attach(self._desk, made, self._desk.hooks)
         job.workflow = job.workflow or work.workflow
         return job
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from .._base.labels import labels_of
@@ -67,8 +67,9 @@ class Poller:
         health: SocketHealth,
         streams: Followed,
         settings: Settings,
+        on_poll: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare; the task runs only while there are jobs."""
+        """Prepare; the task runs only while there are jobs. `on_poll` is told of each look."""
         self.closed = False
         self._jobs = jobs
         self._speaker = speaker
@@ -93,6 +94,7 @@ class Poller:
         self._watching_status = False
         self._places_changed = False
         self._frames_before = 0
+        self._on_poll = on_poll
         self._concerns = Concerns(jobs, server=speaker.api.address, settings=settings)
 
     @property
@@ -240,6 +242,8 @@ class Poller:
 
     async def _look(self) -> None:
         """Look once, as closely as need be."""
+        if self._on_poll is not None:
+            self._on_poll()
         needy = self._turns.next(self._needy(), due=self._due, most=self._api.jobs_at_once)
         if not needy and not self._absent and not self._over:
             if self._api.has_socket:

@@ -29,8 +29,9 @@ __all__ = ["Streams"]
 
 _log = logging.getLogger("comfy_async")
 
-# Whoever has heard nothing for this long looks for himself, as slowly as the poller does.
-_FRESH_S: Final = 15.0
+# Whoever has heard nothing for this long looks for himself, as slowly as the poller does: a stream of
+# comfy-api-proxy that opens after the end says nothing for fifteen seconds (2 of 60).
+_FRESH_S: Final = 2.0
 _TOO_MANY_S: Final = 5.0
 # A stream that lasted for this long proves that the server does not just open and end them.
 _STABLE_S: Final = 5.0

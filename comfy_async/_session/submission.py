@@ -16,6 +16,7 @@ from .._base.labels import labels_of
 from .._base.secrets import Secret
 from .._dialects.dialect import Draft, Posted
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._protocol.reducer import JobState
 from ..errors import (
     ComfyError,
@@ -125,6 +126,7 @@ class Submission:
         state = JobState(str(uuid.uuid4()), plan, timings=desk.timings)
         if job is None:
             job = JobCore(desk, state, keep_frames=options.keep_frames, index=options.index)
+            introduce(job, desk.hooks, options.extra_data)
         else:
             job.move(desk, state)
         self.job = job
@@ -351,14 +353,14 @@ class Submission:
         if self._posting is None or refused or not self._may_be_there:
             if self._posting is not None:
                 self._posting.cancel()
-            self._desk.jobs.remove(self.job)
+            self._desk.jobs.drop(self.job)
             return
 
         self.job.leaving = True
 
         async def work(seconds: float | None) -> None:
             await self._take_back(self._posting, _CLEANUP_S if seconds is None else seconds)
-            self._desk.jobs.remove(self.job)
+            self._desk.jobs.drop(self.job)
 
         await self._desk.clean_up(work, name="comfy_async submit withdrawn")
 

@@ -6,7 +6,7 @@
 
 Figures: a and b events per second, c latency, d a thousand jobs, e imports, f downloads,
 g outcomes, drop and deaf recovery, quiet the cost of waiting, scale and pool
-ten thousand jobs. A ratio is always against a run of the other side in between.
+ten thousand jobs, hooks what they cost. A ratio is always against a run of the other side in between.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ import bench_clients
 import bench_downloads
 import bench_events
 import bench_faults
+import bench_hooks
 import bench_imports
 import bench_scale
 import install_peers
 from bench_tools import Row, show
 
-ORDER = ["a", "b", "c", "d", "e", "f", "g", "drop", "deaf", "quiet", "scale", "pool"]
+ORDER = ["a", "b", "c", "d", "e", "f", "g", "drop", "deaf", "quiet", "scale", "pool", "hooks"]
 Figure: TypeAlias = Callable[[], Iterable[Row]]
 
 # They wait more than they work, so they may run beside each other.
@@ -54,6 +55,7 @@ def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[s
         "quiet": lambda: bench_faults.figure_quiet(scale, seconds=quiet),
         "scale": lambda: bench_scale.figure_scale(scale),
         "pool": lambda: bench_scale.figure_pool(scale),
+        "hooks": lambda: bench_hooks.figure_hooks(scale),
     }
 
 

@@ -90,6 +90,27 @@ def test_several_servers(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 9
 
 
+def test_metrics_for_prometheus(tmp_path: Path) -> None:
+    """Jobs by how they ended, the waits and runs of all of them, and none that is open."""
+    told = run("metrics_prometheus.py", tmp_path, "--jobs", "3")
+    assert 'comfyui_jobs_total{status="completed"} 3.0' in told
+    assert 'comfyui_jobs_total{status="cancelled"} 1.0' in told
+    assert "comfyui_jobs_open 0.0" in told
+    assert "comfyui_queue_seconds_count" in told
+    assert 'comfyui_requests_total{method="POST",status="200"}' in told
+
+
+def test_a_trace_as_a_tree(tmp_path: Path) -> None:
+    """Each span in its place, with its time."""
+    pytest.importorskip("opentelemetry.sdk")
+    lines = run("trace_tree.py", tmp_path).splitlines()
+    names = [line.partition("|")[0].rstrip() for line in lines]
+    assert names[:3] == ["POST /portraits", "  comfyui.job", "    comfyui.queue"]
+    assert "    comfyui.node CheckpointLoaderSimple" in names
+    assert lines[-1].startswith("    comfyui.download ")
+    assert all(line.endswith(" ms") for line in lines)
+
+
 def test_partner_nodes(tmp_path: Path) -> None:
     """Each user is told about their own account, and no key is printed."""
     told = run("partner_nodes.py", tmp_path)
@@ -200,6 +221,6 @@ def test_each_example_says_what_it_needs(path: Path) -> None:
     text = path.read_text()
     described = text.split('"""')[1]
     assert re.search(r"(?m)^(Needs|needs) `pip install 'comfy-async\[", described)
-    for package in ("fastapi", "uvicorn", "ray"):
+    for package in ("fastapi", "uvicorn", "ray", "opentelemetry", "prometheus_client"):
         if re.search(rf"(?m)^ +(import|from) {package}\b", text):
-            assert package in described
+            assert package in described.replace("-", "_")

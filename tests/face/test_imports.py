@@ -34,6 +34,8 @@ FLOORS = (
     ("ray",),
     ("web",),
     ("mcp",),
+    ("otel",),
+    ("webhooks",),
     ("cli",),
     ("__main__",),
 )
@@ -49,6 +51,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "ray": ("ray",),
     "mcp": ("mcp",),
     "uvicorn": ("web", "mcp"),
+    "opentelemetry": ("otel",),
+    "prometheus_client": (),
     "pytest": ("testing",),
     "numpy": ("_resources", "ray"),
     "requests": (),
@@ -314,7 +318,8 @@ def loaded_by(code: str) -> set[str]:
 
 
 OPTIONAL = frozenset(
-    "typer rich aiohttp PIL IPython ray numpy pytest click starlette uvicorn mcp mcp_types".split()
+    "typer rich aiohttp PIL IPython ray numpy pytest click starlette uvicorn mcp mcp_types "
+    "opentelemetry".split()
 )
 
 

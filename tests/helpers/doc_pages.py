@@ -23,6 +23,8 @@ FACES = {
     "comfy_async": PACKAGE,
     "comfy_async.testing": PACKAGE / "testing",
     "comfy_async.ray": PACKAGE / "ray",
+    "comfy_async.otel": PACKAGE / "otel",
+    "comfy_async.webhooks": PACKAGE / "webhooks",
 }
 RESOURCES = "files queue history jobs nodes models system userdata settings_store assets".split()
 NAMES = {f"{face}.{name}": doc for face, path in FACES.items() for name, doc in docs(path).items()}
@@ -46,12 +48,19 @@ def names_page() -> str:
         parts += [_entry(name, NAMES[f"comfy_async.{name}"]) for name in names]
     parts += ["## The rest of the server", _index([f"comfy.{name}" for name in RESOURCES])]
     parts += _resource_entries()
-    for face, title in (("comfy_async.testing", "Test your own code"), ("comfy_async.ray", "A fleet on Ray")):
+    for face, title in _OTHERS.items():
         found = docs(FACES[face])
         parts += [f"## {title}: `{face}`", _index(found)]
         parts += [_entry(name, doc) for name, doc in found.items()]
     return "\n\n".join(parts) + "\n"
 
+
+_OTHERS = {
+    "comfy_async.testing": "Test your own code",
+    "comfy_async.ray": "A fleet on Ray",
+    "comfy_async.otel": "Traces and metrics",
+    "comfy_async.webhooks": "Webhooks",
+}
 
 _HEAD = """\
 # Every public name, with an example

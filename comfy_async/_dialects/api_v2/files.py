@@ -51,7 +51,8 @@ class AssetFiles:
                 f"Comfy API v2 takes inputs alone, not files of type {file.type!r}",
                 server=self._http.address.base,
             )
-        path = f"{file.subfolder}/{file.filename}" if file.subfolder else file.filename
+        # comfy-api-proxy takes bare names, and folders only below one of ComfyUI's own.
+        path = f"input/{file.subfolder}/{file.filename}" if file.subfolder else file.filename
         content_hash = await asyncio.to_thread(file.content_hash)
         asset = None if content_hash is None else await self._from_hash(content_hash, path)
         asset = asset or await self._sent(file, path, content_hash)
@@ -118,10 +119,13 @@ class AssetFiles:
         self, place: FilePlace, *, headers: Mapping[str, str], expect: Sequence[int]
     ) -> AsyncIterator[Stream]:
         asset = self._demand_asset(place)
+        told = {"filename": place.filename, "subfolder": place.subfolder, "type": place.type}
         async with contextlib.AsyncExitStack() as stack:
             link = self._fresh.get(asset)
             if link is not None:
-                known = self._http.stream(link, root="anywhere", headers=headers, expect=(*expect, *_EXPIRED))
+                known = self._http.stream(
+                    link, root="anywhere", headers=headers, expect=(*expect, *_EXPIRED), file=told
+                )
                 stream = await stack.enter_async_context(known)
                 if stream.answer.status not in _EXPIRED:
                     yield stream
@@ -129,7 +133,7 @@ class AssetFiles:
                 # Only the server itself knows whether the file is gone, or just the link to it.
                 await stack.aclose()
             link = await self._renewed(asset)
-            opened = self._http.stream(link, root="anywhere", headers=headers, expect=expect)
+            opened = self._http.stream(link, root="anywhere", headers=headers, expect=expect, file=told)
             yield await stack.enter_async_context(opened)
 
     async def _renewed(self, asset: str) -> str:
