@@ -66,6 +66,7 @@ class Board:
         self.storage = storage
         self.words = Words(manners, storage)
         self._parts = parts
+        self._ranked: tuple[list[QueueItem], dict[str, int]] | None = None
 
     # Jobs
 
@@ -114,7 +115,7 @@ class Board:
             return "canceled" if "execution_interrupted" in events else "failed"
         if self._parts.queue.is_running(job.id):
             return "canceling" if job.canceling and not proxy else "running"
-        if any(item.prompt_id == job.id for item in self._parts.queue.pending):
+        if job.id in self._places():
             return "queued"
         record = self._record(job.id)
         if record is not None and record.end == "deleted" and not proxy:
@@ -135,10 +136,15 @@ class Board:
         return self._places().get(job_id)
 
     def _places(self) -> dict[str, int]:
-        """Return the places of all that wait; the proxy counts along ComfyUI's heap, which is in no order."""
+        """Return the places of all that wait; the proxy counts along ComfyUI's heap, which is in no order.
+
+        Ranked once for each change of the queue: hundreds of streams may ask.
+        """
         pending = self._parts.queue.pending
-        waiting = pending if self.manners.style == "proxy" else sorted(pending)
-        return {item.prompt_id: place for place, item in enumerate(waiting, 1)}
+        if self._ranked is None or self._ranked[0] is not pending or len(self._ranked[1]) != len(pending):
+            waiting = pending if self.manners.style == "proxy" else sorted(pending)
+            self._ranked = pending, {item.prompt_id: place for place, item in enumerate(waiting, 1)}
+        return self._ranked[1]
 
     def changed_at(self, job: LiveJob) -> float:
         """Return when a job last came to another status."""
@@ -257,10 +263,10 @@ class Board:
 
     def refresh(self) -> None:
         """Tell the streams what has changed in the queue."""
-        places = self._places() if self.streams else {}
+        self._ranked = None
         for stream in list(self.streams):
             if not stream.deaf and self._hears(stream):
-                self._reconcile(stream, places)
+                self.reconcile(stream)
 
     def _hears(self, stream: Stream) -> bool:
         """Whether the end of a job is heard at once: the proxy hears of runs, and not of what is dequeued."""
@@ -268,9 +274,6 @@ class Board:
 
     def reconcile(self, stream: Stream) -> None:
         """Tell a stream where its job stands, if that is news."""
-        self._reconcile(stream, self._places())
-
-    def _reconcile(self, stream: Stream, places: dict[str, int]) -> None:
         if stream.ended:
             return
         status = self.status(stream.job)
@@ -286,7 +289,7 @@ class Board:
                 self._tell_outputs(stream)
             self._tell_status(stream, status)
             self._end(stream)
-        elif self.manners.style == "cloud" and (status, places.get(stream.job.id)) != stream.told:
+        elif self.manners.style == "cloud" and (status, self.position(stream.job.id)) != stream.told:
             self._tell_status(stream, status)
 
     def _is_unsettled(self, job: LiveJob, status: JobStatus) -> bool:

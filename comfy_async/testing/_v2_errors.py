@@ -20,6 +20,7 @@ JobRefusal: TypeAlias = Literal[
     "unauthorized",
     "forbidden",
     "upstream_error",
+    "upstream_unreachable",
 ]
 REFUSALS: dict[JobRefusal, tuple[int, str]] = {
     "queue_full": (429, "The queue is full."),
@@ -30,6 +31,7 @@ REFUSALS: dict[JobRefusal, tuple[int, str]] = {
     "unauthorized": (401, "A valid API key is needed."),
     "forbidden": (403, "This key may not do that."),
     "upstream_error": (500, "Something went wrong."),
+    "upstream_unreachable": (503, "ComfyUI cannot be reached."),
 }
 _REASONS = {"required_input_missing": "missing_input"}
 

@@ -36,7 +36,8 @@ class V2Faults:
         """Refuse jobs for a reason that has nothing to do with the graph; their keys stay free.
 
         Args:
-            reason: A code of the description; the 429s may be tried again.
+            reason: A code of the description, or `upstream_unreachable`, which is the proxy's when
+                ComfyUI is away; the 429s may be tried again.
             count: How many, all when None.
             retry_after: When a 429 may be tried again, in seconds or as an HTTP date; None says nothing.
             method: The method of what is refused, for other requests than jobs.
@@ -50,7 +51,7 @@ class V2Faults:
         return self._core.rules.add(rule)
 
     def swallow_jobs(self, count: int = 1, *, status: int = 500) -> None:
-        """Answer the next jobs with a 500 that leaves open whether they were made.
+        """Answer the next jobs with a 500, or a proxy's 503, that leaves open whether they were made.
 
         They were not, and their keys stay claimed. For a job that was made all the same, use
         `fail("POST", "/api/v2/jobs", 500, after_effect=True)`.

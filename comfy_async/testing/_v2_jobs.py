@@ -15,7 +15,7 @@ from ._core import Core
 from ._queue import QueueItem
 from ._routes_run import is_canonical_uuid
 from ._v2_board import Board, JobStatus
-from ._v2_errors import V2Problem, rejection
+from ._v2_errors import REFUSALS, JobRefusal, V2Problem, rejection
 from ._v2_labels import check_labels
 from ._v2_live import LiveJob
 from ._v2_manners import ApiV2
@@ -90,7 +90,8 @@ class V2Jobs:
         if self._board.swallowed:
             # Whether a job was made is not known to whoever asked: the key stays claimed.
             status = self._board.swallowed.pop(0)
-            raise V2Problem(status, "upstream_error", "Something went wrong.")
+            code: JobRefusal = "upstream_unreachable" if status == 503 else "upstream_error"
+            raise V2Problem(status, code, REFUSALS[code][1])
         job = self._queued(prompt, verdict, body)
         answer = self.told(job, request, status=self._board.status(job))
         if self._manners.style == "proxy":

@@ -189,6 +189,7 @@ async def test_every_answer_has_an_id() -> None:
         ("unauthorized", 401, None),
         ("forbidden", 403, None),
         ("upstream_error", 500, None),
+        ("upstream_unreachable", 503, None),
     ],
 )
 async def test_refusals(reason: Any, status: int, waits: str | None) -> None:
