@@ -17,7 +17,7 @@ from ..errors import JobError, PromptRejectedError, WorkflowError
 from ..events import Failed
 from ..workflow import Workflow
 
-__all__ = ["Journal", "Record", "workflow_key"]
+__all__ = ["Journal", "Record", "as_history", "is_final", "read_record", "workflow_key"]
 
 Record = dict[str, Any]
 
@@ -50,6 +50,7 @@ class Journal:
     Attributes:
         path: The file.
         seed: What the command drew, None when it drew nothing.
+        total: How many workflows there are in all, None when nobody said.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Journal:
         """
         self.path = Path(path)
         self.seed: int | None = None
+        self.total: int | None = None
         self._last: dict[tuple[int, str], Record] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path)
@@ -135,6 +137,11 @@ class Journal:
         if seed != self.seed:
             self._write({"seed": seed})
 
+    def counted(self, total: int | None) -> None:
+        """Note how many workflows there are in all, where that is known."""
+        if total is not None and total != self.total:
+            self._write({"total": total})
+
     def close(self) -> None:
         """Close the file."""
         file, self._file = self._file, None
@@ -183,7 +190,7 @@ class Journal:
             if not line.strip():
                 continue
             try:
-                self._take(_record(line))
+                self._take(read_record(line))
             except ValueError as error:
                 unreadable = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
                 if unreadable and number == len(lines):
@@ -218,13 +225,16 @@ class Journal:
         if "seed" in record:
             self.seed = int(record["seed"])
             return
+        if "total" in record:
+            self.total = int(record["total"])
+            return
         place = int(record["index"]), str(record["key"])
         # A line without a status adds to what is known, any other begins anew.
         known = {} if "status" in record else self._last.get(place, {})
         self._last[place] = {**known, **record}
 
 
-def _record(line: bytes) -> Record:
+def read_record(line: bytes) -> Record:
     """Read a line, and demand the shape of one.
 
     Raises:
@@ -235,6 +245,8 @@ def _record(line: bytes) -> Record:
         raise ValueError("this is no results file")
     if "seed" in record:
         shapes: dict[str, Any] = {"seed": int}
+    elif "total" in record:
+        shapes = {"total": int}
     else:
         shapes = {"index": int, "key": str}
         known = _MAY_HAVE if "status" in record else {}

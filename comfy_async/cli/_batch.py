@@ -6,10 +6,13 @@ import asyncio
 import dataclasses
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._batch.batch import journal_of
+from .._batch.steered import when_paused
+from ._base import VERBS_OF_BATCH
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
@@ -40,6 +43,7 @@ async def run_batch(
         UsageError: An option makes no sense.
         OSError: A file cannot be read or written.
     """
+    _demand_no_verb(request.workflows)
     demand_folder(request.out)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
     fake = embedded(request, report, interrupts)
@@ -57,6 +61,18 @@ async def run_batch(
     fields = {"event": "batch", "ok": not failed, "interrupted": False, "done": done, "failed": failed}
     report.item(fields, f"{done} done, {failed} failed")
     return EXIT_FAILED if failed else 0
+
+
+def _demand_no_verb(workflows: Sequence[str]) -> None:
+    """See to it that no word of `batch pause` and its kind is taken for a workflow.
+
+    Raises:
+        UsageError: One is.
+    """
+    if workflows[0] in VERBS_OF_BATCH and not os.path.exists(workflows[0]):
+        raise UsageError(
+            f"`{workflows[0]}` stands right after `batch`: comfy-async batch {workflows[0]} FILE"
+        )
 
 
 async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchRequest) -> list[Variant]:
@@ -126,6 +142,9 @@ async def _run_all(
         **await partner_options(comfy, made[0][1]),
     )
     async with batch as finished:
+        if request.resume:
+            await finished.resume()
+        when_paused(finished, partial(report.steered, finished))
         report.batch(finished)
         async for job in finished:
             index = job.index or 0

@@ -68,6 +68,10 @@ class Report:
         """Tell that a job of a batch has ended, and how far that brings the batch."""
         self.say(f"#{job.index} {job.status}, {batch.progress}")
 
+    def steered(self, batch: Batch) -> None:
+        """Tell that a batch was paused, or goes on."""
+        self.say(f"{'paused' if batch.paused else 'goes on'}: {batch.progress}")
+
     def event(self, event: Event, job: Job, then: JobProgress) -> None:
         """Tell one event of a job, which was so far then."""
         from comfy_async import NodeStarted, Progress, ProgressState

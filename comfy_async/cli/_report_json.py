@@ -65,6 +65,12 @@ class JsonReport(Report):
         fields = {"event": "batch_started", "total": progress.total, "done": progress.done}
         self.line(fields)
 
+    def steered(self, batch: Batch) -> None:
+        """Print that it was paused, or goes on."""
+        progress = batch.progress
+        event = "batch_paused" if batch.paused else "batch_resumed"
+        self.line({"event": event, "total": progress.total, "done": progress.done, "failed": progress.failed})
+
     def ended_in(self, batch: Batch, job: Job) -> None:
         """Say nothing: the job has a line of its own."""
 

@@ -176,6 +176,9 @@ class BatchRequest:
         Path | None,
         typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
     ] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on although the results file was left paused.")
+    ] = False
     stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False
     prefer: Prefer = "workflow"
     fake: _Fake = False
