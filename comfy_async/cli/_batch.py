@@ -70,9 +70,8 @@ def _demand_no_verb(workflows: Sequence[str]) -> None:
         UsageError: One is.
     """
     if workflows[0] in VERBS_OF_BATCH and not os.path.exists(workflows[0]):
-        raise UsageError(
-            f"`{workflows[0]}` stands right after `batch`: comfy-async batch {workflows[0]} FILE"
-        )
+        word = workflows[0]
+        raise UsageError(f"`{word}` stands right after `batch`: comfy-async batch {word} FILE")
 
 
 async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchRequest) -> list[Variant]:

@@ -1,4 +1,4 @@
-"""`batch pause`, `batch resume`, `batch priority`, `batch status`: a batch of another process, by its results file."""
+"""`batch pause`, `resume`, `priority` and `status`: a batch of another process, by its results file."""
 
 from __future__ import annotations
 

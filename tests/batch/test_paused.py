@@ -9,12 +9,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from session_tools import picture
+from session_tools import eventually, picture
 
 from comfy_async import ComfySession, Settings
 from comfy_async._base.clock import Clock
@@ -46,15 +46,7 @@ class Watch(Clock):
         """Let the batch look once, and wait until it has."""
         looks = self.looks
         self._due.set()
-        while self.looks == looks:
-            await asyncio.sleep(0)
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(20):
-        while not holds():
-            await asyncio.sleep(0.005)
+        await eventually(lambda: self.looks > looks)
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +104,7 @@ async def test_what_waits_is_taken_back(fake: FakeComfy, comfy: ComfySession, tm
     path = tmp_path / "run.jsonl"
     with fake.gate("EmptyImage") as gate:
         async with comfy.map([picture(n) for n in range(3)], limit=3, results=path) as finished:
-            await until(
+            await eventually(
                 lambda: sorted(job.status for job in finished.jobs) == ["pending", "pending", "running"]
             )
             await finished.pause(now=True)

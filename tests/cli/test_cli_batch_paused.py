@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,12 @@ async def test_said_wrongly(
 ) -> None:
     """Exit code 2, one line, and nothing is written."""
     monkeypatch.chdir(tmp_path)
-    Path("r.jsonl").write_text('{"total": 3}\n')
-    Path("other.txt").write_text("hello\n")
+    (tmp_path / "r.jsonl").write_text('{"total": 3}\n')
+    (tmp_path / "other.txt").write_text("hello\n")
     done = await cli("batch", *words)
     assert done.code == 2
     assert says in done.err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.txt", "r.jsonl"]
+    assert sorted(os.listdir(tmp_path)) == ["other.txt", "r.jsonl"]
 
 
 async def test_a_workflow_of_that_name(
@@ -97,8 +98,8 @@ async def test_a_workflow_of_that_name(
 ) -> None:
     """Is `./pause`; every other name is a workflow as before."""
     monkeypatch.chdir(tmp_path)
-    Path("pause").write_bytes(sd15.read_bytes())
-    Path("pause.json").write_bytes(sd15.read_bytes())
+    (tmp_path / "pause").write_bytes(sd15.read_bytes())
+    (tmp_path / "pause.json").write_bytes(sd15.read_bytes())
     assert (await cli("batch", "./pause", "--set", "3.steps=1")).code == 0
     assert (await cli("batch", "pause.json", "./pause", "--set", "3.steps=1")).code == 0
     assert (await cli("batch", "pause")).code == 2
