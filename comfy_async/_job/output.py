@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
 
-from .._base.paths import is_folder, safe_parts, save_at, write_whole
+from .._base.paths import is_folder, safe_name, safe_parts, save_at, write_whole
+from .._base.places import StoredPlace, said, where
+from .._base.secrets import Secret
 from .._base.tasks import in_thread
 from ..events import Preview
+from ..types import FileUrl
+from .storing import open_store, store_at
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -139,7 +143,7 @@ class OutputFile:
             return self._data.image
         return await self._reader.read(self.filename, subfolder=self.subfolder, type=self.type)
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the file's bytes as they come, for files that do not fit into memory.
 
         Raises:
@@ -148,24 +152,56 @@ class OutputFile:
         if self._data is not None:
             yield self._data.image
             return
-        async for chunk in self._reader.open(self.filename, subfolder=self.subfolder, type=self.type):
-            yield chunk
+        chunks = self._reader.open(self.filename, subfolder=self.subfolder, type=self.type)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            # Who leaves early leaves no connection open until the garbage collector comes by.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
 
-    async def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the file to disk through a temporary name, and return where it is.
+    @overload
+    async def save(self, path: os.PathLike[str], *, overwrite: bool = False) -> Path: ...
+    @overload
+    async def save(
+        self,
+        path: str | StoredPlace,
+        *,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Path | FileUrl: ...
+    async def save(
+        self,
+        path: str | os.PathLike[str] | StoredPlace,
+        *,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Path | FileUrl:
+        """Write the file to disk through a temporary name, or to a store, and return where it is.
 
         Args:
             path: A folder (one that is there, or ends in a slash, or has no ending), for a safe form
                 of the server's name in it; or the new file's name. What is taken by another content
-                gets a number: `a (1).png`. The very same is kept.
+                gets a number: `a (1).png`. The very same is kept. A URL, `s3://pictures/out`, goes
+                to that store by fsspec (extra `fsspec`), as `JobResult.save` says.
             overwrite: Replace what has that name.
+            storage_options: What fsspec makes the file system with: keys, an endpoint.
 
         Raises:
             ComfyError: As `read`.
-            OSError: The disk would not take it.
+            OSError: The disk, or the store, would not take it.
+            ImportError: fsspec, or what it needs for this store, is not installed.
+            ValueError: Nobody knows the URL's scheme.
         """
-        target = Path(path)
-        if await in_thread(is_folder, path):
+        options = None if storage_options is None else Secret(storage_options)
+        del storage_options
+        target = where(path, options)
+        if target is None:
+            name = safe_parts("", self.filename)[-1]
+            store, leaf = await open_store(path, options, lone=name)
+            return await store_at(store, (safe_name(leaf or name),), self.stream, overwrite=overwrite)
+        if await in_thread(is_folder, said(path, target)):
             target = target.joinpath(*safe_parts("", self.filename))
         return await save_at(target, self.write_to, overwrite=overwrite)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,8 @@ async def test_a_workflow_of_that_name(
 ) -> None:
     """Is `./pause`; every other name is a workflow as before."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pause").write_bytes(sd15.read_bytes())
-    (tmp_path / "pause.json").write_bytes(sd15.read_bytes())
+    shutil.copy(sd15, tmp_path / "pause")
+    shutil.copy(sd15, tmp_path / "pause.json")
     assert (await cli("batch", "./pause", "--set", "3.steps=1")).code == 0
     assert (await cli("batch", "pause.json", "./pause", "--set", "3.steps=1")).code == 0
     assert (await cli("batch", "pause")).code == 2
