@@ -13,10 +13,12 @@ from .._base.backoff import Backoff
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._job.core import JobCore, Owner
+from .._job.hooks import introduce
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
 from .._protocol.snapshot import history_events
 from .._session.engine import Engine
+from .._session.offered import offered, submitting
 from .._session.submission import Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
@@ -59,32 +61,44 @@ class SessionItems:
         self._engine = engine
         self.clock: Clock = engine.clock
 
-    async def run_item(
-        self, item: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
-    ) -> Item:
+    async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Return a job for one workflow of a batch: under way, or already ended.
 
         Whatever the submission fails of becomes the job's own end, so that it raises where the job
         is awaited. A server that nobody reaches is waited for, since nothing was sent.
         """
+        engine = self._engine
+        given = {"previews": "none", **options}
+        with submitting(engine.hooks, item):
+            try:
+                item = offered(engine.hooks, item, given)
+            except ComfyError as error:
+                return Item(_failed(engine, error, SubmitOptions(index=index)))
+            check = given.pop("check", False)
+            chosen = engine.options(**{**given, "index": index, "keep_frames": False})
+            return await self._until_queued(item, journal, options=chosen, check=check)
+
+    async def _until_queued(
+        self, item: Any, journal: Journal | None, *, options: SubmitOptions, check: bool
+    ) -> Item:
+        """Try until somebody answers."""
         engine, settings = self._engine, self._engine.settings
-        chosen = engine.options(**{"previews": "none", **options, "index": index, "keep_frames": False})
         backoff = Backoff(first=settings.reconnect_first, cap=settings.reconnect_cap)
         since = self.clock.monotonic()
         while True:
             try:
-                return await self._try(item, journal, options=chosen, check=check)
+                return await self._try(item, journal, options=options, check=check)
             except (ConnectError, RateLimitError) as error:
                 limit = settings.away_seconds
                 if limit is not None and self.clock.monotonic() - since >= limit:
-                    return Item(_failed(engine, error, chosen))
+                    return Item(_failed(engine, error, options))
                 pause = backoff.next()
                 if isinstance(error, RateLimitError) and error.retry_after is not None:
                     pause = max(pause, error.retry_after)
-                _log.info("workflow %s of the batch waits %.1f s: %s", index, pause, error)
+                _log.info("workflow %s of the batch waits %.1f s: %s", options.index, pause, error)
                 await self.clock.sleep(pause)
             except ComfyError as error:
-                return Item(_failed(engine, error, chosen))
+                return Item(_failed(engine, error, options))
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody waits for any more."""
@@ -150,11 +164,12 @@ def restored(owner: Owner, record: Record, workflow: Workflow, index: int) -> It
     return Item(job, key=str(record["key"]), restored=True, recalled=True)
 
 
-def _failed(owner: Owner, error: ComfyError, options: SubmitOptions) -> JobCore:
+def _failed(engine: Engine, error: ComfyError, options: SubmitOptions) -> JobCore:
     """Return a job that never was on the server and ends with the error of its submission."""
     prompt_id = error.prompt_id or str(uuid.uuid4())
-    job = JobCore(owner, JobState(prompt_id, Plan({})), keep_frames=False, index=options.index)
-    data = {"exception_type": type(error).__name__, "exception_message": str(error)}
-    job.take(Failed(None, data, prompt_id, received_at=owner.clock.unix()))
+    job = JobCore(engine, JobState(prompt_id, Plan({})), keep_frames=False, index=options.index)
+    introduce(job, engine.hooks, options.extra_data)
     job.error = error
+    data = {"exception_type": type(error).__name__, "exception_message": str(error)}
+    job.take(Failed(None, data, prompt_id, received_at=engine.clock.unix()))
     return job

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self, cast
 
+from .._base.hooks import Hooks
 from .._base.settings import Settings
 from .._batch.batch import BatchRunner
 from .._job.job import Job, handle
@@ -54,6 +55,8 @@ class ComfyPool(Client):
             how long a batch waits when no server answers. In the place of `Settings.away_seconds`.
         retry_out_of_memory: Try a job that ran out of memory on a server that has not had it.
         connect: "lazy" lets `async with` succeed although nobody answers yet.
+        hooks: As for `ComfySession`; they see a job once, on whichever servers it runs. Sessions that
+            are taken in have their own for their requests, and not for the pool's jobs.
         settings: For every session.
         options: What `ComfySession` takes, for every server.
 
@@ -77,26 +80,29 @@ class ComfyPool(Client):
         retry_out_of_memory: bool = False,
         # How to get there.
         connect: Literal["eager", "lazy"] = "eager",
+        hooks: Iterable[object] = (),
         settings: Settings | None = None,
         **options: Any,
     ) -> None:
         """Prepare the sessions; nothing is sent before `connect()` or the first call.
 
         Raises:
-            ValueError: A URL, a weight or a number makes no sense.
+            ValueError: A URL, a weight or a number makes no sense, or an object is no hook.
         """
         if attempts < 1:
             raise ValueError(f"attempts must be 1 or more, not {attempts}")
         settings = dataclasses.replace(settings or Settings(), away_seconds=away_seconds)
         self._limit = limit
         self._eager = connect == "eager"
-        self._options = {"settings": settings, **options}
+        told = Hooks.of(hooks)
+        self._options = {"settings": settings, "hooks": told.lent(), **options}
         self._engine = PoolEngine(
             settings,
             make=self._opened,
             attempts=attempts,
             away_seconds=away_seconds,
             retry_out_of_memory=retry_out_of_memory,
+            hooks=told,
         )
         for server in servers:
             weight = float(servers[cast(str, server)]) if isinstance(servers, Mapping) else 1.0
@@ -244,7 +250,7 @@ class ComfyPool(Client):
         if isinstance(id_or_ref, Mapping) and id_or_ref.get("server"):
             member = self._engine.servers.at(str(id_or_ref["server"]))
             if member is not None:
-                return handle(await member.engine.attach(id_or_ref))
+                return handle(await member.engine.attach(id_or_ref, hooks=self._engine.hooks))
         prompt_id = id_or_ref if isinstance(id_or_ref, str) else str(id_or_ref.get("prompt_id") or "")
         members = list(self._engine.places.members)
         if not members or not prompt_id:
@@ -252,11 +258,11 @@ class ComfyPool(Client):
         found = await asyncio.gather(*(_has(m, prompt_id) for m in members), return_exceptions=True)
         for member, answer in zip(members, found, strict=True):
             if answer is True:
-                return handle(await member.engine.attach(id_or_ref))
+                return handle(await member.engine.attach(id_or_ref, hooks=self._engine.hooks))
         silent = [error for error in found if isinstance(error, BaseException)]
         if silent:
             raise silent[0]
-        return handle(await members[0].engine.attach(id_or_ref))
+        return handle(await members[0].engine.attach(id_or_ref, hooks=self._engine.hooks))
 
     async def check(self, workflow: WorkflowLike) -> ProblemList:
         """Return what the server that suits a workflow best would find wrong with it, [] for nothing.

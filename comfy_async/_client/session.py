@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from .._base.hooks import Hooks
 from .._base.secrets import Secret
 from .._base.settings import Settings
 from .._dialects.cloud_v1 import CloudApi
@@ -58,6 +59,9 @@ class ComfySession(Client, Shown):
         transport: "poll" works without any WebSocket.
         connect: "lazy" lets `async with` succeed although nobody answers yet.
         dialect: What the server speaks: "comfyui" or "cloud-v1"; "auto" tells Comfy Cloud by its address.
+        hooks: Objects that are told what happens (examples/guides/telemetry.md), with any of the methods
+            `before_submit(workflow, options)`, `on_event(job, event)`, `on_end(job)`,
+            `on_request(method, path, status, seconds)` and some more.
         settings: Limits and pauses.
 
     Example:
@@ -84,12 +88,14 @@ class ComfySession(Client, Shown):
         transport: Literal["auto", "poll"] = "auto",
         connect: Literal["eager", "lazy"] = "eager",
         dialect: Literal["auto", "comfyui", "cloud-v1"] = "auto",
+        hooks: Iterable[object] = (),
         settings: Settings | None = None,
     ) -> None:
         """Prepare a session; nothing is sent before `connect()` or the first call.
 
         Raises:
-            ValueError: The URL, a key or a header cannot be read or sent, or a word is unknown.
+            ValueError: The URL, a key or a header cannot be read or sent, a word is unknown, or an
+                object is no hook.
         """
         keys = Secret((base_url, auth, api_key))
         partner_key = Secret.of(partner_api_key)
@@ -122,6 +128,7 @@ class ComfySession(Client, Shown):
             uses_socket=transport == "auto",
             previews=previews,
             partner_api_key=partner_key,
+            hooks=Hooks.of(hooks),
         )
 
     @classmethod

@@ -20,7 +20,23 @@ from .mailbox import EventStream, Mailbox, Watchers, is_lossy
 if TYPE_CHECKING:
     from .result import FileReader, JobResult
 
-__all__ = ["JobCore", "Owner"]
+__all__ = ["JobCore", "Listener", "Owner"]
+
+
+class Listener(Protocol):
+    """Who is told of one job whatever its consumers read: hooks."""
+
+    def event(self, event: BaseEvent) -> None:
+        """Something has happened to it."""
+        ...
+
+    def end(self) -> None:
+        """It has had its end."""
+        ...
+
+    def left(self) -> None:
+        """Nobody follows it any more, and it has had no end."""
+        ...
 
 
 class Owner(Protocol):
@@ -116,6 +132,7 @@ class JobCore:
         self.seen = False
         self.seen_as: weakref.ref[Any] | None = None
         self._place_wanted = False
+        self._listener: Listener | None = None
         self.made: JobResult | None = None
         self._log: list[BaseEvent] = []
         self._last_progress: BaseEvent | None = None
@@ -215,6 +232,8 @@ class JobCore:
             self._log.append(event)
             for box in self._boxes:
                 box.put(event)
+            if self._listener is not None:
+                self._listener.event(event)
 
     def move(self, owner: Owner, state: JobState) -> None:
         """Go on as another prompt, of another session perhaps; what was told so far stays told."""
@@ -236,15 +255,39 @@ class JobCore:
 
     def finish(self) -> None:
         """The end was told: wake everybody and let go of what nobody reads."""
-        self.error = _final_error(self)
+        if self.error is None:
+            self.error = _final_error(self)
         self._close_boxes(None)
         self.owner.job_ended(self)
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.end()
 
     def abandon(self, error: Exception) -> None:
         """The session closes, or the submission failed: end every waiter with an error."""
         if not self.ended.is_set():
             self.error = error
             self._close_boxes(error)
+        self.tell_no_more()
+
+    @property
+    def is_told(self) -> bool:
+        """True while hooks are told of it."""
+        return self._listener is not None
+
+    def tell_to(self, listener: Listener) -> None:
+        """Have hooks told of what happens from now on."""
+        self._listener = listener
+
+    def withdrawn(self) -> None:
+        """Its submission has failed, and nobody will ever hold it."""
+        self.tell_no_more()
+
+    def tell_no_more(self) -> None:
+        """Nobody follows it any more."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.left()
 
     # Events go out.
 
@@ -276,6 +319,8 @@ class JobCore:
             self._unseen += 1
         for box in self.owner.watchers.boxes:
             box.put(event)
+        if self._listener is not None:
+            self._listener.event(event)
 
     def _close_boxes(self, error: Exception | None) -> None:
         """End every stream; frames kept for a first consumer that never came are let go, and counted."""

@@ -271,5 +271,8 @@ def handle(core: JobCore) -> Job:
 def map_handle(core: JobCore) -> MapJob:
     """Return a job of a `map` as its user sees it."""
     job = handle(core)
-    assert isinstance(job, MapJob)
+    if not isinstance(job, MapJob):
+        # It was held before anybody knew that it belongs to a batch: it was attached to.
+        job = MapJob(core)
+        core.seen_as = weakref.ref(job)
     return job

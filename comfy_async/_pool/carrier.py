@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final, Protocol
 
+from .._base.hooks import NO_HOOKS
 from .._job.core import JobCore
 from .._protocol.plan import Plan, Plans
 from .._protocol.reducer import JobState
@@ -213,7 +214,8 @@ class Carrier:
         job.leave()
 
         async def work(_seconds: float | None) -> None:
-            found: JobCore = await engine.attach({"prompt_id": prompt_id, "client_id": engine.client_id})
+            ref = {"prompt_id": prompt_id, "client_id": engine.client_id}
+            found: JobCore = await engine.attach(ref, hooks=NO_HOOKS)
             await engine.abandon(found)
 
         await engine.clean_up(work, name="comfy_async pool takes back")

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._base.hooks import NO_HOOKS, Hooks
 from .._base.settings import Settings
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._job.leaving import JobLifetime
 from .._protocol.reducer import JobState
 from .._protocol.rejection import failure
 from .._session.engine import Engine
+from .._session.offered import offered, submitting
 from ..errors import ComfyError, OutOfMemoryError, SessionClosedError
 from ..events import BaseEvent, Cancelled, Failed, Lost
 from ..workflow import Workflow
@@ -39,6 +42,7 @@ class PoolEngine(JobLifetime):
         servers: All that the pool has to do with.
         health: Who asks whether a server is back.
         carrier: Who brings jobs to servers.
+        hooks: Who is told what happens.
     """
 
     kind = "pool"
@@ -51,6 +55,7 @@ class PoolEngine(JobLifetime):
         attempts: int,
         away_seconds: float | None,
         retry_out_of_memory: bool,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         """Start without servers."""
         super().__init__()
@@ -60,6 +65,7 @@ class PoolEngine(JobLifetime):
         self.servers = Servers(self.places, make=make, settings=settings)
         self.health = Health(self.places, self.clock)
         self.carrier = Carrier(self)
+        self.hooks = hooks
         self._attempts = attempts
         self._retry_out_of_memory = retry_out_of_memory
         self._going: dict[PoolJob, asyncio.Task[None]] = {}
@@ -76,14 +82,22 @@ class PoolEngine(JobLifetime):
         Raises:
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
+            Exception: What a hook raises before anything is sent.
         """
         self.check_loop()
         rest = dict(options)
-        check = rest.pop("check", False)
-        order = Order(workflow=Workflow(), options=rest, check=check, group=None, patient=False)
-        await self.carrier.load(order, workflow)
-        job = PoolJob(self, order, keep_frames=rest.get("keep_frames", True))
-        await self.carrier.bring(job)
+        with submitting(self.hooks, workflow):
+            workflow = offered(self.hooks, workflow, rest)
+            check = rest.pop("check", False)
+            order = Order(workflow=Workflow(), options=rest, check=check, group=None, patient=False)
+            await self.carrier.load(order, workflow)
+            job = PoolJob(self, order, keep_frames=rest.get("keep_frames", True))
+            introduce(job, self.hooks, rest.get("extra_data"))
+            try:
+                await self.carrier.bring(job)
+            except BaseException:
+                job.tell_no_more()
+                raise
         return job
 
     # Jobs go.
@@ -129,7 +143,9 @@ class PoolEngine(JobLifetime):
         member.engine.job_ended(job)
         job.leave(f"{why}; the job will run again")
         self.vacate(job)
-        going = asyncio.create_task(self._again(job, event), name="comfy_async pool failover")
+        going = asyncio.create_task(
+            self._again(job, event), name="comfy_async pool failover", context=job.context.copy()
+        )
         job.going = self._going[job] = going
         going.add_done_callback(functools.partial(self._went, job))
         return True
@@ -210,7 +226,7 @@ class PoolEngine(JobLifetime):
             if task.cancel():
                 job.abandon(self.closed_error(job.prompt_id))
 
-    async def _shut(self, _seconds: float | None, *, cancel_jobs: bool) -> None:
+    async def _shut(self, seconds: float | None, *, cancel_jobs: bool) -> None:
         """End the tasks and the sessions."""
         going = list(self._going.values())
         await self.health.aclose()
@@ -219,6 +235,7 @@ class PoolEngine(JobLifetime):
         if going:
             await asyncio.wait(going)
         await self.cleanups.finish()
+        await self.hooks.close(seconds)
         self.servers.close_watchers()
         for error in failures:
             if error is not None:

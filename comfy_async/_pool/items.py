@@ -11,7 +11,9 @@ from .._base.clock import Clock
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, is_final, workflow_key
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._protocol.snapshot import history_events
+from .._session.offered import offered, submitting
 from ..errors import ComfyError
 from ..events import Cancelled
 from ..workflow import Workflow
@@ -30,23 +32,30 @@ class PoolItems:
         self._pool = pool
         self.clock: Clock = pool.clock
 
-    async def run_item(
-        self, item: Any, index: int, journal: Journal | None, *, check: bool = False, **options: Any
-    ) -> Item:
+    async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""
         chosen = {"previews": "none", **options, "keep_frames": False}
-        order = Order(workflow=Workflow(), options=chosen, check=check, group=self, patient=True)
+        order = Order(workflow=Workflow(), options=chosen, check=False, group=self, patient=True)
         order.journal = journal
         job = PoolJob(self._pool, order, keep_frames=False, index=index)
         made = order.item = Item(job)
-        try:
-            await self._pool.carrier.load(order, item)
-            old = None if journal is None else await self._recall(job, made, journal)
-            if old is not None:
-                return old
-            await self._pool.carrier.bring(job)
-        except ComfyError as error:
-            job.fail(error)
+        hooks = self._pool.hooks
+        with submitting(hooks, item):
+            try:
+                item = offered(hooks, item, chosen)
+                order.check = chosen.pop("check", False)
+                introduce(job, hooks, chosen.get("extra_data"))
+                await self._pool.carrier.load(order, item)
+                old = None if journal is None else await self._recall(job, made, journal)
+                if old is not None:
+                    return old
+                await self._pool.carrier.bring(job)
+            except ComfyError as error:
+                introduce(job, hooks, chosen.get("extra_data"))
+                job.fail(error)
+            except BaseException:
+                job.tell_no_more()
+                raise
         return made
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import uuid
 from collections.abc import Mapping
@@ -170,6 +171,7 @@ class PoolJob(JobCore):
         order: What it is to run.
         member: The server that it has a place on.
         going: What brings it to the next server.
+        context: In which it was submitted: it goes on in that one, not in that of whoever lost it.
     """
 
     def __init__(
@@ -180,6 +182,7 @@ class PoolJob(JobCore):
         self.order = order
         self.member: Member | None = None
         self.going: asyncio.Task[None] | None = None
+        self.context = contextvars.copy_context()
         self._busy = False
         self._held: BaseEvent | None = None
         super().__init__(NoServer(keeper), JobState("", Plan({})), keep_frames=keep_frames, index=index)
@@ -254,8 +257,11 @@ class PoolJob(JobCore):
         self.state.prompt_id = told_by.prompt_id or self.prompt_id or str(uuid.uuid4())
         if told_by.server and self.is_on_no_server:
             self.owner = NoServer(self._keeper, base_url=told_by.server)
-        self.give_up(Failed(None, data, self.prompt_id, received_at=self._keeper.clock.unix()))
         self.error = error
+        self.give_up(Failed(None, data, self.prompt_id, received_at=self._keeper.clock.unix()))
+
+    def withdrawn(self) -> None:
+        """One server did not take it: another one may."""
 
     def finish(self) -> None:
         """The end was told."""

@@ -114,6 +114,8 @@ class Uploader:
                 server=self._host.base_url,
                 asset=asset if isinstance(asset := answer.get("asset"), Mapping) else None,
             )
+            if (tell := self._host.hooks.on_transfer) is not None:
+                tell(made.server, "upload", made.name_for_input, meter.done, meter.progress().seconds)
             # The server empties its temp folder whenever it starts.
             if made.type != "temp":
                 self._sent[key] = made

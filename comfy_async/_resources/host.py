@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from .._base.hooks import Hooks
 from .._base.settings import Settings
 from .._dialects.comfyui import RunApi
 from .._dialects.server import ServerInfo
@@ -39,6 +40,7 @@ class Host(Protocol):
     http: HttpClient
     api: RunApi
     uses_socket: bool
+    hooks: Hooks
 
     @property
     def base_url(self) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .._base.hooks import Hooks
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
 from .desk import Desk
@@ -13,8 +15,8 @@ from .desk import Desk
 __all__ = ["attach"]
 
 
-async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
-    """Find a job in history and queue, and follow it.
+async def attach(desk: Desk, id_or_ref: str | Mapping[str, str], hooks: Hooks) -> JobCore:
+    """Find a job in history and queue, and follow it; hooks are told of it.
 
     Raises:
         ComfyError: The server cannot be asked.
@@ -45,6 +47,7 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
     job.seen = entry is not None
     job.state.status = "pending"
     job.state.mark_gap()
+    introduce(job, hooks, extra)
     desk.jobs.add(job)
     desk.router.posted(job)
     if history is not None:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .._base.cleanups import Work
+from .._base.hooks import NO_HOOKS, Hooks
 from .._base.secrets import Secret, sealed
 from .._base.settings import Settings
 from .._base.tasks import look_at
@@ -29,6 +30,7 @@ from ..workflow import Workflow
 from .attach import attach
 from .cancel import Canceller
 from .link import Link
+from .offered import offered, submitting
 from .open_jobs import OpenJobs
 from .poller import Poller
 from .prepare import WorkflowLike, prepare
@@ -71,6 +73,7 @@ class Engine(JobLifetime):
         uses_socket: False when it works without any WebSocket.
         previews: What jobs get that ask for nothing else.
         partner_api_key: The key for partner nodes, sent along with every prompt.
+        hooks: Who is told what happens.
     """
 
     kind = "session"
@@ -85,6 +88,7 @@ class Engine(JobLifetime):
         uses_socket: bool = True,
         previews: Previews = "auto",
         partner_api_key: Secret[str] | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         """Put the parts together; nothing is sent."""
         super().__init__()
@@ -98,6 +102,10 @@ class Engine(JobLifetime):
         self.partner_api_key = partner_api_key
         self.veil = http.veil
         self.veil.add(partner_api_key)
+        self.hooks = hooks
+        if hooks is not NO_HOOKS:
+            hooks.veils.append(self.veil)
+        http.hooks = hooks
         self.plans = Plans()
         self.timings: Timings = {}
         self.resources = Resources(self)
@@ -107,7 +115,9 @@ class Engine(JobLifetime):
 
     def _connect_parts(self) -> None:
         """Hand each part what it works with, from the socket to the jobs."""
-        jobs, client_id, settings = OpenJobs(self.clock), self.client_id, self.settings
+        client_id, settings, server, hooks = self.client_id, self.settings, self.base_url, self.hooks
+        on_connection = hooks.on_connection and functools.partial(hooks.on_connection, server)
+        jobs = OpenJobs(self.clock, on_connection=on_connection)
         self.jobs, self.watchers = jobs, jobs.watchers
         self.link = Link(self.http, client_id, settings)
         self.health = SocketHealth(self.link, jobs, api=self.api, client_id=client_id, settings=settings)
@@ -118,6 +128,7 @@ class Engine(JobLifetime):
             link=self.link,
             health=self.health,
             settings=settings,
+            on_poll=hooks.on_poll and functools.partial(hooks.on_poll, server),
         )
         self.router = Router(
             jobs, api=self.api, clock=self.clock, link=self.link, health=self.health, poller=self.poller
@@ -209,12 +220,15 @@ class Engine(JobLifetime):
         Raises:
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
+            Exception: What a hook raises before anything is sent.
         """
         self.check_loop()
-        await self.known_server()
         rest = dict(options)
-        ready = await self.prepared(workflow, check=rest.pop("check", False))
-        return await Submission(self, ready, self.options(**rest)).run()
+        with submitting(self.hooks, workflow):
+            workflow = offered(self.hooks, workflow, rest)
+            await self.known_server()
+            ready = await self.prepared(workflow, check=rest.pop("check", False))
+            return await Submission(self, ready, self.options(**rest)).run()
 
     async def prepared(self, workflow: WorkflowLike, *, check: bool = False) -> Workflow:
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
@@ -255,8 +269,8 @@ class Engine(JobLifetime):
             **rest,
         )
 
-    async def attach(self, id_or_ref: str | Mapping[str, str]) -> JobCore:
-        """Pick up a job by its id or `ref`.
+    async def attach(self, id_or_ref: str | Mapping[str, str], *, hooks: Hooks | None = None) -> JobCore:
+        """Pick up a job by its id or `ref`; a pool has its own hooks told of it.
 
         Raises:
             ComfyError: The server cannot be asked.
@@ -264,7 +278,7 @@ class Engine(JobLifetime):
         """
         self.check_loop()
         await self.known_server()
-        return await attach(self, id_or_ref)
+        return await attach(self, id_or_ref, self.hooks if hooks is None else hooks)
 
     def ask_for_place(self, job: JobCore) -> bool:
         """Have the queue looked at for a job's place, once for all jobs that ask now; in no other thread."""
@@ -325,7 +339,7 @@ class Engine(JobLifetime):
                 self.jobs.remove(job)
         self.watchers.close()
 
-    async def _shut(self, _seconds: float | None) -> None:
+    async def _shut(self, seconds: float | None) -> None:
         """End the tasks, the socket and the HTTP client, in bounded time."""
         while self._works:
             await asyncio.wait(list(self._works))
@@ -334,6 +348,7 @@ class Engine(JobLifetime):
             self.jobs.remove(job)
         await self.poller.aclose()
         await self.link.aclose()
+        await self.hooks.close(seconds)
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait([self._probing])

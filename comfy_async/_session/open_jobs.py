@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from .._base.clock import Clock
@@ -24,12 +24,13 @@ class OpenJobs:
         watchers: Who reads the events of the whole session.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        """Start without jobs."""
+    def __init__(self, clock: Clock, *, on_connection: Callable[[BaseEvent], None] | None = None) -> None:
+        """Start without jobs; `on_connection` is told what the watchers are."""
         self.by_id: dict[str, JobCore] = {}
         self.posting: set[str] = set()
         self.watchers = Watchers()
         self._clock = clock
+        self._on_connection = on_connection
         self._past: dict[str, None] = {}
 
     def __iter__(self) -> Iterator[JobCore]:
@@ -61,8 +62,13 @@ class OpenJobs:
         """The submission of a job has returned."""
         self.posting.discard(job.prompt_id)
 
+    def drop(self, job: JobCore) -> None:
+        """The job was never queued, or was taken back: nobody will ever hold it."""
+        self.remove(job)
+        job.withdrawn()
+
     def remove(self, job: JobCore) -> None:
-        """The job has ended, gone elsewhere, or was never queued."""
+        """The job has ended, or gone elsewhere."""
         self.posting.discard(job.prompt_id)
         self.by_id.pop(job.prompt_id, None)
         self._past[job.prompt_id] = None
@@ -75,7 +81,10 @@ class OpenJobs:
 
     def tell_watchers(self, cls: type[BaseEvent], reason: str) -> None:
         """Tell those who read the whole session."""
-        self.watchers.show(cls(None, {"reason": reason}, None, received_at=self._clock.unix()))
+        event = cls(None, {"reason": reason}, None, received_at=self._clock.unix())
+        self.watchers.show(event)
+        if self._on_connection is not None:
+            self._on_connection(event)
 
     def tell_all(self, cls: type[BaseEvent], reason: str) -> None:
         """Tell every open job, and the session's watchers once."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from .._base.settings import Settings
@@ -51,8 +51,9 @@ class Poller:
         link: Link,
         health: SocketHealth,
         settings: Settings,
+        on_poll: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare; the task runs only while there are jobs."""
+        """Prepare; the task runs only while there are jobs. `on_poll` is told of each look."""
         self.closed = False
         self._jobs = jobs
         self._api = api
@@ -75,6 +76,7 @@ class Poller:
         self._watching_status = False
         self._places_changed = False
         self._frames_before = 0
+        self._on_poll = on_poll
         self._concerns = Concerns(jobs, server=api.address, settings=settings)
 
     @property
@@ -210,6 +212,8 @@ class Poller:
 
     async def _look(self) -> None:
         """Look once, as closely as need be."""
+        if self._on_poll is not None:
+            self._on_poll()
         needy = self._needy()
         if not needy and not self._absent and not self._over:
             await self._watch()

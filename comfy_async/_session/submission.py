@@ -14,6 +14,7 @@ import anyio
 
 from .._base.secrets import Secret
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._protocol.reducer import JobState
 from .._transport.answers import Answer
 from ..errors import (
@@ -119,6 +120,7 @@ class Submission:
         state = JobState(str(uuid.uuid4()), plan, timings=desk.timings)
         if job is None:
             job = JobCore(desk, state, keep_frames=options.keep_frames, index=options.index)
+            introduce(job, desk.hooks, options.extra_data)
         else:
             job.move(desk, state)
         self.job = job
@@ -318,14 +320,14 @@ class Submission:
         """The caller will never hold the job: see to it that the server does not run it."""
         refused = isinstance(error, Exception) and not isinstance(error, NotComfyUIError)
         if self._posting is None or refused:
-            self._desk.jobs.remove(self.job)
+            self._desk.jobs.drop(self.job)
             return
 
         self.job.leaving = True
 
         async def work(seconds: float | None) -> None:
             await self._take_back(self._posting, _CLEANUP_S if seconds is None else seconds)
-            self._desk.jobs.remove(self.job)
+            self._desk.jobs.drop(self.job)
 
         await self._desk.clean_up(work, name="comfy_async submit withdrawn")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager
 from typing import Final
@@ -24,7 +25,13 @@ _ERROR_BODY: Final = 64 << 20
 
 
 class Stream:
-    """An answer whose body is still to come."""
+    """An answer whose body is still to come.
+
+    Attributes:
+        answer: The answer without its body.
+        began: When the body began, by `time.perf_counter()`.
+        taken: How many bytes of it have come, unpacked.
+    """
 
     def __init__(
         self,
@@ -39,6 +46,8 @@ class Stream:
         self._max_body = max_body
         self._guard = guard
         self.answer = answer
+        self.began = time.perf_counter()
+        self.taken = 0
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it comes; no chunk is larger than some 100 kB.
@@ -48,6 +57,7 @@ class Stream:
         """
         with self._guard():
             async for piece in pieces(self._response, self.answer):
+                self.taken += len(piece)
                 yield piece
 
     async def whole(self) -> bytes:
@@ -57,7 +67,9 @@ class Stream:
             TransportError: It is larger than `Settings.max_body`, or the connection broke.
         """
         with self._guard():
-            return (await read_whole(self._response, self.answer, max_body=self._max_body)).body
+            body = (await read_whole(self._response, self.answer, max_body=self._max_body)).body
+        self.taken = len(body)
+        return body
 
 
 def answer_of(response: httpx.Response, method: str, path: str, server: str, veil: Veil) -> Answer:

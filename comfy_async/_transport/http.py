@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from .._base.hooks import NO_HOOKS, Hooks
 from .._base.json import parse_large_json
 from .._base.secrets import Secret, Veil
 from ..errors import AuthError, ComfyError, SessionClosedError, TransportError
@@ -26,6 +27,7 @@ from .options import Handshake, HttpOptions, trust
 from .proxy import Proxy
 from .quiet import quietly
 from .retries import Retries
+from .told import tell_of_file, told
 from .unpack import ACCEPTED
 
 __all__ = ["HttpClient", "HttpOptions", "Stream"]
@@ -72,6 +74,7 @@ class HttpClient:
         self._lines = asyncio.Semaphore(self.options.max_connections)
         self._renewing = asyncio.Lock()
         self.renewals = 0
+        self.hooks: Hooks = NO_HOOKS
         self._client = self._make_client(transport)
 
     def _chosen_proxy(self, given: Secret[str] | None, *, trust_env: bool) -> Proxy | None:
@@ -283,7 +286,7 @@ class HttpClient:
         """Send one request, follow redirects at home, and read the body up to the limit."""
         with self._translated(request.method, path, seconds):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds), self._lines:
-                response = await self._send(request)
+                response = await told(self.hooks, self._send(request), request.method, path)
                 try:
                     return await self._read(response, request.method, path)
                 finally:
@@ -361,7 +364,11 @@ class HttpClient:
                 if 300 <= answer.status < 400:
                     raise answer.leads_elsewhere()
                 guard = functools.partial(self._translated, "GET", path)
-                yield Stream(response, answer, max_body=self.options.max_body, guard=guard)
+                stream = Stream(response, answer, max_body=self.options.max_body, guard=guard)
+                try:
+                    yield stream
+                finally:
+                    tell_of_file(self.hooks, self.address.base, path, params=params, body=stream)
             finally:
                 await response.aclose()
 
@@ -370,10 +377,10 @@ class HttpClient:
         auth = await self.credentials()
         used = self.renewals
         with self._translated("GET", path):
-            response = await self._send(request, abroad=True)
+            response = await told(self.hooks, self._send(request, abroad=True), "GET", path)
         if response.status_code == 401 and auth.renews:
             await response.aclose()
             await self.credentials(refused=used)
             with self._translated("GET", path):
-                response = await self._send(request, abroad=True)
+                response = await told(self.hooks, self._send(request, abroad=True), "GET", path)
         return response

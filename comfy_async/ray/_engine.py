@@ -12,13 +12,16 @@ from typing import Any, Final
 
 import ray
 
+from .._base.hooks import NO_HOOKS, Hooks
 from .._base.secrets import Secret, Veil
 from .._base.settings import Settings
 from .._client.session import ComfySession, engine_of
 from .._job.core import JobCore
+from .._job.hooks import introduce
 from .._job.leaving import JobLifetime
 from .._protocol.meter import Timings
 from .._session.engine import Engine
+from .._session.offered import offered, submitting
 from .._session.prepare import WorkflowLike, as_workflow
 from .._session.submission import SubmitOptions
 from ..errors import ComfyError, ConnectError, SessionClosedError
@@ -55,6 +58,7 @@ class FleetEngine(JobLifetime):
         carrier: Who brings jobs to their end.
         jobs: The open jobs.
         timings: How long the nodes of earlier jobs took.
+        hooks: Who is told what happens.
     """
 
     kind = "fleet"
@@ -70,6 +74,7 @@ class FleetEngine(JobLifetime):
         actor: Mapping[str, Any],
         session: Secret[dict[str, Any]],
         settings: Settings,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         """Prepare; no worker is made before `connect`."""
         super().__init__()
@@ -83,6 +88,7 @@ class FleetEngine(JobLifetime):
         self.actor = dict(actor)
         self.session = session
         self.timings: Timings = {}
+        self.hooks = hooks
         self.places = Places(self.clock, away_seconds=settings.away_seconds)
         self.carrier = Carrier(self)
         self.jobs: set[FleetJob] = set()
@@ -225,16 +231,21 @@ class FleetEngine(JobLifetime):
         Raises:
             ComfyError: As `ComfySession.submit`.
             OSError: A file cannot be read.
+            Exception: What a hook raises before anything is sent.
         """
         self.check_loop()
-        ready = await with_files_read(as_workflow(workflow))
-        job = FleetJob(self, ready, self.options(options), patient=False)
-        self.follow(job, self.carrier.run(job))
-        try:
-            await asyncio.shield(job.accepted)
-        except asyncio.CancelledError:
-            await self.abandon(job)
-            raise
+        given = dict(options)
+        with submitting(self.hooks, workflow):
+            workflow = offered(self.hooks, workflow, given)
+            ready = await with_files_read(as_workflow(workflow))
+            job = FleetJob(self, ready, self.options(given), patient=False)
+            introduce(job, self.hooks, job.options.extra_data)
+            self.follow(job, self.carrier.run(job))
+            try:
+                await asyncio.shield(job.accepted)
+            except asyncio.CancelledError:
+                await self.abandon(job)
+                raise
         job.handed_out = True
         return job
 
@@ -256,6 +267,7 @@ class FleetEngine(JobLifetime):
         if member is None:
             raise ConnectError(f"the ComfyUI of {ref['server']} is gone", server=ref["server"])
         job = FleetJob(self, None, self.options({}), patient=True)
+        introduce(job, self.hooks)
         self.follow(job, self.carrier.resume(job, member, ref["prompt_id"], ref["client_id"]))
         job.handed_out = True
         return job
@@ -316,7 +328,7 @@ class FleetEngine(JobLifetime):
         if job.following is not None:
             job.following.cancel()
 
-    async def _shut(self, _seconds: float | None) -> None:
+    async def _shut(self, seconds: float | None) -> None:
         """End the tasks and the workers, when the jobs are cancelled that nobody waits for."""
         await self.cleanups.finish()
         for job in self.jobs.copy():
@@ -326,6 +338,7 @@ class FleetEngine(JobLifetime):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self.hooks.close(seconds)
         await asyncio.gather(*(member.close() for member in self.places.members), return_exceptions=True)
 
     def closed_error(self, prompt_id: str | None) -> SessionClosedError:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import ray
 
+from .._base.hooks import Hooks
 from .._base.secrets import Secret
 from .._base.settings import Settings
 from .._batch.batch import BatchRunner
@@ -52,7 +53,10 @@ class ComfyFleet(Client):
             `object()`.
         actor: Ray's options for each worker: `num_gpus`, `num_cpus`, `resources`,
             `runtime_env`, `scheduling_strategy` and so on.
-        session: Options of each worker's `ComfySession`: `api_key`, `headers`, `settings`.
+        session: Options of each worker's `ComfySession`: `api_key`, `headers`, `settings`; also `hooks`,
+            which then are the worker's, in its process.
+        hooks: As for `ComfySession`, here in the driver: they see the fleet's jobs, but not the
+            requests, which the workers make.
 
     Example:
         >>> variants = [flow.randomized(seed) for seed in range(4)]
@@ -75,6 +79,7 @@ class ComfyFleet(Client):
         files: Literal["server", "bytes", "objects"] = "server",
         actor: Mapping[str, Any] | None = None,
         session: Mapping[str, Any] | None = None,
+        hooks: Iterable[object] = (),
     ) -> None:
         """Prepare; no worker is made before `async with`.
 
@@ -107,6 +112,7 @@ class ComfyFleet(Client):
             actor={name: value for name, value in actor.items() if value is not None},
             session=options,
             settings=settings,
+            hooks=Hooks.of(hooks),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

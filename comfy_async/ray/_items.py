@@ -11,6 +11,8 @@ from .._base.clock import Clock
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
+from .._job.hooks import introduce
+from .._session.offered import offered, submitting
 from .._session.prepare import as_workflow
 from ..errors import ComfyError, ConnectError
 from ..workflow import Workflow
@@ -33,19 +35,32 @@ class FleetItems:
     async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""
         fleet = self._fleet
-        chosen = fleet.options({"previews": "none", **options, "keep_frames": False, "index": index})
-        try:
-            workflow = await with_files_read(as_workflow(item))
-            key = "" if journal is None else workflow_key(await self._as_sent(workflow))
-        except ComfyError as error:
-            failed = FleetJob(fleet, None, chosen, patient=True)
-            failed.fail(error)
-            return Item(failed)
+        given = {"previews": "none", **options}
+        with submitting(fleet.hooks, item):
+            try:
+                workflow = await with_files_read(as_workflow(offered(fleet.hooks, item, given)))
+                key = "" if journal is None else workflow_key(await self._as_sent(workflow))
+            except ComfyError as error:
+                failed = self._job(None, index, given)
+                failed.fail(error)
+                return Item(failed)
+            return await self._begun(self._job(workflow, index, given), journal, key)
+
+    def _job(self, workflow: Workflow | None, index: int, options: Mapping[str, Any]) -> FleetJob:
+        """Return a job that is yet to find a worker."""
+        fleet = self._fleet
+        chosen = fleet.options({**options, "keep_frames": False, "index": index})
         job = FleetJob(fleet, workflow, chosen, patient=True)
+        introduce(job, fleet.hooks, chosen.extra_data)
+        return job
+
+    async def _begun(self, job: FleetJob, journal: Journal | None, key: str) -> Item:
+        """Bring a job on its way, with the results file in mind."""
+        fleet = self._fleet
         made = job.item = Item(job, key=key)
         if journal is not None:
             job.journal = journal
-            record = journal.find(index, key)
+            record = journal.find(made.index, key)
             old = None if record is None else await self._recalled(job, made, record)
             if old is not None:
                 return old

@@ -138,16 +138,19 @@ class FleetJob(JobCore):
 
     def fail(self, error: Exception) -> None:
         """End by an error, which is also that of whoever is still submitting it."""
+        if not self.patient and not self.accepted.done():
+            # It fails where it is submitted, and never was a job.
+            self.tell_no_more()
         self._accept(error)
         if self.ended.is_set():
             return
         if isinstance(error, JobCancelledError):
             self.take_cancellation()
             return
-        data = {"exception_type": type(error).__name__, "exception_message": str(error)}
-        self.take(Failed(None, data, self.prompt_id, received_at=self._now()))
         if not isinstance(error, JobError):
             self.error = error
+        data = {"exception_type": type(error).__name__, "exception_message": str(error)}
+        self.take(Failed(None, data, self.prompt_id, received_at=self._now()))
 
     def abandon(self, error: Exception) -> None:
         """The fleet closes: whoever waits, also for its submission, gets an error."""

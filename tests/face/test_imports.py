@@ -34,6 +34,8 @@ FLOORS = (
     ("cli",),
     ("ray",),
     ("web",),
+    ("otel",),
+    ("webhooks",),
     ("__main__",),
 )
 """DESIGN 4, from the ground up: a module imports from its own floor and those before it in this list."""
@@ -46,6 +48,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "rich": ("cli", "_display"),
     "IPython": ("_display",),
     "ray": ("ray",),
+    "opentelemetry": ("otel",),
+    "prometheus_client": (),
     "pytest": ("testing",),
     "numpy": ("_resources", "ray"),
     "requests": (),
@@ -310,7 +314,7 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
-OPTIONAL = {"typer", "rich", "aiohttp", "PIL", "IPython", "ray", "numpy", "pytest", "click"}
+OPTIONAL = {"typer", "rich", "aiohttp", "PIL", "IPython", "ray", "numpy", "pytest", "click", "opentelemetry"}
 
 
 @pytest.mark.parametrize("code", ["import comfy_async", "import comfy_async.testing"])

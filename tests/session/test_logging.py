@@ -36,6 +36,10 @@ SAID = {
     ("WARNING", "a job that will not stop"): r"cancel: job %s is still %s",
     ("WARNING", "a server that is away or back or runs nothing"): r"concerns: %s (does not|answers|takes)",
     ("WARNING", "a server of a pool that gets no jobs"): r"member: pool: %s is back",
+    (
+        "WARNING",
+        "a hook that holds everything up or is not done in time",
+    ): r"hooks: (the hook %s held|%d)",
     ("INFO", "it dials a deaf socket again"): r"socket_health: the socket is deaf",
     ("INFO", "sends an unanswered prompt again"): r"submission: prompt %s did not arrive",
     ("INFO", "lets a batch wait"): r"(items: workflow %s of the batch|batch: a batch) waits",
