@@ -18,6 +18,7 @@ from ..workflow import Workflow
 from .mailbox import EventStream, Mailbox, Watchers, is_lossy
 
 if TYPE_CHECKING:
+    from .output import SavedTo
     from .result import FileReader, JobResult
 
 __all__ = ["JobCore", "Listener", "Owner"]
@@ -107,6 +108,7 @@ class JobCore:
         handed_out: Somebody may hold it; before that its frames wait for the first consumer, ended or not.
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
+        saved_to: Told of each file of its result that is saved, and where, None when nobody wants to know.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class JobCore:
         self.seen_as: weakref.ref[Any] | None = None
         self._place_wanted = False
         self._listener: Listener | None = None
+        self.saved_to: SavedTo | None = None
         self.made: JobResult | None = None
         self._log: list[BaseEvent] = []
         self._last_progress: BaseEvent | None = None
@@ -187,6 +190,7 @@ class JobCore:
                 duration=state.duration,
                 missing=state.missing,
                 workflow=self.workflow,
+                saved_to=self.saved_to,
             )
         return self.made
 

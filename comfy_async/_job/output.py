@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from .._base.paths import is_folder, safe_name, safe_parts, save_at, write_whole
 from .._base.places import StoredPlace, said, where
@@ -19,7 +19,12 @@ from .storing import open_store, store_at
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FileKind", "FileReader", "OutputFile", "kind_of", "source_of"]
+__all__ = ["FileKind", "FileReader", "OutputFile", "SavedTo", "kind_of", "source_of", "tell_saves"]
+
+_P = TypeVar("_P", Path, FileUrl)
+
+SavedTo: TypeAlias = "Callable[[OutputFile, Path | FileUrl], object]"
+"""Told of a file that was saved, and where."""
 
 FileKind: TypeAlias = Literal["image", "video", "audio", "model_3d", "file"]
 
@@ -79,6 +84,7 @@ class OutputFile:
     __slots__ = (
         "_data",
         "_reader",
+        "_saved_to",
         "display_name",
         "filename",
         "hash",
@@ -118,6 +124,7 @@ class OutputFile:
         self.key = key
         self._reader = reader
         self._data = data
+        self._saved_to: SavedTo | None = None
 
     @property
     def is_preview(self) -> bool:
@@ -200,10 +207,17 @@ class OutputFile:
         if target is None:
             name = safe_parts("", self.filename)[-1]
             store, leaf = await open_store(path, options, lone=name)
-            return await store_at(store, (safe_name(leaf or name),), self.stream, overwrite=overwrite)
+            parts = (safe_name(leaf or name),)
+            return self.was_saved(await store_at(store, parts, self.stream, overwrite=overwrite))
         if await in_thread(is_folder, said(path, target)):
             target = target.joinpath(*safe_parts("", self.filename))
-        return await save_at(target, self.write_to, overwrite=overwrite)
+        return self.was_saved(await save_at(target, self.write_to, overwrite=overwrite))
+
+    def was_saved(self, place: _P) -> _P:
+        """Tell hooks where it is, and return that; internal."""
+        if self._saved_to is not None:
+            self._saved_to(self, place)
+        return place
 
     async def write_to(self, target: Path) -> Path:
         """Write to exactly this name, and replace what has it; internal."""
@@ -262,6 +276,11 @@ class OutputFile:
 def source_of(file: OutputFile) -> FileReader | bytes:
     """Return who reads a file, or its bytes where the socket has brought them."""
     return file._reader if file._data is None else file._data.image
+
+
+def tell_saves(file: OutputFile, saved_to: SavedTo) -> None:
+    """Have somebody told where a file was saved, each time that it is."""
+    file._saved_to = saved_to
 
 
 def kind_of(filename: str, format_: str, key: str) -> FileKind:

@@ -17,7 +17,7 @@ from ..errors import JobError
 from ..events import Preview
 from ..types import FileUrl, NodeInfo, Shown, renderer_of
 from ..workflow import Workflow
-from .output import FileKind, FileReader, OutputFile, kind_of
+from .output import FileKind, FileReader, OutputFile, SavedTo, kind_of, tell_saves
 from .saving import Folder, LocalFolder, NamePattern, StoreFolder, save_all
 from .storing import open_store
 
@@ -61,8 +61,12 @@ class JobResult(Shown):
         duration: float = 0.0,
         missing: tuple[str, ...] = (),
         workflow: Workflow | None = None,
+        saved_to: SavedTo | None = None,
     ) -> None:
-        """Collect the files and values out of the outputs; `workflow` is what was submitted."""
+        """Collect the files and values out of the outputs.
+
+        `workflow` is what was submitted, and `saved_to` is told of each file that is saved.
+        """
         self.prompt_id = prompt_id
         self.outputs = outputs
         self.cached_nodes = cached_nodes
@@ -82,6 +86,9 @@ class JobResult(Shown):
         for node, previews in images.items():
             found += _delivered(node, _title(nodes, node), previews, reader)
         self.files: tuple[OutputFile, ...] = tuple(sorted(found, key=lambda file: file.is_preview))
+        if saved_to is not None:
+            for file in self.files:
+                tell_saves(file, saved_to)
 
     @property
     def images(self) -> tuple[OutputFile, ...]:

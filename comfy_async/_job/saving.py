@@ -167,7 +167,8 @@ class LocalFolder:
         self, parts: tuple[str, ...], file: OutputFile, *, kept: set[Path], overwrite: bool
     ) -> Path:
         """Write a file below it and return its path."""
-        return await save_at(self._root.joinpath(*parts), file.write_to, kept=kept, overwrite=overwrite)
+        path = self._root.joinpath(*parts)
+        return file.was_saved(await save_at(path, file.write_to, kept=kept, overwrite=overwrite))
 
 
 class StoreFolder:
@@ -184,7 +185,8 @@ class StoreFolder:
     ) -> FileUrl:
         """Stream a file into it and return its URL."""
         async with self._slots:
-            return await store_at(self._store, parts, file.stream, kept=kept, overwrite=overwrite)
+            place = await store_at(self._store, parts, file.stream, kept=kept, overwrite=overwrite)
+        return file.was_saved(place)
 
 
 async def save_all(

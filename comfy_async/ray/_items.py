@@ -11,7 +11,7 @@ from .._base.clock import Clock
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
-from .._job.hooks import introduce
+from .._job.hooks import introduce, tell_of_saves
 from .._session.offered import offered, submitting
 from .._session.prepare import as_workflow
 from ..errors import ComfyError, ConnectError
@@ -83,7 +83,9 @@ class FleetItems:
         member = await fleet.member_at(str(ref.get("server")))
         if is_final(record):
             assert job.given is not None
-            return restored(RemoteOwner(fleet, member), record, job.given, item.index)
+            old = restored(RemoteOwner(fleet, member), record, job.given, item.index)
+            tell_of_saves(old.job, fleet.hooks)
+            return old
         if record.get("status") != "submitted" or member is None:
             return None
         item.recalled = True
