@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any, Final
 
-from .places import hide_password, is_stored, scheme_of
+from .places import StoredPlace, hide_password, is_stored, scheme_of
 from .secrets import Secret, Veil
 from .store_errors import as_os_error, keys_of, password_of
 
-__all__ = ["CHUNK", "Draft", "Store", "open_stored"]
+__all__ = ["CHUNK", "Draft", "Store", "opened_stored", "read_stored"]
 
 CHUNK: Final = 1 << 20
 # S3 takes 5 MiB and more, and 10,000 of them; GCS multiples of 256 KiB.
@@ -297,15 +297,29 @@ class Draft:
             fs.rm_file(self._at)
 
 
-def open_stored(place: Any) -> tuple[Any, str]:
-    """Open an `OpenFile` or a `UPath` for reading in binary, and return the file and its path.
+@contextlib.contextmanager
+def opened_stored(place: StoredPlace) -> Iterator[Any]:
+    """Open an `OpenFile` or a `UPath` for reading in binary, while the block lasts.
+
+    Raises:
+        OSError: The store has no such file, or does not give it; in the block too.
+    """
+    store = Store.at(place, None)
+    with (
+        store.told(store.path),
+        store.fs.open(store.path, "rb", compression=getattr(place, "compression", None)) as file,
+    ):
+        yield file
+
+
+def read_stored(place: StoredPlace, *, most: int | None = None) -> tuple[bytes, str]:
+    """Return the content of an `OpenFile` or a `UPath`, a byte more than the most at most, and its path.
 
     Raises:
         OSError: The store has no such file, or does not give it.
     """
-    store = Store.at(place, None)
-    with store.told(store.path):
-        return store.fs.open(store.path, "rb", compression=getattr(place, "compression", None)), store.path
+    with opened_stored(place) as file:
+        return bytes(file.read(-1 if most is None else most + 1)), place.path
 
 
 def _demand_known(scheme: str) -> None:

@@ -15,6 +15,7 @@ from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry
 from ..errors import JobError, PromptRejectedError, WorkflowError
 from ..events import Failed
+from ..types import FileUrl
 from ..workflow import Workflow
 
 __all__ = ["Journal", "Record", "as_history", "is_final", "read_record", "workflow_key"]
@@ -122,15 +123,15 @@ class Journal:
             }
         self._write(record)
 
-    def saved(self, index: int, files: Sequence[Path]) -> None:
+    def saved(self, index: int, files: Sequence[Path | FileUrl]) -> None:
         """Note where the files of a job that has ended were saved, in the order of its result."""
-        paths = [os.path.abspath(path) for path in files]
+        paths = [os.path.abspath(file) if isinstance(file, Path) else str(file) for file in files]
         self._write({"index": index, "key": self._keys.get(index, ""), "saved": paths})
 
-    def saved_files(self, index: int) -> list[Path]:
+    def saved_files(self, index: int) -> list[str]:
         """Return where the files of a job were saved, [] when nobody noted that."""
         record = self._last.get((index, self._keys.get(index, ""))) or {}
-        return [Path(str(path)) for path in record.get("saved") or ()]
+        return [str(place) for place in record.get("saved") or ()]
 
     def begin(self, seed: int) -> None:
         """Note the seed that everything is drawn from."""

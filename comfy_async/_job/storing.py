@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from .._base.backoff import Backoff
 from .._base.hand import Hand
@@ -17,7 +17,9 @@ from .._base.stores import CHUNK, Draft, Store
 from ..errors import ComfyError
 from ..types import FileUrl
 
-__all__ = ["open_store", "store_at"]
+__all__ = ["has_all", "open_store", "probe", "store_at"]
+
+_T = TypeVar("_T")
 
 _log = logging.getLogger("comfy_async")
 
@@ -52,9 +54,45 @@ async def open_store(
             return store, name or lone or None
         return store.above()
 
+    return await _asked(opened)
+
+
+async def probe(place: Any, options: Secret[Mapping[str, Any]] | None = None) -> None:
+    """See to it that something can be written to a place; leaves nothing behind.
+
+    Raises:
+        ImportError: fsspec, or what it needs for this scheme, is not installed.
+        OSError: Nothing can.
+        ValueError: Nobody knows the scheme.
+    """
+
+    def probed() -> None:
+        store = Store.at(place, options)
+        (store if store.is_folder else store.above()[0]).probe()
+
+    await _asked(probed)
+
+
+async def has_all(folder: str, urls: Sequence[str]) -> bool:
+    """Say whether a folder of a store has all of these files.
+
+    Raises:
+        OSError: It cannot be asked.
+    """
+
+    def asked() -> bool:
+        store = Store.at(folder, None)
+        start = len(store.url.rstrip("/")) + 1
+        return all(store.has(store.at_name((url[start:],))[0]) for url in urls)
+
+    return await _asked(asked)
+
+
+async def _asked(work: Callable[[], _T]) -> _T:
+    """Ask a store something, in a thread that nobody waits for when it hangs."""
     hand = Hand("comfy_async store")
     try:
-        return await hand.call(opened)
+        return await hand.call(work)
     finally:
         await hand.end()
 

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .._base.places import StoredPlace, is_stored
+from .._base.tasks import in_thread
 from ..errors import PromptRejectedError, WorkflowError
 from ..workflow import NodeCatalog, ProblemList, Workflow
 from .desk import Desk
@@ -14,9 +16,9 @@ from .desk import Desk
 if TYPE_CHECKING:
     from ..workflow.check import FilePlace, Loose
 
-__all__ = ["WorkflowLike", "as_workflow", "check_with", "prepare"]
+__all__ = ["WorkflowLike", "as_workflow", "check_with", "loaded", "prepare"]
 
-WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str]
+WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str] | StoredPlace
 
 
 def as_workflow(workflow: Any) -> Workflow:
@@ -29,6 +31,16 @@ def as_workflow(workflow: Any) -> Workflow:
     return workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
 
 
+async def loaded(workflow: Any) -> Workflow:
+    """Return a workflow, loaded if need be; what lies in a store blocks a thread, and not the loop.
+
+    Raises:
+        WorkflowFormatError: It is none, or damaged.
+        OSError: The file cannot be read.
+    """
+    return await in_thread(as_workflow, workflow) if is_stored(workflow) else as_workflow(workflow)
+
+
 async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflow:
     """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
 
@@ -39,7 +51,7 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool) -> Workflo
     """
     from ..workflow.check import loose_links
 
-    made = as_workflow(workflow)
+    made = await loaded(workflow)
     if made.format == "editor" or made.carries_both:
         made = made.converted(await desk.resources.nodes.catalog())
     if made.uploads():
@@ -60,7 +72,7 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
     """
     from ..workflow.check import settled, stale_classes, unseen_files
 
-    nodes, flow = desk.resources.nodes, as_workflow(workflow)
+    nodes, flow = desk.resources.nodes, await loaded(workflow)
     catalog, replaced = await nodes.catalog(), await nodes.known_replacements()
     found = flow.check(catalog, replacements=replaced)
     if stale := stale_classes(found):

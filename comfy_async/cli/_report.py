@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._display.console_lines import node_line
+from ..types import FileUrl
 from ._failure import Failure
 from ._tables import columns, counted, screen_width, without_controls
 from ._words import in_a_terminal
@@ -134,7 +135,7 @@ class Report:
         for text in result.texts:
             self.result(text)
 
-    def file(self, file: OutputFile, path: Path | None) -> None:
+    def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
         """Tell one file: where it was saved, else where it is."""
         self.result(str(path) if path is not None else str(file.url or file.filename))
 

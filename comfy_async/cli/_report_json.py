@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..types import FileUrl
 from ._failure import Failure
 from ._json_events import JsonEvents, queued_fields
 from ._report import Report, failure_lines
@@ -103,7 +104,7 @@ class JsonReport(Report):
         """Print everything that came out but the bytes."""
         self.line({"event": "completed", "status": job.status, **result.to_dict()})
 
-    def file(self, file: OutputFile, path: Path | None) -> None:
+    def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
         """Print one file."""
         what = "output" if path is None else "saved"
         where = {} if path is None else {"path": str(path)}

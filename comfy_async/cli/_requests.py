@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from ._out import OutPlace
+
 __all__ = [
     "BatchRequest",
     "CatalogFile",
@@ -18,10 +20,23 @@ __all__ = [
     "Settings",
     "SubmitRequest",
     "WorkflowArgument",
+    "out_place",
 ]
 
 _UNREACHED: Final = "When no server answers"
 _TRYING: Final = "Trying out"
+
+
+def out_place(text: str) -> OutPlace:
+    """Return what --out says.
+
+    Raises:
+        BadParameter: It is the address of another machine's files.
+    """
+    try:
+        return OutPlace(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def complete_setting(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -55,7 +70,12 @@ CatalogFile = Annotated[
     Path | None,
     typer.Option("--catalog", metavar="FILE", help="object_info JSON, in place of the server's."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")]
+Out = Annotated[
+    OutPlace | None,
+    typer.Option(
+        "--out", "-o", metavar="DIR", parser=out_place, help="Save every file here; s3://... goes to a store."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -170,7 +190,10 @@ class BatchRequest:
     ] = None
     limit: Annotated[int, typer.Option("--limit", "-j", min=1, help="Jobs on the server at once.")] = 4
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A folder for each: DIR/000 and so on.")
+        OutPlace | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", parser=out_place, help="A folder for each: DIR/000 and so on."
+        ),
     ] = None
     results: Annotated[
         Path | None,

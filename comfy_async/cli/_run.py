@@ -18,8 +18,9 @@ from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
 from ._later import cancel_command, withheld
+from ._out import demand_place
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
-from ._watch import Outcome, demand_folder, saved, tell, watch
+from ._watch import Outcome, saved, tell, watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,7 +50,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     """
     from comfy_async import ConnectError
 
-    _demand(request)
+    await _demand(request)
     workflow = load(request)
     fake = embedded(request, report, interrupts)
     submitted = False
@@ -82,7 +83,7 @@ def _left(job: Job, connection: Connection, report: Report) -> None:
     report.left(job, cancel_command(job.prompt_id, connection))
 
 
-def _demand(request: RunRequest) -> None:
+async def _demand(request: RunRequest) -> None:
     """See to it before the run that what is to come after it can be done.
 
     Raises:
@@ -93,7 +94,7 @@ def _demand(request: RunRequest) -> None:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
     if request.show:
         demand_pictures()
-    demand_folder(request.out)
+    await demand_place(request.out)
 
 
 def demand_pictures() -> None:

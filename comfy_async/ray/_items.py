@@ -13,7 +13,7 @@ from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
 from .._job.hooks import introduce, tell_of_saves
 from .._session.offered import offered, submitting
-from .._session.prepare import as_workflow
+from .._session.prepare import loaded
 from ..errors import ComfyError, ConnectError
 from ..workflow import Workflow
 from ._carrier import carried, is_sendable, with_files_read
@@ -38,7 +38,7 @@ class FleetItems:
         given = {"previews": "none", **options}
         with submitting(fleet.hooks, item):
             try:
-                workflow = await with_files_read(as_workflow(offered(fleet.hooks, item, given)))
+                workflow = await with_files_read(await loaded(offered(fleet.hooks, item, given)))
                 key = "" if journal is None else workflow_key(await self._as_sent(workflow))
             except ComfyError as error:
                 failed = self._job(None, index, given)
