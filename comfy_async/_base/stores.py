@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
@@ -69,9 +68,10 @@ class Store:
         if "::" in place:
             raise ValueError(f"{veil(hide_password(place))!r} is a chain of file systems: name the last one")
         _demand_known(str(scheme_of(place)))
-        core = importlib.import_module("fsspec.core")
+        from fsspec.core import url_to_fs
+
         try:
-            fs, path = core.url_to_fs(place, **({} if options is None else options.reveal()))
+            fs, path = url_to_fs(place, **({} if options is None else options.reveal()))
         except Exception as error:
             raise as_os_error(error, hide_password(place), veil) from None
         return cls(fs, path, hide_password(place), veil)
@@ -330,16 +330,16 @@ def _demand_known(scheme: str) -> None:
         ValueError: Nobody knows the scheme.
     """
     try:
-        registry = importlib.import_module("fsspec.registry")
+        from fsspec.registry import get_filesystem_class, known_implementations
     except ImportError as error:
         raise ImportError(f"{scheme}:// needs fsspec: pip install 'comfy-async[fsspec]'") from error
     try:
-        registry.get_filesystem_class(scheme)
+        get_filesystem_class(scheme)
     except ValueError:
         known = ", ".join(f"{name}://" for name in ("s3", "gs", "az", "sftp", "memory", "file"))
         raise ValueError(f"nobody knows {scheme}://; fsspec knows {known} and more") from None
     except ImportError as error:
-        package = str(registry.known_implementations.get(scheme, {}).get("class", "")).partition(".")[0]
+        package = str(known_implementations.get(scheme, {}).get("class", "")).partition(".")[0]
         name = "" if package in ("", "fsspec") else package
         way = f"pip install 'comfy-async[fsspec]' {name}" if name else str(error)
         raise ImportError(f"{scheme}:// needs {name or 'more than is installed'}: {way}") from error
@@ -358,5 +358,6 @@ def _demand_blocking(fs: Any) -> Any:
 
 def _moves(fs: Any) -> bool:
     """Say whether a file system has a move of its own, which is one step."""
-    base = importlib.import_module("fsspec.spec").AbstractFileSystem
-    return getattr(type(fs), "mv", None) not in (None, base.mv)
+    from fsspec.spec import AbstractFileSystem
+
+    return getattr(type(fs), "mv", None) not in (None, AbstractFileSystem.mv)
