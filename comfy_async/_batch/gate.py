@@ -60,8 +60,7 @@ class Gate:
         self.look()
         if self.paused:
             _log.warning(
-                "%s is paused (by %s): nothing is submitted until `comfy-async batch resume %s`, or "
-                "`await batch.resume()` in Python",
+                "%s is paused (by %s): nothing is submitted until `comfy-async batch resume %s`",
                 results,
                 self.control.by or "somebody",
                 results,
