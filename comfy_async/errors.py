@@ -39,7 +39,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .types import Problem, Shown
+from .types import FileUrl, Problem, Shown
 
 __all__ = [
     "AuthError",
@@ -655,7 +655,7 @@ class SaveError(ComfyError):
     """Some of a result's files could not be saved; the others are.
 
     Attributes:
-        saved: The paths of those that were saved.
+        saved: The paths, or URLs, of those that were saved.
         failed: Why each of the others was not, by its name on the server.
 
     Example:
@@ -669,13 +669,13 @@ class SaveError(ComfyError):
         self,
         message: str = "",
         *,
-        saved: Sequence[os.PathLike[str]] = (),
+        saved: Sequence[os.PathLike[str] | FileUrl] = (),
         failed: Mapping[str, Exception] | None = None,
         **fields: Any,
     ) -> None:
         """Keep both lists."""
         super().__init__(message, **fields)
-        self.saved: tuple[os.PathLike[str], ...] = tuple(saved)
+        self.saved: tuple[os.PathLike[str] | FileUrl, ...] = tuple(saved)
         self.failed: Mapping[str, Exception] = dict(failed or {})
 
 

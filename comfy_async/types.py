@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import reprlib
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "TERMINAL_STATUSES",
     "Connection",
+    "FileUrl",
     "JobProgress",
     "JobStatus",
     "NodeInfo",
@@ -29,6 +31,33 @@ JobStatus: TypeAlias = Literal["submitting", "pending", "running", "completed", 
 """Where a job stands. The last four are final and never change again."""
 
 TERMINAL_STATUSES: frozenset[JobStatus] = frozenset({"completed", "failed", "cancelled", "lost"})
+
+
+class FileUrl(str):
+    """Where a file was saved that is not on this machine: a text, with the parts that paths have.
+
+    Example:
+        >>> place = FileUrl("s3://pictures/out/cat.png")
+        >>> place, place.name, place.stem, place.suffix
+        ('s3://pictures/out/cat.png', 'cat.png', 'cat', '.png')
+    """
+
+    __slots__ = ()
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.rpartition("/")[2]
+
+    @property
+    def stem(self) -> str:
+        """The last part without its ending."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The ending with its dot, "" for none."""
+        return PurePosixPath(self.name).suffix
 
 
 def renderer_of(thing: object, way: Literal["html", "show"]) -> Callable[..., Any]:

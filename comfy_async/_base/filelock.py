@@ -7,12 +7,16 @@ import errno
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FileLock"]
+__all__ = ["FileLock", "holder_of"]
 
 _MOST_TRIES: Final = 100
+# Whoever only asks who holds it has it for microseconds.
+_LOOKS: Final = 5
+_LOOK_S: Final = 0.01
 _HOLDER_BYTES: Final = 200
 
 if sys.platform == "win32":
@@ -46,12 +50,10 @@ class FileLock:
         self._descriptor: int | None = None
         for _ in range(_MOST_TRIES):
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                _lock(descriptor)
-            except OSError:
+            if not _locks(descriptor):
                 holder = _holder(descriptor)
                 os.close(descriptor)
-                raise BlockingIOError(errno.EAGAIN, f"it is in use by {holder}", str(path)) from None
+                raise BlockingIOError(errno.EAGAIN, f"it is in use by {holder}", str(path))
             if _is_at(descriptor, self._path):
                 self._descriptor = descriptor
                 break
@@ -77,6 +79,36 @@ class FileLock:
         if sys.platform == "win32":
             with contextlib.suppress(OSError):
                 self._path.unlink()
+
+
+def holder_of(path: Path) -> str | None:
+    """Return who holds the lock of a file, None when nobody does."""
+    try:
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR)
+    except FileNotFoundError:
+        return None
+    try:
+        _lock(descriptor)
+    except OSError:
+        return _holder(descriptor)
+    else:
+        return None
+    finally:
+        # Which gives it back.
+        os.close(descriptor)
+
+
+def _locks(descriptor: int) -> bool:
+    """Take the lock of an open file; say whether it could be had."""
+    for left in reversed(range(_LOOKS)):
+        try:
+            _lock(descriptor)
+        except OSError:
+            if left:
+                time.sleep(_LOOK_S)
+        else:
+            return True
+    return False
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

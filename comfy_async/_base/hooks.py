@@ -39,6 +39,7 @@ class Hooks:
         on_event: (job, event): something happened to it; before any mailbox gives way.
         on_end: (job): it has had its one end.
         on_left: (job): nobody follows it any more, and it has had no end.
+        on_saved: (job, file, place): a file of its result was saved, or was there: a `Path`, or a URL.
         on_request: (method, path, status, seconds): an HTTP request; status None without an answer.
         on_transfer: (server, direction, file, size, seconds): a file went up or came down.
         on_connection: (server, event): `Disconnected` or `Reconnected`, once for all jobs.
@@ -53,6 +54,7 @@ class Hooks:
     on_event: Tell | None
     on_end: Tell | None
     on_left: Tell | None
+    on_saved: Tell | None
     on_request: Tell | None
     on_transfer: Tell | None
     on_connection: Tell | None

@@ -88,6 +88,7 @@ def settle(
     kept = set() if kept is None else kept
     if overwrite:
         os.replace(part, wanted)
+        kept.add(wanted)
         return wanted
     for path in _names(wanted):
         if _takes(part, path):

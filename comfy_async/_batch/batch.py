@@ -19,6 +19,7 @@ from .items import Item
 from .journal import Journal
 from .progress import BatchProgress
 from .source import Source, Workflows
+from .steered import Steered
 
 __all__ = ["Batch", "BatchRunner", "cut_jobs", "journal_of", "when_left"]
 
@@ -48,7 +49,7 @@ class BatchRunner(Protocol):
         ...
 
 
-class Batch:
+class Batch(Steered):
     """The jobs of a `map`, as they end; leaving the block cancels what is still open.
 
     Entering raises OSError or ValueError when the results file cannot be used. Iterating raises what
@@ -90,6 +91,7 @@ class Batch:
         ):
             if value not in known:
                 raise ValueError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
+        super().__init__(runner.clock, runner.leave)
         self._runner = runner
         self._limit = limit
         self._ordered = ordered
@@ -103,7 +105,6 @@ class Batch:
         self._journal: Journal | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._entered = False
-        self._open: dict[int, Item] = {}
         # What was open when it ended, None before; and who wants to know of that end.
         self._cut: list[Item] | None = None
         self._to_note: list[Item] = []
@@ -130,7 +131,14 @@ class Batch:
         """
         if self._results is not None:
             self._journal = await self._opened(self._results)
+            try:
+                self._journal.counted(self._total)
+            except BaseException:
+                self._journal.close()
+                raise
+            self._gate.attach(self._journal.path)
         self._entered = True
+        self._watch()
         self._workers = [
             asyncio.create_task(self._work(), name=f"comfy_async map {number}")
             for number in range(min(self._limit, self._total or self._limit))
@@ -164,6 +172,8 @@ class Batch:
         traceback: TracebackType | None,
     ) -> None:
         """Cancel what is still open, in bounded time."""
+        if self._is_through:
+            self._gate.forget()
         self._stop()
         await self._runner.clean_up(self._leave, name="comfy_async map left")
 
@@ -222,11 +232,14 @@ class Batch:
         if self._total is not None:
             fraction = min(1.0, share / self._total) if self._total else 1.0
             ran = self._ran + sum(fraction for fraction, recalled in shares if not recalled)
-            if ran > 0 and self._total > share and self._cut is None and self._began is not None:
-                eta = (self._runner.clock.monotonic() - self._began) / ran * (self._total - share)
+            goes_on = self._cut is None and not self.paused
+            if ran > 0 and self._total > share and goes_on and self._began is not None:
+                worked = self._runner.clock.monotonic() - self._began - self._gate.held_s
+                eta = max(0.0, worked) / ran * (self._total - share)
             elif self._total <= share:
                 eta = 0.0
-        return BatchProgress(self._done, self._failed, len(self._open), self._total, fraction, eta)
+        running = len(self._open)
+        return BatchProgress(self._done, self._failed, running, self._total, fraction, eta, self.paused)
 
     async def show(self, *, every: float = 0.3) -> list[MapJob]:
         """Show a grid that fills, in a notebook (extra `notebook`); in a terminal bars and lines.
@@ -254,11 +267,13 @@ class Batch:
         try:
             while self._stopped is None:
                 await self._room.acquire()
-                found = await self._source.next()
+                await self._gate.passed()
+                # In the order of the workflows nobody overtakes: what is read early would have to wait.
+                found = await self._source.next(() if self._ordered else self._gate.first)
                 if found is None:
                     return
-                index, item = found
-                await self._one(index, item)
+                while not await self._one(*found):
+                    pass
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -266,10 +281,12 @@ class Batch:
         finally:
             self._changed.set()
 
-    async def _one(self, index: int, workflow: Any) -> None:
-        """Take one workflow to its end."""
+    async def _one(self, index: int, workflow: Any) -> bool:
+        """Take one workflow to its end; False when it was taken back, and has to run again."""
+        await self._gate.passed()
         since = self._runner.clock.monotonic()
-        item = await self._runner.run_item(workflow, index, self._journal, **self._options)
+        options = {**self._options, **self._gate.options_of(index)}
+        item = await self._runner.run_item(workflow, index, self._journal, **options)
         if self._began is None and not item.recalled:
             # What an earlier batch had done or left running says nothing of how long the rest takes.
             self._began = since
@@ -280,7 +297,17 @@ class Batch:
             finally:
                 if item.job.ended.is_set():
                     self._open.pop(index, None)
+        if self._was_taken_back(item):
+            self._note_end(item)
+            return False
         self._ended(item)
+        return True
+
+    @property
+    def _is_through(self) -> bool:
+        """True when every workflow has had its end."""
+        over = all(worker.done() and not worker.cancelled() for worker in self._workers)
+        return over and self._stopped is None and not self._open
 
     def _ended(self, item: Item) -> None:
         """Count a job that has ended, note it, and give it to the consumer."""
@@ -325,12 +352,13 @@ class Batch:
             self._to_note = list(self._cut)
             for worker in self._workers:
                 worker.cancel()
+            self._watch_no_more()
             going = [self._runner.leave(item.job) for item in self._cut]
             self._going = [task for task in going if task is not None]
 
     async def _end(self, _seconds: float | None) -> None:
         """Wait until everything is stopped, and note how it ended."""
-        waiting = [*self._workers, *self._going]
+        waiting = [*self._workers, *self._going, *self._steering]
         if waiting:
             await asyncio.wait(waiting)
         while self._to_note:

@@ -14,7 +14,7 @@ from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._base.labels import LABELS, labels_of
 from .._job.core import JobCore, Owner
-from .._job.hooks import introduce
+from .._job.hooks import introduce, tell_of_saves
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
 from .._protocol.snapshot import history_events
@@ -138,7 +138,9 @@ class SessionItems:
         if not isinstance(ref, Mapping):
             return None
         if is_final(record):
-            return restored(self._engine, record, workflow, index)
+            item = restored(self._engine, record, workflow, index)
+            tell_of_saves(item.job, self._engine.hooks)
+            return item
         if record.get("status") != "submitted":
             return None
         found = {**ref, "prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}

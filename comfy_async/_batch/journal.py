@@ -15,9 +15,10 @@ from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry
 from ..errors import JobError, PromptRejectedError, WorkflowError
 from ..events import Failed
+from ..types import FileUrl
 from ..workflow import Workflow
 
-__all__ = ["Journal", "Record", "workflow_key"]
+__all__ = ["Journal", "Record", "as_history", "is_final", "read_record", "workflow_key"]
 
 Record = dict[str, Any]
 
@@ -50,6 +51,7 @@ class Journal:
     Attributes:
         path: The file.
         seed: What the command drew, None when it drew nothing.
+        total: How many workflows there are in all, None when nobody said.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Journal:
         """
         self.path = Path(path)
         self.seed: int | None = None
+        self.total: int | None = None
         self._last: dict[tuple[int, str], Record] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path)
@@ -120,20 +123,25 @@ class Journal:
             }
         self._write(record)
 
-    def saved(self, index: int, files: Sequence[Path]) -> None:
+    def saved(self, index: int, files: Sequence[Path | FileUrl]) -> None:
         """Note where the files of a job that has ended were saved, in the order of its result."""
-        paths = [os.path.abspath(path) for path in files]
+        paths = [os.path.abspath(file) if isinstance(file, Path) else str(file) for file in files]
         self._write({"index": index, "key": self._keys.get(index, ""), "saved": paths})
 
-    def saved_files(self, index: int) -> list[Path]:
+    def saved_files(self, index: int) -> list[str]:
         """Return where the files of a job were saved, [] when nobody noted that."""
         record = self._last.get((index, self._keys.get(index, ""))) or {}
-        return [Path(str(path)) for path in record.get("saved") or ()]
+        return [str(place) for place in record.get("saved") or ()]
 
     def begin(self, seed: int) -> None:
         """Note the seed that everything is drawn from."""
         if seed != self.seed:
             self._write({"seed": seed})
+
+    def counted(self, total: int | None) -> None:
+        """Note how many workflows there are in all, where that is known."""
+        if total is not None and total != self.total:
+            self._write({"total": total})
 
     def close(self) -> None:
         """Close the file."""
@@ -183,7 +191,7 @@ class Journal:
             if not line.strip():
                 continue
             try:
-                self._take(_record(line))
+                self._take(read_record(line))
             except ValueError as error:
                 unreadable = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
                 if unreadable and number == len(lines):
@@ -218,13 +226,16 @@ class Journal:
         if "seed" in record:
             self.seed = int(record["seed"])
             return
+        if "total" in record:
+            self.total = int(record["total"])
+            return
         place = int(record["index"]), str(record["key"])
         # A line without a status adds to what is known, any other begins anew.
         known = {} if "status" in record else self._last.get(place, {})
         self._last[place] = {**known, **record}
 
 
-def _record(line: bytes) -> Record:
+def read_record(line: bytes) -> Record:
     """Read a line, and demand the shape of one.
 
     Raises:
@@ -235,6 +246,8 @@ def _record(line: bytes) -> Record:
         raise ValueError("this is no results file")
     if "seed" in record:
         shapes: dict[str, Any] = {"seed": int}
+    elif "total" in record:
+        shapes = {"total": int}
     else:
         shapes = {"index": int, "key": str}
         known = _MAY_HAVE if "status" in record else {}

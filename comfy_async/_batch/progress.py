@@ -20,6 +20,7 @@ class BatchProgress:
         total: Workflows in all, None while the iterable does not tell.
         fraction: 0.0 to 1.0 with the shares of running jobs, None without a total.
         eta: Seconds to go by the jobs that this batch began itself, None while nothing is known.
+        paused: Nothing further is submitted until somebody resumes it.
 
     Example:
         >>> print(BatchProgress(done=12, failed=1, running=4, total=100, fraction=0.15, eta=340.0))
@@ -32,6 +33,7 @@ class BatchProgress:
     total: int | None
     fraction: float | None
     eta: float | None
+    paused: bool = False
 
     def __str__(self) -> str:
         """Return a line to print."""
@@ -40,4 +42,5 @@ class BatchProgress:
         words = ", ".join(f"{count} {word}" for count, word in counts if count)
         shown = f" ({words})" if words else ""
         eta = f", {duration_text(self.eta)} to go" if self.eta else ""
-        return f"{self.done + self.failed}{total}{shown}{eta}"
+        paused = ", paused" if self.paused else ""
+        return f"{self.done + self.failed}{total}{shown}{eta}{paused}"

@@ -240,6 +240,7 @@ class Client(abc.ABC):
                 what had finished comes from the file, what still runs is attached to. A job is
                 known again by its place and its content: give `randomized(n)`, since a seed
                 drawn anew makes another job; a file that knows none of them is told as a warning.
+                `comfy-async batch pause FILE` and its kind steer the batch from outside.
             results_busy: "wait" waits for a results file that another batch, of whichever process,
                 uses; else entering raises BlockingIOError, which names the process.
             results_damaged: "rerun" runs what a damaged line is about again; else entering raises

@@ -16,7 +16,7 @@ from .._pool.engine import PoolEngine
 from .._pool.items import PoolItems
 from .._pool.member import Member, PoolServer
 from .._session.engine import Engine
-from .._session.prepare import WorkflowLike, as_workflow, check_with
+from .._session.prepare import WorkflowLike, check_with, loaded
 from ..errors import ConnectError
 from ..workflow import NodeCatalog, ProblemList
 from .client import Client, Runner
@@ -276,7 +276,7 @@ class ComfyPool(Client):
             ComfyError: No server can be asked.
         """
         self._engine.check_loop()
-        made = as_workflow(workflow)
+        made = await loaded(workflow)
         members = [m for m in self._engine.places.members if m.usable] or self._engine.places.members
         found = await asyncio.gather(*(check_with(m.engine, made) for m in members), return_exceptions=True)
         lists = [problems for problems in found if isinstance(problems, ProblemList)]

@@ -90,7 +90,8 @@ class Display:
         progress = batch.progress
         failed = f", {progress.failed} failed" if progress.failed else ""
         total = "" if progress.total is None else f" of {progress.total}"
-        self._status = f"{progress.done + progress.failed}{total} done{failed}{_waiting(batch)}"
+        state = ", paused" if progress.paused else _waiting(batch)
+        self._status = f"{progress.done + progress.failed}{total} done{failed}{state}"
         self._fraction, self._eta = progress.fraction, progress.eta
         running = [job for job in batch.jobs if job.status == "running"]
         self._details = [_job_line(job) for job in running[:_MAX_ROWS]]

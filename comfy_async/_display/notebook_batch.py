@@ -127,7 +127,7 @@ class _Grid:
         """Draw every tile as it is now."""
         progress = self._batch.progress
         whole = self._end == "done" or progress.done + progress.failed == progress.total
-        word = "done" if whole else self._end or "running"
+        word = "done" if whole else self._end or ("paused" if progress.paused else "running")
         state = _ending(progress) if whole else "warning" if self._end else "running"
         self._seen |= {job.index: job for job in self._batch.jobs if job.index is not None}
         self._seen |= self._ended

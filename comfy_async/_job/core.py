@@ -19,6 +19,7 @@ from ..workflow import Workflow
 from .mailbox import EventStream, Mailbox, Watchers, is_lossy
 
 if TYPE_CHECKING:
+    from .output import SavedTo
     from .result import FileReader, JobResult
 
 __all__ = ["JobCore", "Listener", "Owner"]
@@ -114,6 +115,7 @@ class JobCore:
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
         is_wanted: Somebody has read its events, or waited for its end.
+        saved_to: Told of each file of its result that is saved, and where, None when nobody wants to know.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class JobCore:
         self.is_wanted = False
         self._place_wanted = False
         self._listener: Listener | None = None
+        self.saved_to: SavedTo | None = None
         self.made: JobResult | None = None
         self._log: list[BaseEvent] = []
         self._last_progress: BaseEvent | None = None
@@ -202,6 +205,7 @@ class JobCore:
                 duration=state.duration,
                 missing=state.missing,
                 workflow=self.workflow,
+                saved_to=self.saved_to,
             )
         return self.made
 

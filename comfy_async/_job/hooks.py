@@ -12,7 +12,7 @@ from ..events import BaseEvent
 from .core import JobCore
 from .job import Job, handle
 
-__all__ = ["introduce"]
+__all__ = ["introduce", "tell_of_saves"]
 
 
 def introduce(job: JobCore, hooks: Hooks, extra_data: Mapping[str, Any] | None = None) -> None:
@@ -23,8 +23,16 @@ def introduce(job: JobCore, hooks: Hooks, extra_data: Mapping[str, Any] | None =
         hooks: Who is told.
         extra_data: What goes along with its prompt, or was found with it on the server.
     """
+    tell_of_saves(job, hooks)
     if hooks.hear_jobs and not job.done and not job.is_told:
         job.tell_to(_JobHooks(hooks, job, sealed(extra_data or {})))
+
+
+def tell_of_saves(job: JobCore, hooks: Hooks) -> None:
+    """Have hooks told of the files of a job that are saved, also of one that ended long ago."""
+    told = hooks.on_saved
+    if told is not None:
+        job.saved_to = lambda file, place: told(handle(job), file, place)
 
 
 class _JobHooks:

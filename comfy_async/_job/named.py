@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..types import FileUrl
 from .output import OutputFile
 
 __all__ = ["NodeOutput"]
@@ -106,7 +107,7 @@ class NodeOutput(tuple[OutputFile, ...]):
         """
         return await self.file.image()
 
-    async def save(self, path: str | os.PathLike[str]) -> Path:
+    async def save(self, path: str | os.PathLike[str]) -> Path | FileUrl:
         """Write the first file, as `OutputFile.save`.
 
         Raises:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
-from .._base.paths import is_folder, safe_parts, save_at, write_whole
+from .._base.paths import is_folder, safe_name, safe_parts, save_at, write_whole
+from .._base.places import StoredPlace, said, where
+from .._base.secrets import Secret
 from .._base.tasks import in_thread
 from ..events import Preview
+from ..types import FileUrl
+from .storing import open_store, store_at
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["FileKind", "FileReader", "OutputFile", "kind_of", "source_of"]
+__all__ = ["FileKind", "FileReader", "OutputFile", "SavedTo", "kind_of", "source_of", "tell_saves"]
+
+_P = TypeVar("_P", Path, FileUrl)
+
+SavedTo: TypeAlias = "Callable[[OutputFile, Path | FileUrl], object]"
+"""Told of a file that was saved, and where."""
 
 FileKind: TypeAlias = Literal["image", "video", "audio", "model_3d", "file"]
 
@@ -88,6 +97,7 @@ class OutputFile:
     __slots__ = (
         "_data",
         "_reader",
+        "_saved_to",
         "display_name",
         "filename",
         "hash",
@@ -132,6 +142,7 @@ class OutputFile:
         self.key = key
         self._reader = reader
         self._data = data
+        self._saved_to: SavedTo | None = None
 
     @property
     def is_preview(self) -> bool:
@@ -157,7 +168,7 @@ class OutputFile:
             return self._data.image
         return await self._reader.read(self.filename, **self._place())
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the file's bytes as they come, for files that do not fit into memory.
 
         Raises:
@@ -166,26 +177,65 @@ class OutputFile:
         if self._data is not None:
             yield self._data.image
             return
-        async for chunk in self._reader.open(self.filename, **self._place()):
-            yield chunk
+        chunks = self._reader.open(self.filename, **self._place())
+        try:
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            # Who leaves early leaves no connection open until the garbage collector comes by.
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
 
-    async def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the file to disk through a temporary name, and return where it is.
+    @overload
+    async def save(self, path: os.PathLike[str], *, overwrite: bool = False) -> Path: ...
+    @overload
+    async def save(
+        self,
+        path: str | StoredPlace,
+        *,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Path | FileUrl: ...
+    async def save(
+        self,
+        path: str | os.PathLike[str] | StoredPlace,
+        *,
+        overwrite: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> Path | FileUrl:
+        """Write the file to disk through a temporary name, or to a store, and return where it is.
 
         Args:
             path: A folder (one that is there, or ends in a slash, or has no ending), for a safe form
                 of the server's name in it; or the new file's name. What is taken by another content
-                gets a number: `a (1).png`. The very same is kept.
+                gets a number: `a (1).png`. The very same is kept. A URL, `s3://pictures/out`, goes
+                to that store by fsspec (extra `fsspec`), as `JobResult.save` says.
             overwrite: Replace what has that name.
+            storage_options: What fsspec makes the file system with: keys, an endpoint.
 
         Raises:
             ComfyError: As `read`.
-            OSError: The disk would not take it.
+            OSError: The disk, or the store, would not take it.
+            ImportError: fsspec, or what it needs for this store, is not installed.
+            ValueError: Nobody knows the URL's scheme.
         """
-        target = Path(path)
-        if await in_thread(is_folder, path):
+        options = None if storage_options is None else Secret(storage_options)
+        del storage_options
+        target = where(path, options)
+        if target is None:
+            name = safe_parts("", self.filename)[-1]
+            store, leaf = await open_store(path, options, lone=name)
+            parts = (safe_name(leaf or name),)
+            return self.was_saved(await store_at(store, parts, self.stream, overwrite=overwrite))
+        if await in_thread(is_folder, said(path, target)):
             target = target.joinpath(*safe_parts("", self.filename))
-        return await save_at(target, self.write_to, overwrite=overwrite)
+        return self.was_saved(await save_at(target, self.write_to, overwrite=overwrite))
+
+    def was_saved(self, place: _P) -> _P:
+        """Tell hooks where it is, and return that; internal."""
+        if self._saved_to is not None:
+            self._saved_to(self, place)
+        return place
 
     async def write_to(self, target: Path) -> Path:
         """Write to exactly this name, and replace what has it; internal."""
@@ -252,6 +302,11 @@ class OutputFile:
 def source_of(file: OutputFile) -> FileReader | bytes:
     """Return who reads a file, or its bytes where the socket has brought them."""
     return file._reader if file._data is None else file._data.image
+
+
+def tell_saves(file: OutputFile, saved_to: SavedTo) -> None:
+    """Have somebody told where a file was saved, each time that it is."""
+    file._saved_to = saved_to
 
 
 def kind_of(filename: str, format_: str, key: str) -> FileKind:

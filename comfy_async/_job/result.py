@@ -7,19 +7,24 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from .._base.paths import is_folder
+from .._base.places import StoredPlace, said, where
+from .._base.secrets import Secret
 from .._base.tasks import in_thread
 from ..errors import JobError
 from ..events import Preview
-from ..types import NodeInfo, Shown, renderer_of
+from ..types import FileUrl, NodeInfo, Shown, renderer_of
 from ..workflow import Workflow
 from .named import NodeOutput
-from .output import FileKind, FileReader, OutputFile, kind_of
-from .saving import NamePattern, save_all
+from .output import FileKind, FileReader, OutputFile, SavedTo, kind_of, tell_saves
+from .saving import Folder, LocalFolder, NamePattern, StoreFolder, save_all
+from .storing import open_store
 
 __all__ = ["FileKind", "FileReader", "JobResult", "OutputFile"]
+
+_P = TypeVar("_P")
 
 
 class JobResult(Shown):
@@ -57,8 +62,12 @@ class JobResult(Shown):
         duration: float = 0.0,
         missing: tuple[str, ...] = (),
         workflow: Workflow | None = None,
+        saved_to: SavedTo | None = None,
     ) -> None:
-        """Collect the files and values out of the outputs; `workflow` is what was submitted."""
+        """Collect the files and values out of the outputs.
+
+        `workflow` is what was submitted, and `saved_to` is told of each file that is saved.
+        """
         self.prompt_id = prompt_id
         self.outputs = outputs
         self.cached_nodes = cached_nodes
@@ -78,6 +87,9 @@ class JobResult(Shown):
         for node, previews in images.items():
             found += _delivered(node, _title(nodes, node), previews, reader)
         self.files: tuple[OutputFile, ...] = tuple(sorted(found, key=lambda file: file.is_preview))
+        if saved_to is not None:
+            for file in self.files:
+                tell_saves(file, saved_to)
 
     @property
     def images(self) -> tuple[OutputFile, ...]:
@@ -132,14 +144,34 @@ class JobResult(Shown):
         files = (file for file in self.files if file.node == node)
         return NodeOutput(files, values=self.values.get(node, {}), name=name)
 
+    @overload
     async def save(
         self,
-        folder: str | os.PathLike[str],
+        folder: os.PathLike[str],
         *,
         name: str | None = None,
         overwrite: bool = False,
         allow_missing: bool = False,
-    ) -> list[Path]:
+    ) -> list[Path]: ...
+    @overload
+    async def save(
+        self,
+        folder: str | StoredPlace,
+        *,
+        name: str | None = None,
+        overwrite: bool = False,
+        allow_missing: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> list[Path] | list[FileUrl]: ...
+    async def save(
+        self,
+        folder: str | os.PathLike[str] | StoredPlace,
+        *,
+        name: str | None = None,
+        overwrite: bool = False,
+        allow_missing: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> list[Path] | list[FileUrl]:
         """Write every file into a folder and return the paths; nothing is overwritten, the very same is kept.
 
         What can be saved is saved, whatever becomes of the other files.
@@ -147,19 +179,26 @@ class JobResult(Shown):
         Args:
             folder: Made when it does not exist; the server's subfolders are kept below it. A path
                 with an ending that is no folder, `out/cat_{seed}.png`, is a folder and a `name`.
+                A URL, `s3://pictures/out`, is a folder of a store behind fsspec (extra `fsspec`), and
+                so is an `OpenFile` or a `UPath`: files are streamed there, and URLs come back.
+                `file:///tmp/out` is a folder on this machine.
             name: A pattern for the names: `{seed}_{index:02d}` and the like. Its fields are `index`
                 (the place among the files, from 0), `seed`, `filename`, `node`, `title`, `kind`,
                 `type`, `prompt_id`, and any input as `{3.steps}` or `{KSampler.steps}`.
             overwrite: Replace files that have such names; else they get numbers, `cat (1).png`.
             allow_missing: Save what there is although images of the socket may be lost.
+            storage_options: What fsspec makes the file system with: keys, an endpoint. They are in
+                no error and no log.
 
         Raises:
             SaveError: Some of several files could not be saved; it names each and says why.
             JobError: Images may have been lost in a gap of the connection.
             SessionClosedError: The session is closed, and the bytes are on the server.
             ComfyError: The only file could not be had.
-            OSError: The disk would not take it.
-            ValueError: The pattern has a field that is unknown, or could be several things.
+            OSError: The disk, or the store, would not take it.
+            ImportError: fsspec, or what it needs for this store, is not installed; nothing was fetched.
+            ValueError: The pattern has a field that is unknown, or could be several things; or nobody
+                knows the URL's scheme.
 
         Example:
             >>> await result.save("pictures")
@@ -171,19 +210,37 @@ class JobResult(Shown):
         """
         if not allow_missing:
             self._demand_whole()
-        root = Path(folder)
-        if name is None and not await in_thread(is_folder, folder):
+        options = None if storage_options is None else Secret(storage_options)
+        del storage_options
+        root = where(folder, options)
+        if root is None:
+            store, name = await open_store(folder, options, name=name)
+            names = self._names(name, beside=store.url)
+            return await self._saved(StoreFolder(store), names, overwrite=overwrite)
+        if name is None and not await in_thread(is_folder, said(folder, root)):
             root, name = root.parent, root.name
-        if "{" in str(root) and not await in_thread(root.is_dir):
-            raise ValueError(f"patterns belong into `name=`, not into the folder {str(root)!r}")
-        names = None
-        if name is not None:
-            graph = None if self._workflow is None else self._workflow.to_api()
-            names = NamePattern(name, prompt_id=self.prompt_id, graph=graph)
+        names = self._names(name, beside="" if await in_thread(root.is_dir) else str(root))
         await in_thread(root.mkdir, parents=True, exist_ok=True)
+        return await self._saved(LocalFolder(root), names, overwrite=overwrite)
+
+    def _names(self, name: str | None, *, beside: str) -> NamePattern | None:
+        """Return the pattern for names, None when they keep the server's.
+
+        Raises:
+            ValueError: It is none, or the folder beside it is one.
+        """
+        if "{" in beside:
+            raise ValueError(f"patterns belong into `name=`, not into the folder {beside!r}")
+        if name is None:
+            return None
+        graph = None if self._workflow is None else self._workflow.to_api()
+        return NamePattern(name, prompt_id=self.prompt_id, graph=graph)
+
+    async def _saved(self, folder: Folder[_P], names: NamePattern | None, *, overwrite: bool) -> list[_P]:
+        """Save all files below a folder."""
         return await save_all(
             self.files,
-            root,
+            folder,
             names,
             overwrite=overwrite,
             cached_nodes=self.cached_nodes,

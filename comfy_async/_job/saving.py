@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
 from .._base.paths import safe_name, safe_parts, save_at
+from .._base.stores import Store
 from .._base.tasks import together
 from ..errors import ComfyError, NotFoundError, SaveError, SessionClosedError
+from ..types import FileUrl
 from .output import OutputFile
+from .storing import store_at
 
-__all__ = ["NamePattern", "save_all"]
+__all__ = ["Folder", "LocalFolder", "NamePattern", "StoreFolder", "save_all"]
+
+_P = TypeVar("_P")
 
 _SEEDS: Final = ("seed", "noise_seed")
 _ENDING: Final = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 _SAME_ENDINGS: Final = {"jpeg": "jpg", "tiff": "tif", "mpeg": "mpg"}
+_AT_ONCE: Final = 4
 _FIELDS: Final = "index, seed, filename, node, title, kind, type, prompt_id, and `{node.input}`"
 
 
@@ -141,41 +148,82 @@ class NamePattern:
         return self._graph
 
 
+class Folder(Protocol[_P]):
+    """Where the files of a result go: on this machine, or in a store."""
+
+    async def save(self, parts: tuple[str, ...], file: OutputFile, *, kept: set[_P], overwrite: bool) -> _P:
+        """Write a file below it and return its place; `kept` has those of the files before it."""
+        ...
+
+
+class LocalFolder:
+    """A folder on this machine."""
+
+    def __init__(self, root: Path) -> None:
+        """Belong to a folder."""
+        self._root = root
+
+    async def save(
+        self, parts: tuple[str, ...], file: OutputFile, *, kept: set[Path], overwrite: bool
+    ) -> Path:
+        """Write a file below it and return its path."""
+        path = self._root.joinpath(*parts)
+        return file.was_saved(await save_at(path, file.write_to, kept=kept, overwrite=overwrite))
+
+
+class StoreFolder:
+    """A folder of a store behind fsspec."""
+
+    def __init__(self, store: Store) -> None:
+        """Belong to a folder."""
+        self._store = store
+        # Each holds a block or two of its file in memory.
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def save(
+        self, parts: tuple[str, ...], file: OutputFile, *, kept: set[FileUrl], overwrite: bool
+    ) -> FileUrl:
+        """Stream a file into it and return its URL."""
+        async with self._slots:
+            place = await store_at(self._store, parts, file.stream, kept=kept, overwrite=overwrite)
+        return file.was_saved(place)
+
+
 async def save_all(
     files: Sequence[OutputFile],
-    root: Path,
+    folder: Folder[_P],
     names: NamePattern | None,
     *,
     overwrite: bool,
     cached_nodes: Sequence[str],
     prompt_id: str,
-) -> list[Path]:
-    """Save files below a folder, all that can be saved, and return the paths in order.
+) -> list[_P]:
+    """Save files below a folder, all that can be saved, and return their places in order.
 
     Raises:
         SaveError: Some could not be; it names each and says why.
         ComfyError: The only one could not be.
         OSError: As before.
     """
-    by_place: dict[Path, list[int]] = {}
+    by_name: dict[tuple[str, ...], list[int]] = {}
     for index, file in enumerate(files):
         parts = names.parts(file, index) if names else safe_parts(file.subfolder, file.filename)
-        by_place.setdefault(root.joinpath(*parts), []).append(index)
-    kept: set[Path] = set()
-    done: dict[int, Path] = {}
+        by_name.setdefault(parts, []).append(index)
+    kept: set[_P] = set()
+    done: dict[int, _P] = {}
     failed: dict[int, Exception] = {}
 
-    async def save_group(place: Path, group: list[int]) -> None:
+    async def save_group(parts: tuple[str, ...], group: list[int]) -> None:
         # What wants the same name gets its number in the order of the result.
         for index in group:
             try:
                 # Only what was there before may be replaced, never one of these by another.
                 first = overwrite and index == group[0]
-                done[index] = await save_at(place, files[index].write_to, kept=kept, overwrite=first)
+                done[index] = await folder.save(parts, files[index], kept=kept, overwrite=first)
             except (ComfyError, OSError) as error:
                 failed[index] = error
 
-    await together([save_group(place, group) for place, group in by_place.items()])
+    await together([save_group(parts, group) for parts, group in by_name.items()])
     if failed:
         raise _error(files, done, failed, cached_nodes=cached_nodes, prompt_id=prompt_id)
     return [done[index] for index in range(len(files))]
@@ -183,7 +231,7 @@ async def save_all(
 
 def _error(
     files: Sequence[OutputFile],
-    done: Mapping[int, Path],
+    done: Mapping[int, Any],
     failed: Mapping[int, Exception],
     *,
     cached_nodes: Sequence[str],

@@ -12,7 +12,7 @@ from .._job.core import JobCore
 from .._protocol.plan import Plan, Plans
 from .._protocol.reducer import JobState
 from .._session.keys import KeyedWork
-from .._session.prepare import WorkflowLike, as_workflow
+from .._session.prepare import WorkflowLike, loaded
 from .._session.submission import Submission
 from ..errors import (
     AuthError,
@@ -75,7 +75,7 @@ class Carrier:
             OSError: A file cannot be read.
             ValueError: A file was opened as text.
         """
-        order.workflow = await with_files_read(as_workflow(workflow))
+        order.workflow = await with_files_read(await loaded(workflow))
         order.learn(order.workflow)
 
     async def bring(self, job: PoolJob, *, again: bool = False) -> None:

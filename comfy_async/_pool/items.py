@@ -11,7 +11,7 @@ from .._base.clock import Clock
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, is_final, workflow_key
 from .._job.core import JobCore
-from .._job.hooks import introduce
+from .._job.hooks import introduce, tell_of_saves
 from .._protocol.snapshot import history_events
 from .._session.offered import offered, submitting
 from ..errors import ComfyError
@@ -78,7 +78,9 @@ class PoolItems:
         if is_final(record):
             # Nothing is asked: a server that the pool does not know any more does no harm.
             owner = member.engine if member else NoServer(self._pool)
-            return restored(owner, record, workflow, item.index)
+            old = restored(owner, record, workflow, item.index)
+            tell_of_saves(old.job, self._pool.hooks)
+            return old
         if record.get("status") == "submitted" and member is not None:
             return item if await self._rejoin(job, item, member=member, ref=ref) else None
         return None

@@ -9,17 +9,19 @@ import io
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
 
 from .._base.paths import safe_name
+from .._base.places import StoredPlace, is_stored
+from .._base.stores import opened_stored
 from .._base.tasks import in_thread, look_at, to_the_end
 from ._pictures import png_of_array, png_of_picture
 
 __all__ = ["Payload", "UploadSource", "prepare"]
 
 UploadSource: TypeAlias = Any
-"""A path, bytes, a binary file object, a Pillow image, or a numpy array or tensor of a picture."""
+"""A path, bytes, a file object or one of fsspec, a Pillow image, or a numpy array or tensor of a picture."""
 
 CHUNK: Final = 1 << 20
 # Beyond this size a file is told by its ends and some places between: reading it twice would
@@ -172,6 +174,8 @@ def prepare(source: UploadSource) -> Payload:
     """
     if isinstance(source, str | os.PathLike):
         return _of_path(Path(source))
+    if is_stored(source):
+        return _of_stored(source)
     if isinstance(source, bytes | bytearray | memoryview):
         return _of_bytes(bytes(source))
     if callable(getattr(source, "save", None)) and hasattr(source, "mode"):
@@ -182,7 +186,7 @@ def prepare(source: UploadSource) -> Payload:
         return _of_file(source)
     raise TypeError(
         f"a {type(source).__name__} cannot be uploaded: pass a path, bytes, a file opened in binary mode, "
-        "a Pillow image or a numpy array"
+        "a file of fsspec, a Pillow image or a numpy array"
     )
 
 
@@ -216,6 +220,20 @@ def _of_file(file: Any) -> Payload:
         return _Shared(file, start)  # type: ignore[return-value]
 
     return Payload(opener, stem=path.stem, ending=path.suffix.lower(), identity=object(), close=close)
+
+
+def _of_stored(place: StoredPlace) -> Payload:
+    """Take a file of fsspec: copied, since asking for it twice takes as long as sending it."""
+    with opened_stored(place) as file:
+        copy = _copied(file)
+    path = PurePosixPath(place.path)
+    return Payload(
+        lambda: _Shared(copy, 0),  # type: ignore[arg-type]
+        stem=path.stem,
+        ending=path.suffix.lower(),
+        identity=object(),
+        close=copy.close,
+    )
 
 
 def _copied(file: Any) -> BinaryIO:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._base.backoff import Backoff
+from .._base.places import is_stored
 from .._base.tasks import together
 from .._dialects.dialect import FilePlace
 from .._transport.http import Stream
@@ -65,8 +66,8 @@ class Files:
         The same content is sent once per session. It is read from disk as it goes.
 
         Args:
-            source: A path, bytes, a file opened in binary mode, a Pillow image, or a numpy
-                array or tensor of a picture.
+            source: A path, bytes, a file opened in binary mode, an `OpenFile` or `UPath` of fsspec,
+                a Pillow image, or a numpy array or tensor of a picture.
             name: Its name on the server; made from its content unless given. The server
                 chooses another one when that is taken by another content. A folder may stand
                 before it, as in `faces/anna.png`.
@@ -346,7 +347,9 @@ def _kind(type_: str) -> Literal["input", "temp", "output"]:
 def _repeatable(source: UploadSource) -> bool:
     """Say whether something that was uploaded can be uploaded again: a file that was read cannot."""
     return source is not None and (
-        isinstance(source, str | os.PathLike) or not callable(getattr(source, "read", None))
+        isinstance(source, str | os.PathLike)
+        or is_stored(source)
+        or not callable(getattr(source, "read", None))
     )
 
 
@@ -362,6 +365,8 @@ def _named(source: UploadSource) -> str:
     """Return a name to show for what is uploaded."""
     if isinstance(source, str | os.PathLike):
         return Path(source).name
+    if is_stored(source):
+        return source.path.rpartition("/")[2]
     return type(source).__name__
 
 

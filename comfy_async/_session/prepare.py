@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .._base.places import StoredPlace, is_stored
+from .._base.tasks import in_thread
 from .._dialects.dialect import FilePlace as AtPlace
 from ..errors import PromptRejectedError, WorkflowError
 from ..workflow import NodeCatalog, ProblemList, Workflow
@@ -15,9 +17,9 @@ from .desk import Desk
 if TYPE_CHECKING:
     from ..workflow.check import FilePlace, Loose
 
-__all__ = ["WorkflowLike", "as_workflow", "check_with", "prepare"]
+__all__ = ["WorkflowLike", "as_workflow", "check_with", "loaded", "prepare"]
 
-WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str]
+WorkflowLike: TypeAlias = Workflow | Mapping[str, Any] | str | bytes | os.PathLike[str] | StoredPlace
 
 
 def as_workflow(workflow: Any) -> Workflow:
@@ -28,6 +30,16 @@ def as_workflow(workflow: Any) -> Workflow:
         OSError: The file cannot be read.
     """
     return workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
+
+
+async def loaded(workflow: Any) -> Workflow:
+    """Return a workflow, loaded if need be; what lies in a store blocks a thread, and not the loop.
+
+    Raises:
+        WorkflowFormatError: It is none, or damaged.
+        OSError: The file cannot be read.
+    """
+    return await in_thread(as_workflow, workflow) if is_stored(workflow) else as_workflow(workflow)
 
 
 async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool, whole: bool = True) -> Workflow:
@@ -43,7 +55,7 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool, whole: boo
     """
     from ..workflow.check import loose_links
 
-    made = as_workflow(workflow)
+    made = await loaded(workflow)
     if made.format == "editor" or made.carries_both:
         made = made.converted(await desk.resources.nodes.catalog())
     if made.uploads():
@@ -64,7 +76,7 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
     """
     from ..workflow.check import settled, stale_classes, unseen_files
 
-    nodes, flow = desk.resources.nodes, as_workflow(workflow)
+    nodes, flow = desk.resources.nodes, await loaded(workflow)
     catalog, replaced = await nodes.catalog(), await nodes.known_replacements()
     found = flow.check(catalog, replacements=replaced)
     if stale := stale_classes(found):

@@ -150,7 +150,7 @@ async def run_app(
         UsageError: An option makes no sense.
         OSError: A file cannot be read or written.
     """
-    demand_output(request)
+    await demand_output(request)
     fake = embedded(request, report, interrupts)
     try:
         async with AsyncExitStack() as stack:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
 from ._connection import Connection
 from ._interrupt import Interrupts, run_loop
@@ -36,8 +37,23 @@ comfy-async inputs WORKFLOW.json                          [dim]what can be set[/
 
 comfy-async run WORKFLOW.json --set 6.text="a red fox" --out out"""
 
+VERBS_OF_BATCH: Final = ("pause", "resume", "priority", "status")
+"""What comes right after `batch`, as in `batch pause FILE`; a workflow's file of that name is `./pause`."""
+
+
+class _Commands(TyperGroup):
+    """The commands, of which some have two words."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take `batch pause` for one command."""
+        if args[:1] == ["batch"] and args[1:2] and args[1] in VERBS_OF_BATCH:
+            args = [" ".join(args[:2]), *args[2:]]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="comfy-async",
+    cls=_Commands,
     help="Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed.",
     epilog=_EXAMPLES,
     no_args_is_help=True,

@@ -6,20 +6,23 @@ import asyncio
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .._batch.batch import journal_of
+from .._batch.steered import when_paused
+from ._base import VERBS_OF_BATCH
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._labels import read_labels
+from ._out import OutPlace, demand_place
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._values import apply_values, classes_of, parse_settings, read_workflow
 from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
-from ._watch import demand_folder, unsaved
+from ._watch import unsaved
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult, NodeCatalog, Workflow
@@ -41,7 +44,8 @@ async def run_batch(
         UsageError: An option makes no sense.
         OSError: A file cannot be read or written.
     """
-    demand_folder(request.out)
+    _demand_no_verb(request.workflows)
+    await demand_place(request.out)
     read_labels(request.labels)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
     fake = embedded(request, report, interrupts)
@@ -61,6 +65,17 @@ async def run_batch(
     fields = {"event": "batch", "ok": not failed, "interrupted": False, "done": done, "failed": failed}
     report.item(fields, f"{done} done, {failed} failed")
     return EXIT_FAILED if failed else 0
+
+
+def _demand_no_verb(workflows: Sequence[str]) -> None:
+    """See to it that no word of `batch pause` and its kind is taken for a workflow.
+
+    Raises:
+        UsageError: One is.
+    """
+    if workflows[0] in VERBS_OF_BATCH and not os.path.exists(workflows[0]):
+        word = workflows[0]
+        raise UsageError(f"`{word}` stands right after `batch`: comfy-async batch {word} FILE")
 
 
 async def _converted(comfy: ComfySession, loaded: Sequence[Workflow]) -> list[Workflow]:
@@ -138,10 +153,13 @@ async def _run_all(
         **options,
     )
     async with batch as finished:
+        if request.resume:
+            await finished.resume()
+        when_paused(finished, partial(report.steered, finished))
         report.batch(finished)
         async for job in finished:
             index = job.index or 0
-            folder = None if request.out is None else request.out / f"{index:0{places}d}"
+            folder = None if request.out is None else request.out.below(f"{index:0{places}d}")
             item = _Item(finished, job, made[index][0], folder)
             lost += not await item.tell(report, later=later) and job.status == "completed"
             report.ended_in(finished, job)
@@ -156,7 +174,7 @@ class _Item:
     batch: Batch
     job: Job
     values: dict[str, str]
-    folder: Path | None
+    folder: OutPlace | None
 
     async def tell(self, report: Report, *, later: Connection | None) -> bool:
         """Save what it made, and tell it; say whether all of that went well."""
@@ -182,23 +200,21 @@ class _Item:
         result = await self.job
         if self.folder is None:
             return [str(file.url or file.filename) for file in result.files]
-        paths = self._saved_before(result, self.folder)
-        if not paths:
-            paths = await result.save(self.folder)
-            journal = journal_of(self.batch)
-            if journal is not None:
-                journal.saved(self.job.index or 0, paths)
+        found = await self._saved_before(result, self.folder)
+        if found:
+            return found
+        paths = await result.save(self.folder.place)
+        journal = journal_of(self.batch)
+        if journal is not None:
+            journal.saved(self.job.index or 0, paths)
         return [str(path) for path in paths]
 
-    def _saved_before(self, result: JobResult, folder: Path) -> list[Path]:
+    async def _saved_before(self, result: JobResult, folder: OutPlace) -> list[str]:
         """Return this very job's files if an earlier batch saved them here, and they are still there."""
         journal = journal_of(self.batch)
-        root = os.path.abspath(folder)
-        paths = [] if journal is None else journal.saved_files(self.job.index or 0)
-        whole = len(paths) == len(result.files) and all(
-            path.is_relative_to(root) and path.is_file() for path in paths
-        )
-        return [folder / path.relative_to(root) for path in paths] if whole else []
+        noted = [] if journal is None else journal.saved_files(self.job.index or 0)
+        found = await folder.still_has(noted) if len(noted) == len(result.files) else None
+        return [str(path) for path in found or ()]
 
     def _failure(self, error: Exception, *, later: Connection | None) -> Failure:
         """Return what went wrong with the job, or with saving its files."""

@@ -9,6 +9,7 @@ import typer
 
 from ._base import Work, command
 from ._connection import Connection
+from ._requests import out_place
 
 Folder = Annotated[str, typer.Option("--subfolder", metavar="DIR", help="Below the server's folder.")]
 
@@ -43,7 +44,9 @@ def download(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="Files on the server, or jobs for all their files.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where they go.")] = Path(),
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="DIR", help="Where they go; s3://... is a store.")
+    ] = ".",
     subfolder: Folder = "",
     type: Annotated[str, typer.Option("--type", help="output, input or temp.")] = "output",
     *,
@@ -62,7 +65,9 @@ def download(
     from ._files import download_files
 
     return Work(
-        lambda report, _: download_files(names, connection, report, out=out, subfolder=subfolder, type_=type)
+        lambda report, _: download_files(
+            names, connection, report, out=out_place(out), subfolder=subfolder, type_=type
+        )
     )
 
 

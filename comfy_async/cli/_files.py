@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from ..types import FileUrl
 from ._connection import Connection, UsageError, opened
 from ._interrupt import Interrupts
+from ._out import OutPlace, demand_place
 from ._tables import has_colours, without_controls
-from ._watch import demand_folder, saved, tell, watch
+from ._watch import saved, tell, watch
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession
@@ -54,7 +56,7 @@ async def upload_files(
 
 
 async def download_files(
-    names: list[str], connection: Connection, report: Report, *, out: Path, subfolder: str, type_: str
+    names: list[str], connection: Connection, report: Report, *, out: OutPlace, subfolder: str, type_: str
 ) -> int:
     """Fetch files by name, or all files of jobs, and print where they are.
 
@@ -65,7 +67,7 @@ async def download_files(
     """
     if type_ not in _TYPES:
         raise UsageError(f"--type takes {', '.join(_TYPES)}, not {type_!r}")
-    demand_folder(out)
+    await demand_place(out)
     code = 0
     async with opened(connection, transport="poll") as comfy:
         for name in names:
@@ -81,14 +83,17 @@ async def download_files(
     return code
 
 
-async def _fetch(comfy: ComfySession, name: str, out: Path, *, subfolder: str, type_: str) -> Path:
+async def _fetch(
+    comfy: ComfySession, name: str, out: OutPlace, *, subfolder: str, type_: str
+) -> Path | FileUrl:
     """Fetch one file under a safe name that no other file has; `sub/name` brings its subfolder."""
     from comfy_async import OutputFile
 
     folder, _, leaf = name.replace("\\", "/").rpartition("/")
     place = {"filename": leaf, "subfolder": "/".join(filter(None, (subfolder, folder))), "type": type_}
-    await anyio.Path(out).mkdir(parents=True, exist_ok=True)
-    return await OutputFile(place, node="", title="", key="", reader=comfy.files).save(out)
+    if out.path is not None:
+        await anyio.Path(out.path).mkdir(parents=True, exist_ok=True)
+    return await OutputFile(place, node="", title="", key="", reader=comfy.files).save(out.place)
 
 
 async def free_memory(connection: Connection, report: Report, *, keep_models: bool) -> int:

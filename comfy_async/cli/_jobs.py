@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
+from ._out import OutPlace, demand_place
 from ._refs import plain, read_refs, toward
-from ._watch import demand_folder, saved, tell, watch
+from ._watch import saved, tell, watch
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job
@@ -22,7 +22,7 @@ __all__ = ["cancel_jobs", "wait_jobs", "watch_job"]
 
 
 async def watch_job(
-    word: str, connection: Connection, report: Report, *, interrupts: Interrupts, out: Path | None
+    word: str, connection: Connection, report: Report, *, interrupts: Interrupts, out: OutPlace | None
 ) -> int:
     """Watch one job to its end and return the exit code.
 
@@ -31,7 +31,7 @@ async def watch_job(
         UsageError: That is no job.
         OSError: A file cannot be read or written.
     """
-    demand_folder(out)
+    await demand_place(out)
     refs = read_refs([word])
     if len(refs) > 1:
         raise UsageError("watch takes one job; wait takes several")
@@ -55,7 +55,7 @@ async def watch_job(
 
 
 async def wait_jobs(
-    words: list[str], connection: Connection, report: Report, *, out: Path | None, seconds: float | None
+    words: list[str], connection: Connection, report: Report, *, out: OutPlace | None, seconds: float | None
 ) -> int:
     """Wait for all jobs and return the worst exit code.
 
@@ -64,7 +64,7 @@ async def wait_jobs(
         UsageError: One is no job.
         OSError: A file cannot be read or written.
     """
-    demand_folder(out)
+    await demand_place(out)
     refs = read_refs(words)
     connection = toward(connection, refs)
     code = 0

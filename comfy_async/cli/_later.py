@@ -36,7 +36,7 @@ def submit_command(
     return f"{command} | {shlex.join(waiting)}"
 
 
-def wait_command(prompt_id: str, connection: Connection, *, out: Path | str = "DIR") -> str:
+def wait_command(prompt_id: str, connection: Connection, *, out: object = "DIR") -> str:
     """Return the command that fetches what a job made."""
     return shlex.join(["comfy-async", "wait", prompt_id, "--out", str(out), *server_words(connection)])
 

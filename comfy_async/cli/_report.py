@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._display.console_lines import node_line
-from ..types import counted
+from ..types import FileUrl, counted
 from ._failure import Failure
 from ._tables import columns, screen_width, without_controls
 from ._words import in_a_terminal
@@ -69,6 +69,10 @@ class Report:
     def ended_in(self, batch: Batch, job: Job) -> None:
         """Tell that a job of a batch has ended, and how far that brings the batch."""
         self.say(f"#{job.index} {job.status}, {batch.progress}")
+
+    def steered(self, batch: Batch) -> None:
+        """Tell that a batch was paused, or goes on."""
+        self.say(f"{'paused' if batch.paused else 'goes on'}: {batch.progress}")
 
     def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
         """Tell one event of a job; `replay` says how far it was then, if it is asked at every event."""
@@ -133,7 +137,7 @@ class Report:
         for text in result.texts:
             self.result(text)
 
-    def file(self, file: OutputFile, path: Path | None) -> None:
+    def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
         """Tell one file: where it was saved, else where it is."""
         self.result(str(path) if path is not None else str(file.url or file.filename))
 

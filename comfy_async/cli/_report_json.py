@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..types import FileUrl
 from ._failure import Failure
 from ._json_events import JsonEvents, queued_fields
 from ._report import Report, failure_lines
@@ -66,6 +67,12 @@ class JsonReport(Report):
         fields = {"event": "batch_started", "total": progress.total, "done": progress.done}
         self.line(fields)
 
+    def steered(self, batch: Batch) -> None:
+        """Print that it was paused, or goes on."""
+        progress = batch.progress
+        event = "batch_paused" if batch.paused else "batch_resumed"
+        self.line({"event": event, "total": progress.total, "done": progress.done, "failed": progress.failed})
+
     def ended_in(self, batch: Batch, job: Job) -> None:
         """Say nothing: the job has a line of its own."""
 
@@ -98,7 +105,7 @@ class JsonReport(Report):
         """Print everything that came out but the bytes."""
         self.line({"event": "completed", "status": job.status, **result.to_dict()})
 
-    def file(self, file: OutputFile, path: Path | None) -> None:
+    def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
         """Print one file."""
         what = "output" if path is None else "saved"
         where = {} if path is None else {"path": str(path)}

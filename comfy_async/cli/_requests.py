@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from ._labels import read_key, read_labels
+from ._out import OutPlace
 
 __all__ = [
     "AppRequest",
@@ -21,11 +22,24 @@ __all__ = [
     "Settings",
     "SubmitRequest",
     "WorkflowArgument",
+    "out_place",
 ]
 
 _LABEL: Final = "Call the job so; queue and history show it. May be repeated."
 _UNREACHED: Final = "When no server answers"
 _TRYING: Final = "Trying out"
+
+
+def out_place(text: str) -> OutPlace:
+    """Return what --out says.
+
+    Raises:
+        BadParameter: It is the address of another machine's files.
+    """
+    try:
+        return OutPlace(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def complete_setting(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -59,7 +73,12 @@ CatalogFile = Annotated[
     Path | None,
     typer.Option("--catalog", metavar="FILE", help="object_info JSON, in place of the server's."),
 ]
-Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="Save every file here.")]
+Out = Annotated[
+    OutPlace | None,
+    typer.Option(
+        "--out", "-o", metavar="DIR", parser=out_place, help="Save every file here; s3://... goes to a store."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -215,12 +234,18 @@ class BatchRequest:
     ] = None
     limit: Annotated[int, typer.Option("--limit", "-j", min=1, help="Jobs on the server at once.")] = 4
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A folder for each: DIR/000 and so on.")
+        OutPlace | None,
+        typer.Option(
+            "--out", "-o", metavar="DIR", parser=out_place, help="A folder for each: DIR/000 and so on."
+        ),
     ] = None
     results: Annotated[
         Path | None,
         typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
     ] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on although the results file was left paused.")
+    ] = False
     stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False
     labels: Annotated[list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help=_LABEL)] = None
     prefer: Prefer = "workflow"

@@ -19,8 +19,9 @@ from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
 from ._labels import read_key, read_labels
 from ._later import cancel_command, withheld
+from ._out import demand_place
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
-from ._watch import Outcome, demand_folder, saved, tell, watch
+from ._watch import Outcome, saved, tell, watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,7 +51,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     """
     from comfy_async import ConnectError
 
-    _demand(request)
+    await _demand(request)
     workflow = load(request)
     fake = embedded(request, report, interrupts)
     submitted = False
@@ -98,7 +99,7 @@ def _left(job: Job, connection: Connection, report: Report) -> None:
     report.left(job, cancel_command(job.prompt_id, connection))
 
 
-def _demand(request: RunRequest) -> None:
+async def _demand(request: RunRequest) -> None:
     """See to it before the run that what is to come after it can be done.
 
     Raises:
@@ -108,10 +109,10 @@ def _demand(request: RunRequest) -> None:
     if request.previews not in _PREVIEWS:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
     demand_names(request)
-    demand_output(request)
+    await demand_output(request)
 
 
-def demand_output(request: RunRequest | AppRequest) -> None:
+async def demand_output(request: RunRequest | AppRequest) -> None:
     """See to it before the run that its files can be shown and written.
 
     Raises:
@@ -120,7 +121,7 @@ def demand_output(request: RunRequest | AppRequest) -> None:
     """
     if request.show:
         demand_pictures()
-    demand_folder(request.out)
+    await demand_place(request.out)
 
 
 def demand_names(request: SubmitRequest) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._display.replay import ProgressReplay
-from ._connection import Connection, UsageError
+from ..types import FileUrl
+from ._connection import Connection
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._later import wait_command, withheld
+from ._out import OutPlace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,27 +23,7 @@ if TYPE_CHECKING:
 
     from ._report import Report
 
-__all__ = ["Outcome", "demand_folder", "saved", "tell", "unsaved", "watch"]
-
-
-def demand_folder(folder: Path | None) -> None:
-    """See to it before a long run that its files can be saved after it; leaves nothing behind.
-
-    A file is really made in the nearest folder that exists: what permissions say is not what a
-    read-only or full disk does.
-
-    Raises:
-        UsageError: Nothing can be written there.
-    """
-    if folder is None:
-        return
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        where = f"{folder}" if there == folder else f"{folder} ({there})"
-        raise UsageError(f"--out {where} cannot be written: {error.strerror or error}") from error
+__all__ = ["Outcome", "saved", "tell", "unsaved", "watch"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +44,7 @@ class Outcome:
     job: Job
     result: JobResult | None = None
     failure: Failure | None = None
-    files: tuple[tuple[OutputFile, Path | None], ...] = ()
+    files: tuple[tuple[OutputFile, Path | FileUrl | None], ...] = ()
     running: bool = False
     reason: str = ""
     pictures: Mapping[int, Image] = dataclasses.field(default_factory=dict, repr=False)
@@ -138,7 +119,9 @@ async def _ended(job: Job, reason: str) -> Outcome:
     return Outcome(job, result=result, files=tuple((file, None) for file in result.files))
 
 
-async def saved(outcome: Outcome, report: Report, out: Path | None, *, later: Connection | None) -> Outcome:
+async def saved(
+    outcome: Outcome, report: Report, out: OutPlace | None, *, later: Connection | None
+) -> Outcome:
     """Save every file, if there are any and there is a folder for them.
 
     When that fails the run is not lost: the files are named, and how to fetch them is said.
@@ -156,13 +139,13 @@ async def saved(outcome: Outcome, report: Report, out: Path | None, *, later: Co
     report.note("saving")
     try:
         # What may be lost is told in the end; what came is not to be lost with it.
-        paths = await outcome.result.save(out, allow_missing=True)
+        paths = await outcome.result.save(out.place, allow_missing=True)
     except (ComfyError, OSError) as error:
         return dataclasses.replace(outcome, unsaved=unsaved(error, outcome.job, out, later=later))
     return dataclasses.replace(outcome, files=tuple(zip(outcome.result.files, paths, strict=True)))
 
 
-def unsaved(error: Exception, job: Job, out: Path, *, later: Connection | None) -> Failure:
+def unsaved(error: Exception, job: Job, out: OutPlace, *, later: Connection | None) -> Failure:
     """Return the failure of files that could not be saved, with the command that tries again."""
     failure = describe(error)
     assert failure is not None

@@ -6,9 +6,9 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from mcp import types
 
@@ -124,8 +124,7 @@ async def _read(file: OutputFile) -> bytes | None:
         ComfyError: It cannot be had.
     """
     data = bytearray()
-    stream = cast("AsyncGenerator[bytes, None]", file.stream())
-    async with contextlib.aclosing(stream):
+    async with contextlib.aclosing(file.stream()) as stream:
         async for chunk in stream:
             data += chunk
             if len(data) > _LARGEST:

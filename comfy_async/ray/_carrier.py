@@ -14,7 +14,9 @@ import anyio
 
 from .._base.backoff import Backoff
 from .._base.clock import Clock
+from .._base.places import is_stored
 from .._base.settings import Settings
+from .._base.stores import read_stored
 from .._job.result import JobResult
 from .._pool.needs import lacks
 from ..errors import ComfyError, ConnectError, ResponseError, SubmitUnknownError, TransportError
@@ -327,13 +329,17 @@ async def with_files_read(workflow: Workflow) -> Workflow:
 
 
 async def carried(workflow: Workflow) -> Workflow:
-    """Return a workflow whose files of the driver's disk can travel.
+    """Return a workflow whose files of the driver's disk, and of stores, can travel.
 
     Raises:
         OSError: A file cannot be read.
     """
     paths = {key: anyio.Path(value) for key, value in _uploads(workflow).items() if _is_path(value)}
     changes = {key: CarriedFile.of(await path.read_bytes(), path.name) for key, path in paths.items()}
+    for key, value in _uploads(workflow).items():
+        if is_stored(value):
+            # Its file system has keys, which do not travel.
+            changes[key] = CarriedFile.of(*await asyncio.to_thread(read_stored, value))
     return workflow.with_inputs(changes) if changes else workflow
 
 

@@ -22,7 +22,7 @@ from .._job.leaving import JobLifetime
 from .._protocol.meter import Timings
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
-from .._session.prepare import WorkflowLike, as_workflow
+from .._session.prepare import WorkflowLike, loaded
 from .._session.submission import SubmitOptions
 from ..errors import ComfyError, ConnectError, SessionClosedError, UnsupportedError
 from ..types import JobStatus
@@ -243,7 +243,7 @@ class FleetEngine(JobLifetime):
         given = {name: value for name, value in options.items() if name != "key"}
         with submitting(self.hooks, workflow):
             workflow = offered(self.hooks, workflow, given)
-            ready = await with_files_read(as_workflow(workflow))
+            ready = await with_files_read(await loaded(workflow))
             job = FleetJob(self, ready, self.options(given), patient=False)
             introduce(job, self.hooks, job.options.extra_data)
             self.follow(job, self.carrier.run(job))

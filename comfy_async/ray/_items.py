@@ -11,9 +11,9 @@ from .._base.clock import Clock
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
-from .._job.hooks import introduce
+from .._job.hooks import introduce, tell_of_saves
 from .._session.offered import offered, submitting
-from .._session.prepare import as_workflow
+from .._session.prepare import loaded
 from ..errors import ComfyError, ConnectError
 from ..workflow import Workflow
 from ._carrier import carried, is_sendable, with_files_read
@@ -38,7 +38,7 @@ class FleetItems:
         given = {"previews": "none", **options}
         with submitting(fleet.hooks, item):
             try:
-                workflow = await with_files_read(as_workflow(offered(fleet.hooks, item, given)))
+                workflow = await with_files_read(await loaded(offered(fleet.hooks, item, given)))
                 key = "" if journal is None else workflow_key(await self._as_sent(workflow))
             except ComfyError as error:
                 failed = self._job(None, index, given)
@@ -83,7 +83,9 @@ class FleetItems:
         member = await fleet.member_at(str(ref.get("server")))
         if is_final(record):
             assert job.given is not None
-            return restored(RemoteOwner(fleet, member), record, job.given, item.index)
+            old = restored(RemoteOwner(fleet, member), record, job.given, item.index)
+            tell_of_saves(old.job, fleet.hooks)
+            return old
         if record.get("status") != "submitted" or member is None:
             return None
         item.recalled = True

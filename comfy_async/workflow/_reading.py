@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .._base.places import StoredPlace, is_stored
+from .._base.stores import read_stored
 from ..errors import WorkflowFormatError
 
 __all__ = ["MAX_BYTES", "Source", "loads", "read_source", "unpack"]
 
-Source = str | bytes | bytearray | memoryview | os.PathLike[str] | Mapping[Any, Any]
+Source = str | bytes | bytearray | memoryview | os.PathLike[str] | Mapping[Any, Any] | StoredPlace
 
 MAX_BYTES = 512 * 2**20
 """Bytes of JSON that a compressed file may grow to: object_info has tens of megabytes."""
@@ -44,9 +46,24 @@ def read_source(source: Any, *, what: str) -> tuple[Any, str]:
             raise WorkflowFormatError(f"this text is no {what}", hint="Pass a path, JSON or a dict.")
     if isinstance(source, str | os.PathLike):
         return Path(source).read_bytes(), os.fspath(source)
+    if is_stored(source):
+        return _stored(source)
     raise WorkflowFormatError(
         f"a {what} cannot be loaded from {type(source).__name__}", hint="Pass a path, JSON or a dict."
     )
+
+
+def _stored(source: StoredPlace) -> tuple[bytes, str]:
+    """Return the content of an `OpenFile` or a `UPath`, and its path.
+
+    Raises:
+        WorkflowFormatError: It is larger than any workflow.
+        OSError: The store does not give it.
+    """
+    content, name = read_stored(source, most=MAX_BYTES)
+    if len(content) > MAX_BYTES:
+        raise WorkflowFormatError(f"{name} has more than {MAX_BYTES} bytes", place=name)
+    return content, name
 
 
 def unpack(content: bytes, *, name: str = "") -> bytes:

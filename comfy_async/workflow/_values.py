@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .._base.places import is_stored
 from ..errors import WorkflowFormatError
 
 __all__ = [
@@ -49,10 +50,10 @@ def is_handle(value: Any) -> bool:
 def is_pending(value: Any) -> bool:
     """Tell whether a value must be uploaded before it can be sent.
 
-    Paths, bytes, open files, Pillow images and numpy arrays are told by what they can do,
-    so that neither library is imported.
+    Paths, bytes, open files, files of fsspec, Pillow images and numpy arrays are told by what
+    they can do, so that no library is imported. A text is a text, whatever it begins with.
     """
-    if isinstance(value, os.PathLike | bytes | bytearray | memoryview):
+    if isinstance(value, os.PathLike | bytes | bytearray | memoryview) or is_stored(value):
         return True
     if isinstance(value, str | int | float | list | tuple | Mapping | type) or value is None:
         return False

@@ -11,6 +11,7 @@ import pytest
 from comfy_async import Workflow
 from comfy_async.cli._connection import Connection
 from comfy_async.cli._later import server_words, submit_command, wait_command, withheld
+from comfy_async.cli._out import OutPlace
 from comfy_async.cli._requests import RunRequest, SubmitRequest
 from comfy_async.testing import FakeComfy
 
@@ -29,7 +30,7 @@ def test_server_and_wishes_are_kept() -> None:
 
 def test_folder_of_a_run_is_kept() -> None:
     """Who wanted files gets them: what submit prints goes into wait."""
-    request = RunRequest(workflow="a.json", out=Path("my out"))
+    request = RunRequest(workflow="a.json", out=OutPlace("my out"))
 
     command = submit_command(Path("a.json"), request, Connection(cloud=True))
     assert command == "comfy-async submit a.json --cloud | comfy-async wait - --out 'my out' --cloud"

@@ -1,0 +1,85 @@
+"""`batch pause`, `resume`, `priority` and `status`: a batch of another process, by its results file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._base import Work, command
+
+ResultsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The results file of the batch.")]
+
+
+@command("batch pause")
+def batch_pause(
+    results: ResultsFile,
+    now: Annotated[
+        bool, typer.Option("--now", help="Take back what still waits in the server's queue.")
+    ] = False,
+) -> Work:
+    """Let a batch submit nothing further; its jobs on the server go on to their ends.
+
+    It holds until `batch resume`, also for a batch that is killed and started again.
+    What --now takes back runs when the batch goes on.
+
+    [bold]Examples[/bold]
+
+      comfy-async batch portrait.json --seeds 100 --results run.jsonl &
+
+      comfy-async batch pause run.jsonl
+
+      comfy-async batch resume run.jsonl
+    """
+    from ._steer import pause
+
+    return Work(lambda report, interrupts: pause(results, report, now=now))
+
+
+@command("batch resume")
+def batch_resume(results: ResultsFile) -> Work:
+    """Let a paused batch go on, within a second or so."""
+    from ._steer import resume
+
+    return Work(lambda report, interrupts: resume(results, report))
+
+
+@command("batch priority")
+def batch_priority(
+    results: ResultsFile,
+    items: Annotated[
+        list[str] | None, typer.Argument(metavar="ITEM...", help="Places in the batch, from 0: 7, or 20..29.")
+    ] = None,
+    front: Annotated[
+        bool, typer.Option("--front", help="And before all others in the server's queue.")
+    ] = False,
+    number: Annotated[
+        float | None, typer.Option("--number", help="And with this number there; lower runs first.")
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="None goes first any more.")] = False,
+) -> Work:
+    """Let items of a batch go first, in this order; what is submitted already stays where it is.
+
+    [bold]Examples[/bold]
+
+      comfy-async batch priority run.jsonl 7 20..29
+
+      comfy-async batch priority run.jsonl 99 --front
+    """
+    from ._steer import prioritize
+
+    chosen = tuple(items or ())
+    return Work(
+        lambda report, interrupts: prioritize(
+            results, chosen, report, front=front, number=number, clear=clear
+        )
+    )
+
+
+@command("batch status")
+def batch_status(results: ResultsFile) -> Work:
+    """Tell how far a batch is by its results file, whether it runs or not."""
+    from ._steer import status
+
+    return Work(lambda report, interrupts: status(results, report))
