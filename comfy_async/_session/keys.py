@@ -170,7 +170,7 @@ class Keys:
             WorkflowError: The key's job runs something else.
             ComfyError: As any submission.
         """
-        desk, clock = self._desk, self._desk.settings.clock
+        desk, clock = self._desk, self._desk.clock
         found = await self.found(work)
         if found is None:
             # Nothing slow may stand between a claim and its post.
@@ -182,12 +182,9 @@ class Keys:
             if over is not None:
                 ended = over
             elif await desk.api.claim(claim.name, secrets.token_hex(16)):
-                # The post of an earlier round may have come after the look.
-                found = await self.found(work)
-                if found is None and clock.monotonic() - since < _HESITATION_S:
-                    self._tell_again(work, ended)
-                    return await self._posted(work, claim, job)
-                await self._close(claim, _LEFT)
+                made = await self._posted(work, claim, job, since=since, ended=ended)
+                if made is not None:
+                    return made
             else:
                 found = await self._awaited(work, claim)
             claim = dataclasses.replace(claim, round=claim.round + 1)
@@ -209,7 +206,7 @@ class Keys:
 
     async def _awaited(self, work: KeyedWork, claim: _Claim) -> str | None:
         """Wait for the job of whoever has a claim; None when the round is over, or was given up."""
-        clock = self._desk.settings.clock
+        clock = self._desk.clock
         deadline = clock.monotonic() + _PATIENCE_S
         while True:
             # Asked before the look: what was posted in a round that is over is there by then.
@@ -229,18 +226,29 @@ class Keys:
                 return None
             await clock.sleep(_LOOK_S)
 
-    async def _posted(self, work: KeyedWork, claim: _Claim, job: JobCore | None) -> Submission:
+    async def _posted(
+        self, work: KeyedWork, claim: _Claim, job: JobCore | None, *, since: float, ended: str | None
+    ) -> Submission | str | None:
         """Post, as the only one who may, and let the others know how that went.
+
+        Returns:
+            The submission, the id of a job that was there after all, or None when that took too long.
 
         Raises:
             ComfyError: As any submission.
         """
-        submission = Submission(self._desk, work.workflow, work.marked(claim.prompt_id), job=job)
-        submission.prompt_id = submission.job.state.prompt_id = claim.prompt_id
         outcome: str | None = _LEFT
         try:
+            # The post of an earlier round may have come after the look.
+            found = await self.found(work)
+            if found is not None or self._desk.clock.monotonic() - since >= _HESITATION_S:
+                return found
+            self._tell_again(work, ended)
+            submission = Submission(self._desk, work.workflow, work.marked(claim.prompt_id), job=job)
+            submission.prompt_id = submission.job.state.prompt_id = claim.prompt_id
             await submission.run()
             outcome = _QUEUED
+            return submission
         except SubmitUnknownError:
             # It may turn up yet: the others look for it for a while.
             outcome = None
@@ -248,7 +256,6 @@ class Keys:
         finally:
             if outcome is not None:
                 await self._close(claim, outcome)
-        return submission
 
     async def _close(self, claim: _Claim, outcome: str) -> None:
         """Let nobody wait for a round that is over; where that cannot be said, they wait in vain."""

@@ -252,10 +252,9 @@ class TestRaces:
     @pytest.mark.parametrize("version", ["0.3.44", "0.33.0"])
     async def test_one_posts(self, version: str) -> None:
         """Fifty races of three sessions each: one prompt was posted in each, and all have its job."""
-        async with FakeComfy(version=version) as fake:
-            sessions = [fast(fake) for _ in range(3)]
-            for comfy in sessions:
-                await comfy.connect()
+        server = FakeComfy(version=version)
+        async with server as fake, fast(fake) as one, fast(fake) as two, fast(fake) as three:
+            sessions = (one, two, three)
             for number in range(50):
                 key = f"order-{number}"
                 racing = (comfy.submit(picture(number), key=key) for comfy in sessions)
@@ -264,8 +263,6 @@ class TestRaces:
                 assert len({job.prompt_id for job in jobs}) == 1
                 assert len({result.files[0].filename for result in results}) == 1
                 assert posts(fake) == number + 1
-            for comfy in sessions:
-                await comfy.aclose()
 
     async def test_whoever_claims_and_dies(self, server: FakeComfy, caplog: pytest.LogCaptureFixture) -> None:
         """A claim without a post is waited for, for a while, and then passed over; that is said."""
