@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench_tools import Row, ratio_row
+from bench_tools import Row
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -102,11 +101,12 @@ def _events(count: int, rounds: int) -> Row:
     some = Hooks([counts])
     runs = [(run(Before, NO_HOOKS), run(JobCore, NO_HOOKS), run(JobCore, some)) for _ in range(rounds)]
     assert counts.count >= count * rounds
-    without = [now / before for before, now, _ in runs]
-    hooked = statistics.median((with_one - now) / count * 1e9 for _, now, with_one in runs)
-    return ratio_row(
-        "hooks", "events without hooks / before there were any", without, target="<= 1.05", hook_ns=hooked
-    )
+    ratios = [now / before for before, now, _ in runs]
+    # The least of each is what it costs; everything above it is what else the machine does.
+    before, now, hooked = (min(one) for one in zip(*runs, strict=True))
+    notes = {"hook_ns": (hooked - now) / count * 1e9}
+    name = "events without hooks / before there were any"
+    return Row("hooks", name, now / before, "x", "<= 1.05", (min(ratios), max(ratios)), notes)
 
 
 def _lives(count: int, rounds: int) -> Iterator[Row]:
