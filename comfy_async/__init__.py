@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._base.settings import Settings
     from ._batch.batch import Batch
     from ._batch.progress import BatchProgress
+    from ._client.app import App, AppInput
     from ._client.pool import ComfyPool
     from ._client.session import ComfySession
     from ._dialects.server import ServerInfo
@@ -90,6 +91,8 @@ __version__ = "0.2.0"
 
 __all__ = [
     # What you hold.
+    "App",
+    "AppInput",
     "Auth",
     "Batch",
     "BatchProgress",
@@ -184,6 +187,7 @@ _ROOMS = (
     "_batch.progress",
     "_batch.batch",
     "_pool.member",
+    "_client.app",
     "_client.pool",
 )
 

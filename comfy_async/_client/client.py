@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .._batch.batch import Batch, BatchRunner
     from .._batch.source import Workflows
     from .._job.result import JobResult
+    from ..workflow import NodeCatalog
+    from .app import App
 
 __all__ = ["Client", "Runner", "SubmitArguments"]
 
@@ -85,6 +87,38 @@ class Client(abc.ABC):
     ) -> None:
         """Close, as `aclose()`."""
         await self.aclose()
+
+    @abc.abstractmethod
+    async def node_catalog(self, *, again: Collection[str] = ()) -> NodeCatalog:
+        """Return what can be run there; the classes `again` are read anew.
+
+        Raises:
+            ComfyError: No server can be asked.
+        """
+
+    async def app(
+        self,
+        workflow: WorkflowLike,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> App:
+        """Return a workflow as a function with named, typed inputs and outputs; see `App.load`.
+
+        Raises:
+            UnknownInputError: A mapping names what is not there.
+            WorkflowError: It is no workflow, or cannot be converted.
+            OSError: Its file cannot be read.
+            ComfyError: The server cannot be asked.
+
+        Example:
+            >>> app = await comfy.app(flow, inputs={"prompt": "6.text"}, outputs={"picture": "9"})
+            >>> result = await app(prompt="a fox")
+        """
+        from .app import App
+
+        catalog = await self.node_catalog()
+        return App.load(workflow, catalog, inputs=inputs, outputs=outputs).on(self)
 
     async def run(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobResult:
         """Submit a workflow and wait for its result; takes what `submit` takes.

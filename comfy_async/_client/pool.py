@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, Self, cast
 
 from .._base.settings import Settings
@@ -17,7 +17,7 @@ from .._pool.member import Member, PoolServer
 from .._session.engine import Engine
 from .._session.prepare import WorkflowLike, as_workflow, check_with
 from ..errors import ConnectError
-from ..workflow import ProblemList
+from ..workflow import NodeCatalog, ProblemList
 from .client import Client, Runner
 from .session import ComfySession, engine_of
 
@@ -278,6 +278,23 @@ class ComfyPool(Client):
                 raise error
         raise ConnectError("the pool has no server", hint="`pool.add(url)` brings one.")
 
+    async def node_catalog(self, *, again: Collection[str] = ()) -> NodeCatalog:
+        """Return what the servers can run: each class as the first server has it that knows it.
+
+        Raises:
+            ComfyError: No server can be asked.
+        """
+        self._engine.check_loop()
+        members = [m for m in self._engine.places.members if m.usable] or self._engine.places.members
+        asked = (_catalog(member.engine, again) for member in members)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found = [answer for answer in answers if isinstance(answer, NodeCatalog)]
+        if not found:
+            errors = (answer for answer in answers if isinstance(answer, BaseException))
+            raise next(errors, ConnectError("the pool has no server", hint="`pool.add(url)` brings one."))
+        merged = {name: entry for catalog in reversed(found) for name, entry in catalog.items()}
+        return NodeCatalog(merged, editor=found[0].editor)
+
     def __repr__(self) -> str:
         """Return the number of servers and of those that answer."""
         members = self._engine.places.members
@@ -288,6 +305,12 @@ class ComfyPool(Client):
 def pool_engine_of(pool: ComfyPool) -> PoolEngine:
     """Return the engine behind a pool that a user holds."""
     return pool._engine
+
+
+async def _catalog(engine: Engine, again: Collection[str]) -> NodeCatalog:
+    """Return what one server can run."""
+    nodes = engine.resources.nodes
+    return await (nodes.read_again(again) if again else nodes.catalog())
 
 
 async def _has(member: Member, prompt_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .._base.secrets import Secret
@@ -20,7 +20,7 @@ from .._transport.address import CLOUD_URL, Address, cloud_api_key, default_base
 from .._transport.auth import Auth, AuthLike, make_auth
 from .._transport.http import HttpClient, HttpOptions
 from ..types import Connection, Shown
-from ..workflow import ProblemList
+from ..workflow import NodeCatalog, ProblemList
 from .client import Client, Runner
 
 if TYPE_CHECKING:
@@ -255,6 +255,14 @@ class ComfySession(Client, Shown):
         """
         self._engine.check_loop()
         return await check_with(self._engine, workflow)
+
+    async def node_catalog(self, *, again: Collection[str] = ()) -> NodeCatalog:
+        """Return what the server can run, as `nodes.catalog()`; the classes `again` are read anew.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        return await (self.nodes.read_again(again) if again else self.nodes.catalog())
 
     # The rest of the server, each part loaded when it is first used.
 

@@ -15,6 +15,7 @@ from ..errors import JobError
 from ..events import Preview
 from ..types import NodeInfo, Shown, renderer_of
 from ..workflow import Workflow
+from .named import NodeOutput
 from .output import FileKind, FileReader, OutputFile, kind_of
 from .saving import NamePattern, save_all
 
@@ -111,6 +112,25 @@ class JobResult(Shown):
         return tuple(
             text for by_key in self.values.values() for value in by_key.values() for text in _strings(value)
         )
+
+    def __getitem__(self, name: str) -> NodeOutput:
+        """Return what one node made: by the name that an app gives it, else by the node's id.
+
+        Raises:
+            KeyError: Nothing has that name; it lists those that there are.
+
+        Example:
+            >>> result = await comfy.run(flow)
+            >>> result["9"].filename, len(result["9"])
+            ('ComfyUI_00001_.png', 1)
+        """
+        named = {} if self._workflow is None else self._workflow.named_outputs
+        node = named.get(name, name)
+        if name not in named and node not in self.outputs and not any(f.node == node for f in self.files):
+            known = ", ".join([*named, *self.outputs]) or "nothing"
+            raise KeyError(f"the result has no {name!r}; it has {known}")
+        files = (file for file in self.files if file.node == node)
+        return NodeOutput(files, values=self.values.get(node, {}), name=name)
 
     async def save(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, TypeAlias
 
 import ray
@@ -15,7 +15,9 @@ from .._batch.batch import BatchRunner
 from .._client.client import Client, Runner
 from .._job.job import Job, handle
 from .._job.output import OutputFile, source_of
+from ..errors import ComfyError, ConnectError
 from ..types import JobStatus
+from ..workflow import NodeCatalog
 from ._command import ComfyCommand
 from ._engine import FleetEngine
 from ._items import FleetItems
@@ -184,6 +186,23 @@ class ComfyFleet(Client):
             ValueError: That is no job's ref.
         """
         return handle(await self._engine.attach(ref))
+
+    async def node_catalog(self, *, again: Collection[str] = ()) -> NodeCatalog:
+        """Return what the first worker's server can run that answers.
+
+        Raises:
+            ConnectError: No worker can be asked.
+            ComfyError: The last one that was asked cannot ask its server.
+        """
+        self._engine.check_loop()
+        error: ComfyError = ConnectError("no worker of the fleet can be asked what its server can run")
+        for member in self._engine.places.members:
+            try:
+                found: NodeCatalog = await member.call("catalog", tuple(again))
+                return found
+            except ComfyError as failure:
+                error = failure
+        raise error
 
     async def cancel(self, job: Job | Mapping[str, str]) -> JobStatus:
         """Cancel a job by itself or by its `ref`; return how it truly ended.

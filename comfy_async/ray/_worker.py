@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import os
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any, Final
 
 import anyio
@@ -19,7 +19,7 @@ from .._session.submission import MARK, Submission, SubmitOptions
 from ..errors import ComfyError, ConnectError, JobCancelledError, SessionClosedError, SubmitUnknownError
 from ..events import BaseEvent
 from ..types import JobStatus
-from ..workflow import Workflow
+from ..workflow import NodeCatalog, Workflow
 from ._command import ComfyCommand, OwnServer
 from ._messages import About, Accepted, Ended, Happened, Message, Refused
 
@@ -105,6 +105,14 @@ class ComfyWorker:
             await engine.known_server()
             return await engine.prepared(workflow, check=check)
         except (ComfyError, OSError, ValueError) as error:
+            return error
+
+    async def catalog(self, again: Collection[str]) -> NodeCatalog | Exception:
+        """Return what its server can run; the classes `again` are read anew."""
+        try:
+            nodes = (await self._engine()).resources.nodes
+            return await (nodes.read_again(again) if again else nodes.catalog())
+        except (ComfyError, OSError) as error:
             return error
 
     async def post(

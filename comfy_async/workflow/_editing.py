@@ -29,6 +29,31 @@ class Editing(GraphView):
         """Return the same workflow with other nodes."""
         ...
 
+    def with_named_outputs(self: Self, names: Mapping[str, str]) -> Self:
+        """Return the same workflow with names for its outputs: its results have `result["picture"]`.
+
+        Args:
+            names: Node ids by name.
+
+        Raises:
+            WorkflowFormatError: It is an editor file.
+
+        Example:
+            >>> flow.with_named_outputs({"picture": "9"}).named_outputs["picture"]
+            '9'
+        """
+        made = self._with(self.graph)
+        made._named = dict(names)
+        return made
+
+    def with_graph(self: Self, nodes: Graph) -> Self:
+        """Return the same workflow with other nodes, which are `graph` with some of them replaced.
+
+        Raises:
+            WorkflowFormatError: It is an editor file.
+        """
+        return self if nodes is self.graph else self._with(nodes)
+
     def with_inputs(
         self: Self, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
     ) -> Self:

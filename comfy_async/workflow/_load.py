@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import WorkflowFormatError
 from ._nodes import Node, parse_nodes
@@ -13,7 +13,10 @@ from ._reading import loads, read_source, unpack
 from ._values import copy_json
 from ._wrappers import is_editor, unwrapped
 
-__all__ = ["Parts", "open_editor", "open_source"]
+if TYPE_CHECKING:
+    from .convert import Drawing
+
+__all__ = ["Parts", "drawing_of", "open_editor", "open_source"]
 
 Parts = tuple[dict[str, Node] | None, dict[str, Any] | None]
 """The nodes of an API graph and the editor file; at least one of the two."""
@@ -133,3 +136,14 @@ def _json_type(data: Any) -> str:
     if isinstance(data, list | tuple):
         return "list"
     return {str: "text", bool: "boolean", int: "number", float: "number"}.get(type(data), "null")
+
+
+def drawing_of(
+    editor: Mapping[str, Any],
+    nodes: dict[str, Node] | None = None,
+    origins: Mapping[tuple[str, str], Any] | None = None,
+) -> Drawing:
+    """Return an editor file with the graph that was made of it; most workflows never have one."""
+    from .convert import Drawing
+
+    return Drawing(editor, nodes, origins or {})

@@ -23,15 +23,21 @@ __all__ = ["GraphView"]
 class GraphView:
     """The reading side of a workflow; a node is named by id, else by title, else by class."""
 
-    __slots__ = ("_infos",)
+    __slots__ = ("_infos", "_named")
 
     _infos: Mapping[str, NodeInfo] | None
+    _named: Mapping[str, str]
 
     @property
     @abstractmethod
     def graph(self) -> Graph:
         """The nodes by id. Do not change it."""
         ...
+
+    @property
+    def named_outputs(self) -> Mapping[str, str]:
+        """The nodes that an app gave names to, for the results of this workflow: node ids by name."""
+        return self._named
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:

@@ -12,7 +12,7 @@ from ..types import Problem, Shown
 from ._builder import Growing
 from ._editing import Editing
 from ._lists import ProblemList
-from ._load import open_editor, open_source
+from ._load import drawing_of, open_editor, open_source
 from ._nodes import Graph, parse_nodes, save_graph
 from ._pairs import PAIRED_HINT, Pair, carried_over
 from ._reading import Source
@@ -53,8 +53,8 @@ class Workflow(Shown, Editing):
             WorkflowFormatError: Either is damaged.
         """
         self._nodes: Graph | None = None if nodes is None else parse_nodes(nodes)
-        self._drawing = None if editor is None else _drawing(open_editor(editor), self._nodes)
-        self._infos = None
+        self._drawing = None if editor is None else drawing_of(open_editor(editor), self._nodes)
+        self._infos, self._named = None, {}
         self._pair: Pair | None = None
         if self._nodes is None and self._drawing is None:
             self._nodes = {}
@@ -86,11 +86,11 @@ class Workflow(Shown, Editing):
             raise ValueError(f"prefer is 'workflow' or 'prompt', not {prefer!r}")
         nodes, editor = open_source(source)
         if nodes is None or editor is None:
-            return cls._of(nodes, None if editor is None else _drawing(editor, nodes))
+            return cls._of(nodes, None if editor is None else drawing_of(editor, nodes))
         if prefer == "prompt":
             # Without its nodes the file is never taken for what is run, and gives advice only.
-            return cls._of(nodes, _drawing(editor))
-        return cls._of(nodes, _drawing(editor, nodes), Pair(nodes))
+            return cls._of(nodes, drawing_of(editor))
+        return cls._of(nodes, drawing_of(editor, nodes), Pair(nodes))
 
     @classmethod
     def from_ui(
@@ -133,7 +133,7 @@ class Workflow(Shown, Editing):
         file = open_editor(editor_json)
         prompt, origins = convert_traced(file, catalog, editor=editor, unknown=unknown, lost=lost)
         nodes = parse_nodes(prompt, kept=unknown == "keep") if prompt else {}  # notes alone, or all muted
-        return cls._of(nodes, _drawing(file, nodes, origins))
+        return cls._of(nodes, drawing_of(file, nodes, origins))
 
     @classmethod
     def build(cls, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> GraphBuilder:
@@ -155,14 +155,21 @@ class Workflow(Shown, Editing):
         return GraphBuilder(catalog, start=start)
 
     @classmethod
-    def _of(cls, nodes: Graph | None, drawing: Drawing | None, pair: Pair | None = None) -> Workflow:
+    def _of(
+        cls,
+        nodes: Graph | None,
+        drawing: Drawing | None,
+        pair: Pair | None = None,
+        named: Mapping[str, str] | None = None,
+    ) -> Workflow:
         """Make a workflow from parts that are its own already."""
         made = cls.__new__(cls)
         made._nodes, made._drawing, made._pair, made._infos = nodes, drawing, pair, None
+        made._named = named or {}
         return made
 
     def _with(self, nodes: Graph) -> Workflow:
-        return self._of(nodes, self._drawing, self._pair)
+        return self._of(nodes, self._drawing, self._pair, self._named)
 
     # Reading it.
 
@@ -350,24 +357,13 @@ class Workflow(Shown, Editing):
         """Pickle the parts."""
         drawing = self._drawing
         if drawing is not None and (shown := self.editor) is not None:
-            drawing = _drawing(shown, self._nodes, drawing.origins)
-        return self._of, (self._nodes, drawing, self._pair)
+            drawing = drawing_of(shown, self._nodes, drawing.origins)
+        return self._of, (self._nodes, drawing, self._pair, self._named)
 
     def __repr__(self) -> str:
         """Return the number of nodes and the format."""
         count = len(self)
         return f"<Workflow {count} node{'' if count == 1 else 's'}, {self.format}>"
-
-
-def _drawing(
-    editor: Mapping[str, Any],
-    nodes: Graph | None = None,
-    origins: Mapping[tuple[str, str], Any] | None = None,
-) -> Drawing:
-    """Return an editor file with the graph that was made of it; most workflows never have one."""
-    from .convert import Drawing
-
-    return Drawing(editor, nodes, origins or {})
 
 
 class GraphBuilder(Growing):

@@ -11,6 +11,7 @@ What is converted is what the editor sends when the file is opened and queued:
   links from `slot_types`.
 - `refusals` says what nobody could know of it.
 - `primitives`, `prompt_texts` and `camera` do what happens when a prompt is queued.
+- `fields` tells which inputs of the prompt a field of the drawing becomes.
 - `follow_links` finds the nodes that are really run at the other end of a link, and
   `node_entries` writes each as the prompt has it.
 
@@ -21,12 +22,13 @@ from __future__ import annotations
 
 import datetime
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import ConversionError
 from .editor_file import read_editor
 from .editor_version import editor_of
+from .fields import Field, FieldFinder, FieldName
 from .follow_links import Scope
 from .graph_from_file import Opener
 from .group_nodes import expand_group_nodes
@@ -37,7 +39,7 @@ from .primitives import apply_primitives
 from .refusals import Choice, refuse
 from .write_back import Origin
 
-__all__ = ["convert_editor", "convert_traced"]
+__all__ = ["convert_editor", "convert_fields", "convert_traced"]
 
 # Definitions that use each other twice double with each level.
 _MOST_NODES = 100_000
@@ -99,6 +101,26 @@ def convert_traced(
     """
     writer = EntryWriter()
     return _converted(file, catalog, writer, editor=editor, unknown=unknown, lost=lost), writer.origins
+
+
+def convert_fields(
+    file: Mapping[str, Any], catalog: Mapping[str, Any], names: Sequence[FieldName]
+) -> list[Field]:
+    """Return which inputs of the converted prompt the fields of an editor file are, each in its place.
+
+    Args:
+        file: The file's content.
+        catalog: What the server can run.
+        names: The fields, as `extra.linearData` names them: a node's id and a widget's name.
+
+    Raises:
+        WorkflowFormatError: The file is damaged.
+        ConversionError: It cannot be converted.
+    """
+    writer = EntryWriter()
+    _converted(file, catalog, writer, editor=None, unknown="raise", lost="raise")
+    finder = FieldFinder(writer.root, writer.written, writer.fed, file_id=file.get("id"))
+    return [finder.find(name) for name in names]
 
 
 def _converted(

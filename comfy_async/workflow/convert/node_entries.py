@@ -35,9 +35,15 @@ class EntryWriter:
     """Writes the nodes of one prompt."""
 
     def __init__(self, rng: random.Random | None = None, now: datetime.datetime | None = None) -> None:
-        """Keep what texts depend on; `root` is where file names look for nodes."""
+        """Keep what texts depend on; `root` is where file names look for nodes.
+
+        `written` are the nodes by their ids in the prompt, `fed` the widgets whose values the
+        inputs have, None for those that a link feeds.
+        """
         self.root = Graph("")
         self.origins: dict[tuple[str, str], Origin] = {}
+        self.written: dict[str, Node] = {}
+        self.fed: dict[tuple[str, str], Widget | None] = {}
         self._rng = rng or random.Random()
         self._now = now or datetime.datetime.now()
 
@@ -53,11 +59,14 @@ class EntryWriter:
         for slot in node.inputs:
             if slot.link is not None:
                 _put_link(inputs, links, scope, node, slot)
+        key = scope.prefix + node.id
+        self.written[key] = node
+        self.fed.update({(key, name): widget for name, widget in {**sources, **links}.items()})
         for name in () if is_derived(node) else inputs:
             source = links[name] if name in links else sources.get(name)
             origin = None if source is None else origin_of(source, own=name not in links)
             if origin is not None:
-                self.origins[scope.prefix + node.id, name] = origin
+                self.origins[key, name] = origin
         return {"inputs": inputs, "class_type": node.class_type, "_meta": _meta(node)}
 
     def filename(self, text: str) -> str:

@@ -27,7 +27,7 @@ from .model import (
 )
 from .promoted_widgets import deepest_widget, promote, source_of
 
-__all__ = ["migrate_promotions"]
+__all__ = ["migrate_promotions", "widgets_instead"]
 
 _LEGACY_PREFIX = re.compile(r"^\s*(\d+)\s*:\s*(.+)$", re.DOTALL)
 _MARK: Final = "proxyBypassedToSubgraphInput"
@@ -82,6 +82,13 @@ def migrate_promotions(host: Node, definition: Graph, values: Any) -> None:
         slot = next((slot for slot in host.inputs if slot.name == entry.name), None)
         if plan is None and entry.node_id == _INSTANCE_ITSELF and slot is not None:
             _own(slot, entry)
+
+
+def widgets_instead(definition: Graph, primitive: Node) -> list[Widget]:
+    """Return the widgets of instances that took the place of a promoted primitive."""
+    name = primitive.properties.get(_MARK)
+    slots = (slot for host in definition.hosts for slot in host.inputs if slot.name == name)
+    return [slot.host for slot in slots if slot.host is not None]
 
 
 def _entries(host: Node, definition: Graph, values: Any) -> list[_Entry]:

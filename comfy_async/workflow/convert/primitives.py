@@ -23,7 +23,7 @@ from .model import (
 from .saved_values import set_value
 from .widgets import is_widget
 
-__all__ = ["apply_primitives", "rounded_for", "unrounded"]
+__all__ = ["apply_primitives", "primitive_widgets", "rounded_for", "unrounded"]
 
 
 def apply_primitives(root: Graph, replace: Callable[[str], str]) -> None:
@@ -53,6 +53,12 @@ def _apply(graph: Graph, node: Node, replace: Callable[[str], str]) -> None:
             own: Rules = () if slot.host is not None else ((widget.kind, widget.options),)
             set_value(target, widget, rounded_for(widget, value) if own else value, spot)
             widget.rules = rules + own
+
+
+def primitive_widgets(graph: Graph, node: Node) -> list[Widget]:
+    """Return the widgets that a primitive writes its value into."""
+    widgets = (target.slot_widget(slot) for target, slot in (_targets(graph, node) if node.outputs else ()))
+    return [widget for widget in widgets if widget is not None]
 
 
 def unrounded(value: Any, rules: Rules) -> bool:

@@ -1,0 +1,399 @@
+"""The app: a workflow as a function with named, typed inputs and outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
+
+from .._base.secrets import sealed
+from .._session.prepare import WorkflowLike, as_workflow
+from ..errors import WorkflowError
+from ..types import Problem
+from ..workflow import NodeCatalog, Workflow
+from ..workflow.apps import (
+    AppInput,
+    AppOutput,
+    AppReading,
+    Unresolved,
+    json_schema,
+    read_app,
+    refusal,
+    tool,
+    word,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from .._batch.batch import Batch
+    from .._job.job import Job
+    from .._job.result import JobResult
+    from .client import Client, SubmitArguments
+
+__all__ = ["App", "AppInput", "AppOutput", "Unresolved"]
+
+_STALE = frozenset({"value_not_in_list", "required_input_missing"})
+"""What a list of choices that is too old may be the reason of."""
+
+_NAME_LETTERS = 64
+
+
+class App:
+    """A workflow as a function: `await app(prompt="a fox", photo=Path("me.jpg"))`.
+
+    Its inputs have names and types. They come from a mapping of your own, from titles of nodes
+    (`$photo`, `$seed.seed`), from what the authors chose in the editor's App mode, or else from
+    the workflow itself: its texts, files, seeds and sizes. What is not given is as in the workflow.
+    Files go in as paths, bytes, open files, Pillow images or arrays.
+
+    `await comfy.app(workflow)` makes one that runs; one of `App.load` can do all but that, until
+    `on(comfy)` says where.
+
+    Attributes:
+        name: What it is called, a Python identifier.
+        description: What it does, in a sentence or more.
+
+    Example:
+        >>> names = {"prompt": "6.text", "seed": "3.seed"}
+        >>> app = await comfy.app(flow, inputs=names, outputs={"picture": "9"})
+        >>> result = await app(prompt="a fox", seed=7)
+        >>> await result["picture"].read()
+        b'...'
+    """
+
+    __slots__ = ("_client", "_options", "_reading", "description", "name")
+
+    def __init__(
+        self,
+        reading: AppReading,
+        *,
+        name: str = "app",
+        description: str = "",
+        client: Client | None = None,
+        options: SubmitArguments | None = None,
+    ) -> None:
+        """Apps are made by `load` and by `comfy.app`."""
+        self._reading = reading
+        self._client = client
+        self._options: SubmitArguments = cast("SubmitArguments", sealed(options or {}))
+        self.name = name
+        self.description = description
+
+    @classmethod
+    def load(
+        cls,
+        workflow: WorkflowLike,
+        catalog: NodeCatalog,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> App:
+        """Read an app, without a server.
+
+        Args:
+            workflow: What `Workflow.load` takes, in API or editor format.
+            catalog: What the server can run.
+            inputs: Names of your own: `{"prompt": "6.text", "photo": "Load Image.image"}`; a list
+                of places gives one value to all of them.
+            outputs: The same for what comes out: `{"picture": "9"}`, by id, title or class.
+            name: What it is called; after the file unless given.
+            description: What it does.
+
+        Raises:
+            UnknownInputError: A mapping names what is not there, or what takes links only.
+            ConversionError: It is an editor file that cannot be converted.
+            WorkflowFormatError: It is no workflow, or damaged.
+            OSError: Its file cannot be read.
+
+        Example:
+            >>> app = App.load("examples/workflows/sd15_text2image_api.json", await comfy.nodes.catalog())
+            >>> list(app.inputs)[:3]
+            ['prompt', 'negative_prompt', 'seed']
+        """
+        reading = read_app(as_workflow(workflow), catalog, inputs=inputs, outputs=outputs)
+        called = name or _name_of(workflow)
+        return cls(reading, name=called, description=description or _described(called, reading))
+
+    # What it is.
+
+    @property
+    def inputs(self) -> Mapping[str, AppInput]:
+        """The inputs by name, in their order."""
+        return MappingProxyType(self._reading.inputs)
+
+    @property
+    def outputs(self) -> Mapping[str, AppOutput]:
+        """The outputs by name."""
+        return MappingProxyType(self._reading.outputs)
+
+    @property
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """What the workflow names as an input or output and does not have, with the reason.
+
+        Example:
+            >>> for lost in app.unresolved:
+            ...     print(lost)
+            4.prompt: there is no node 4
+        """
+        return self._reading.unresolved
+
+    @property
+    def catalog(self) -> NodeCatalog:
+        """What its types, ranges and choices were read from."""
+        return self._reading.catalog
+
+    @property
+    def client(self) -> Client | None:
+        """Where it runs, None when nobody said."""
+        return self._client
+
+    # Where it runs.
+
+    def on(self, comfy: Client, **options: Unpack[SubmitArguments]) -> App:
+        """Return the same app on a session, a pool or a fleet; `options` are what `submit` takes.
+
+        Example:
+            >>> app = App.load(flow, await comfy.nodes.catalog()).on(comfy, front=True)
+        """
+        return self._like(self._reading, client=comfy, options=options)
+
+    async def refreshed(self) -> Self:
+        """Return the same app with the choices that the server has now.
+
+        Raises:
+            WorkflowError: It has no session.
+            ComfyError: The server cannot be asked.
+        """
+        classes = {node.class_type for node in self._reading.flow.graph.values()}
+        catalog = await self._runner.node_catalog(again=classes)
+        return self._like(self._reading.renewed(catalog))
+
+    # Running it.
+
+    async def __call__(self, /, **values: Any) -> JobResult:
+        """Run it with these values and return the result; what is not given is as in the workflow.
+
+        Raises:
+            UnknownInputError: A name or a value is wrong, or one is missing; nothing was sent.
+            WorkflowError: It has no session.
+            ComfyError: As `ComfySession.run`.
+            OSError: A file cannot be read.
+        """
+        flow = await self._flow(values)
+        return await self._runner.run(flow, **self._options)
+
+    async def submit(self, /, **values: Any) -> Job:
+        """Put it into the server's queue and return its job, as `ComfySession.submit`.
+
+        Raises:
+            UnknownInputError: A name or a value is wrong, or one is missing; nothing was sent.
+            WorkflowError: It has no session.
+            ComfyError: As `ComfySession.submit`.
+            OSError: A file cannot be read.
+
+        Example:
+            >>> job = await app.submit(prompt="a fox")
+            >>> async for event in job:
+            ...     print(job.progress)
+            >>> result = await job
+        """
+        flow = await self._flow(values)
+        return await self._runner.submit(flow, **self._options)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, /, **values: Any) -> AsyncIterator[Job]:
+        """Return `async with` its job, which is cancelled when the block is left early.
+
+        Raises:
+            UnknownInputError: On entering: a name or a value is wrong, or one is missing.
+            WorkflowError: It has no session.
+            ComfyError: As `ComfySession.stream`.
+
+        Example:
+            >>> async with app.stream(prompt="a fox") as job:
+            ...     async for event in job:
+            ...         print(job.progress)
+        """
+        flow = await self._flow(values)
+        async with self._runner.stream(flow, **self._options) as job:
+            yield job
+
+    def map(
+        self,
+        rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]],
+        /,
+        *,
+        limit: int | None = None,
+        total: int | None = None,
+        ordered: bool = False,
+        on_error: Literal["continue", "stop"] = "continue",
+        results: str | os.PathLike[str] | None = None,
+    ) -> Batch:
+        """Return `async with` the jobs of many rows of values, as they end; as `ComfySession.map`.
+
+        All rows of a list are checked before anything is sent, those of an iterator as they come.
+
+        Raises:
+            UnknownInputError: Values of a row are wrong; it says of which.
+            WorkflowError: It has no session.
+            ComfyError: As `ComfySession.map`.
+            ValueError: As `ComfySession.map`.
+
+        Example:
+            >>> async with app.map([{"seed": seed} for seed in range(4)], limit=2) as finished:
+            ...     async for job in finished:
+            ...         print(job.index, (await job)["picture"].filename)
+        """
+        if isinstance(rows, Sequence):
+            total = len(rows) if total is None else total
+            self._check_rows(rows)
+        return self._runner.map(
+            self._flows(rows),
+            limit=limit,
+            total=total,
+            ordered=ordered,
+            on_error=on_error,
+            results=results,
+            **self._options,
+        )
+
+    def workflow(self, /, **values: Any) -> Workflow:
+        """Return the workflow with these values, as it would be sent; files wait for their upload.
+
+        Raises:
+            UnknownInputError: A name or a value is wrong, or one is missing; `problems` has each.
+
+        Example:
+            >>> app.workflow(prompt="a fox", seed=7).get("3", "seed")
+            7
+        """
+        return self._reading.filled(values)
+
+    def check(self, /, **values: Any) -> list[Problem]:
+        """Return what is wrong with these values, [] for nothing; nothing is sent.
+
+        Example:
+            >>> print(app.check(sed=7)[0])
+            the app has no input 'sed'; nearest: 'seed'
+        """
+        return self._reading.problems(values)[1]
+
+    # What it says of itself.
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return what it takes as a JSON Schema (draft 2020-12).
+
+        Example:
+            >>> app.json_schema()["properties"]["seed"]["type"]
+            'integer'
+        """
+        return json_schema(self.name, self.description, self._reading.inputs)
+
+    def model(self) -> type[BaseModel]:
+        """Return what it takes as a pydantic model, by the same rules: `app(**dict(values))`.
+
+        Example:
+            >>> values = app.model()(prompt="a fox", seed=7)
+            >>> result = await app(**values.model_dump())
+        """
+        from ..workflow.apps.models import model_of
+
+        return model_of(self.name, self.description, self._reading.inputs)
+
+    def tool(self) -> dict[str, Any]:
+        """Return it as a function tool for language models: `name`, `description`, `parameters`.
+
+        Example:
+            >>> app.tool()["name"]
+            'app'
+        """
+        return tool(self.name, self.description, self._reading.inputs)
+
+    def __repr__(self) -> str:
+        """Return the name, inputs and outputs."""
+        return f"<App {self.name}({', '.join(self.inputs)}) -> {', '.join(self.outputs) or 'nothing'}>"
+
+    # What it does it with.
+
+    @property
+    def _runner(self) -> Client:
+        if self._client is None:
+            raise WorkflowError(
+                f"the app {self.name!r} has no server to run on",
+                hint="`app.on(comfy)` gives it one; `await comfy.app(workflow)` makes one that has it.",
+            )
+        return self._client
+
+    def _like(
+        self,
+        reading: AppReading,
+        *,
+        client: Client | None = None,
+        options: SubmitArguments | None = None,
+    ) -> Self:
+        return type(self)(
+            reading,
+            name=self.name,
+            description=self.description,
+            client=client or self._client,
+            options={**self._options, **(options or {})},
+        )
+
+    async def _flow(self, values: Mapping[str, Any]) -> Workflow:
+        """Return the workflow with values; lists of choices that may be old are read again first.
+
+        Raises:
+            UnknownInputError: The values are wrong.
+        """
+        comfy = self._runner
+        _, found = self._reading.problems(values)
+        stale = [one for one in found if one.type in _STALE]
+        if not stale or len(stale) < len(found):
+            return self._reading.filled(values)
+        inputs = [self._reading.inputs[one.input] for one in stale if one.input is not None]
+        graph = self._reading.flow.graph
+        classes = {graph[key].class_type for item in inputs for key, _ in item.targets}
+        return self._reading.renewed(await comfy.node_catalog(again=classes)).filled(values)
+
+    async def _flows(
+        self, rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
+    ) -> AsyncIterator[Workflow]:
+        if isinstance(rows, AsyncIterable):
+            async for row in rows:
+                yield await self._flow(row)
+        else:
+            for row in rows:
+                yield await self._flow(row)
+
+    def _check_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raise for the first row with values that no server would take.
+
+        Raises:
+            UnknownInputError: There is one.
+        """
+        for index, row in enumerate(rows):
+            found = [one for one in self.check(**row) if one.type not in _STALE]
+            if found:
+                raise refusal(found, where=f" with row {index}")
+
+
+def _name_of(workflow: Any) -> str:
+    """Return the name of an app by the file that it comes from."""
+    text = workflow if isinstance(workflow, str) and len(workflow) < 1000 else None
+    if isinstance(workflow, os.PathLike) or (text is not None and not text.lstrip().startswith(("{", "["))):
+        stem = Path(os.fspath(workflow)).name.partition(".")[0]
+        return word(stem, most=_NAME_LETTERS) or "app"
+    return "app"
+
+
+def _described(name: str, reading: AppReading) -> str:
+    """Return what an app does, as far as its inputs and outputs tell."""
+    takes = ", ".join(item.title or item.name for item in reading.inputs.values()) or "nothing"
+    gives = ", ".join(reading.outputs) or "nothing"
+    return f"Runs the ComfyUI workflow {name!r}. It takes {takes}; it gives {gives}."

@@ -1,0 +1,26 @@
+"""A workflow as a function: which of its inputs have names, what they take, and what comes out.
+
+`drafts` finds the inputs that somebody named, in a mapping, in titles or in the editor's App mode,
+or else those that people change; `names` makes Python names, `describe` asks the catalog what each
+takes, `values` tells right values from wrong ones, and `reading` puts it together. `schema` and
+`models` say it to others, `stubs` to type checkers.
+"""
+
+from __future__ import annotations
+
+from .names import word
+from .parts import AppInput, AppOutput, Unresolved
+from .reading import AppReading, read_app, refusal
+from .schema import json_schema, tool
+
+__all__ = [
+    "AppInput",
+    "AppOutput",
+    "AppReading",
+    "Unresolved",
+    "json_schema",
+    "read_app",
+    "refusal",
+    "tool",
+    "word",
+]

@@ -1,0 +1,136 @@
+"""From where an input goes to what it takes: types, ranges, choices and defaults from the catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .._edits import seed_inputs
+from .._nodes import Graph
+from .._specs import DYNAMIC_COMBO, InputSpec
+from .._values import is_handle, is_link, is_pending, plain, same_path
+from ..catalog import NodeCatalog
+from .names import unique
+from .parts import AppInput, Draft, Target, UploadKind
+from .roles import file_kind
+
+__all__ = ["choices_of", "described", "limits", "specs_of"]
+
+
+def described(drafts: Sequence[Draft], graph: Graph, catalog: NodeCatalog) -> dict[str, AppInput]:
+    """Return the inputs by name."""
+    names = unique([(draft.names[0],) if draft.fixed else draft.names for draft in drafts])
+    seeds = {(key, name) for key, name, _ in seed_inputs(graph, catalog)}
+    return {
+        name: _input(name, draft, graph, catalog, is_seed=draft.targets[0] in seeds)
+        for name, draft in zip(names, drafts, strict=True)
+    }
+
+
+def _input(name: str, draft: Draft, graph: Graph, catalog: NodeCatalog, *, is_seed: bool) -> AppInput:
+    """Return one input."""
+    specs = specs_of(draft.targets, graph, catalog)
+    first = specs[0]
+    node, field = draft.targets[0]
+    value = _shown(graph[node].inputs.get(field))
+    kind = _type(first, value)
+    upload = file_kind(graph[node].class_type, field, first)
+    choices = _options(draft.targets[0], graph) or choices_of(specs)
+    low, high = limits(specs)
+    default = _default(value, first, choices, upload)
+    return AppInput(
+        name,
+        node,
+        field,
+        kind,
+        default=default,
+        choices=choices,
+        minimum=low,
+        maximum=high,
+        step=None if first is None else _number(first.options.get("step")),
+        multiline=first is not None and bool(first.options.get("multiline")) and kind == "STRING",
+        required=default is None and not is_link(graph[node].inputs.get(field)) and _is_needed(first, upload),
+        description=draft.description or _tooltip(first),
+        upload=upload,
+        title=draft.title or name.replace("_", " "),
+        targets=draft.targets,
+        is_seed=is_seed,
+    )
+
+
+def specs_of(targets: Iterable[Target], graph: Graph, catalog: NodeCatalog) -> list[InputSpec | None]:
+    """Return what the catalog says of each place that an input goes to."""
+    return [catalog.input(graph[key].class_type, name, graph[key].inputs) for key, name in targets]
+
+
+def limits(specs: Iterable[InputSpec | None]) -> tuple[int | float | None, int | float | None]:
+    """Return the range that suits all places."""
+    known = [spec for spec in specs if spec is not None]
+    lows = [spec.min for spec in known if spec.min is not None]
+    highs = [spec.max for spec in known if spec.max is not None]
+    return max(lows, default=None), min(highs, default=None)
+
+
+def choices_of(specs: Iterable[InputSpec | None]) -> tuple[Any, ...] | None:
+    """Return what may be chosen at all places; an empty list says that nobody knows."""
+    lists = [spec.choices for spec in specs if spec is not None and spec.choices]
+    if not lists:
+        return None
+    return tuple(choice for choice in lists[0] if all(choice in other for other in lists[1:])) or None
+
+
+def _options(target: Target, graph: Graph) -> tuple[Any, ...] | None:
+    """Return the choices of a CustomCombo, which stand in its own inputs."""
+    node = graph[target[0]]
+    if node.class_type != "CustomCombo" or target[1] != "choice":
+        return None
+    listed = (value for name, value in node.inputs.items() if name.startswith("option"))
+    return tuple(dict.fromkeys(value for value in listed if isinstance(value, str) and value)) or None
+
+
+def _type(spec: InputSpec | None, value: Any) -> str:
+    """Return the type; without a catalog that of the value that stands there."""
+    if spec is not None:
+        return "COMBO" if spec.type == DYNAMIC_COMBO else spec.type
+    words = {bool: "BOOLEAN", int: "INT", float: "FLOAT", str: "STRING"}
+    return words.get(type(value), "*")
+
+
+def _shown(value: Any) -> Any:
+    """Return a value without its wrapping; None for a link, and for what is still to be uploaded."""
+    if value is None or is_link(value) or is_pending(value):
+        return None
+    value = value.name_for_input if is_handle(value) else plain(value)
+    if isinstance(value, dict) and value.keys() == {"__value__"}:
+        return value["__value__"]
+    return value
+
+
+def _default(
+    value: Any, spec: InputSpec | None, choices: tuple[Any, ...] | None, upload: UploadKind | None
+) -> Any:
+    """Return what the workflow has, unless no server would take it."""
+    if value is None and spec is not None and not upload:
+        value = spec.default
+    if upload is not None:
+        # Only nodes look for files in subfolders and other folders; lists do not have them.
+        there = isinstance(value, str) and ("/" in value or " [" in value or value in (choices or ()))
+        return value if there else None
+    if choices is None or isinstance(value, list) or value in choices:
+        return value
+    return same_path(value, choices)
+
+
+def _is_needed(spec: InputSpec | None, upload: UploadKind | None) -> bool:
+    """Tell whether nothing runs without a value."""
+    return spec is None or spec.required
+
+
+def _tooltip(spec: InputSpec | None) -> str:
+    """Return what the node says of its input."""
+    text = spec.options.get("tooltip") if spec is not None else None
+    return text if isinstance(text, str) else ""
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

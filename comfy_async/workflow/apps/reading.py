@@ -1,0 +1,218 @@
+"""An app as it is read from a workflow, and the workflow that a call makes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ...errors import UnknownInputError
+from ...types import Problem
+from .._edits import known_inputs
+from .._nodes import Graph
+from .._specs import DYNAMIC_COMBO
+from ..catalog import NodeCatalog
+from ..graph import Workflow
+from .describe import described, specs_of
+from .drafts import from_app_mode, from_graph, from_mapping, from_titles
+from .outputs import outputs_of
+from .parts import AppInput, AppOutput, Draft, Unresolved
+from .values import WrongValueError, problem, unknown_name, value_for
+
+__all__ = ["AppReading", "read_app"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AppReading:
+    """What an app is, without anybody who runs it.
+
+    Attributes:
+        flow: The workflow in API format.
+        drafts: Where the inputs go.
+        inputs: The inputs by name.
+        outputs: The outputs by name.
+        unresolved: What the workflow names and does not have.
+        catalog: What is known of the node classes.
+    """
+
+    flow: Workflow
+    drafts: tuple[Draft, ...]
+    inputs: dict[str, AppInput]
+    outputs: dict[str, AppOutput]
+    unresolved: tuple[Unresolved, ...]
+    catalog: NodeCatalog
+
+    def renewed(self, catalog: NodeCatalog) -> AppReading:
+        """Return the same app with what a newer catalog says of its inputs."""
+        inputs = described(self.drafts, self.flow.graph, catalog)
+        return dataclasses.replace(self, inputs=inputs, catalog=catalog)
+
+    def problems(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
+        """Return the values as the workflow takes them, and what is wrong with those of a call."""
+        found = [unknown_name(str(name), self.inputs) for name in values if name not in self.inputs]
+        known = self._chosen(values)
+        given: dict[str, Any] = {}
+        for name, item in self.inputs.items():
+            actual, value = known.get(name), values.get(name)
+            # None is nothing where there is no default that it would be mistaken for.
+            is_given = name in values and (value is not None or item.default is not None)
+            try:
+                if is_given and actual is None:
+                    raise _absent(item)
+                if is_given and actual is not None:
+                    given[name] = value_for(actual, value)
+                elif actual is not None and actual.required:
+                    raise _missing(actual)
+            except WrongValueError as wrong:
+                found.append(problem(name, value, wrong, item))
+        return given, found
+
+    def _chosen(self, values: Mapping[str, Any]) -> dict[str, AppInput]:
+        """Return the inputs as they are once the choices are made that bring others or take them away."""
+        chosen = [item for item in self.inputs.values() if self._brings(item) and item.name in values]
+        if not chosen:
+            return self.inputs
+        graph = self.flow.graph
+        for item in chosen:
+            graph = self._switched(graph, item, values[item.name])
+        there = [
+            draft
+            for draft in self.drafts
+            if all(
+                name in graph[key].inputs or self._declares(graph, key, name) for key, name in draft.targets
+            )
+        ]
+        by_targets = {draft.targets: draft for draft in there}
+        kept = {name: item for name, item in self.inputs.items() if item.targets in by_targets}
+        fixed = [dataclasses.replace(by_targets[i.targets], names=(n,), fixed=True) for n, i in kept.items()]
+        return described(fixed, graph, self.catalog)
+
+    def _declares(self, graph: Graph, key: str, name: str) -> bool:
+        node = graph[key]
+        return self.catalog.input(node.class_type, name, node.inputs) is not None
+
+    def _brings(self, item: AppInput) -> bool:
+        """Tell whether the choice of an input decides which other inputs its node has."""
+        specs = specs_of(item.targets, self.flow.graph, self.catalog)
+        return any(spec is not None and spec.type == DYNAMIC_COMBO for spec in specs)
+
+    def _switched(self, graph: Graph, item: AppInput, choice: Any) -> Graph:
+        """Return the graph with a choice made, without the inputs of the old one and with the new one's."""
+        if item.choices is None or choice not in item.choices:
+            return graph
+        graph = dict(graph)
+        for key, name in item.targets:
+            node = graph[key]
+            if node.inputs.get(name) == choice:
+                continue
+            inputs = {**node.inputs, name: choice}
+            declared = {spec.name for spec in self.catalog.inputs(node.class_type, inputs)}
+            inputs = {
+                field: value
+                for field, value in inputs.items()
+                if not field.startswith(f"{name}.") or field in declared
+            }
+            known = {field: value for field, value in inputs.items() if field in declared}
+            inputs.update(known_inputs(self.catalog, node.class_type, known))
+            graph[key] = node.replace(inputs)
+        return graph
+
+    def filled(self, values: Mapping[str, Any]) -> Workflow:
+        """Return the workflow with the values of a call.
+
+        Raises:
+            UnknownInputError: A name or a value is wrong, or one is missing; `problems` has each.
+        """
+        given, found = self.problems(values)
+        if found:
+            raise refusal(found)
+        return self._with(given).with_named_outputs({name: item.node for name, item in self.outputs.items()})
+
+    def _with(self, given: Mapping[str, Any]) -> Workflow:
+        """Return the workflow with values that are known to be right."""
+        graph = self.flow.graph
+        flow = self.flow
+        for name, value in given.items():
+            if self._brings(self.inputs[name]):
+                graph = self._switched(graph, self.inputs[name], value)
+        if graph is not self.flow.graph:
+            flow = flow.with_graph(graph)
+        changes = {target: value for name, value in given.items() for target in self.inputs[name].targets}
+        for (key, name), value in list(changes.items()):
+            if flow.graph[key].class_type == "CustomCombo" and name == "choice":
+                options = [v for n, v in flow.graph[key].inputs.items() if n.startswith("option")]
+                changes[key, "index"] = options.index(value) if value in options else -1
+        return flow.with_inputs(changes, catalog=self.catalog) if changes else flow
+
+
+def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
+    """Return the one error for all that is wrong with the values of a call."""
+    listed = list(found)
+    candidates = tuple(dict.fromkeys(name for one in listed for name in one.nearest))
+    return UnknownInputError(
+        f"the app was not called{where}: {len(listed)} value{'' if len(listed) == 1 else 's'} "
+        f"{'is' if len(listed) == 1 else 'are'} wrong or missing; nothing was sent",
+        problems=listed,
+        candidates=candidates,
+    )
+
+
+def _missing(item: AppInput) -> WrongValueError:
+    what = f"a {item.upload} file" if item.upload else f"a value ({item.type})"
+    return WrongValueError("required_input_missing", f"{what} must be given")
+
+
+def _absent(item: AppInput) -> WrongValueError:
+    return WrongValueError("unknown_input", f"there is no {item.input!r} with these choices; leave it out")
+
+
+def read_app(
+    flow: Workflow,
+    catalog: NodeCatalog,
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    outputs: Mapping[str, Any] | None = None,
+) -> AppReading:
+    """Read an app from a workflow.
+
+    Raises:
+        ConversionError: It is an editor file that cannot be converted.
+        WorkflowFormatError: It is damaged.
+        UnknownInputError: A mapping names what is not there.
+    """
+    made = flow.converted(catalog)
+    drafts, unresolved = [], list[Unresolved]()
+    found = _drafts(made, catalog, inputs)
+    for item in found:
+        drafts.append(item) if isinstance(item, Draft) else unresolved.append(item)
+    named, lost = outputs_of(made, catalog, outputs)
+    return AppReading(
+        made,
+        tuple(drafts),
+        described(drafts, made.graph, catalog),
+        named,
+        (*unresolved, *lost),
+        catalog,
+    )
+
+
+def _drafts(
+    flow: Workflow, catalog: NodeCatalog, names: Mapping[str, Any] | None
+) -> Iterator[Draft | Unresolved]:
+    """Yield the inputs of the first source that names any."""
+    graph = flow.graph
+    if names is not None:
+        yield from from_mapping(names, graph, catalog, flow.drawn)
+        return
+    titled = list(from_titles(graph, catalog))
+    chosen = list(from_app_mode(flow.drawn, graph, catalog))
+    if not titled and not chosen:
+        yield from from_graph(graph, catalog)
+        return
+    by_target = {item.targets[0]: item for item in titled if isinstance(item, Draft)}
+    for item in chosen:
+        own = by_target.pop(item.targets[0], None) if isinstance(item, Draft) else None
+        if own is not None and isinstance(item, Draft):
+            item = dataclasses.replace(item, names=own.names, title=own.title, fixed=True)
+        yield item
+    yield from (item for item in titled if not isinstance(item, Draft) or item.targets[0] in by_target)
