@@ -58,7 +58,9 @@ class Guard:
         headers = Headers(scope=scope)
         origin = headers.get("origin", "")
         allowed = origin if origin in self._origins else None
-        send = _with_headers(send, allowed, varies=bool(self._origins))
+        body = _Body(scope, headers, receive)
+        receive = body.receive
+        send = _with_headers(send, allowed, varies=bool(self._origins), body=body)
         refusal = self._refusal(scope, headers, allowed)
         if refusal is not None:
             await refusal.response()(scope, receive, send)
@@ -155,7 +157,29 @@ def _preflight() -> Response:
     return Response(status_code=204, headers=headers)
 
 
-def _with_headers(send: Send, allowed: str | None, *, varies: bool) -> Send:
+class _Body:
+    """Watches how much of a request's body has come."""
+
+    def __init__(self, scope: Scope, headers: Headers, receive: Receive) -> None:
+        """Begin before the first part."""
+        self._receive = receive
+        sent = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+        self._open = sent and scope.get("http_version", "1.1").startswith("1")
+
+    @property
+    def is_left(self) -> bool:
+        """True when an answer now comes before the end of the body: the rest of it nobody will read."""
+        return self._open
+
+    async def receive(self) -> Message:
+        """Return the next message."""
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._open = False
+        return message
+
+
+def _with_headers(send: Send, allowed: str | None, *, varies: bool, body: _Body) -> Send:
     """Return a `send` that adds what every answer of ours has."""
 
     async def sending(message: Message) -> None:
@@ -169,6 +193,9 @@ def _with_headers(send: Send, allowed: str | None, *, varies: bool) -> Send:
             if allowed:
                 headers["Access-Control-Allow-Origin"] = allowed
                 headers["Access-Control-Expose-Headers"] = "Location, Retry-After, Content-Disposition"
+            if body.is_left:
+                # Or the server would go on taking it in, for as long as it pleases the caller.
+                headers["Connection"] = "close"
             if varies:
                 headers.add_vary_header("Origin")
         await send(message)

@@ -124,13 +124,24 @@ def _no_number(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")
 
 
+class _WholeFormParser(MultiPartParser):
+    """Knows whether it has come to the end: Starlette's takes a form that breaks off for a short one."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        """Note that the last boundary has come."""
+        super().on_end()
+        self.is_whole = True
+
+
 async def _form(request: Request, limits: Limits, files: list[UploadFile]) -> Mapping[str, Any]:
     """Return the fields of a form; files that nobody chose are left out.
 
     Raises:
         RefusedError: It is no form, or has too many parts.
     """
-    parser = MultiPartParser(
+    parser = _WholeFormParser(
         request.headers,
         _limited(request, limits),
         max_files=limits.fields,
@@ -141,6 +152,9 @@ async def _form(request: Request, limits: Limits, files: list[UploadFile]) -> Ma
         form = await parser.parse()
     except MultiPartException as error:
         raise RefusedError(400, "no_form", error.message) from None
+    if not parser.is_whole:
+        await form.close()
+        raise RefusedError(400, "no_form", "the form breaks off before its end")
     found: dict[str, Any] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .apps import AppLike
+from .._client.app import App
+from .apps import Offer
 from .kinds import accepted
 
 __all__ = ["describe_app", "document"]
@@ -19,17 +20,17 @@ _ID: Final[Mapping[str, Any]] = {
 }
 
 
-def schema_of(app: AppLike) -> dict[str, Any]:
+def schema_of(app: App) -> dict[str, Any]:
     """Return the inputs of an app as a JSON schema; a file is the text of a `data:` URI."""
     return _with_files(app, {"format": "data-uri"}, "A data: URI with the bytes.")
 
 
-def form_schema_of(app: AppLike) -> dict[str, Any]:
+def form_schema_of(app: App) -> dict[str, Any]:
     """Return the same for a form, in which files are files."""
     return _with_files(app, {"format": "binary"}, "")
 
 
-def _with_files(app: AppLike, form: Mapping[str, Any], how: str) -> dict[str, Any]:
+def _with_files(app: App, form: Mapping[str, Any], how: str) -> dict[str, Any]:
     """Return the schema with its files in one form: the name of a file of the ComfyUI is not taken here."""
     schema = dict(app.json_schema())
     properties = dict(schema.get("properties") or {})
@@ -45,14 +46,16 @@ def _with_files(app: AppLike, form: Mapping[str, Any], how: str) -> dict[str, An
     return {**schema, "properties": properties}
 
 
-def describe_app(slug: str, app: AppLike, root: str) -> dict[str, Any]:
+def describe_app(slug: str, offer: Offer, root: str) -> dict[str, Any]:
     """Return an app with all that a form or a program needs to know of it."""
+    app = offer.app
     return {
         "name": slug,
-        "title": app.name,
-        "description": str(getattr(app, "description", "") or ""),
+        "title": offer.title,
+        "description": app.description,
         "inputs": [_input(app, name) for name in app.inputs],
-        "outputs": list(app.outputs),
+        "outputs": [{"name": one.name, "type": one.type, "title": one.title} for one in app.outputs.values()],
+        "unresolved": [str(one) for one in app.unresolved],
         "schema": schema_of(app),
         "links": {
             "self": f"{root}/apps/{slug}",
@@ -62,7 +65,7 @@ def describe_app(slug: str, app: AppLike, root: str) -> dict[str, Any]:
     }
 
 
-def _input(app: AppLike, name: str) -> dict[str, Any]:
+def _input(app: App, name: str) -> dict[str, Any]:
     """Return one input."""
     field = app.inputs[name]
     kind = field.upload
@@ -90,10 +93,10 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, list)) else None
 
 
-def document(apps: Mapping[str, AppLike], root: str, *, version: str) -> dict[str, Any]:
+def document(offers: Mapping[str, Offer], root: str, *, version: str) -> dict[str, Any]:
     """Return the whole document."""
-    paths: dict[str, Any] = {f"/apps/{slug}": _app_path(slug, app) for slug, app in apps.items()}
-    schemas: dict[str, Any] = {slug: schema_of(app) for slug, app in apps.items()}
+    paths: dict[str, Any] = {f"/apps/{slug}": _app_path(slug, offer) for slug, offer in offers.items()}
+    schemas: dict[str, Any] = {slug: schema_of(offer.app) for slug, offer in offers.items()}
     return {
         "openapi": _VERSION,
         "info": {"title": "Workflows as functions", "version": version},
@@ -107,20 +110,20 @@ def document(apps: Mapping[str, AppLike], root: str, *, version: str) -> dict[st
     }
 
 
-def _app_path(slug: str, app: AppLike) -> dict[str, Any]:
+def _app_path(slug: str, offer: Offer) -> dict[str, Any]:
     """Return the path of one app."""
     content = {
         "application/json": {"schema": _ref(slug)},
-        "multipart/form-data": {"schema": form_schema_of(app)},
+        "multipart/form-data": {"schema": form_schema_of(offer.app)},
     }
     answers = {
         "202": {**_json("The job that was made", _ref("Job")), "headers": {"Location": _header("the job")}},
         **{str(status): _refused(words) for status, words in _REFUSALS.items()},
     }
-    run = _operation(f"run_{slug}", f"Run {app.name}", answers)
+    run = _operation(f"run_{slug}", f"Run {offer.title}", answers)
     run["parameters"] = [_CANCEL_ON_LEAVE]
     run["requestBody"] = {"required": True, "content": content}
-    look = _operation(f"describe_{slug}", f"The inputs of {app.name}", {"200": _json("The app", {})})
+    look = _operation(f"describe_{slug}", f"The inputs of {offer.title}", {"200": _json("The app", {})})
     return {"get": look, "post": run}
 
 

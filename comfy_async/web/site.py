@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -18,10 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 from .._base.paths import safe_name
 from .._base.tasks import in_thread
-from ..errors import ComfyError, WorkflowError
+from .._client.app import App
+from ..errors import ComfyError, UnknownInputError
 from ..workflow import Workflow
-from .answers import RefusedError, answer_of, refusal_of
-from .apps import AppLike, Shelf
+from .answers import RefusedError, answer_of
+from .apps import Offer, Shelf
 from .desk import Desk, Entry
 from .guard import Guard
 from .intake import fields_of
@@ -38,6 +40,10 @@ __all__ = ["Caller", "Site"]
 Caller = Callable[[Request], str]
 """What tells whose a request is."""
 
+_log = logging.getLogger("comfy_async")
+
+_CHOICES_S: Final = 60.0
+_AGAIN_S: Final = 5.0
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -100,36 +106,41 @@ class Site:
     async def list_apps(self, request: Request) -> Response:
         """Answer with what can be run."""
         root = _root(request)
-        apps = await self._shelf.apps()
-        listed = [describe_app(slug, app, root) for slug, app in apps.items()]
+        offers = await self._shelf.offers()
+        listed = [describe_app(slug, offer, root) for slug, offer in offers.items()]
         broken = [{"file": name, "reason": reason} for name, reason in self._shelf.broken.items()]
         return JSONResponse({"apps": listed, "unavailable": broken}, headers=_NO_STORE)
 
     async def describe(self, request: Request) -> Response:
         """Answer with the inputs of an app."""
-        slug, app = await self._app_of(request)
-        return JSONResponse(describe_app(slug, app, _root(request)), headers=_NO_STORE)
+        slug, offer = await self._offer_of(request)
+        try:
+            await self._shelf.renew(offer, after=_CHOICES_S)
+        except ComfyError as error:
+            # What could be chosen a while ago is better than nothing.
+            _log.info("web: the choices of %s may be old: %s", slug, error)
+        return JSONResponse(describe_app(slug, offer, _root(request)), headers=_NO_STORE)
 
     async def app_page(self, request: Request) -> Response:
         """Answer with the page of an app."""
-        slug, app = await self._app_of(request)
-        return page(_root(request), slug, app.name)
+        slug, offer = await self._offer_of(request)
+        return page(_root(request), slug, offer.title)
 
     async def run(self, request: Request) -> Response:
         """Put a job into the queue."""
-        slug, app = await self._app_of(request)
+        slug, offer = await self._offer_of(request)
         bound = _flag(request, "cancel_on_leave", self._cancel_on_leave)
         caller = self._caller(request)
         with self._desk.place_for(caller) as place:
             async with _emptied_folder() as folder:
                 async with fields_of(request, self.limits) as fields:
-                    values = await values_of(app, fields, folder)
-                workflow = _workflow(app, values, self.limits)
+                    values = await values_of(offer.app, fields, folder)
+                workflow = await self._workflow(offer, values)
                 entry = await self._desk.submit(workflow, place, app=slug, bound=bound)
-        state = await state_of(entry, app, _root(request))
+        state = await state_of(entry, offer.app, _root(request))
         return JSONResponse(state, 202, headers={**_NO_STORE, "Location": state["links"]["self"]})
 
-    async def _app_of(self, request: Request) -> tuple[str, AppLike]:
+    async def _offer_of(self, request: Request) -> tuple[str, Offer]:
         """Return the app that an address names.
 
         Raises:
@@ -137,17 +148,32 @@ class Site:
             ComfyError: The ComfyUI cannot be asked what the workflow needs.
         """
         slug = request.path_params["app"]
-        apps = await self._shelf.apps()
-        if slug not in apps:
-            raise RefusedError(404, "no_app", f"there is no app {slug!r}")
-        return slug, apps[slug]
+        offers = await self._shelf.offers()
+        if slug not in offers:
+            raise RefusedError(404, "no_app", f"there is no app {slug[:200]!r}")
+        return slug, offers[slug]
+
+    async def _workflow(self, offer: Offer, values: Mapping[str, Any]) -> Workflow:
+        """Return what is to be run.
+
+        Raises:
+            UnknownInputError: The app does not take these values; says which, and why.
+            ComfyError: The ComfyUI cannot be asked what there is to choose now.
+        """
+        try:
+            return offer.app.workflow(**values)
+        except UnknownInputError as error:
+            is_stale = any(problem.type == "value_not_in_list" for problem in error.problems)
+            if not is_stale or not await self._shelf.renew(offer, after=_AGAIN_S):
+                raise
+        return offer.app.workflow(**values)
 
     async def openapi(self, request: Request) -> Response:
         """Answer with the site as an OpenAPI document."""
         from .. import __version__
 
-        apps = await self._shelf.apps()
-        return JSONResponse(document(apps, _root(request), version=__version__), headers=_NO_STORE)
+        offers = await self._shelf.offers()
+        return JSONResponse(document(offers, _root(request), version=__version__), headers=_NO_STORE)
 
     async def static(self, request: Request) -> Response:
         """Answer with a file of the page."""
@@ -215,12 +241,13 @@ class Site:
         """
         return await self._desk.find(request.path_params["job"])
 
-    async def _known_app(self, entry: Entry) -> AppLike | None:
+    async def _known_app(self, entry: Entry) -> App | None:
         """Return the app of a job, None when it is not offered any more, or cannot be known now."""
         try:
-            return (await self._shelf.apps()).get(entry.app)
+            offer = (await self._shelf.offers()).get(entry.app)
         except (ComfyError, OSError):
             return None
+        return None if offer is None else offer.app
 
     async def _told(self, request: Request, entry: Entry) -> Response:
         """Answer with the state of a job."""
@@ -280,20 +307,6 @@ class Site:
         response = refusal.response()
         response.headers.update(error.headers or {})
         return response
-
-
-def _workflow(app: AppLike, values: Mapping[str, Any], limits: Limits) -> Workflow:
-    """Return what is to be run.
-
-    Raises:
-        RefusedError: The app does not take these values; says which, and why.
-    """
-    try:
-        return app.workflow(**values)
-    except ComfyError as error:
-        raise refusal_of(error, retry_seconds=limits.retry_seconds) from error
-    except (TypeError, ValueError) as error:
-        raise refusal_of(WorkflowError(str(error)), retry_seconds=limits.retry_seconds) from error
 
 
 def _root(request: Request) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .._base.paths import safe_name
+from .._client.app import App
 from .._job.job import Job
 from .._job.output import OutputFile
 from ..errors import ComfyError
 from .answers import fault_of_job, problem_fields
-from .apps import AppLike
 from .desk import Entry
 from .hub import progress_fields
 from .kinds import shown_as
@@ -38,7 +38,7 @@ def _by_number(node: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"[:.]", node)]
 
 
-async def state_of(entry: Entry, app: AppLike | None, root: str) -> dict[str, Any]:
+async def state_of(entry: Entry, app: App | None, root: str) -> dict[str, Any]:
     """Return where a job stands; `root` is the address below which the site is."""
     job, home = entry.job, f"{root}/jobs/{entry.id}"
     error = job.error if isinstance(job.error, ComfyError) else None
@@ -64,7 +64,7 @@ async def state_of(entry: Entry, app: AppLike | None, root: str) -> dict[str, An
     }
 
 
-def _output(number: int, file: OutputFile, app: AppLike | None, home: str) -> Mapping[str, Any]:
+def _output(number: int, file: OutputFile, app: App | None, home: str) -> Mapping[str, Any]:
     """Return one file."""
     mime, inline = shown_as(file.mime)
     return {
@@ -78,7 +78,7 @@ def _output(number: int, file: OutputFile, app: AppLike | None, home: str) -> Ma
     }
 
 
-def _name_of(file: OutputFile, app: AppLike | None) -> str | None:
+def _name_of(file: OutputFile, app: App | None) -> str | None:
     """Return what the app calls the output that a file belongs to, None for one that it does not name."""
     for name, output in (app.outputs if app is not None else {}).items():
         if output.node == file.node:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from starlette.datastructures import UploadFile
 
 from .._base.tasks import in_thread
+from .._client.app import App, AppInput
 from .answers import RefusedError
-from .apps import AppLike, InputLike
 from .intake import FormText
 from .kinds import ending_of
 
@@ -34,7 +34,7 @@ class _WrongValueError(Exception):
         self.received = received
 
 
-async def values_of(app: AppLike, fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+async def values_of(app: App, fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the values by name as `App.workflow` takes them; files are put into the folder.
 
     Raises:
@@ -62,7 +62,7 @@ async def values_of(app: AppLike, fields: Mapping[str, Any], folder: Path) -> di
     return values
 
 
-def _problem(app: AppLike, name: str, error: _WrongValueError) -> dict[str, Any]:
+def _problem(app: App, name: str, error: _WrongValueError) -> dict[str, Any]:
     """Return what is wrong with one input, in the shape of `Problem`."""
     known = name in app.inputs
     return {
@@ -77,7 +77,7 @@ def _problem(app: AppLike, name: str, error: _WrongValueError) -> dict[str, Any]
     }
 
 
-async def _value(field: InputLike, given: Any, folder: Path) -> Any:
+async def _value(field: AppInput, given: Any, folder: Path) -> Any:
     """Return one value, `_NOTHING` for one that was left empty."""
     if field.upload is not None:
         return await _file(field, given, field.upload, folder)
@@ -94,7 +94,7 @@ async def _value(field: InputLike, given: Any, folder: Path) -> Any:
     return _NOTHING if given is None else given
 
 
-async def _file(field: InputLike, given: Any, kind: str, folder: Path) -> Any:
+async def _file(field: AppInput, given: Any, kind: str, folder: Path) -> Any:
     """Return where a file was put, under a name of ours.
 
     A text is never taken for one: it would name a file of this machine, or somebody else's on the ComfyUI.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,10 +11,10 @@ from typing import Any
 
 import httpx
 from PIL import Image
+from session_tools import teach
 
-from comfy_async import ComfySession, PromptRejectedError, Workflow
+from comfy_async import App, ComfySession
 from comfy_async.testing import FakeComfy
-from comfy_async.types import Problem
 from comfy_async.web import Site, routes, serve
 
 PAINT = {
@@ -48,95 +47,14 @@ BREAK = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StubInput:
-    """An input of a stub."""
-
-    name: str
-    node: str
-    input: str
-    type: str = "STRING"
-    default: Any = None
-    choices: tuple[Any, ...] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    step: float | None = None
-    multiline: bool = False
-    required: bool = False
-    description: str = ""
-    upload: str | None = None
-    title: str = ""
-    is_seed: bool = False
-
-    def parse(self, text: str) -> Any:
-        if self.type in ("INT", "FLOAT"):
-            try:
-                return int(text) if self.type == "INT" else float(text)
-            except ValueError:
-                return text
-        if self.type == "BOOLEAN":
-            return {"true": True, "false": False}.get(text, text)
-        return text
-
-
-@dataclasses.dataclass(frozen=True)
-class StubOutput:
-    """An output of a stub."""
-
-    node: str
-
-
-class StubApp:
-    """A stand-in."""
-
-    def __init__(
-        self,
-        name: str,
-        graph: Mapping[str, Any],
-        inputs: list[StubInput],
-        outputs: Mapping[str, StubOutput],
-    ) -> None:
-        self.name = name
-        self.flow = Workflow.load(dict(graph))
-        self.inputs = {one.name: one for one in inputs}
-        self.outputs = outputs
-
-    def workflow(self, /, **values: Any) -> Workflow:
-        problems = []
-        changes: dict[Any, Any] = {}
-        for name, value in values.items():
-            field = self.inputs[name]
-            wrong = ""
-            if field.type == "INT" and (not isinstance(value, int) or isinstance(value, bool)):
-                wrong = f"{name}: {value!r} is no whole number"
-            elif field.maximum is not None and value > field.maximum:
-                wrong = f"{name}: {value!r} is too large; it ends at {field.maximum}"
-            if wrong:
-                problems.append(Problem(input=name, type="invalid", message=wrong, received=value))
-            changes[(field.node, field.input)] = value
-        if problems:
-            raise PromptRejectedError("the app does not take these values", problems=problems)
-        return self.flow.with_inputs(changes)
-
-    def json_schema(self) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "title": self.name,
-            "properties": {name: {"type": "string"} for name in self.inputs},
-        }
-
-
-async def some_apps(comfy: ComfySession) -> dict[str, Any]:
-    """Return the apps that most tests offer."""
-    color = StubInput(name="color", node="1", input="color", type="INT", default=0, maximum=16777215)
-    prefix = StubInput(name="prefix", node="2", input="filename_prefix", default="paint")
-    seed = StubInput(name="seed", node="1", input="seed", type="INT", is_seed=True)
-    photo = StubInput(name="photo", node="1", input="image", type="COMBO", upload="image")
+async def some_apps(comfy: ComfySession) -> dict[str, App]:
+    """Return the apps that most tests offer; their server has been taught by `teach`."""
+    color = {"color": "1.color", "prefix": "2.filename_prefix"}
     return {
-        "paint": StubApp("Paint", PAINT, [color, prefix], {"picture": StubOutput("2")}),
-        "steps": StubApp("Steps", STEPS, [seed], {"text": StubOutput("2")}),
-        "invert": StubApp("Invert", INVERT, [photo], {"picture": StubOutput("3")}),
-        "break": StubApp("Break", BREAK, [seed], {}),
+        "paint": await comfy.app(PAINT, inputs=color, outputs={"picture": "2"}),
+        "steps": await comfy.app(STEPS, inputs={"seed": "1.seed"}, outputs={"words": "2"}),
+        "invert": await comfy.app(INVERT, inputs={"photo": "1.image"}, outputs={"picture": "3"}),
+        "break": await comfy.app(BREAK, inputs={"seed": "1.seed"}),
     }
 
 
@@ -217,6 +135,7 @@ async def offered(
     fake: FakeComfy, *, session: Mapping[str, Any] | None = None, **options: Any
 ) -> AsyncIterator[Web]:
     """Offer the apps of `some_apps` on a server of tests; takes what `routes` takes."""
+    teach(fake)
     async with fake.session(**(session or {})) as comfy:
         async with served(routes(await some_apps(comfy), comfy, **options)) as web:
             yield web

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import uuid
 
 import pytest
 from session_tools import teach
-from web_tools import events_in, offered, png, until
+from web_tools import PAINT, events_in, offered, png, served, some_apps, until
 
+from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
-from comfy_async.web import Limits
+from comfy_async.web import Limits, routes
 
 
 async def test_a_job_from_post_to_picture(fake: FakeComfy) -> None:
@@ -60,7 +62,13 @@ async def test_a_reader_that_comes_back_gets_what_it_missed(server: FakeComfy) -
         headers = {"Last-Event-ID": last}
         answer = await web.http.get(job["links"]["events"], headers=headers)
         told = events_in(answer.text)
-        assert [name for name, _, _ in told] == ["state", "node_finished", "node_started", "node_finished", "end"]
+        assert [name for name, _, _ in told] == [
+            "state",
+            "node_finished",
+            "node_started",
+            "node_finished",
+            "end",
+        ]
         epoch, _, number = last.partition("-")
         assert told[1][1] == f"{epoch}-{int(number) + 1}"
         # Of another life of the log nothing is known: the state says it all.
@@ -101,7 +109,7 @@ async def test_delete_cancels_and_says_how_it_ended(server: FakeComfy) -> None:
         job = await web.post("steps", seed=7)
         await gate.reached()
         asking = asyncio.create_task(web.http.delete(job["links"]["self"]))
-        await server.wait_for(lambda books: books.count("POST", "*cancel") or books.count("POST", "*interrupt"))
+        await server.wait_for(lambda books: any(path.endswith("cancel") for _, path in books.requests))
         gate.open()
         assert (await asking).json()["status"] == "cancelled"
         done = await web.ended(await web.post("paint"))
@@ -119,7 +127,7 @@ async def test_what_cannot_be_a_value_is_told_per_input(fake: FakeComfy) -> None
             ("colour", ["color"]),
             ("prefix", []),
         ]
-        assert fake.books.count("POST", "*/prompt") == 0
+        assert fake.books.count("POST", "/prompt") == 0
 
 
 async def test_a_form_sends_numbers_as_text_and_files_as_files(fake: FakeComfy) -> None:
@@ -139,8 +147,6 @@ async def test_a_form_sends_numbers_as_text_and_files_as_files(fake: FakeComfy) 
 
 async def test_json_takes_a_file_as_a_data_uri_only(fake: FakeComfy) -> None:
     """A text never names a file: neither one of this machine, nor somebody else's on the ComfyUI."""
-    import base64
-
     async with offered(fake) as web:
         uri = "data:image/png;base64," + base64.b64encode(png()).decode()
         assert (await web.ended(await web.post("invert", photo=uri)))["status"] == "completed"
@@ -154,13 +160,20 @@ async def test_json_takes_a_file_as_a_data_uri_only(fake: FakeComfy) -> None:
 async def test_unknown_addresses_and_ids(fake: FakeComfy) -> None:
     """404 in JSON, and for what can be no id without asking the ComfyUI; 405 names the method."""
     async with offered(fake) as web:
-        for path in ("/apps/none", "/apps/none/", "/jobs/none", "/static/site.py", "/static/..%2fsite.py", "/x"):
+        for path in (
+            "/apps/none",
+            "/apps/none/",
+            "/jobs/none",
+            "/static/site.py",
+            "/static/..%2fsite.py",
+            "/x",
+        ):
             answer = await web.http.get(path)
             assert answer.status_code == 404, path
             assert answer.json()["error"]["message"]
-        asked = fake.books.count("GET", "*/history/*")
+        asked = fake.books.count("GET", "/history/{prompt_id}")
         assert (await web.http.get("/jobs/" + "x" * 36)).status_code == 404
-        assert fake.books.count("GET", "*/history/*") == asked
+        assert fake.books.count("GET", "/history/{prompt_id}") == asked
         assert (await web.http.get(f"/jobs/{uuid.uuid4()}")).status_code == 404
         assert (await web.http.put("/apps/paint")).status_code == 405
         job = await web.post("paint")
@@ -180,8 +193,6 @@ async def test_an_output_that_is_not_there_yet(server: FakeComfy) -> None:
 async def test_other_peoples_jobs_are_no_jobs_of_the_site(fake: FakeComfy) -> None:
     """What somebody else runs on the same ComfyUI is 404, whoever knows its id."""
     async with offered(fake) as web, fake.session() as other:
-        from web_tools import PAINT
-
         theirs = await other.submit(PAINT)
         await theirs
         assert (await web.http.get(f"/jobs/{theirs.prompt_id}")).status_code == 404
@@ -189,11 +200,8 @@ async def test_other_peoples_jobs_are_no_jobs_of_the_site(fake: FakeComfy) -> No
 
 async def test_the_comfyui_is_away(fake: FakeComfy, free_port: int) -> None:
     """503 with Retry-After, without its address; the page and the list still come."""
-    from web_tools import routes, served, some_apps
-
-    from comfy_async import ComfySession
-
     async with ComfySession(f"http://127.0.0.1:{free_port}", connect="lazy") as comfy:
+        teach(fake)
         async with fake.session() as there:
             apps = await some_apps(there)
         async with served(routes(apps, comfy)) as web:
@@ -210,23 +218,22 @@ async def test_files_that_could_hold_scripts_are_never_shown_in_place(fake: Fake
     fake.script(
         "SaveAnything",
         is_output=True,
-        output={"files": [{"filename": f"x.{end}", "subfolder": "", "type": "output"} for end in ("html", "svg")]},
+        output={
+            "files": [{"filename": f"x.{end}", "subfolder": "", "type": "output"} for end in ("html", "svg")]
+        },
     )
-    from web_tools import StubApp
-
     for end in ("html", "svg"):
-        (fake.output_dir / f"x.{end}").write_text("<script>alert(1)</script>")
-    app = StubApp("Any", {"1": {"class_type": "SaveAnything", "inputs": {}}}, [], {})
-    from web_tools import routes, served
-
-    async with fake.session() as comfy, served(routes(app, comfy)) as web:
-        end = await web.ended(await web.post("any"))
-        assert len(end["outputs"]) == 2
-        for output in end["outputs"]:
-            file = await web.http.get(output["href"])
-            assert file.headers["content-type"] == "application/octet-stream"
-            assert file.headers["content-disposition"].startswith("attachment")
-            assert output["kind"] == "file"
+        (fake.folders.of_type("output") / f"x.{end}").write_text("<script>alert(1)</script>")
+    async with fake.session() as comfy:
+        app = await comfy.app({"1": {"class_type": "SaveAnything", "inputs": {}}})
+        async with served(routes(app, comfy)) as web:
+            end = await web.ended(await web.post("app"))
+            assert len(end["outputs"]) == 2
+            for output in end["outputs"]:
+                file = await web.http.get(output["href"])
+                assert file.headers["content-type"] == "application/octet-stream"
+                assert file.headers["content-disposition"].startswith("attachment")
+                assert output["kind"] == "file"
 
 
 async def test_the_openapi_document(fake: FakeComfy) -> None:
@@ -256,9 +263,7 @@ async def test_nobody_may_fill_the_memory_by_reading(server: FakeComfy) -> None:
 async def test_leaving_cancels_only_who_asked_for_it(server: FakeComfy, how: str) -> None:
     """Neither a reader who said nothing, nor one who comes back in time; else the job ends."""
     teach(server)
-    async with offered(
-        server, limits=Limits(leave_seconds=0.2), cancel_on_leave=how == "option"
-    ) as web:
+    async with offered(server, limits=Limits(leave_seconds=0.2), cancel_on_leave=how == "option") as web:
         server.hold()
         stays = await web.post("steps", seed=1, query="?cancel_on_leave=0")
         goes = await web.post("steps", seed=2)
@@ -269,7 +274,6 @@ async def test_leaving_cancels_only_who_asked_for_it(server: FakeComfy, how: str
             await until(lines, "event: state")
             await until(other, "event: state")
             assert (await web.state(goes))["status"] == "pending"
-        await server.wait_for(lambda books: books.count("POST", "*/queue"))
         while (await web.state(goes))["status"] == "pending":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert (await web.state(goes))["status"] == "cancelled"

@@ -95,7 +95,7 @@ async function showApps() {
         "a",
         { className: "tile card", href: app.links.page },
         el("h2", {}, app.title),
-        app.description ? el("p", {}, app.description) : null,
+        described(app) ? el("p", {}, described(app)) : null,
         el("p", { className: "dim small" }, inputsText(app.inputs)),
       ),
     ),
@@ -107,6 +107,11 @@ async function showApps() {
     const listed = unavailable.map((one) => el("li", {}, `${one.file}: ${one.reason}`));
     content.append(el("div", { className: "box note" }, el("p", {}, "Not offered:"), el("ul", {}, ...listed)));
   }
+}
+
+/** What an app does; what the library says of one that nobody has described is no news. */
+function described(app) {
+  return app.description.startsWith("Runs the ComfyUI workflow ") ? "" : app.description;
 }
 
 function inputsText(inputs) {
@@ -529,7 +534,7 @@ async function showApp() {
     if (matchMedia("(max-width: 859px)").matches) card.scrollIntoView({ block: "start" });
   });
   const card = el("section", { className: "card", "aria-label": "Result" }, panel, earlier.element);
-  const parts = app.description ? [el("p", { className: "dim" }, app.description)] : [];
+  const parts = described(app) ? [el("p", { className: "dim" }, described(app))] : [];
   content.replaceChildren(...parts, el("div", { className: "work" }, form.element, card));
   const follow = () => {
     const id = decodeURIComponent(location.hash.slice(1));
