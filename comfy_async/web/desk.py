@@ -91,6 +91,11 @@ class Desk:
         self._readers = 0
         self._cancelling: set[asyncio.Task[None]] = set()
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The jobs that it remembers."""
+        return tuple(self._entries)
+
     # Jobs come in.
 
     @contextmanager

@@ -97,6 +97,11 @@ class Site:
         """How much it takes on."""
         return self._desk.limits
 
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The ids of the jobs that it remembers; others are asked of the ComfyUI when somebody names them."""
+        return self._desk.ids
+
     # Apps.
 
     async def home(self, request: Request) -> Response:

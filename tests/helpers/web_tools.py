@@ -124,20 +124,41 @@ async def until(lines: AsyncIterator[str], word: str) -> str:
 
 
 @asynccontextmanager
+async def hosted(app: Any, **options: Any) -> AsyncIterator[str]:
+    """Run any ASGI app on a free port as uvicorn itself does it."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", ws="none", **options))
+    serving = asyncio.create_task(server.serve())
+    await eventually(lambda: server.started)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
 async def served(site: Site | Any, **client: Any) -> AsyncIterator[Web]:
-    """Serve a site on a free port, with a client of it."""
-    async with serve(site, port=0) as url, httpx.AsyncClient(base_url=url, trust_env=False, **client) as http:
+    """Serve a site, or an app that holds one, on a free port, with a client of it."""
+    host = serve(site, port=0) if isinstance(site, Site) else hosted(site)
+    async with host as url, httpx.AsyncClient(base_url=url, trust_env=False, **client) as http:
         yield Web(http, site, url)
 
 
 @asynccontextmanager
 async def offered(
-    fake: FakeComfy, *, session: Mapping[str, Any] | None = None, **options: Any
+    fake: FakeComfy,
+    *,
+    session: Mapping[str, Any] | None = None,
+    client: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Web]:
     """Offer the apps of `some_apps` on a server of tests; takes what `routes` takes."""
     teach(fake)
     async with fake.session(**(session or {})) as comfy:
-        async with served(routes(await some_apps(comfy), comfy, **options)) as web:
+        async with served(routes(await some_apps(comfy), comfy, **options), **(client or {})) as web:
             yield web
 
 
