@@ -82,14 +82,13 @@ def _web() -> Any:
         MissingExtraError: It is not installed.
     """
     try:
-        import uvicorn as _uvicorn  # noqa: F401
-
         from .. import web
+
+        web.check_server()
     except ImportError as error:
-        name = error.name or ""
-        if name not in ("uvicorn", "starlette", "python_multipart"):
+        if error.name not in ("uvicorn", "starlette", "python_multipart"):
             raise
-        raise MissingExtraError(f"serve needs {name}: pip install 'comfy-async[web]'") from error
+        raise MissingExtraError(str(error)) from error
     return web
 
 

@@ -26,10 +26,10 @@ except ModuleNotFoundError as error:
 
 from .limits import Limits
 from .routes import routes
-from .serving import serve
+from .serving import check_server, serve
 from .site import Site
 
-__all__ = ["Limits", "Site", "routes", "serve"]
+__all__ = ["Limits", "Site", "check_server", "routes", "serve"]
 
 for _class in (Limits, Site):
     # Users know the package by its face, not by its rooms.

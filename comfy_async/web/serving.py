@@ -14,7 +14,7 @@ from .site import Site
 if TYPE_CHECKING:
     import uvicorn
 
-__all__ = ["serve"]
+__all__ = ["check_server", "serve"]
 
 _GRACE_S: Final = 5
 _BACKLOG: Final = 2048
@@ -44,6 +44,7 @@ async def serve(
         ...     print("open", url)
         ...     await asyncio.Event().wait()
     """
+    check_server()
     listening = _listening(host, port)
     server = _server(site, root_path)
     serving = asyncio.create_task(server.serve(sockets=[listening]), name="comfy_async web server")
@@ -63,6 +64,20 @@ async def serve(
         listening.close()
 
 
+def check_server() -> None:
+    """See whether there is what serves a site; mounting one takes none.
+
+    Raises:
+        ImportError: uvicorn is missing.
+    """
+    try:
+        import uvicorn as _uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "uvicorn":
+            raise
+        raise ImportError("serving needs uvicorn: pip install 'comfy-async[web]'", name="uvicorn") from error
+
+
 def _listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
@@ -80,17 +95,9 @@ def _url(listening: socket.socket) -> str:
 
 
 def _server(site: Site, root_path: str) -> Any:
-    """Return uvicorn's server.
+    """Return uvicorn's server."""
+    import uvicorn
 
-    Raises:
-        ImportError: uvicorn is missing.
-    """
-    try:
-        import uvicorn
-    except ModuleNotFoundError as error:
-        if error.name != "uvicorn":
-            raise
-        raise ImportError("serving needs uvicorn: pip install 'comfy-async[web]'", name="uvicorn") from error
     config = uvicorn.Config(
         site,
         root_path=root_path,
