@@ -213,7 +213,7 @@ class Field {
 
   hintText() {
     const { input } = this;
-    const found = input.description ? [input.description] : [];
+    const found = input.description ? [input.description.trim().replace(/\.$/, "")] : [];
     const range = [input.minimum, input.maximum].map((value) => (typeof value === "number" && Math.abs(value) < 1e9 ? value : null));
     if (isNumber(input) && range[0] !== null && range[1] !== null) found.push(`${range[0]} to ${range[1]}`);
     if (input.upload && !input.required) found.push("Without a file the workflow's own is taken");
@@ -318,6 +318,7 @@ class JobView {
   clear() {
     this.close();
     this.current = null;
+    this.element.setAttribute("aria-busy", "false");
     this.element.replaceChildren(el("p", { className: "empty" }, "What you run is shown here."));
   }
 
@@ -345,6 +346,7 @@ class JobView {
     this.line = el("p", { className: "dim" });
     this.note = el("p", { className: "dim small", hidden: true });
     this.stage = el("div", { className: "stage" });
+    this.element.setAttribute("aria-busy", "true");
     this.element.replaceChildren(
       el("div", { className: "head" }, el("h2", {}, "Result"), this.chip, this.cancel),
       this.bar,
@@ -533,7 +535,7 @@ async function showApp() {
     history.pushState(null, "", `#${job.id}`);
     if (matchMedia("(max-width: 859px)").matches) card.scrollIntoView({ block: "start" });
   });
-  const card = el("section", { className: "card", "aria-label": "Result" }, panel, earlier.element);
+  const card = el("section", { className: "card result", "aria-label": "Result" }, panel, earlier.element);
   const parts = described(app) ? [el("p", { className: "dim" }, described(app))] : [];
   content.replaceChildren(...parts, el("div", { className: "work" }, form.element, card));
   const follow = () => {
