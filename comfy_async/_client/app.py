@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 
@@ -20,10 +25,11 @@ from ..workflow.apps import (
     AppReading,
     Unresolved,
     json_schema,
+    name_of,
     read_app,
     refusal,
+    sentence_of,
     tool,
-    word,
 )
 
 if TYPE_CHECKING:
@@ -32,14 +38,15 @@ if TYPE_CHECKING:
     from .._batch.batch import Batch
     from .._job.job import Job
     from .._job.result import JobResult
-    from .client import Client, SubmitArguments
+    from .._resources.nodes import Blueprint
+    from .app_client import AppClient
+    from .options import SubmitArguments
 
 __all__ = ["App", "AppInput", "AppOutput", "Unresolved"]
 
+
 _STALE = frozenset({"value_not_in_list", "required_input_missing"})
 """What a list of choices that is too old may be the reason of."""
-
-_NAME_LETTERS = 64
 
 
 class App:
@@ -73,7 +80,7 @@ class App:
         *,
         name: str = "app",
         description: str = "",
-        client: Client | None = None,
+        client: AppClient | None = None,
         options: SubmitArguments | None = None,
     ) -> None:
         """Apps are made by `load` and by `comfy.app`."""
@@ -86,7 +93,7 @@ class App:
     @classmethod
     def load(
         cls,
-        workflow: WorkflowLike,
+        workflow: WorkflowLike | Blueprint,
         catalog: NodeCatalog,
         *,
         inputs: Mapping[str, Any] | None = None,
@@ -97,7 +104,8 @@ class App:
         """Read an app, without a server.
 
         Args:
-            workflow: What `Workflow.load` takes, in API or editor format.
+            workflow: What `Workflow.load` takes, in API or editor format; or a blueprint, whose
+                inputs are then loaded and whose outputs saved.
             catalog: What the server can run.
             inputs: Names of your own: `{"prompt": "6.text", "photo": "Load Image.image"}`; a list
                 of places gives one value to all of them.
@@ -116,9 +124,11 @@ class App:
             >>> list(app.inputs)[:3]
             ['prompt', 'negative_prompt', 'seed']
         """
-        reading = read_app(as_workflow(workflow), catalog, inputs=inputs, outputs=outputs)
-        called = name or _name_of(workflow)
-        return cls(reading, name=called, description=description or _described(called, reading))
+        shared = getattr(workflow, "data", None)
+        source = workflow if shared is None else shared
+        reading = read_app(as_workflow(source), catalog, inputs=inputs, outputs=outputs)
+        called = name or name_of(workflow if shared is None else getattr(workflow, "name", ""))
+        return cls(reading, name=called, description=description or sentence_of(called, reading))
 
     # What it is.
 
@@ -149,13 +159,18 @@ class App:
         return self._reading.catalog
 
     @property
-    def client(self) -> Client | None:
+    def client(self) -> AppClient | None:
         """Where it runs, None when nobody said."""
         return self._client
 
+    @property
+    def reading(self) -> AppReading:
+        """What it was read as: the workflow, and where its inputs go."""
+        return self._reading
+
     # Where it runs.
 
-    def on(self, comfy: Client, **options: Unpack[SubmitArguments]) -> App:
+    def on(self, comfy: AppClient, **options: Unpack[SubmitArguments]) -> App:
         """Return the same app on a session, a pool or a fleet; `options` are what `submit` takes.
 
         Example:
@@ -322,7 +337,7 @@ class App:
     # What it does it with.
 
     @property
-    def _runner(self) -> Client:
+    def _runner(self) -> AppClient:
         if self._client is None:
             raise WorkflowError(
                 f"the app {self.name!r} has no server to run on",
@@ -334,7 +349,7 @@ class App:
         self,
         reading: AppReading,
         *,
-        client: Client | None = None,
+        client: AppClient | None = None,
         options: SubmitArguments | None = None,
     ) -> Self:
         return type(self)(
@@ -381,19 +396,3 @@ class App:
             found = [one for one in self.check(**row) if one.type not in _STALE]
             if found:
                 raise refusal(found, where=f" with row {index}")
-
-
-def _name_of(workflow: Any) -> str:
-    """Return the name of an app by the file that it comes from."""
-    text = workflow if isinstance(workflow, str) and len(workflow) < 1000 else None
-    if isinstance(workflow, os.PathLike) or (text is not None and not text.lstrip().startswith(("{", "["))):
-        stem = Path(os.fspath(workflow)).name.partition(".")[0]
-        return word(stem, most=_NAME_LETTERS) or "app"
-    return "app"
-
-
-def _described(name: str, reading: AppReading) -> str:
-    """Return what an app does, as far as its inputs and outputs tell."""
-    takes = ", ".join(item.title or item.name for item in reading.inputs.values()) or "nothing"
-    gives = ", ".join(reading.outputs) or "nothing"
-    return f"Runs the ComfyUI workflow {name!r}. It takes {takes}; it gives {gives}."

@@ -6,36 +6,24 @@ import abc
 import os
 from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, Unpack
 
 from .._base.secrets import sealed
 from .._job.job import Job, handle
 from .._job.stream import JobStream, StreamRunner
 from .._session.engine import Previews
 from .._session.prepare import WorkflowLike
+from .options import SubmitArguments
 
 if TYPE_CHECKING:
     from .._batch.batch import Batch, BatchRunner
     from .._batch.source import Workflows
     from .._job.result import JobResult
+    from .._resources.nodes import Blueprint
     from ..workflow import NodeCatalog
     from .app import App
 
 __all__ = ["Client", "Runner", "SubmitArguments"]
-
-
-class SubmitArguments(TypedDict, total=False):
-    """What `submit` takes beside the workflow, for `run`, `stream` and `map`; see there."""
-
-    check: bool
-    on_partial: Literal["raise", "keep"]
-    previews: Previews | None
-    extra_data: Mapping[str, Any] | None
-    partner_api_key: str | None
-    front: bool
-    number: float | None
-    targets: Iterable[str] | None
-    keep_frames: bool
 
 
 class Runner(StreamRunner, Protocol):
@@ -98,7 +86,7 @@ class Client(abc.ABC):
 
     async def app(
         self,
-        workflow: WorkflowLike,
+        workflow: WorkflowLike | Blueprint,
         *,
         inputs: Mapping[str, Any] | None = None,
         outputs: Mapping[str, Any] | None = None,

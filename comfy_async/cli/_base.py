@@ -46,6 +46,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_TAKES_MORE: Final = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
 _Json = Annotated[
     bool, typer.Option("--json", help="One JSON object a line on stdout; text for people on stderr.")
 ]
@@ -87,8 +89,10 @@ def main_options(
     """Run ComfyUI workflows from the terminal, on any ComfyUI as it is installed."""
 
 
-def command(name: str | None = None) -> Callable[[Command], Command]:
+def command(name: str | None = None, *, takes_more: bool = False) -> Callable[[Command], Command]:
     """Make a command of a function that turns options into work.
+
+    One that `takes_more` gets what it does not know, `--help` too, as the `args` of its context.
 
     Each dataclass among its parameters stands for its fields: a group of options, such as
     `Connection`, so stands in one place however many commands have it. `--json` comes by itself.
@@ -113,7 +117,7 @@ def command(name: str | None = None) -> Callable[[Command], Command]:
         # typer reads both: the signature for the defaults, the annotations for the types.
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name)(run)
+        app.command(name, context_settings=_TAKES_MORE if takes_more else None)(run)
         return function
 
     return register

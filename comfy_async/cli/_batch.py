@@ -68,7 +68,9 @@ async def _variants(comfy: ComfySession, loaded: list[Workflow], request: BatchR
         workflow if workflow.format == "api" else workflow.converted(await comfy.nodes.catalog())
         for workflow in loaded
     ]
-    known = await classes_of(comfy, *made)
+    named = any("." not in name for row in rows for name in row)
+    # What an app is, the editor's file says, and that takes the whole catalog.
+    known = await (comfy.nodes.catalog() if named else classes_of(comfy, *made))
     made = [apply_values(workflow, settings, catalog=known) for workflow in made]
     return variants(
         made,

@@ -113,6 +113,10 @@ def nodes(
     stubs: Annotated[
         Path | None, typer.Option("--stubs", metavar="DIR", help="Write typed stubs for Workflow.build().")
     ] = None,
+    apps: Annotated[
+        list[Path] | None,
+        typer.Option("--app", metavar="FILE", help="With --stubs: a typed function for this workflow too."),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the catalog (object_info, also .gz).")
     ] = None,
@@ -130,13 +134,17 @@ def nodes(
 
       comfy-async nodes --save object_info.json.gz
 
-      comfy-async nodes --stubs .
+      comfy-async nodes --stubs . --app portrait.json
     """
     from ._nodes import keep_catalog, show_nodes
 
+    if apps and stubs is None:
+        raise typer.BadParameter("--app wants --stubs DIR, where its function is written")
     if stubs is not None or save is not None:
         return Work(
-            lambda report, _: keep_catalog(connection, report, catalog=catalog, stubs=stubs, save=save),
+            lambda report, _: keep_catalog(
+                connection, report, catalog=catalog, stubs=stubs, apps=apps or (), save=save
+            ),
         )
     text = " ".join(words or ())
     return Work(lambda report, _: show_nodes(text, connection, report, catalog=catalog))

@@ -119,10 +119,12 @@ def _of_library(error: ComfyError) -> Failure:
     from comfy_async import UnknownInputError
 
     code = _code(error)
+    # Of the values of an app each has its own advice.
+    own = isinstance(error, UnknownInputError) and bool(error.problems)
     return Failure(
         code,
         in_a_terminal(str(error.args[0])) if error.args else type(error).__name__,
-        hint=_HINTS.get(code) or in_a_terminal(error.hint),
+        hint=(not own and _HINTS.get(code)) or in_a_terminal(error.hint),
         details=_details(error),
         problems=tuple(getattr(error, "problems", ())),
         exit_code=EXIT_USAGE if isinstance(error, UnknownInputError) else EXIT_FAILED,

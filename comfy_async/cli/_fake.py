@@ -13,7 +13,7 @@ from ._report import Report
 if TYPE_CHECKING:
     from comfy_async.testing import FakeComfy
 
-    from ._requests import BatchRequest, RunRequest
+    from ._requests import AppRequest, BatchRequest, RunRequest
 
 __all__ = ["embedded", "fake_server", "serve"]
 
@@ -31,7 +31,9 @@ def fake_server(**options: Any) -> FakeComfy:
     return FakeComfy(**options)
 
 
-def embedded(request: RunRequest | BatchRequest, report: Report, interrupts: Interrupts) -> FakeComfy | None:
+def embedded(
+    request: RunRequest | AppRequest | BatchRequest, report: Report, interrupts: Interrupts
+) -> FakeComfy | None:
     """Return the server that was asked for by --fake, if it was, and see to the way out of the run.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,15 @@ async def show_nodes(text: str, connection: Connection, report: Report, *, catal
 
 
 async def keep_catalog(
-    connection: Connection, report: Report, *, catalog: Path | None, stubs: Path | None, save: Path | None
+    connection: Connection,
+    report: Report,
+    *,
+    catalog: Path | None,
+    stubs: Path | None,
+    apps: Iterable[Path] = (),
+    save: Path | None,
 ) -> int:
-    """Write the catalog, or typed stubs of it.
+    """Write the catalog, or typed stubs of it and of apps.
 
     Raises:
         ComfyError: The server cannot be asked.
@@ -58,9 +65,28 @@ async def keep_catalog(
         from comfy_async.workflow.build import write_stubs
 
         written += write_stubs(known, stubs)
+        written += _app_stubs(known, apps, stubs)
     for path in written:
         report.item({"event": "written", "path": str(path), "nodes": len(known)}, str(path))
     return 0
+
+
+def _app_stubs(known: NodeCatalog, paths: Iterable[Path], folder: Path) -> list[Path]:
+    """Write a typed function for each app; two of one name are numbered.
+
+    Raises:
+        ComfyError: A file is no workflow.
+        OSError: A file cannot be read or written.
+    """
+    from comfy_async import App
+
+    from ..workflow.apps import write_app_stubs
+    from ..workflow.apps.names import unique
+
+    apps = [App.load(path, known) for path in paths]
+    names = unique([(app.name,) for app in apps])
+    found = {name: (app.reading, app.description) for name, app in zip(names, apps, strict=True)}
+    return write_app_stubs(found, folder) if found else []
 
 
 async def show_models(connection: Connection, report: Report, *, folder: str | None, name: str | None) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 __all__ = [
+    "AppRequest",
     "BatchRequest",
     "CatalogFile",
     "Out",
@@ -144,6 +145,34 @@ class RunRequest(SubmitRequest):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AppRequest:
+    """What `app` was asked for, but for the values."""
+
+    workflow: Annotated[
+        str | None,
+        typer.Argument(metavar="WORKFLOW", help="API or editor JSON, or a picture that carries one."),
+    ] = None
+    action: Annotated[
+        str | None, typer.Argument(metavar="[run]", help="run: with an option for each input.")
+    ] = None
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--name", metavar="NAME=NODE.INPUT", help="Name an input yourself; then only those."),
+    ] = None
+    outputs: Annotated[
+        list[str] | None, typer.Option("--output", metavar="NAME=NODE", help="Name an output yourself.")
+    ] = None
+    catalog: CatalogFile = None
+    prefer: Prefer = "workflow"
+    out: Out = None
+    show: Annotated[
+        bool, typer.Option("--show", help="Draw the pictures in a terminal that can (kitty, sixel).")
+    ] = False
+    fake: _Fake = False
+    step_seconds: _StepSeconds = 0.05
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchRequest:
     """What `batch` was asked for."""
 
@@ -159,7 +188,11 @@ class BatchRequest:
     ] = None
     rows: Annotated[
         Path | None,
-        typer.Option("--rows", metavar="FILE", help="CSV or JSON lines; a column for each NODE.INPUT."),
+        typer.Option(
+            "--rows",
+            metavar="FILE",
+            help="CSV or JSON lines; columns are NODE.INPUT, or inputs as `app` names them.",
+        ),
     ] = None
     seeds: Annotated[
         int | None,

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from comfy_async import ComfySession, ConnectError, Job, Workflow
 
     from ._report import Report
-    from ._requests import RunRequest, SubmitRequest
+    from ._requests import AppRequest, RunRequest, SubmitRequest
 
-__all__ = ["run", "submit"]
+__all__ = ["brought_home", "demand_output", "run", "submit"]
 
 _PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
 _MOST_PICTURES: Final = 8
@@ -58,11 +58,9 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
         async with report.watching(), opened(connection, fake=fake) as comfy:
             job = await _submitted(comfy, workflow, request, report=report, interrupts=interrupts)
             submitted = True
-            if fake is None:
-                # Said last of all: these are called in reverse.
-                interrupts.last_words.insert(0, partial(_left, job, connection, report))
-            outcome = await _followed(comfy, job, report=report, interrupts=interrupts)
-            outcome = await _fetched(outcome, request, connection, report=report)
+            outcome = await brought_home(
+                comfy, job, request, connection, report=report, interrupts=interrupts
+            )
     except asyncio.CancelledError:
         if not interrupts.asked:
             raise
@@ -75,6 +73,23 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
             error, workflow, request, connection=connection, report=report, interrupts=interrupts
         )
     return tell(outcome, report)
+
+
+async def brought_home(
+    comfy: ComfySession,
+    job: Job,
+    request: RunRequest | AppRequest,
+    connection: Connection,
+    *,
+    report: Report,
+    interrupts: Interrupts,
+) -> Outcome:
+    """Watch a job to its end, and fetch what it makes."""
+    if not request.fake:
+        # Said last of all: these are called in reverse.
+        interrupts.last_words.insert(0, partial(_left, job, connection, report))
+    outcome = await _followed(comfy, job, report=report, interrupts=interrupts)
+    return await _fetched(outcome, request, connection, report=report)
 
 
 def _left(job: Job, connection: Connection, report: Report) -> None:
@@ -91,6 +106,16 @@ def _demand(request: RunRequest) -> None:
     """
     if request.previews not in _PREVIEWS:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
+    demand_output(request)
+
+
+def demand_output(request: RunRequest | AppRequest) -> None:
+    """See to it before the run that its files can be shown and written.
+
+    Raises:
+        UsageError: Nothing can be written there.
+        MissingExtraError: Pictures cannot be shown.
+    """
     if request.show:
         demand_pictures()
     demand_folder(request.out)
@@ -128,7 +153,7 @@ async def _followed(comfy: ComfySession, job: Job, *, report: Report, interrupts
 
 
 async def _fetched(
-    outcome: Outcome, request: RunRequest, connection: Connection, *, report: Report
+    outcome: Outcome, request: RunRequest | AppRequest, connection: Connection, *, report: Report
 ) -> Outcome:
     """Save what the job made, and fetch its pictures; what fails here takes nothing that there is."""
     from comfy_async import ComfyError

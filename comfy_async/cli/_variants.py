@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ._app_values import app_of, with_values
 from ._connection import UsageError
 from ._values import apply_values, demand_seeds, read_text, seeds_of
 
@@ -158,16 +159,18 @@ def _json_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
 
 
 def _demand_input(name: str, where: str) -> None:
-    """See to it that a column has the form of an input's name.
+    """See to it that a column has the form of an input's name: NODE.INPUT, or that of an app.
 
     Raises:
         UsageError: It has not.
     """
     node, _, field = name.rpartition(".")
+    if name.isidentifier():
+        return
     if not node or not field or ";" in name or "\t" in name:
         raise UsageError(
-            f"{where}: the column {name!r} is no NODE.INPUT, such as 6.text; columns are separated by "
-            "commas, and `comfy-async inputs WORKFLOW` lists what can be one"
+            f"{where}: the column {name!r} is no NODE.INPUT, such as 6.text, and no input's name; columns "
+            "are separated by commas, and `comfy-async inputs` and `app` list what can be one"
         )
 
 
@@ -188,8 +191,9 @@ def variants(
     """
     made: list[Variant] = []
     for workflow in workflows:
+        app = app_of(workflow, rows, catalog)
         for row in rows or [{}]:
-            with_row = apply_values(workflow, row, source=rows_name, catalog=catalog)
+            with_row = with_values(workflow, row, source=rows_name, catalog=catalog, app=app)
             for pairs in itertools.product(*varied):
                 changed = apply_values(with_row, dict(pairs), source="--vary", catalog=catalog)
                 made += _with_seeds(changed, {**row, **dict(pairs)}, seeds, catalog)

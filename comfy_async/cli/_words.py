@@ -53,6 +53,10 @@ _WORDS: Final[dict[str, str]] = {
         "Decode it into a file, and --set NODE.INPUT=@FILE uploads that"
     ),
     "and pass the bytes or a path to with_inputs()": "and --set NODE.INPUT=@FILE uploads it",
+    "`app.inputs` has what it takes": "`comfy-async app WORKFLOW` lists what it takes",
+    "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": "Give the path of a file",
+    "Download it, and give the bytes or a path": "Download it, and give the path of the file",
+    "Give True or False": "Write true or false",
     "localized(catalog) respells it": "Write it as the server does",
     "If the node does take it, add it: `with_inputs(..., add=True)`, or `catalog=` looks it up": (
         "`comfy-async inputs WORKFLOW --all` lists what can be set"

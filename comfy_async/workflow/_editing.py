@@ -25,8 +25,8 @@ class Editing(GraphView):
     __slots__ = ()
 
     @abstractmethod
-    def _with(self: Self, nodes: Graph) -> Self:
-        """Return the same workflow with other nodes."""
+    def _with(self: Self, nodes: Graph, named: Mapping[str, str] | None = None) -> Self:
+        """Return the same workflow with other nodes, and other names for outputs."""
         ...
 
     def with_named_outputs(self: Self, names: Mapping[str, str]) -> Self:
@@ -42,9 +42,7 @@ class Editing(GraphView):
             >>> flow.with_named_outputs({"picture": "9"}).named_outputs["picture"]
             '9'
         """
-        made = self._with(self.graph)
-        made._named = dict(names)
-        return made
+        return self._with(self.graph, names)
 
     def with_graph(self: Self, nodes: Graph) -> Self:
         """Return the same workflow with other nodes, which are `graph` with some of them replaced.

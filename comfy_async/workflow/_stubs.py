@@ -22,7 +22,7 @@ from ._specs import (
 )
 from .catalog import NodeCatalog
 
-__all__ = ["write_stubs"]
+__all__ = ["doc", "literal", "write_stubs"]
 
 _MAX_CHOICES = 400
 """Choices that are spelled out: a list of thousands of models would make every editor slow."""
@@ -128,7 +128,7 @@ def _lines(catalog: NodeCatalog) -> Iterator[str]:
             methods += _method(word, node, types, result)
     yield _HEAD
     for name, kind in sorted(types.classes.items()):
-        yield f"\nclass {name}(Output):\n    {_doc(f'An output of type {kind}.')}\n"
+        yield f"\nclass {name}(Output):\n    {doc(f'An output of type {kind}.')}\n"
         # Attributes and methods may be called like a type and would hide it.
         yield f"\n_{name} = {name}\n"
     yield from results
@@ -177,11 +177,12 @@ def _choices(spec: InputSpec) -> str:
     choices = spec.choices or ()
     if len(choices) > _MAX_CHOICES or not all(isinstance(choice, str | int) for choice in choices):
         return "str"
-    listed = f"Literal[{', '.join(dict.fromkeys(map(_literal, choices)))}]"
+    listed = f"Literal[{', '.join(dict.fromkeys(map(literal, choices)))}]"
     return f"list[{listed}]" if spec.options.get("multiselect") else listed
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
+    """Return a value as Python code, in ASCII."""
     # JSON's escapes are Python's, and ASCII.
     return repr(value) if isinstance(value, bool | int | float) else json.dumps(value)
 
@@ -208,7 +209,7 @@ def _method(word: str, node: NodeClass, types: _Types, result: str) -> Iterator[
         kinds = dict.fromkeys(map(types.value, alike))
         yield f"        {name}: {'Any' if 'Any' in kinds else ' | '.join(kinds)}{_default(alike[0])},\n"
     yield "        _id: str | None = None,\n        _title: str | None = None,\n"
-    yield f"    ) -> {result}:\n        {_doc(_description(node, specs))}\n"
+    yield f"    ) -> {result}:\n        {doc(_description(node, specs))}\n"
 
 
 def _every(specs: Iterable[InputSpec], *, optional: bool = False) -> Iterator[InputSpec]:
@@ -236,7 +237,7 @@ def _default(spec: InputSpec) -> str:
     if value is None or spec.force_input:
         return ""
     short = isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) < 80)
-    return f" = {_literal(value)}" if short else " = ..."
+    return f" = {literal(value)}" if short else " = ..."
 
 
 def _description(node: NodeClass, specs: dict[str, list[InputSpec]]) -> str:
@@ -247,6 +248,7 @@ def _description(node: NodeClass, specs: dict[str, list[InputSpec]]) -> str:
     return "\n        ".join(line.strip() for line in lines if line.strip())
 
 
-def _doc(text: str) -> str:
+def doc(text: str) -> str:
+    """Return a text as a docstring."""
     safe = text.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
     return f'"""{safe}"""'

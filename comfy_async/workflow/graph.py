@@ -168,8 +168,8 @@ class Workflow(Shown, Editing):
         made._named = named or {}
         return made
 
-    def _with(self, nodes: Graph) -> Workflow:
-        return self._of(nodes, self._drawing, self._pair, self._named)
+    def _with(self, nodes: Graph, named: Mapping[str, str] | None = None) -> Workflow:
+        return self._of(nodes, self._drawing, self._pair, self._named if named is None else dict(named))
 
     # Reading it.
 

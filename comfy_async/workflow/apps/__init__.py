@@ -8,10 +8,11 @@ takes, `values` tells right values from wrong ones, and `reading` puts it togeth
 
 from __future__ import annotations
 
-from .names import word
+from .about import name_of, sentence_of
 from .parts import AppInput, AppOutput, Unresolved
 from .reading import AppReading, read_app, refusal
 from .schema import json_schema, tool
+from .stubs import write_app_stubs
 
 __all__ = [
     "AppInput",
@@ -19,8 +20,10 @@ __all__ = [
     "AppReading",
     "Unresolved",
     "json_schema",
+    "name_of",
     "read_app",
     "refusal",
+    "sentence_of",
     "tool",
-    "word",
+    "write_app_stubs",
 ]

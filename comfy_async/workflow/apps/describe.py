@@ -49,7 +49,7 @@ def _input(name: str, draft: Draft, graph: Graph, catalog: NodeCatalog, *, is_se
         maximum=high,
         step=None if first is None else _number(first.options.get("step")),
         multiline=first is not None and bool(first.options.get("multiline")) and kind == "STRING",
-        required=default is None and not is_link(graph[node].inputs.get(field)) and _is_needed(first, upload),
+        required=default is None and not _does_without(draft, graph, first),
         description=draft.description or _tooltip(first),
         upload=upload,
         title=draft.title or name.replace("_", " "),
@@ -121,9 +121,11 @@ def _default(
     return same_path(value, choices)
 
 
-def _is_needed(spec: InputSpec | None, upload: UploadKind | None) -> bool:
-    """Tell whether nothing runs without a value."""
-    return spec is None or spec.required
+def _does_without(draft: Draft, graph: Graph, spec: InputSpec | None) -> bool:
+    """Tell whether it runs without a value, or has one from a link."""
+    node, field = draft.targets[0]
+    linked = is_link(graph[node].inputs.get(field))
+    return draft.optional or linked or (spec is not None and not spec.required)
 
 
 def _tooltip(spec: InputSpec | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -156,9 +157,7 @@ def from_app_mode(
             yield Unresolved(
                 field.node, field.input, field.reason or "the workflow has no such node any more"
             )
-        elif not seen.isdisjoint(targets):
-            yield Unresolved(field.node, field.input, "the list has it twice")
-        else:
+        elif seen.isdisjoint(targets):  # else it is there already
             seen.update(targets)
             yield _draft_of(field, targets, config, graph, catalog)
 
@@ -195,7 +194,8 @@ def _draft_of(
     """Return one entry of App mode as an input."""
     described = config.get("description")
     described = described if isinstance(described, str) else ""
-    return _draft(targets, graph, catalog, label=field.label, title=field.title, description=described)
+    made = _draft(targets, graph, catalog, label=field.label, title=field.title, description=described)
+    return dataclasses.replace(made, optional=config.get("optional") is True)
 
 
 def _draft(
@@ -214,7 +214,9 @@ def _draft(
     key, name = targets[0]
     node = graph[key]
     plain = role(graph, catalog, targets[0])
-    title = "" if title in _class_names(catalog, node.class_type) else title
+    title = next(
+        (one for one in (title, node.title) if one not in _class_names(catalog, node.class_type)), ""
+    )
     short = word(title).removeprefix("load_")
     by_title = plain in NAMELESS or (name == "value" and len(node.inputs) == 1)
     upload = file_kind(node.class_type, name, spec_of(graph, catalog, targets[0]))

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from .texts import parsed
+
 __all__ = ["AppInput", "AppOutput", "Target", "Unresolved", "UploadKind"]
 
 UploadKind: TypeAlias = Literal["image", "video", "audio"]
@@ -67,9 +69,7 @@ class AppInput:
             >>> app.inputs["steps"].parse("8"), app.inputs["prompt"].parse("8")
             (8, '8')
         """
-        from .values import parsed
-
-        return parsed(self, text)
+        return parsed(text, type=self.type, choices=self.choices, is_file=self.upload is not None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,6 +120,7 @@ class Draft:
         title: What people call it.
         description: What it is for.
         fixed: Whether the first name was written by somebody, and is kept as it is.
+        optional: Whether its node goes away when nothing is given.
     """
 
     targets: tuple[Target, ...]
@@ -127,6 +128,7 @@ class Draft:
     title: str = ""
     description: str = ""
     fixed: bool = False
+    optional: bool = False
 
 
 Names: TypeAlias = Mapping[str, Any]

@@ -13,6 +13,7 @@ from .._nodes import Graph
 from .._specs import DYNAMIC_COMBO
 from ..catalog import NodeCatalog
 from ..graph import Workflow
+from .blueprints import completed, is_blueprint
 from .describe import described, specs_of
 from .drafts import from_app_mode, from_graph, from_mapping, from_titles
 from .outputs import outputs_of
@@ -126,7 +127,19 @@ class AppReading:
         given, found = self.problems(values)
         if found:
             raise refusal(found)
+        given = {**self._missing_defaults(given), **given}
         return self._with(given).with_named_outputs({name: item.node for name, item in self.outputs.items()})
+
+    def _missing_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults of what is not given and stands nowhere in the workflow."""
+        graph = self.flow.graph
+        return {
+            name: item.default
+            for name, item in self.inputs.items()
+            if item.default is not None
+            and graph[item.node].inputs.get(item.input) is None
+            and not self._brings(item)
+        }
 
     def _with(self, given: Mapping[str, Any]) -> Workflow:
         """Return the workflow with values that are known to be right."""
@@ -142,18 +155,26 @@ class AppReading:
             if flow.graph[key].class_type == "CustomCombo" and name == "choice":
                 options = [v for n, v in flow.graph[key].inputs.items() if n.startswith("option")]
                 changes[key, "index"] = options.index(value) if value in options else -1
+        absent = [
+            item.node
+            for item, draft in zip(self.inputs.values(), self.drafts, strict=True)
+            if draft.optional and item.name not in given and item.default is None
+        ]
+        flow = flow.remove(*absent) if absent else flow
         return flow.with_inputs(changes, catalog=self.catalog) if changes else flow
 
 
 def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
     """Return the one error for all that is wrong with the values of a call."""
     listed = list(found)
-    candidates = tuple(dict.fromkeys(name for one in listed for name in one.nearest))
+    unknown = [one for one in listed if one.type == "unknown_input"]
+    candidates = tuple(dict.fromkeys(name for one in unknown for name in one.nearest))
     return UnknownInputError(
         f"the app was not called{where}: {len(listed)} value{'' if len(listed) == 1 else 's'} "
         f"{'is' if len(listed) == 1 else 'are'} wrong or missing; nothing was sent",
         problems=listed,
         candidates=candidates,
+        hint="`app.inputs` has what it takes.",
     )
 
 
@@ -180,6 +201,8 @@ def read_app(
         WorkflowFormatError: It is damaged.
         UnknownInputError: A mapping names what is not there.
     """
+    if flow.format == "editor" and flow.drawn is not None and is_blueprint(flow.drawn):
+        flow = Workflow(editor=completed(flow.drawn))
     made = flow.converted(catalog)
     drafts, unresolved = [], list[Unresolved]()
     found = _drafts(made, catalog, inputs)

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from ...types import Problem, clipped
 from .._keys import nearest
-from .._values import DamageError, is_handle, is_pending, same_path, tidy, truth
+from .._values import DamageError, is_handle, is_pending, same_path, tidy
 from .parts import AppInput
 
-__all__ = ["WrongValueError", "parsed", "problem", "unknown_name", "value_for"]
+__all__ = ["WrongValueError", "problem", "unknown_name", "value_for"]
 
 _Number = TypeVar("_Number", int, float, int | float)
 
@@ -210,40 +210,6 @@ def _cleaned(value: Any) -> Any:
         return tidy(value)
     except DamageError as damage:
         raise WrongValueError("invalid_input_type", f"{clipped(value)}: {damage}") from None
-
-
-def parsed(item: AppInput, text: str) -> Any:
-    """Return the value that a text means to an input."""
-    if item.upload is not None:
-        return text
-    if item.choices is not None:
-        return next((choice for choice in item.choices if _writes(text, choice)), text)
-    stripped = text.strip()
-    if item.type == "BOOLEAN":
-        told = truth(stripped)
-        return text if told is None else told
-    if item.type in ("INT", "FLOAT"):
-        return _read_number(stripped, text)
-    return text
-
-
-def _read_number(stripped: str, text: str) -> Any:
-    """Return the number that a text holds, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(stripped)
-        except ValueError:
-            continue
-    return text
-
-
-def _writes(text: str, choice: Any) -> bool:
-    """Tell whether a text stands for a choice."""
-    if isinstance(choice, str):
-        return text == choice
-    if isinstance(choice, bool):
-        return truth(text) is choice
-    return text.strip() == str(choice)
 
 
 def unknown_name(name: str, known: Mapping[str, AppInput]) -> Problem:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from .model import BYPASSED, MUTED, Graph, Node, Widget
 from .old_promotions import widgets_instead
@@ -105,7 +105,7 @@ class FieldFinder:
 
     def _field(self, graph: Graph, node: Node, name: str, only: str | None) -> Field:
         """Return the field of one node."""
-        title = _own_title(node)
+        title = "" if node.definition is not None else _own_title(node)
         if node.mode in (MUTED, BYPASSED):
             how = "muted" if node.mode == MUTED else "bypassed"
             return Field(node.id, name, title=title, reason=f"node {node.id} is {how}")
@@ -170,16 +170,22 @@ _UUID_LETTERS: Final = 36
 
 def _widget(node: Node, name: str) -> tuple[Widget | None, str]:
     """Return the widget of that name, or of that label, and what somebody called it."""
-    labels = {_slot_widget(slot): slot.label or "" for slot in node.inputs}
+    labels = {slot.widget or slot.name: slot.label or "" for slot in node.inputs}
+    if node.definition is not None:
+        # An instance has the slots of its definition; what they are called, the file says.
+        labels |= {name: label for name, label in _saved_labels(node) if not labels.get(name)}
     widget = node.widget(name)
     if widget is None:
         widget = next((node.widget(known) for known, label in labels.items() if label == name), None)
     return widget, "" if widget is None else labels.get(widget.name, "")
 
 
-def _slot_widget(slot: Any) -> str:
-    """Return the name of the widget that an input slot overrides."""
-    return str(slot.widget or slot.name)
+def _saved_labels(node: Node) -> Iterator[tuple[str, str]]:
+    """Yield the slots that the file has, and what somebody called them."""
+    slots = node.saved.get("inputs")
+    for slot in slots if isinstance(slots, list) else ():
+        if isinstance(slot, Mapping) and isinstance(slot.get("label"), str):
+            yield str(slot.get("name")), slot["label"]
 
 
 def _no_widget(node: Node, name: str) -> str:
