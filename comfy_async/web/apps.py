@@ -74,17 +74,16 @@ class Shelf:
         self._files: dict[Path, _Loaded] = {}
         self._looked_at: float | None = None
         self._looking = asyncio.Lock()
-        match source:
-            case str() | os.PathLike():
-                self._folder = Path(source)
-                if not self._folder.exists():
-                    raise FileNotFoundError(2, "there is no such file or folder", str(self._folder))
-            case Mapping():
-                self._given = _by_slug((name, Offer(app, name)) for name, app in source.items())
-            case App():
-                self._given = _by_slug([_offered(source)])
-            case _:
-                self._given = _by_slug(map(_offered, source))
+        if isinstance(source, (str, os.PathLike)):
+            self._folder = Path(source)
+            if not self._folder.exists():
+                raise FileNotFoundError(2, "there is no such file or folder", str(self._folder))
+        elif isinstance(source, App):
+            self._given = _by_slug([_offered(source)])
+        elif isinstance(source, Mapping):
+            self._given = _by_slug((str(name), Offer(app, str(name))) for name, app in source.items())
+        else:
+            self._given = _by_slug(map(_offered, source))
         if self._folder is None and not self._given:
             raise ValueError("a site needs an app")
 

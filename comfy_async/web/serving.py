@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from .._base.tasks import to_the_end
@@ -119,9 +119,10 @@ def _quiet(base: type[uvicorn.Server]) -> Any:
             super().__init__(config)
             self.ready = asyncio.Event()
 
-        def capture_signals(self) -> AbstractContextManager[None]:
+        @contextmanager
+        def capture_signals(self) -> Generator[None, None, None]:
             # Ctrl-C is for whoever runs this.
-            return nullcontext()
+            yield
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)

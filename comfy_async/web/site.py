@@ -276,7 +276,7 @@ class Site:
             ("/jobs/{job}/events", self.events, "GET"),
             ("/jobs/{job}/outputs/{number:int}", self.output, "GET"),
         ]
-        handlers: Mapping[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+        handlers: dict[Any, Any] = {
             RefusedError: self._on_refusal,
             ComfyError: self._on_error,
             HTTPException: self._on_http_error,

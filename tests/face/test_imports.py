@@ -313,7 +313,9 @@ def loaded_by(code: str) -> set[str]:
     return set(run.stdout.split())
 
 
-OPTIONAL = {"typer", "rich", "aiohttp", "PIL", "IPython", "ray", "numpy", "pytest", "click", "starlette", "uvicorn"}
+OPTIONAL = frozenset(
+    "typer rich aiohttp PIL IPython ray numpy pytest click starlette uvicorn python_multipart".split()
+)
 
 
 @pytest.mark.parametrize("code", ["import comfy_async", "import comfy_async.testing"])

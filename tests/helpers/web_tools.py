@@ -13,7 +13,7 @@ import httpx
 from PIL import Image
 from session_tools import teach
 
-from comfy_async import App, ComfySession
+from comfy_async import App, ComfyPool, ComfySession
 from comfy_async.testing import FakeComfy
 from comfy_async.web import Site, routes, serve
 
@@ -47,7 +47,7 @@ BREAK = {
 }
 
 
-async def some_apps(comfy: ComfySession) -> dict[str, App]:
+async def some_apps(comfy: ComfySession | ComfyPool) -> dict[str, App]:
     """Return the apps that most tests offer; their server has been taught by `teach`."""
     color = {"color": "1.color", "prefix": "2.filename_prefix"}
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import httpx
 from session_tools import teach
@@ -54,7 +55,7 @@ async def test_a_crowd(fake: FakeComfy) -> None:
     """Who got a place gets every milestone once and in order, and the others are told to wait."""
     teach(fake, steps=3)
     limits = Limits(open_jobs=PLACES, open_jobs_per_client=1, kept_jobs=20, retry_seconds=3)
-    caller = {"caller": lambda request: request.headers["x-user"]}
+    caller: dict[str, Any] = {"caller": lambda request: request.headers["x-user"]}
     client = {"limits": httpx.Limits(max_connections=CROWD), "timeout": 60}
     async with offered(fake, client=client, limits=limits, **caller) as web:
         fake.hold()

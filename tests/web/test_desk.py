@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 from session_tools import teach
@@ -34,7 +35,7 @@ async def test_one_job_too_many(server: FakeComfy) -> None:
 
 async def test_nobody_takes_all_places(server: FakeComfy) -> None:
     """A limit for each caller, told by whatever the site says tells callers apart."""
-    caller = {"caller": lambda request: request.headers.get("x-user", "nobody")}
+    caller: dict[str, Any] = {"caller": lambda request: request.headers.get("x-user", "nobody")}
     async with offered(server, limits=Limits(open_jobs_per_client=1), **caller) as web:
         server.hold()
         anna, ben = {"x-user": "anna"}, {"x-user": "ben"}

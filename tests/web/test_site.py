@@ -222,8 +222,10 @@ async def test_files_that_could_hold_scripts_are_never_shown_in_place(fake: Fake
             "files": [{"filename": f"x.{end}", "subfolder": "", "type": "output"} for end in ("html", "svg")]
         },
     )
+    folder = fake.folders.of_type("output")
+    assert folder is not None
     for end in ("html", "svg"):
-        (fake.folders.of_type("output") / f"x.{end}").write_text("<script>alert(1)</script>")
+        (folder / f"x.{end}").write_text("<script>alert(1)</script>")
     async with fake.session() as comfy:
         app = await comfy.app({"1": {"class_type": "SaveAnything", "inputs": {}}})
         async with served(routes(app, comfy)) as web:
