@@ -8,8 +8,7 @@ out of the body (`intake`, `values`), and hands the job to the `Desk`, which kno
 
 Example:
     >>> from comfy_async.web import routes
-    >>> async with ComfySession("http://127.0.0.1:8188") as comfy:
-    ...     site = routes("apps/", comfy)
+    >>> site = routes("portrait.json", comfy)
 """
 
 from __future__ import annotations

@@ -35,7 +35,10 @@ class Limits:
         lookups: Jobs that are looked for on the ComfyUI at once.
 
     Example:
-        >>> site = routes("apps/", comfy, limits=Limits(open_jobs=20, open_jobs_per_client=2))
+        >>> from comfy_async.web import Limits, routes
+        >>> site = routes("portrait.json", comfy, limits=Limits(open_jobs=20, open_jobs_per_client=2))
+        >>> site.limits.open_jobs
+        20
     """
 
     open_jobs: int = 100

@@ -57,8 +57,10 @@ def routes(
         ValueError: There is no app, or an origin is none.
 
     Example:
-        >>> api = FastAPI()
-        >>> api.mount("/studio", routes("apps/", comfy, origins=["https://example.com"]))
+        >>> from starlette.applications import Starlette
+        >>> from starlette.routing import Mount
+        >>> site = routes("portrait.json", comfy, origins=["https://example.com"])
+        >>> api = Starlette(routes=[Mount("/studio", app=site)])
     """
     options: dict[str, Any] = {} if previews is None else {"previews": previews}
     return Site(

@@ -40,9 +40,10 @@ async def serve(
         OSError: The address is taken, or not to be had.
 
     Example:
-        >>> async with ComfySession("http://127.0.0.1:8188") as comfy, serve(routes("apps/", comfy)) as url:
+        >>> from comfy_async.web import routes
+        >>> async with serve(routes("portrait.json", comfy), port=0) as url:
         ...     print("open", url)
-        ...     await asyncio.Event().wait()
+        open http://127.0.0.1:...
     """
     check_server()
     listening = _listening(host, port)

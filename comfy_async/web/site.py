@@ -55,9 +55,11 @@ class Site:
     """Apps on the web: an ASGI app, to be mounted or served. Made by `routes`.
 
     Example:
-        >>> site = routes("apps/", comfy)
-        >>> api = FastAPI()
-        >>> api.mount("/studio", site)
+        >>> from comfy_async.web import routes
+        >>> from starlette.routing import Mount
+        >>> site = routes("portrait.json", comfy)
+        >>> mounted = Mount("/studio", app=site)
+        >>> await site.aclose()  # the session stays open
     """
 
     def __init__(
