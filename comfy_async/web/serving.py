@@ -40,7 +40,7 @@ async def serve(
         OSError: The address is taken, or not to be had.
 
     Example:
-        >>> from comfy_async.web import routes
+        >>> from comfy_async.web import routes, serve
         >>> async with serve(routes("portrait.json", comfy), port=0) as url:
         ...     print("open", url)
         open http://127.0.0.1:...
