@@ -20,7 +20,7 @@ from comfy_async.testing import FakeComfy
 
 pytest_plugins = ["cli_tools", "ray_tools"]
 
-HANG_SECONDS = 20.0
+HANG_SECONDS = 240.0
 LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
 
 

@@ -100,7 +100,7 @@ _KINDS: Final[Mapping[type[Exception], _Kind]] = {
     InsufficientCreditsError: _Kind(402, "no_credits", "the account of this service has no credits left"),
     RateLimitError: _Kind(429, "too_many_jobs", "the ComfyUI has too much to do", retry=True),
     NotFoundError: _Kind(404, "not_found", "the ComfyUI does not have it any more"),
-    SubmitUnknownError: _Kind(503, "comfyui_away", "nobody knows whether the job arrived", retry=True),
+    SubmitUnknownError: _Kind(503, "submit_unknown", "nobody knows whether the job arrived"),
     TransportError: _Kind(503, "comfyui_away", "the ComfyUI does not answer", retry=True),
     SessionClosedError: _Kind(503, "closing", "this service is being closed", retry=True),
     ComfyError: _Kind(502, "comfyui_error", "the ComfyUI answered with an error"),
@@ -113,16 +113,23 @@ def refusal_of(error: ComfyError, *, retry_seconds: float) -> RefusedError:
     if isinstance(error, ResponseError) and error.status in (502, 503, 504):
         kind = _KINDS[TransportError]
     if kind.status >= 500:
-        _log.error("web: %s", error)
+        _log.log(logging.INFO if kind.retry else logging.WARNING, "web: %s", error)
     retry = getattr(error, "retry_after", None) or retry_seconds
     return RefusedError(
         kind.status,
         kind.code,
         kind.told or _own_words(error),
         problems=[problem_fields(problem) for problem in getattr(error, "problems", ())],
-        hint="" if kind.told else error.hint,
+        hint=_hint(error, kind),
         retry_after=retry if kind.retry else None,
     )
+
+
+def _hint(error: ComfyError, kind: _Kind) -> str:
+    """Return what the caller can do."""
+    if isinstance(error, SubmitUnknownError) and error.prompt_id:
+        return f"If it did, it is job {error.prompt_id}: look there before you send it again."
+    return "" if kind.told else error.hint
 
 
 def answer_of(error: ComfyError, *, retry_seconds: float) -> Response:

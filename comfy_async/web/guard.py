@@ -188,7 +188,8 @@ def _with_headers(send: Send, allowed: str | None, *, varies: bool, body: _Body)
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Referrer-Policy"] = "no-referrer"
             headers["Cross-Origin-Opener-Policy"] = "same-origin"
-            headers["Cross-Origin-Resource-Policy"] = "cross-origin" if allowed else "same-origin"
+            # The pictures of a page come without an `Origin`.
+            headers["Cross-Origin-Resource-Policy"] = "cross-origin" if varies else "same-origin"
             headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
             if allowed:
                 headers["Access-Control-Allow-Origin"] = allowed

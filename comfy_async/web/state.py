@@ -41,7 +41,7 @@ def _by_number(node: str) -> list[tuple[int, str]]:
 async def state_of(entry: Entry, app: App | None, root: str) -> dict[str, Any]:
     """Return where a job stands; `root` is the address below which the site is."""
     job, home = entry.job, f"{root}/jobs/{entry.id}"
-    error = job.error if isinstance(job.error, ComfyError) else None
+    error = job.error if job.done and isinstance(job.error, ComfyError) else None
     files = await files_of(job)
     texts = (await job).texts if job.status == "completed" else ()
     return {

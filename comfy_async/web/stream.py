@@ -50,6 +50,10 @@ class EventResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the end."""
         desk, entry = self._desk, self._entry
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
+            await send({"type": "http.response.body", "body": b""})
+            return
         reader = await desk.join(entry, after=self._after, bound=self._bound)
         try:
             sending = asyncio.create_task(self._send(reader, send), name="comfy_async web reader")

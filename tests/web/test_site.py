@@ -10,7 +10,7 @@ import pytest
 from session_tools import teach
 from web_tools import PAINT, events_in, offered, png, served, some_apps, until
 
-from comfy_async import ComfySession
+from comfy_async import ComfySession, Settings
 from comfy_async.testing import FakeComfy
 from comfy_async.web import Limits, routes
 
@@ -280,6 +280,29 @@ async def test_leaving_cancels_only_who_asked_for_it(server: FakeComfy, how: str
             await asyncio.sleep(0.01)
         assert (await web.state(goes))["status"] == "cancelled"
         assert (await web.state(stays))["status"] == "pending"
+
+
+async def test_a_look_at_the_head_of_the_events_ends(server: FakeComfy) -> None:
+    """HEAD is no reader: it is answered at once, and binds nothing."""
+    async with offered(server) as web:
+        server.hold()
+        job = await web.post("steps")
+        answer = await web.http.head(job["links"]["events"] + "?cancel_on_leave=1")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert (await web.state(job))["status"] == "pending"
+
+
+async def test_a_job_that_may_have_arrived_is_not_sent_again_blindly(fake: FakeComfy) -> None:
+    """503 without Retry-After; the hint has the id under which it is found should it be there."""
+    async with offered(fake, session={"settings": Settings(submit_seconds=0.5), "transport": "poll"}) as web:
+        rule = fake.faults.fail("*", "*", "reset", after_effect=True)
+        error = (await web.post("paint", status=503))["error"]
+        rule.cancel()
+        assert (error["code"], error["retryable"]) == ("submit_unknown", False)
+        id = error["hint"].partition("job ")[2].partition(":")[0]
+        while (await web.http.get(f"/jobs/{id}")).json()["status"] != "completed":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 async def test_a_bound_job_that_nobody_ever_reads_ends_too(server: FakeComfy) -> None:
