@@ -66,7 +66,7 @@ def test_json_lines_end_at_line_feeds_only(tmp_path: Path, data: bytes, rows: li
 @pytest.mark.parametrize(
     ("name", "data", "told"),
     [
-        ("rows.csv", b"text,3.steps\na,2\n", "rows.csv, line 1: the column 'text' is no NODE.INPUT"),
+        ("rows.csv", b"my text,3.steps\na,2\n", "rows.csv, line 1: the column 'my text' is no NODE.INPUT"),
         ("rows.csv", b"6.text;3.steps\na;2\n", "columns are separated by commas"),
         ("rows.csv", b"6.text,6.text\na,b\n", "line 1: two columns have one name"),
         ("rows.csv", b'6.text\n"a\nb"\nc,d\n', "line 4: 2 cells, and 1 columns"),
@@ -78,7 +78,7 @@ def test_json_lines_end_at_line_feeds_only(tmp_path: Path, data: bytes, rows: li
         ("rows.csv", "6.text\nä\n".encode("utf-16"), "is no text in UTF-8"),
         ("rows.csv", "6.text\nä\n".encode("cp1252"), "is no text in UTF-8 (byte 7)"),
         ("rows.jsonl", b'{"6.text": 1}\nnot json\n', "line 2 is neither CSV nor JSON"),
-        ("rows.jsonl", b'{"6.text": 1}\n{"text": 2}\n', "line 2: the column 'text' is no NODE.INPUT"),
+        ("rows.jsonl", b'{"6.text": 1}\n{"6text": 2}\n', "line 2: the column '6text' is no NODE.INPUT"),
         ("rows.jsonl", b"[1]\n", "line 1: no object with inputs"),
     ],
 )

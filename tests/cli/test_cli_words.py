@@ -129,7 +129,16 @@ PYTHON = re.compile(
 
 ELSEWHERE = {
     # No command does these.
-    *("_bypass.py", "_builder.py", "_stubs.py", "build.py", "registry.py", "pack.py", "userdata.py"),
+    *(
+        "_bypass.py",
+        "_builder.py",
+        "_stubs.py",
+        "stubs.py",
+        "build.py",
+        "registry.py",
+        "pack.py",
+        "userdata.py",
+    ),
     *("batch.py", "stream.py", "router.py", "lifetime.py", "secrets.py", "app.py", "apps.py"),
 }
 

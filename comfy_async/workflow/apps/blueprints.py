@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from .drafts import LOADED
+
 __all__ = ["completed", "is_blueprint"]
 
 _LOADERS: Final = {
@@ -60,7 +62,7 @@ def completed(drawn: Mapping[str, Any]) -> dict[str, Any]:
             fields.append([str(host["id"]), slot["name"]])
         elif loader is not None:
             optional = _is_optional(drawn, host, place)
-            fields.append([made.load(place, slot, loader), loader[1], {"optional": optional}])
+            fields.append([made.load(place, slot, loader), loader[1], {LOADED: optional}])
         else:
             fields.append([str(host["id"]), slot["name"]])
     fields += _promoted(host)

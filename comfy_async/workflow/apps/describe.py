@@ -37,7 +37,7 @@ def _input(name: str, draft: Draft, graph: Graph, catalog: NodeCatalog, *, is_se
     upload = file_kind(graph[node].class_type, field, first)
     choices = _options(draft.targets[0], graph) or choices_of(specs)
     low, high = limits(specs)
-    default = _default(value, first, choices, upload)
+    default = None if draft.loaded else _default(value, first, choices, upload)
     return AppInput(
         name,
         node,

@@ -24,6 +24,9 @@ __all__ = ["from_app_mode", "from_graph", "from_mapping", "from_titles", "title_
 
 _TITLE = re.compile(r"\$([^.]+?)(?:\.(.+))?")
 
+LOADED = "loaded_if_given"
+"""What an entry of App mode says of a node that `blueprints` has made: whether it may be left out."""
+
 _KINDS = ("text", "file", "seed", "size", "sampling", "model")
 
 
@@ -195,7 +198,8 @@ def _draft_of(
     described = config.get("description")
     described = described if isinstance(described, str) else ""
     made = _draft(targets, graph, catalog, label=field.label, title=field.title, description=described)
-    return dataclasses.replace(made, optional=config.get("optional") is True)
+    loaded = isinstance(config.get(LOADED), bool)
+    return dataclasses.replace(made, loaded=loaded, optional=config.get(LOADED) is True)
 
 
 def _draft(

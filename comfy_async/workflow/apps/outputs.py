@@ -92,4 +92,4 @@ def _names(catalog: NodeCatalog, item: AppOutput) -> tuple[str, ...]:
         known.add(catalog.node(item.class_type).display_name)
     title = "" if item.title in known else word(item.title)
     plain = "output" if item.type == "any" else item.type
-    return plain, title.removeprefix("save_").removeprefix("preview_")
+    return title.removeprefix("save_").removeprefix("preview_"), plain

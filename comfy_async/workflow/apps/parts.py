@@ -120,7 +120,8 @@ class Draft:
         title: What people call it.
         description: What it is for.
         fixed: Whether the first name was written by somebody, and is kept as it is.
-        optional: Whether its node goes away when nothing is given.
+        loaded: Whether its node was made to load it: what stands there is nobody's wish.
+        optional: Whether that node goes away when nothing is given.
     """
 
     targets: tuple[Target, ...]
@@ -128,6 +129,7 @@ class Draft:
     title: str = ""
     description: str = ""
     fixed: bool = False
+    loaded: bool = False
     optional: bool = False
 
 

@@ -179,8 +179,8 @@ def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
 
 
 def _missing(item: AppInput) -> WrongValueError:
-    what = f"a {item.upload} file" if item.upload else f"a value ({item.type})"
-    return WrongValueError("required_input_missing", f"{what} must be given")
+    what = f"{item.upload} file" if item.upload else f"value ({item.type})"
+    return WrongValueError("required_input_missing", f"no {what} is given, and it takes one")
 
 
 def _absent(item: AppInput) -> WrongValueError:

@@ -145,7 +145,7 @@ def _choice(item: AppInput, value: Any) -> Any:
 def _file(item: AppInput, value: Any) -> Any:
     """Return a file to upload, or the name of one that the server has."""
     if isinstance(value, str):
-        return _file_name(item, value)
+        return _file_name(value)
     if is_handle(value):
         return value
     if isinstance(value, os.PathLike):
@@ -166,13 +166,13 @@ def _reads(value: Any) -> bool:
     return callable(getattr(value, "read", None))
 
 
-def _file_name(item: AppInput, value: str) -> str:
+def _file_name(value: str) -> str:
     """Return the name of a file of the server; what is none of its own is refused."""
     if _URL.match(value):
         told = f"{clipped(value)} is an address, and nothing is fetched from there"
         raise WrongValueError("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
     if not value.strip() or "\n" in value:
-        raise _wrong(value, f"name of a {item.upload or 'file'}", advice=_HOW_FILE)
+        raise _wrong(value, "name of a file", advice=_HOW_FILE)
     return value
 
 
