@@ -1,6 +1,7 @@
 """Workflows as web apps beside routes of one's own: a page for people, endpoints for programs.
 
-Needs `pip install 'comfy-async[web,testing]' fastapi uvicorn`, and a ComfyUI (`--server URL`) or its stand-in.
+Needs `pip install 'comfy-async[web,testing]' fastapi uvicorn`, and a ComfyUI (`--server URL`) or its
+stand-in.
 
     python examples/web_apps.py       # then open the address that it prints
 

@@ -47,7 +47,7 @@ async def fields_of(request: Request, limits: Limits) -> AsyncIterator[Mapping[s
     except TimeoutError:
         raise RefusedError(408, "too_slow", "the request took too long to come in") from None
     except ClientDisconnect:
-        raise RefusedError(400, "gone", "the caller left while it was sending") from None
+        raise _gone() from None
     try:
         yield fields
     finally:
@@ -64,6 +64,11 @@ def _check_announced(request: Request, limits: Limits) -> None:
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limits.body_bytes:
         raise _too_large(limits)
+
+
+def _gone() -> RefusedError:
+    """Return the refusal that nobody reads."""
+    return RefusedError(400, "gone", "the caller left while it was sending")
 
 
 def _too_large(limits: Limits) -> RefusedError:
@@ -135,6 +140,29 @@ class _WholeFormParser(MultiPartParser):
         self.is_whole = True
 
 
+class _BrokenOffError(MultiPartException):
+    """A refusal in the middle of a form: of this kind of error alone every Starlette closes the files."""
+
+    def __init__(self, refusal: RefusedError) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+async def _for_parser(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """Yield the body as it comes, up to the limit.
+
+    Raises:
+        _BrokenOffError: It is larger, or the caller has left.
+    """
+    try:
+        async for chunk in _limited(request, limits):
+            yield chunk
+    except RefusedError as error:
+        raise _BrokenOffError(error) from None
+    except ClientDisconnect:
+        raise _BrokenOffError(_gone()) from None
+
+
 async def _form(request: Request, limits: Limits, files: list[UploadFile]) -> Mapping[str, Any]:
     """Return the fields of a form; files that nobody chose are left out.
 
@@ -143,13 +171,15 @@ async def _form(request: Request, limits: Limits, files: list[UploadFile]) -> Ma
     """
     parser = _WholeFormParser(
         request.headers,
-        _limited(request, limits),
+        _for_parser(request, limits),
         max_files=limits.fields,
         max_fields=limits.fields,
         max_part_size=min(limits.body_bytes, 1 << 20),
     )
     try:
         form = await parser.parse()
+    except _BrokenOffError as error:
+        raise error.refusal from None
     except MultiPartException as error:
         raise RefusedError(400, "no_form", error.message) from None
     if not parser.is_whole:

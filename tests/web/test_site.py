@@ -83,9 +83,11 @@ async def test_steps_previews_and_places_are_told(server: FakeComfy) -> None:
         first, second = [await web.post("steps", seed=seed) for seed in (1, 2)]
         async with web.reading(second) as lines:
             await until(lines, '"position": 1')
-            server.release()
-            await until(lines, "event: progress")
-            assert "Many steps" in await until(lines, "Many steps")
+            with server.gate("Steps", step=5, prompt_id=second["id"]) as gate:
+                server.release()
+                await gate.reached()
+                await until(lines, "event: progress")
+                assert '"title": "Many steps"' in await until(lines, "Many steps 4/10")
             await until(lines, "event: end")
         assert (await web.ended(first))["status"] == "completed"
 
