@@ -11,5 +11,6 @@ from . import _commands_jobs  # noqa: F401
 from . import _commands_workflows  # noqa: F401
 from . import _commands_server  # noqa: F401
 from . import _commands_mcp  # noqa: F401
+from . import _commands_web  # noqa: F401
 
 __all__ = ["app"]

@@ -166,6 +166,8 @@ def test_ray_dataset(tmp_path: Path) -> None:
     [
         ("web_app.py", "fastapi", "pip install 'comfy-async[testing]' fastapi uvicorn"),
         ("web_app.py", "uvicorn", "pip install 'comfy-async[testing]' fastapi uvicorn"),
+        ("web_apps.py", "starlette", "pip install 'comfy-async[web,testing]' fastapi uvicorn"),
+        ("web_apps.py", "fastapi", "pip install 'comfy-async[web,testing]' fastapi uvicorn"),
         ("ray_dataset.py", "ray", "pip install 'comfy-async[ray,testing]'"),
         ("batch_contact_sheet.py", "PIL", "pip install 'comfy-async[testing]'"),
         ("image_to_image.py", "PIL", STAND_IN),

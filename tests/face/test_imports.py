@@ -50,7 +50,9 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "IPython": ("_display",),
     "ray": ("ray",),
     "mcp": ("mcp",),
+    "starlette": ("web",),
     "uvicorn": ("web", "mcp"),
+    "python_multipart": ("web",),
     "opentelemetry": ("otel",),
     "prometheus_client": (),
     "pytest": ("testing",),
@@ -318,8 +320,8 @@ def loaded_by(code: str) -> set[str]:
 
 
 OPTIONAL = frozenset(
-    "typer rich aiohttp PIL IPython ray numpy pytest click starlette uvicorn mcp mcp_types "
-    "opentelemetry".split()
+    "typer rich aiohttp PIL IPython ray numpy pytest click starlette uvicorn python_multipart mcp "
+    "mcp_types opentelemetry".split()
 )
 
 

@@ -1,0 +1,184 @@
+"""The apps that a site offers: given as they are, or loaded from files and looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from .._base.tasks import in_thread
+from .._client.app import App
+from .._client.client import Client
+from ..errors import WorkflowError
+
+__all__ = ["AppSource", "Offer", "Shelf", "slug_of"]
+
+_log = logging.getLogger("comfy_async")
+
+_ENDINGS: Final = frozenset({".json", ".png", ".webp"})
+_LOOK_S: Final = 2.0
+_LONGEST_SLUG: Final = 80
+
+
+AppSource: TypeAlias = "App | Mapping[str, App] | Iterable[App] | str | os.PathLike[str]"
+"""What a site is made of: one app, several, or a file or folder of workflows."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Offer:
+    """An app as a site offers it.
+
+    Attributes:
+        app: The app.
+        title: What people read.
+        renewed_at: When its choices were read from the server, in the loop's time.
+    """
+
+    app: App
+    title: str
+    renewed_at: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What became of one file, and which state of it that was."""
+
+    stamp: tuple[int, int]
+    offer: Offer | None
+    reason: str = ""
+
+
+class Shelf:
+    """The apps of a site by the names in their addresses.
+
+    Those of a folder are loaded when somebody first asks, since that takes the server's catalog, and
+    again when their file changes. A file that is no workflow is named, and keeps nothing else from working.
+    """
+
+    def __init__(self, source: AppSource, comfy: Client) -> None:
+        """Take what is there; nothing is read yet.
+
+        Raises:
+            FileNotFoundError: There is no such file or folder.
+            ValueError: It has no app in it.
+        """
+        self._comfy = comfy
+        self._given: dict[str, Offer] = {}
+        self._folder: Path | None = None
+        self._files: dict[Path, _Loaded] = {}
+        self._looked_at: float | None = None
+        self._looking = asyncio.Lock()
+        if isinstance(source, (str, os.PathLike)):
+            self._folder = Path(source)
+            if not self._folder.exists():
+                raise FileNotFoundError(2, "there is no such file or folder", str(self._folder))
+        elif isinstance(source, App):
+            self._given = _by_slug([_offered(source)])
+        elif isinstance(source, Mapping):
+            self._given = _by_slug((str(name), Offer(app, str(name))) for name, app in source.items())
+        else:
+            self._given = _by_slug(map(_offered, source))
+        if self._folder is None and not self._given:
+            raise ValueError("a site needs an app")
+
+    async def offers(self) -> dict[str, Offer]:
+        """Return all apps by name.
+
+        Raises:
+            ComfyError: The ComfyUI cannot be asked for what the workflows need.
+            OSError: The folder cannot be read.
+        """
+        if self._folder is None:
+            return self._given
+        await self._look(self._folder)
+        loaded = ((path.stem, one.offer) for path, one in self._files.items())
+        return _by_slug((name, offer) for name, offer in loaded if offer is not None)
+
+    @property
+    def broken(self) -> dict[str, str]:
+        """The files that became no apps, and why."""
+        return {path.name: one.reason for path, one in self._files.items() if one.offer is None}
+
+    async def renew(self, offer: Offer, *, after: float) -> bool:
+        """Read the choices of an app again, unless that was done in the last `after` seconds; say whether.
+
+        Raises:
+            ComfyError: The ComfyUI cannot be asked.
+        """
+        now = asyncio.get_running_loop().time()
+        if offer.renewed_at is not None and now - offer.renewed_at < after:
+            return False
+        offer.renewed_at = now
+        if offer.app.client is None:
+            offer.app = offer.app.on(self._comfy)
+        offer.app = await offer.app.refreshed()
+        return True
+
+    async def _look(self, folder: Path) -> None:
+        """Load what is new or has changed since the last look, which was not just now."""
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if self._looked_at is not None and now - self._looked_at < _LOOK_S:
+                return
+            found = await in_thread(_stamps, folder)
+            for path, stamp in found.items():
+                known = self._files.get(path)
+                if known is None or known.stamp != stamp:
+                    self._files[path] = await self._load(path, stamp, now)
+            self._files = {path: self._files[path] for path in found}
+            self._looked_at = now
+
+    async def _load(self, path: Path, stamp: tuple[int, int], now: float) -> _Loaded:
+        """Make an app of a file.
+
+        Raises:
+            ComfyError: The ComfyUI cannot be asked.
+        """
+        try:
+            return _Loaded(stamp, Offer(await self._comfy.app(path), path.stem, renewed_at=now))
+        except (WorkflowError, OSError, ValueError) as error:
+            _log.warning("web: %s is not offered: %s", path.name, error)
+            # The folder is nobody's business.
+            reason = str(error).replace(str(path.parent) + os.sep, "")
+            return _Loaded(stamp, None, reason)
+
+
+def slug_of(name: str) -> str:
+    """Return a name as it stands in an address: small letters, digits and hyphens."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_SLUG].strip("-") or "app"
+
+
+def _offered(app: App) -> tuple[str, Offer]:
+    """Return an app with its own name, which is an identifier, made readable."""
+    title = app.name.replace("_", " ").strip()
+    return app.name, Offer(app, title[:1].upper() + title[1:])
+
+
+def _by_slug(offers: Iterable[tuple[str, Offer]]) -> dict[str, Offer]:
+    """Return offers by the names in their addresses, each made unique."""
+    found: dict[str, Offer] = {}
+    for name, offer in offers:
+        number, free = 1, slug_of(name)
+        while free in found:
+            number += 1
+            free = f"{slug_of(name)}-{number}"
+        found[free] = offer
+    return found
+
+
+def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return the workflow files of a folder in order, and what tells one state of each from another."""
+    paths = [folder] if folder.is_file() else sorted(folder.iterdir())
+    found = {}
+    for path in paths:
+        if path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.is_file():
+            about = path.stat()
+            found[path] = (about.st_mtime_ns, about.st_size)
+    return found
