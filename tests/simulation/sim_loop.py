@@ -52,13 +52,12 @@ class Process:
 PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("PROCESS", default=None)
 
 
-def process_of(context: contextvars.Context) -> Process | None:
-    """Return the process that a context belongs to."""
-    return context.get(PROCESS)
-
-
 class SimTask(asyncio.Task[Any]):
-    """A task whose hash is its number, so that sets of tasks have the same order every time."""
+    """A task whose hash is its number, so that sets of tasks have the same order every time.
+
+    Attributes:
+        process: What it belongs to.
+    """
 
     _numbers = itertools.count(1)
     number = 0
@@ -66,10 +65,20 @@ class SimTask(asyncio.Task[Any]):
     def __init__(self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], **options: Any) -> None:
         # asyncio's own constructor enters the task in a set already.
         self.number = next(SimTask._numbers)
+        context: contextvars.Context | None = options.get("context")
+        self.process = PROCESS.get() if context is None else context.get(PROCESS)
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
         return self.number
+
+
+def process_of(task: asyncio.Task[Any]) -> Process | None:
+    """Return the process that a task belongs to."""
+    # The package's own kind of task does its work in a second one.
+    inner = getattr(task, "attempt", None)
+    process: Process | None = getattr(inner or task, "process", None)
+    return process
 
 
 class _Selector:
@@ -176,7 +185,6 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def thaw(self, process: Process) -> None:
         """Let the code of a dead process go on, without a network: for its tasks to be cancelled."""
-        process.dead = False
         self._ready.extend(process.frozen)
         process.frozen.clear()
 
