@@ -9,6 +9,7 @@ from .._job.core import JobCore
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
 from .desk import Desk
+from .submission import MARK
 
 __all__ = ["attach"]
 
@@ -33,6 +34,8 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
         entry = await desk.api.find(prompt_id)
         if entry is not None:
             graph, extra = entry.prompt or {}, entry.extra_data or {}
+        elif (found := await _renamed(desk, prompt_id)) is not None:
+            return await attach(desk, {"prompt_id": found, "client_id": client_id or ""})
     submitter = client_id or str(extra.get("client_id") or "")
     if history is None and submitter == desk.client_id:
         await desk.hear()
@@ -52,6 +55,14 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, str]) -> JobCore:
     else:
         desk.poller.poke([job])
     return job
+
+
+async def _renamed(desk: Desk, prompt_id: str) -> str | None:
+    """Return the id that an old server has given to a job which was noted before it was posted."""
+    server = desk.api.server
+    if server.cloud or server.can("client_prompt_id"):
+        return None
+    return await desk.api.find_mark(MARK, prompt_id)
 
 
 def _reference(id_or_ref: str | Mapping[str, str]) -> tuple[str, str | None]:

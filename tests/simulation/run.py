@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import gc
 import sys
 import time
 
@@ -22,6 +23,7 @@ def main() -> int:
     parser.add_argument("--only", type=int)
     o = parser.parse_args()
     seeds = [o.only] if o.only is not None else range(o.seed, o.seed + o.worlds)
+    gc.freeze()
     clock, cpu = time.perf_counter, time.process_time
     begin, used = clock(), cpu()
     bad = jobs = 0
