@@ -9,6 +9,7 @@ import errno
 import fcntl
 import gc
 import logging
+import os
 import shutil
 import ssl
 import tempfile
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from PIL import Image
 from sim_books import Ledger, Outcome, judge
 from sim_faults import happen, heal
 from sim_loop import PROCESS, Process, RunawayError, StuckError, process_of
@@ -302,8 +304,11 @@ class World:
 
 @contextlib.contextmanager
 def _bent(world: World) -> Iterator[None]:
-    """Bend what a world has of the operating system: locks die with their process, disks fill."""
-    lock, write = filelock._lock, Journal._write
+    """Bend what a world has of the operating system.
+
+    Locks die with their process, disks fill, and pictures are as old as the world says.
+    """
+    lock, write, save = filelock._lock, Journal._write, Image.Image.save
 
     def noted(descriptor: int) -> None:
         lock(descriptor)
@@ -317,11 +322,18 @@ def _bent(world: World) -> Iterator[None]:
             world.full_disks[str(journal.path)] = room - 1
         write(journal, record)
 
+    def dated(image: Image.Image, fp: Any, *args: Any, **options: Any) -> None:
+        save(image, fp, *args, **options)
+        if isinstance(fp, str | Path):
+            os.utime(fp, (world.sim.wall(), world.sim.wall()))
+
     filelock._lock, Journal._write = noted, limited  # type: ignore[method-assign]
+    Image.Image.save = dated  # type: ignore[method-assign]
     try:
         yield
     finally:
         filelock._lock, Journal._write = lock, write  # type: ignore[method-assign]
+        Image.Image.save = save  # type: ignore[method-assign]
 
 
 def play(plan: Plan) -> Verdict:
