@@ -173,15 +173,12 @@ class SimLoop(asyncio.BaseEventLoop):
         process.dead = True
         self.net.crash(process)
         for handle in [*self._ready, *self._scheduled]:
-            if _context(handle).get(PROCESS) is process and not handle.cancelled():
-                if isinstance(handle, asyncio.TimerHandle):
-                    # It stays in the heap, and does nothing.
-                    handle.cancel()
-                else:
-                    process.frozen.append(handle)
-        alive = [handle for handle in self._ready if _context(handle).get(PROCESS) is not process]
-        self._ready.clear()
-        self._ready.extend(alive)
+            if handle.cancelled() or _context(handle).get(PROCESS) is not process:
+                continue
+            if not isinstance(handle, asyncio.TimerHandle):
+                process.frozen.append(_copy(handle, self))
+            # It keeps its place, and does nothing: the loop may be in the middle of its turn.
+            handle.cancel()
 
     def thaw(self, process: Process) -> None:
         """Let the code of a dead process go on, without a network: for its tasks to be cancelled."""
@@ -269,6 +266,12 @@ class SimLoop(asyncio.BaseEventLoop):
 
 def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> SimTask:
     return SimTask(coro, loop=loop, **options)
+
+
+def _copy(handle: asyncio.Handle, loop: asyncio.AbstractEventLoop) -> asyncio.Handle:
+    """Return another handle that does the same."""
+    callback, args = handle._callback, handle._args  # type: ignore[attr-defined]
+    return asyncio.Handle(callback, args, loop, _context(handle))
 
 
 def _context(handle: asyncio.Handle) -> contextvars.Context:
