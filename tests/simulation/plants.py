@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import comfy_async._session.attach as attach_module
 import comfy_async._session.poller as poller_module
 from comfy_async import Cancelled, Lost
 from comfy_async._batch.journal import Journal
@@ -269,15 +270,18 @@ def _interrupted_is_failed() -> list[Change]:
     return [(JobState, "apply", mixed)]
 
 
-def _pool_runs_again_at_a_break() -> list[Change]:
-    """A pool takes a job elsewhere when its socket breaks."""
-    takes_over = PoolEngine.takes_over
+def _failed_runs_elsewhere() -> list[Change]:
+    """A pool runs a job that has failed on the next server."""
+    return [(PoolEngine, "_reason_to_go_on", lambda _self, _job, _member, _event: "whatever")]
 
-    def reason(self: PoolEngine, job: Any, member: Any, event: Any) -> str | None:
-        return "whatever" if event.type == "execution_error" and job.attempts < 2 else None
 
-    del takes_over
-    return [(PoolEngine, "_reason_to_go_on", reason)]
+def _renamed_not_found() -> list[Change]:
+    """The id that was noted before a post says nothing to a server which has chosen another."""
+
+    async def renamed(_desk: Any, _prompt_id: str) -> None:
+        return None
+
+    return [(attach_module, "_renamed", renamed)]
 
 
 def _job_forgotten_at_a_break() -> list[Change]:
@@ -303,7 +307,7 @@ PLANTS: Final[dict[str, Callable[[], list[Change]]]] = {
 def planted(name: str) -> Iterator[None]:
     """Let the package have a defect while the block lasts."""
     changes = PLANTS[name]()
-    kept = [(place, attribute, place.__dict__[attribute]) for place, attribute, _ in changes]
+    kept = [(place, attribute, vars(place)[attribute]) for place, attribute, _ in changes]
     for place, attribute, value in changes:
         setattr(place, attribute, value)
     try:

@@ -119,6 +119,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self.now = FIRST_SECOND
         self._turns_here = 0
         self._selector = _Selector(self)
+        # Larger than the distance of two floats, years after the beginning too.
+        self._clock_resolution = 1e-6
         self.set_task_factory(_make_task)
 
     def time(self) -> float:
@@ -141,6 +143,7 @@ class SimLoop(asyncio.BaseEventLoop):
             return
         self._turns_here += 1
         if self._turns_here > _MOST_TURNS_AT_ONCE:
+            self._turns_here = 0
             raise RunawayError(self._whereabouts())
         if self.shuffle and len(self._ready) > 1:
             self._shuffle()

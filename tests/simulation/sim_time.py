@@ -67,6 +67,9 @@ class Simulation:
                     task.cancel()
                 loop.run_until_complete(asyncio.wait(left, timeout=60.0))
             loop.run_until_complete(loop.shutdown_asyncgens())
+            for transport in list(self.net.connections):
+                transport.abort()
+            loop.run_until_complete(asyncio.sleep(0))
         finally:
             loop.close()
 
