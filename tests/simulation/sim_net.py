@@ -436,7 +436,8 @@ class SimTransport(_FlowControlMixin):
         if self.gone:
             return
         try:
-            self._protocol.connection_lost(error)
+            if self._protocol is not None:
+                self._protocol.connection_lost(error)
         finally:
             self.shut()
 
@@ -641,14 +642,14 @@ class Net:
             self.note(f"{address[1]}", "refused")
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"Connect call failed {address}")
         client = self._pair(server, weather)
-        await asyncio.sleep(self.loop.rng.uniform(*weather.delay))
-        if weather.down:
-            # The answer to the SYN waits too.
-            try:
+        try:
+            await asyncio.sleep(self.loop.rng.uniform(*weather.delay))
+            if weather.down:
+                # The answer to the SYN waits too.
                 await self._knock(weather, since=begin)
-            except BaseException:
-                client.shut()
-                raise
+        except BaseException:
+            client.shut()
+            raise
         protocol = factory()
         client.start(protocol)
         waiter = self.loop.create_future()

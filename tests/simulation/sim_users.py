@@ -21,7 +21,9 @@ from comfy_async import (
     ComfySession,
     Completed,
     Job,
+    JobCancelledError,
     JobError,
+    JobLostError,
     JobResult,
     SessionClosedError,
     Started,
@@ -223,8 +225,10 @@ async def _give_up(user: User) -> None:
             try:
                 running.result()
                 outcome.status = "completed"
-            except JobError:
-                outcome.status = "" if stopped else "failed"
+            except JobCancelledError:
+                outcome.status = "cancelled"
+            except JobError as error:
+                outcome.status = "lost" if isinstance(error, JobLostError) else "failed"
     elif stopped:
         outcome.left_at = user.world.now
 
