@@ -25,6 +25,8 @@ class Outcome:
         told_at: When its end was told.
         left_at: When its user stopped waiting, and no longer wanted it.
         resumed: Whether it belongs to a batch that was cancelled once and begun again.
+        broke_at: When that batch could no longer note anything.
+        unknown: The id of a job of which nobody knows whether it arrived.
         problems: What is already known to be wrong.
     """
 
@@ -35,7 +37,9 @@ class Outcome:
     told_at: float | None = None
     left_at: float | None = None
     resumed: bool = False
+    broke_at: float | None = None
     error: str = ""
+    unknown: str | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -86,13 +90,16 @@ async def check_events(job: Job, outcome: Outcome) -> None:
         outcome.problems.append(f"progress {fraction} of a job that is {job.status}")
 
 
-def judge(outcome: Outcome, records: Iterable[RunRecord], *, aims: bool = True) -> list[str]:
+def judge(
+    outcome: Outcome, records: Iterable[RunRecord], *, aims: bool = True, cloud: bool = False
+) -> list[str]:
     """Compare what one user was told with what the servers know.
 
     Args:
         outcome: What the user was told.
         records: Of the workflow, on all servers.
         aims: Whether an interrupt can be aimed: before 0.3.57 it hits whatever runs.
+        cloud: Whether the server chooses ids, and knows a job by nothing else.
     """
     rows = list(records)
     problems = list(outcome.problems)
@@ -103,6 +110,12 @@ def judge(outcome: Outcome, records: Iterable[RunRecord], *, aims: bool = True) 
     if outcome.resumed:
         # What was cancelled when the first batch ended runs in the second.
         kept = [row for row in kept if row.end not in ("deleted", "interrupted")]
+        if cloud and outcome.broke_at is not None:
+            # It was over before it could be taken back, under an id that could not be noted.
+            kept = [row for row in kept if row.queued_at > outcome.broke_at or row.ended_at > outcome.broke_at + 2.0]
+    elif not aims and outcome.kind == "map_crash":
+        # Whom a stray interrupt hit runs again.
+        kept = [row for row in kept if row.end != "interrupted"]
     if len(kept) > 1 and not forgotten:
         problems.append(f"queued {len(rows)} times")
     truth: set[str] = {row.end for row in rows if row.end} | {row.told for row in rows if row.told}

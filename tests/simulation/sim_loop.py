@@ -260,6 +260,14 @@ class SimLoop(asyncio.BaseEventLoop):
             await server.start_serving()
         return server
 
+    async def sendfile(self, *_args: Any, **_options: Any) -> int:
+        """Leave it to who asks: aiohttp then writes the file itself.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError
+
     def _write_to_self(self) -> None:
         """Nobody sleeps."""
 

@@ -18,7 +18,6 @@ import os
 import socket
 import struct
 import zlib
-from asyncio import constants
 from asyncio.transports import _FlowControlMixin
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -197,7 +196,6 @@ class SimTransport(_FlowControlMixin):
     """
 
     _buffer_size = 0
-    _sendfile_compatible = constants._SendfileMode.FALLBACK  # type: ignore[attr-defined]
 
     def __init__(
         self,

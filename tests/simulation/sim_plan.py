@@ -44,6 +44,9 @@ USERS: Final = {
     "attach": 2.0,
     "download": 1.5,
     "upload": 0.5,
+    "socket_image": 2.0,
+    "fetch": 0.7,
+    "watch": 0.7,
     "map": 0.4,
     "close": 0.4,
     "crash": 0.4,
@@ -54,7 +57,10 @@ USERS: Final = {
 
 POOL_USERS: Final = {
     name: USERS[name]
-    for name in ("run", "iterate", "slow", "late", "cached", "fail", "leave", "cancel", "give_up", "map")
+    for name in (
+        *("run", "iterate", "slow", "late", "cached", "fail", "leave", "cancel", "give_up", "map"),
+        "socket_image",
+    )
 }
 
 FAULTS: Final = {

@@ -48,6 +48,12 @@ def graph(number: int, kind: str) -> dict[str, Any]:
                 "inputs": {"images": ["1", 0], "filename_prefix": f"out{number}"},
             },
         }
+    if kind == "socket_image":
+        picture = {"width": 8, "height": 8, "batch_size": 2, "color": number}
+        return {
+            "1": {"class_type": "EmptyImage", "inputs": picture, "_meta": meta},
+            "2": {"class_type": "SaveImageWebsocket", "inputs": {"images": ["1", 0]}},
+        }
     seed = 7 if kind == "cached" else number
     last = "SimFail" if kind == "fail" else "SimOut"
     return {
@@ -125,8 +131,18 @@ class User:
         outcome.told_at = self.world.now
         await check_events(job, outcome)
         if result is not None and not result.missing and self.kind not in ("download", "upload"):
-            if result.texts != ("done",):
+            if self.kind == "socket_image":
+                if len(result.images) != 2:
+                    outcome.problems.append(f"{len(result.images)} images, and nothing is said to be missing")
+            elif result.texts != ("done",):
                 outcome.problems.append(f"texts {result.texts}")
+        elif result is not None and result.missing and self.heard_all:
+            outcome.problems.append(f"missing {result.missing}")
+
+    @property
+    def heard_all(self) -> bool:
+        """Whether nothing can have been missed by the socket."""
+        return self.world.plan.calm and not self.world.plan.poll and self.kind != "attach"
 
 
 async def _run(user: User) -> None:
@@ -281,6 +297,35 @@ async def _upload(user: User) -> None:
         await user.told(job, outcome)
 
 
+async def _fetch(user: User) -> None:
+    """Save a larger file: it goes on where it was when the connection breaks."""
+    outcome = user.outcome()
+    data = random.Random(user.number).randbytes(user.rng.choice((1_000, 200_000, 600_000)))
+    folder = user.world.fakes[0].folders.of_type("output")
+    assert folder is not None
+    (folder / f"big{user.number}.bin").write_bytes(data)
+    with user.judged(outcome):
+        target = user.world.folder / f"big{user.number}.bin"
+        path = await user.session.files.save(f"big{user.number}.bin", target)
+        if path.read_bytes() != data:
+            outcome.problems.append("the file differs from the server's")
+        if await user.session.files.read(f"big{user.number}.bin") != data:
+            outcome.problems.append("what was read differs from the server's")
+
+
+async def _watch(user: User) -> None:
+    """Read all events of a session for a while: the connection goes and comes in turn."""
+    last = ""
+    outcome = user.outcome()
+    with contextlib.suppress(TimeoutError), user.judged(outcome):
+        async with asyncio.timeout(user.rng.uniform(0.1, 30.0)):
+            async for event in user.session.events():
+                if event.type in ("disconnected", "reconnected") and event.prompt_id is None:
+                    if event.type == last:
+                        outcome.problems.append(f"{event.type} twice")
+                    last = event.type
+
+
 async def _map(user: User) -> None:
     count = user.rng.randint(2, 8)
     outcomes = [user.outcome(n) for n in range(count)]
@@ -392,7 +437,8 @@ async def _map_full_disk(user: User) -> None:
     try:
         await _mapped(user, earlier, results)
     except OSError:
-        pass
+        for outcome in outcomes:
+            outcome.broke_at = user.world.now
     user.world.full_disks.pop(str(results), None)
     await _mapped(user, outcomes, results)
 
@@ -426,6 +472,9 @@ USERS: Final[dict[str, Callable[[User], Awaitable[None]]]] = {
     "attach": _attach,
     "download": _download,
     "upload": _upload,
+    "socket_image": _iterate,
+    "fetch": _fetch,
+    "watch": _watch,
     "map": _map,
     "close": _close,
     "crash": _crash,

@@ -126,6 +126,8 @@ class World:
         """Note an error in the place of an end; only a bad day excuses some of them."""
         outcome.status = f"error {type(error).__name__}"
         outcome.error = str(error)
+        if isinstance(error, SubmitUnknownError):
+            outcome.unknown = error.prompt_id
         if SECRET in f"{error!r} {error}":
             outcome.problems.append("the error shows the key")
         rejected = isinstance(error, ResponseError) and error.status is not None and error.status < 500
@@ -195,6 +197,7 @@ class World:
         for task in work:
             if not task.cancelled() and (error := task.exception()) is not None:
                 self.problems.append(f"{task.get_name()}: {error!r}")
+        await self._find_unknown()
         await self._close()
         self._judge(healed)
         await self._end()
@@ -247,6 +250,19 @@ class World:
         self.sim.net.note("fault", fault.kind)
         await happen(self.sim, fake, fault, self._calm)
 
+    async def _find_unknown(self) -> None:
+        """Attach to the jobs of which nobody knew whether they arrived: those that did are found."""
+        for outcome in [outcome for outcome in self.outcomes if outcome.unknown]:
+            client = self.clients[0]
+            rows = self.ledger.of(outcome.number)
+            if not isinstance(client, ComfySession) or self.plan.version == "cloud" or len(rows) != 1:
+                continue
+            job = await client.attach(outcome.unknown or "")
+            with contextlib.suppress(ComfyError):
+                await job
+            if not rows[0].forgotten and rows[0].end != "lost" and job.status == "lost":
+                outcome.problems.append("attach() does not find it")
+
     async def _close(self) -> None:
         """Close all clients, in bounded time."""
         for client in self.clients:
@@ -279,7 +295,7 @@ class World:
         aims = self.fakes[0].core.capabilities.has("targeted_interrupt") or self.plan.version == "cloud"
         for outcome in self.outcomes:
             rows = self.ledger.of(outcome.number)
-            problems = judge(outcome, rows, aims=aims)
+            problems = judge(outcome, rows, aims=aims, cloud=self.plan.version == "cloud")
             ends = [row.ended_at for row in rows if row.end is not None]
             if self.plan.calm and outcome.left_at is not None:
                 late = [row for row in rows if row.started_at > outcome.left_at + 2.0 and row.end == "success"]
@@ -294,7 +310,7 @@ class World:
                 if after > limit:
                     problems.append(f"told {after:.1f} s after its end")
             told_error = outcome.status.startswith("error") and "SubmitUnknown" not in outcome.status
-            if told_error and not outcome.wanted and outcome.kind not in ("download", "attach", "close"):
+            if told_error and not outcome.wanted and outcome.kind not in ("download", "attach", "close", "crash"):
                 if any(row.end == "success" for row in rows):
                     problems.append(f"said {outcome.status}, and ran: {outcome.error}")
             self.problems += [f"{outcome.kind} {outcome.number}: {problem}" for problem in problems]
