@@ -25,6 +25,7 @@ class Outcome:
         told_at: When its end was told.
         left_at: When its user stopped waiting, and no longer wanted it.
         resumed: Whether it belongs to a batch that was cancelled once and begun again.
+        pooled: Whether it may run again on another server, under the same handle.
         broke_at: When that batch could no longer note anything.
         unknown: The id of a job of which nobody knows whether it arrived.
         problems: What is already known to be wrong.
@@ -38,6 +39,7 @@ class Outcome:
     left_at: float | None = None
     resumed: bool = False
     broke_at: float | None = None
+    pooled: bool = False
     error: str = ""
     unknown: str | None = None
     problems: list[str] = dataclasses.field(default_factory=list)
@@ -75,11 +77,12 @@ async def check_events(job: Job, outcome: Outcome) -> None:
     ends = [event for event in events if isinstance(event, TERMINAL)]
     if len(ends) != 1 or events[-1] is not ends[0]:
         outcome.problems.append(f"ends: {ends!r}, last: {events[-1:]!r}")
-    for cls in (Queued, Started):
+    again = sum(isinstance(event, Queued) for event in events) > 1 and outcome.pooled
+    for cls in () if again else (Queued, Started):
         count = sum(isinstance(event, cls) for event in events)
         if count > 1:
             outcome.problems.append(f"{cls.__name__} {count} times")
-    for node_cls in (NodeStarted, NodeFinished):
+    for node_cls in () if again else (NodeStarted, NodeFinished):
         nodes = collections.Counter(e.node for e in events if isinstance(e, node_cls))
         outcome.problems += [f"{node_cls.__name__} {n} {c} times" for n, c in nodes.items() if c > 1]
     kinds = [type(event) for event in events]
@@ -112,7 +115,11 @@ def judge(
         kept = [row for row in kept if row.end not in ("deleted", "interrupted")]
         if cloud and outcome.broke_at is not None:
             # It was over before it could be taken back, under an id that could not be noted.
-            kept = [row for row in kept if row.queued_at > outcome.broke_at or row.ended_at > outcome.broke_at + 2.0]
+            kept = [
+                row
+                for row in kept
+                if row.queued_at > outcome.broke_at or row.ended_at > outcome.broke_at + 2.0
+            ]
     elif not aims and outcome.kind == "map_crash":
         # Whom a stray interrupt hit runs again.
         kept = [row for row in kept if row.end != "interrupted"]
@@ -126,7 +133,9 @@ def judge(
             fine = "error" in truth
         case "cancelled":
             astray = not aims and "interrupted" in truth
-            fine = (outcome.wanted or astray) and (not rows or forgotten or bool(truth & {"interrupted", "deleted", "lost"}))
+            fine = (outcome.wanted or astray) and (
+                not rows or forgotten or bool(truth & {"interrupted", "deleted", "lost"})
+            )
         case "lost":
             fine = lost or forgotten or (outcome.wanted and "deleted" in truth)
         case "":

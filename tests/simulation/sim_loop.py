@@ -210,7 +210,7 @@ class SimLoop(asyncio.BaseEventLoop):
         else:
             _resolve(future, _outcome(func, args))
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """There is none."""
 
     # The network
@@ -222,7 +222,7 @@ class SimLoop(asyncio.BaseEventLoop):
         address = await self.net.resolve(host)
         return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, int(port)))]
 
-    async def create_connection(  # type: ignore[override]
+    async def create_connection(
         self, protocol_factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any
     ) -> tuple[asyncio.Transport, Any]:
         """Connect over the simulated network.

@@ -621,9 +621,7 @@ class Net:
         if self._listening.get(server.address) is server:
             del self._listening[server.address]
 
-    async def connect(
-        self, factory: Callable[[], Any], address: Address
-    ) -> tuple[asyncio.Transport, Any]:
+    async def connect(self, factory: Callable[[], Any], address: Address) -> tuple[asyncio.Transport, Any]:
         """Connect to a port.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sim_plan import Plan
 from sim_world import play
@@ -13,7 +13,7 @@ from sim_world import play
 _T = TypeVar("_T")
 
 _NUMBERS: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f-]{27})?\b|0x[0-9a-f]+|\d+(\.\d+)?")
-_SIMPLER: Final = (
+_SIMPLER: Final[tuple[tuple[str, Any], ...]] = (
     ("shuffle", False),
     ("poll", False),
     ("named", False),
@@ -56,19 +56,28 @@ def shrink(
 
     while True:
         before = plan
-        steps = _fewer(plan.steps, lambda rest: fails(dataclasses.replace(plan, steps=tuple(rest))))
-        plan = dataclasses.replace(plan, steps=tuple(steps))
-        faults = _fewer(plan.faults, lambda rest: fails(dataclasses.replace(plan, faults=tuple(rest))))
-        plan = dataclasses.replace(plan, faults=tuple(faults))
+        for name in ("steps", "faults"):
+            plan = _with_fewer(plan, name, fails)
         tell(f"{len(plan.steps)} steps, {len(plan.faults)} faults after {tries} worlds")
         for name, value in _SIMPLER:
-            candidate = dataclasses.replace(plan, **{name: value})
+            changed: dict[str, Any] = {name: value}
+            candidate = dataclasses.replace(plan, **changed)
             if name == "servers" and plan.shape != "pool":
                 continue
             if candidate != plan and fails(candidate):
                 plan = candidate
         if plan == before or tries > most_worlds:
             return plan
+
+
+def _with_fewer(plan: Plan, name: str, fails: Callable[[Plan], bool]) -> Plan:
+    """Return a plan with as few of its steps, or faults, as fail."""
+
+    def having(rest: list[Any]) -> Plan:
+        changed: dict[str, Any] = {name: tuple(rest)}
+        return dataclasses.replace(plan, **changed)
+
+    return having(_fewer(getattr(plan, name), lambda rest: fails(having(rest))))
 
 
 def _fewer(items: Sequence[_T], fails: Callable[[list[_T]], bool]) -> list[_T]:

@@ -13,9 +13,10 @@ import types
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
-import comfy_async.testing._core as fake_core
 from sim_loop import FIRST_SECOND, SimLoop
 from sim_net import Net
+
+import comfy_async.testing._core as fake_core
 
 _T = TypeVar("_T")
 

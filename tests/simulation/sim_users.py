@@ -103,6 +103,7 @@ class User:
     def outcome(self, offset: int = 0, *, wanted: bool = False) -> Outcome:
         """Open the record of a workflow."""
         outcome = Outcome(self.number + offset, self.kind, wanted=wanted)
+        outcome.pooled = self.world.plan.shape == "pool"
         self.world.outcomes.append(outcome)
         return outcome
 

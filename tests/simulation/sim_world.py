@@ -175,9 +175,7 @@ class World:
         loop = self.sim.loop
         begin = loop.now
         work = [asyncio.create_task(self._step(step, begin)) for step in self.plan.steps]
-        bad = [
-            asyncio.create_task(self._fault(number, begin)) for number in range(len(self.plan.faults))
-        ]
+        bad = [asyncio.create_task(self._fault(number, begin)) for number in range(len(self.plan.faults))]
         await asyncio.sleep(self.plan.storm)
         for task in bad:
             task.cancel()
@@ -210,9 +208,7 @@ class World:
             options: dict[str, Any] = {"version": plan.version}
             if plan.version == "cloud":
                 options = {"mode": "cloud", "api_key": SECRET}
-            fake = FakeComfy(
-                step_seconds=plan.step_seconds, history_delay=plan.history_delay, **options
-            )
+            fake = FakeComfy(step_seconds=plan.step_seconds, history_delay=plan.history_delay, **options)
             fake.script("SimSteps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=2, cached=True)
             fake.script("SimOut", inputs={"value": "VALUE"}, is_output=True, output={"text": ["done"]})
             fake.script("SimFail", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "sim"))
@@ -298,7 +294,9 @@ class World:
             problems = judge(outcome, rows, aims=aims, cloud=self.plan.version == "cloud")
             ends = [row.ended_at for row in rows if row.end is not None]
             if self.plan.calm and outcome.left_at is not None:
-                late = [row for row in rows if row.started_at > outcome.left_at + 2.0 and row.end == "success"]
+                late = [
+                    row for row in rows if row.started_at > outcome.left_at + 2.0 and row.end == "success"
+                ]
                 if late:
                     problems.append("ran although it was left")
             if outcome.told_at is not None and ends:
@@ -310,7 +308,11 @@ class World:
                 if after > limit:
                     problems.append(f"told {after:.1f} s after its end")
             told_error = outcome.status.startswith("error") and "SubmitUnknown" not in outcome.status
-            if told_error and not outcome.wanted and outcome.kind not in ("download", "attach", "close", "crash"):
+            if (
+                told_error
+                and not outcome.wanted
+                and outcome.kind not in ("download", "attach", "close", "crash")
+            ):
                 if any(row.end == "success" for row in rows):
                     problems.append(f"said {outcome.status}, and ran: {outcome.error}")
             self.problems += [f"{outcome.kind} {outcome.number}: {problem}" for problem in problems]
@@ -343,13 +345,19 @@ def _bent(world: World) -> Iterator[None]:
         if isinstance(fp, str | Path):
             os.utime(fp, (world.sim.wall(), world.sim.wall()))
 
-    filelock._lock, Journal._write = noted, limited  # type: ignore[method-assign]
-    Image.Image.save = dated  # type: ignore[method-assign]
+    bends: list[tuple[Any, str, Any]] = [
+        (filelock, "_lock", noted),
+        (Journal, "_write", limited),
+        (Image.Image, "save", dated),
+    ]
+    kept = [(place, name, vars(place)[name]) for place, name, _ in bends]
+    for place, name, bent in bends:
+        setattr(place, name, bent)
     try:
         yield
     finally:
-        filelock._lock, Journal._write = lock, write  # type: ignore[method-assign]
-        Image.Image.save = save  # type: ignore[method-assign]
+        for place, name, straight in kept:
+            setattr(place, name, straight)
 
 
 def play(plan: Plan) -> Verdict:

@@ -60,7 +60,7 @@ def test_who_turns_in_circles_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sim_loop._MOST_TURNS_AT_ONCE", 1_000)
 
     async def main(_sim: Simulation) -> None:
-        while True:
+        while True:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     with pytest.raises(RunawayError):
