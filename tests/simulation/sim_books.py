@@ -26,7 +26,7 @@ class Outcome:
         left_at: When its user stopped waiting, and no longer wanted it.
         resumed: Whether it belongs to a batch that was cancelled once and begun again.
         pooled: Whether it may run again on another server, under the same handle.
-        broke_at: When that batch could no longer note anything.
+        broke_at: When a batch could no longer note anything.
         unknown: The id of a job of which nobody knows whether it arrived.
         problems: What is already known to be wrong.
     """
@@ -93,6 +93,18 @@ async def check_events(job: Job, outcome: Outcome) -> None:
         outcome.problems.append(f"progress {fraction} of a job that is {job.status}")
 
 
+def _is_unnoted(row: RunRecord, outcome: Outcome) -> bool:
+    """Say whether a batch that broke off could not note a job: the cloud tells its id after the post alone.
+
+    Who dies before the answer never knows it; who has no room for it takes the job back, unless it is over.
+    """
+    assert outcome.broke_at is not None
+    if outcome.kind == "map_crash":
+        # Its last posts may be under way still.
+        return True
+    return row.queued_at <= outcome.broke_at and row.ended_at <= outcome.broke_at + 2.0
+
+
 def judge(
     outcome: Outcome, records: Iterable[RunRecord], *, aims: bool = True, cloud: bool = False
 ) -> list[str]:
@@ -113,16 +125,11 @@ def judge(
     if outcome.resumed:
         # What was cancelled when the first batch ended runs in the second.
         kept = [row for row in kept if row.end not in ("deleted", "interrupted")]
-        if cloud and outcome.broke_at is not None:
-            # It was over before it could be taken back, under an id that could not be noted.
-            kept = [
-                row
-                for row in kept
-                if row.queued_at > outcome.broke_at or row.ended_at > outcome.broke_at + 2.0
-            ]
     elif not aims and outcome.kind == "map_crash":
         # Whom a stray interrupt hit runs again.
         kept = [row for row in kept if row.end != "interrupted"]
+    if cloud and outcome.broke_at is not None:
+        kept = [row for row in kept if not _is_unnoted(row, outcome)]
     if len(kept) > 1 and not forgotten:
         problems.append(f"queued {len(rows)} times")
     truth: set[str] = {row.end for row in rows if row.end} | {row.told for row in rows if row.told}

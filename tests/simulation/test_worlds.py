@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from found import FOUND, PLANTED
-from plants import PLANTS, planted
+from plants import planted
 from sim_plan import FAULTS, USERS, Fault, Plan, Step, draw
 from sim_shrink import kinds, shrink
 from sim_world import play
@@ -31,7 +31,7 @@ def _loops_that_are_thrown_away() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("seed", range(1, 21))
+@pytest.mark.parametrize("seed", range(1, 13))
 def test_everything_is_as_promised(seed: int) -> None:
     """Every job has one end, as the server saw it; nothing ran twice; nothing is left open; in time."""
     verdict = play(draw(seed, jobs=_SMALL))
@@ -45,7 +45,7 @@ def test_what_was_found_stays_mended(name: str) -> None:
     assert play(Plan.from_json(FOUND[name])).problems == []
 
 
-@pytest.mark.parametrize("name", sorted(PLANTS))
+@pytest.mark.parametrize("name", sorted(PLANTED))
 def test_a_planted_defect_is_found(name: str) -> None:
     """A small world finds it, and finds nothing without it."""
     plan = Plan.from_json(PLANTED[name])
