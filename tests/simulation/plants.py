@@ -93,13 +93,14 @@ def _cancel_said_once() -> list[Change]:
     """A cancel that misses is not said again."""
     tell = Canceller._tell_server
 
+    told_about: list[JobCore] = []
+
     async def told(self: Canceller, job: JobCore) -> Any:
-        if getattr(job, "cancel_tried", None) is not None or job.prompt_id in _told:
+        if any(one is job for one in told_about):
             return None
-        _told.add(job.prompt_id)
+        told_about.append(job)
         return await tell(self, job)
 
-    _told: set[str] = set()
     return [(Canceller, "_tell_server", told)]
 
 

@@ -169,6 +169,11 @@ class Plan:
         """Whether nothing goes wrong."""
         return not self.faults
 
+    @property
+    def obeys(self) -> bool:
+        """Whether a cancel reaches the server, if not the first time."""
+        return all(fault.kind == "miss_cancel" for fault in self.faults)
+
     def to_json(self) -> str:
         """Return it as one line."""
         return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
@@ -210,7 +215,7 @@ def draw(seed: int, *, jobs: int = 50) -> Plan:
         poll=rng.random() < 0.1,
         shuffle=rng.random() < 0.3,
         named=rng.random() < 0.5,
-        step_seconds=rng.choice((0.0, 0.01, 0.1, 0.5)),
+        step_seconds=rng.choice((0.0, 0.01, 0.1, 0.5, 2.0)),
         history_delay=rng.choice((0.0, 0.0, 0.05, 0.5)),
         delay=rng.choice(((0.0001, 0.001), (0.0001, 0.001), (0.001, 0.05), (0.05, 0.2))),
         pieces=rng.choice((0.0, 0.0, 0.3)),

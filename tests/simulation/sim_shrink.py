@@ -12,7 +12,7 @@ from sim_world import play
 
 _T = TypeVar("_T")
 
-_NUMBERS: Final = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f-]{27})?\b|0x[0-9a-f]+|\d+(\.\d+)?")
+_NUMBERS: Final = re.compile(r"node=[^>]*|\b[0-9a-f]{8}(-[0-9a-f-]{27})?\b|0x[0-9a-f]+|\d+(\.\d+)?")
 _SIMPLER: Final[tuple[tuple[str, Any], ...]] = (
     ("shuffle", False),
     ("poll", False),

@@ -212,6 +212,7 @@ async def _cancel(user: User) -> None:
     with user.judged(outcome):
         job = await user.submit()
         await user.pause()
+        outcome.left_at = user.world.now
         said = await job.cancel()
         before = user.world.now
         await user.told(job, outcome)

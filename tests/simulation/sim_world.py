@@ -299,6 +299,11 @@ class World:
                 ]
                 if late:
                     problems.append("ran although it was left")
+            if self.plan.obeys and outcome.left_at is not None:
+                # Nodes heed an interrupt between their steps.
+                limit = outcome.left_at + 3.0 + 2 * self.plan.step_seconds
+                if any(row.ended_at > limit and row.end == "success" for row in rows):
+                    problems.append("went on although it was cancelled")
             if outcome.told_at is not None and ends:
                 after = outcome.told_at - max(*ends, 0.0 if self.plan.calm else healed)
                 self.slowest = max(self.slowest, after)
