@@ -10,6 +10,9 @@ from typing import Any
 from comfy_async import Cancelled, Completed, Failed, Job, Lost, NodeFinished, NodeStarted, Queued, Started
 from comfy_async.testing import FakeComfy, RunRecord
 
+AWAY_S = 30.0
+"""`away_seconds` of a pool."""
+
 TERMINAL = (Completed, Failed, Cancelled, Lost)
 
 
@@ -130,6 +133,10 @@ def judge(
         kept = [row for row in kept if row.end != "interrupted"]
     if cloud and outcome.broke_at is not None:
         kept = [row for row in kept if not _is_unnoted(row, outcome)]
+    if outcome.pooled:
+        # A server that is silent for `away_seconds` has lost its jobs: that is accepted by this number.
+        last = max((row.queued_at for row in kept), default=0.0)
+        kept = [row for row in kept if last - row.queued_at < AWAY_S]
     if len(kept) > 1 and not forgotten:
         problems.append(f"queued {len(rows)} times")
     truth: set[str] = {row.end for row in rows if row.end} | {row.told for row in rows if row.told}
