@@ -128,9 +128,21 @@ class SessionItems:
             journal.posting(submission.job, key)
             item = Item(await submission.run())
             if not engine.server.can("client_prompt_id"):
-                journal.posting(item.job, key)
+                self._note_again(item.job, journal, key)
         item.key = key
         return item
+
+    def _note_again(self, job: JobCore, journal: Journal, key: str) -> None:
+        """Note the id that the server has chosen; a job that cannot be noted is taken back.
+
+        Raises:
+            OSError: The disk is full: nobody would find the job again, and a later batch runs another.
+        """
+        try:
+            journal.posting(job, key)
+        except OSError:
+            self.leave(job)
+            raise
 
     async def _from_record(self, record: Record, workflow: Workflow, index: int) -> Item | None:
         """Return the job that an earlier batch noted, or None when it has to run again."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._base.hooks import Hooks
 from .._base.labels import LABELS, labels_of
+from .._dialects.dialect import Draft
 from .._job.core import JobCore
 from .._job.hooks import introduce
 from .._protocol.plan import Plan
@@ -36,6 +37,8 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, Any], hooks: Hooks) -
         entry = await desk.api.find(prompt_id)
         if entry is not None:
             graph, extra = entry.prompt or {}, entry.extra_data or {}
+        elif (found := await _renamed(desk, prompt_id)) is not None:
+            return await attach(desk, {"prompt_id": found, "client_id": client_id or ""}, hooks)
     if not graph:
         graph = await desk.api.workflow(prompt_id)
     submitter = client_id or str(extra.get("client_id") or "")
@@ -66,6 +69,14 @@ def _labels_in(id_or_ref: str | Mapping[str, Any]) -> dict[str, str]:
     """Return the labels that a ref brings along."""
     found = id_or_ref.get("labels") if isinstance(id_or_ref, Mapping) else None
     return labels_of({LABELS: found})
+
+
+async def _renamed(desk: Desk, prompt_id: str) -> str | None:
+    """Return the id that an old server has given to a job which was noted before it was posted."""
+    api = desk.api
+    if api.chooses_ids or api.server.can("client_prompt_id"):
+        return None
+    return await api.find_posted(Draft(graph=b"", prompt_id=prompt_id, client_id=""), ())
 
 
 def _reference(id_or_ref: str | Mapping[str, Any]) -> tuple[str, str | None]:

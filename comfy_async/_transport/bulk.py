@@ -62,6 +62,15 @@ class BulkConnection(ClientConnection):
         if self._inbox:
             self._wake()
 
+    def start_keepalive(self) -> None:
+        """Send pings, unless the connection was lost in the moment in which it was made.
+
+        websockets ends the pings when a connection is lost; those that begin later run on, past the
+        session's end, until the next ping fails with an error in the log.
+        """
+        if not self._over:
+            super().start_keepalive()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Let the reader know."""
         super().connection_lost(exc)

@@ -22,6 +22,10 @@ from comfy_async import (
 from comfy_async.testing import FakeComfy, FastClock
 
 GRAPH = graph()
+IMAGE = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "old"}},
+}
 
 
 async def test_another_client_picks_a_running_job_up_by_polling(server: FakeComfy) -> None:
@@ -50,6 +54,18 @@ async def test_the_same_client_id_gets_the_events(server: FakeComfy) -> None:
         assert any(isinstance(event, Progress) and event.title == "Many steps" for event in events)
         assert [event.node for event in events if isinstance(event, NodeFinished)] == ["1", "2"]
         assert (await again).texts == ("shown",)
+
+
+async def test_an_old_server_has_chosen_another_id_than_was_noted() -> None:
+    """Before 0.3.45 a job runs under the server's id: the one that was noted before the post finds it too."""
+    async with FakeComfy(version="0.3.44") as old, fast(old) as one, fast(old) as two:
+        job = await one.submit(IMAGE)
+        (record,) = old.books.of(job.prompt_id)
+        noted = record.extra_data["comfy_async_id"]
+        assert noted != job.prompt_id
+        again = await two.attach(noted)
+        assert again.prompt_id == job.prompt_id
+        assert [file.filename for file in (await again).files] == ["old_00001_.png"]
 
 
 async def test_attached_by_two_at_once(server: FakeComfy) -> None:

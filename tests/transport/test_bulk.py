@@ -198,3 +198,19 @@ async def test_a_reader_may_be_cancelled() -> None:
         assert waiting.cancelled()
         go.set()
         assert await everything(connection) == [b"late"]
+
+
+async def test_a_connection_lost_as_soon_as_it_was_made_sends_no_pings() -> None:
+    """websockets begins with its pings a few turns after the handshake: nobody would end them any more."""
+
+    async def talk(handshake: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(handshake)
+
+    async with writing(talk) as port:
+        connection = await opened(port)
+        pings = connection.keepalive_task
+        assert pings is not None
+        await everything(connection)
+        connection.start_keepalive()
+        assert connection.keepalive_task is None
+    assert pings.cancelled()
