@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._base.settings import Settings
     from ._batch.batch import Batch
     from ._batch.progress import BatchProgress
-    from ._client.app import App, AppInput
+    from ._client.app import App
     from ._client.pool import ComfyPool
     from ._client.session import ComfySession
     from ._dialects.server import ServerInfo
@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     )
     from .types import Connection, JobProgress, NodeInfo, Problem
     from .workflow import NodeCatalog, Workflow
+    from .workflow.apps import AppInput
 
 __version__ = "0.2.0"
 
@@ -187,8 +188,9 @@ _ROOMS = (
     "_batch.progress",
     "_batch.batch",
     "_pool.member",
-    "_client.app",
     "_client.pool",
+    "_client.app",
+    "workflow.apps",
 )
 
 

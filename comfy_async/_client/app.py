@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .app_client import AppClient
     from .options import SubmitArguments
 
-__all__ = ["App", "AppInput", "AppOutput", "Unresolved"]
+__all__ = ["App"]
 
 
 _STALE = frozenset({"value_not_in_list", "required_input_missing"})
@@ -147,9 +147,8 @@ class App:
         """What the workflow names as an input or output and does not have, with the reason.
 
         Example:
-            >>> for lost in app.unresolved:
-            ...     print(lost)
-            4.prompt: there is no node 4
+            >>> app.unresolved  # or 4.prompt: there is no node 4
+            ()
         """
         return self._reading.unresolved
 

@@ -25,7 +25,7 @@ class NodeOutput(tuple[OutputFile, ...]):
         >>> result = await comfy.run(flow)
         >>> picture = result["9"]
         >>> len(picture), picture.filename, (await picture.read())[:4]
-        (1, 'ComfyUI_00001_.png', b'\\x89PNG')
+        (1, 'ComfyUI_00002_.png', b'\\x89PNG')
     """
 
     name: str

@@ -122,7 +122,7 @@ class JobResult(Shown):
         Example:
             >>> result = await comfy.run(flow)
             >>> result["9"].filename, len(result["9"])
-            ('ComfyUI_00001_.png', 1)
+            ('ComfyUI_00002_.png', 1)
         """
         named = {} if self._workflow is None else self._workflow.named_outputs
         node = named.get(name, name)

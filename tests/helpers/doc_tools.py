@@ -93,9 +93,17 @@ async def stage(folder: Path) -> AsyncIterator[dict[str, Any]]:
             yield names | {"asyncio": asyncio, "fake": fake, "comfy": comfy, "flow": flow}
 
 
+async def app_of(names: dict[str, Any]) -> Any:
+    """Return the app that the pages speak of, on a stage."""
+    inputs = {"prompt": "6.text", "seed": "3.seed", "steps": "3.steps"}
+    return await names["comfy"].app(names["flow"], inputs=inputs, outputs={"picture": "9"})
+
+
 async def run_snippet(code: str, folder: Path) -> None:
     """Run code on a stage, inside a coroutine."""
     async with stage(folder) as names:
+        if re.search(r"\bapp\b", code):
+            names["app"] = await app_of(names)
         body = textwrap.indent(code, "    ")
         exec(f"async def snippet(comfy, flow):\n{body}", names)
         await names["snippet"](names["comfy"], names["flow"])

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from doc_tools import ROOT
+from doc_tools import ROOT, app_of
 
 from comfy_async import testing
 from comfy_async.testing import FakeComfy
@@ -101,7 +101,7 @@ def methods(cls: type) -> Iterator[tuple[str, Any]]:
 async def run_example(text: str, names: dict[str, Any], *, where: str) -> None:
     """Run an example on a stage, which is given what the example speaks of and does not make.
 
-    These are `job` and `result`, and servers at the addresses that docs use.
+    These are `job`, `result` and `app`, and servers at the addresses that docs use.
 
     Raises:
         AssertionError: It prints something else than it says.
@@ -117,6 +117,8 @@ async def run_example(text: str, names: dict[str, Any], *, where: str) -> None:
                 text = text.replace(address, servers.pop().url)
         names |= {name: getattr(testing, name) for name in testing.__all__}
         wanted = _taken(text)
+        if "app" in wanted:
+            names["app"] = await app_of(names)
         if wanted & {"job", "result"}:
             names["job"] = await names["comfy"].submit(names["flow"])
         if "result" in wanted:

@@ -98,7 +98,7 @@ async def test_the_command_line_runs_it(live_url: str, tmp_path: Path) -> None:
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     events = [json.loads(line) for line in out.splitlines()]
-    nodes = [item["node"] for item in events if item["event"] == "output"]
+    nodes = [item["node"] for item in events if item["event"] == "saved"]
     sizes = []
     for kept in (tmp_path / "out").iterdir():
         with Image.open(kept) as picture:

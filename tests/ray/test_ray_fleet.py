@@ -47,6 +47,27 @@ async def test_run_and_read(fakes: Any) -> None:
     assert [record.end for record in fake.books.accepted] == ["success"]
 
 
+async def test_an_app_of_a_fleet(fakes: Any) -> None:
+    """Its inputs are what the workers' servers take; results come by the names of outputs."""
+    (fake,) = await fakes(1)
+    async with ComfyFleet(fake.url) as fleet:
+        app = await fleet.app(
+            {
+                "1": {
+                    "class_type": "EmptyImage",
+                    "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0},
+                },
+                "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+            },
+            inputs={"size": ["1.width", "1.height"]},
+            outputs={"picture": "2"},
+        )
+        result = await app(size=24)
+        assert (await result["picture"].image()).size == (24, 24)
+        assert (await result["picture"].read()).startswith(b"\x89PNG")
+        assert len(await fleet.node_catalog(again=["KSampler"])) == len(app.catalog)
+
+
 async def test_save_to_the_drivers_disk(team: Any, tmp_path: Any) -> None:
     """Saving is as with a session."""
     async with team() as (fleet, fake):
