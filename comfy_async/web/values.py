@@ -13,7 +13,8 @@ from typing import Any, Final
 from starlette.datastructures import UploadFile
 
 from .._base.tasks import in_thread
-from .._client.app import App, AppInput
+from .._client.app import App
+from ..workflow.apps import AppInput
 from .answers import RefusedError
 from .intake import FormText
 from .kinds import ending_of
