@@ -19,7 +19,7 @@ def app_command(
     *,
     connection: Connection,
 ) -> Work:
-    """Show a workflow's inputs and outputs by name, or run it with an option for each input.
+    """Show a workflow's inputs and outputs by name, or run it by them.
 
     Names come from titles ($photo), from the editor's App mode, or from the workflow's own inputs.
     `app FILE run --help` lists the options of that workflow.
