@@ -21,7 +21,7 @@ def app_command(
 ) -> Work:
     """Show a workflow's inputs and outputs by name, or run it by them.
 
-    Names come from titles ($photo), from the editor's App mode, or from the workflow's own inputs.
+    Names come from titles ($photo), the editor's App mode, or its own inputs.
     `app FILE run --help` lists the options of that workflow.
     A file is a path; a text @FILE is read from there; a seed may be `random`.
 
