@@ -33,7 +33,7 @@ def app_command(
 
       comfy-async app portrait.json run --prompt "a fox" --photo me.jpg --out out
 
-      comfy-async app api.json run --name prompt=6.text --prompt "a fox" --seed random
+      comfy-async app api.json run --name prompt=6.text --prompt "a fox"
     """
     from ._apps import run_app, show_app
 
