@@ -14,8 +14,7 @@ from typing import Any, Final, Protocol
 
 from .._base.labels import labels_of
 from .._base.settings import Settings
-from .._dialects.comfyui import UnreadableError
-from .._dialects.dialect import Dialect, Speaker
+from .._dialects.dialect import Dialect, Speaker, UnreadableError
 from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
 from ..errors import ComfyError, RateLimitError

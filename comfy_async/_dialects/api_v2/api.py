@@ -20,8 +20,7 @@ from ..._transport.answers import Answer, error_of
 from ..._transport.http import HttpClient, Stream
 from ...errors import ComfyError, NotComfyUIError, SubmitUnknownError, UnsupportedError
 from ..bodies import body_of
-from ..comfyui import UnreadableError
-from ..dialect import DialectName, Draft, Posted
+from ..dialect import DialectName, Draft, Posted, UnreadableError
 from ..server import ServerInfo
 from .files import AssetFiles
 from .links import JOBS, JobLinks
