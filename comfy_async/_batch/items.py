@@ -20,7 +20,8 @@ from .._protocol.reducer import JobState
 from .._protocol.snapshot import history_events
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
-from .._session.submission import Submission, SubmitOptions
+from .._session.options import SubmitOptions, submit_options
+from .._session.submission import Submission
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
 from ..workflow import Workflow
@@ -76,7 +77,7 @@ class SessionItems:
             except ComfyError as error:
                 return Item(_failed(engine, error, SubmitOptions(index=index)))
             check = given.pop("check", False)
-            chosen = engine.options(**{**given, "index": index, "keep_frames": False})
+            chosen = submit_options(engine, **{**given, "index": index, "keep_frames": False})
             return await self._until_queued(item, journal, options=chosen, check=check)
 
     async def _until_queued(

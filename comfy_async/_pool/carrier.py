@@ -12,6 +12,7 @@ from .._job.core import JobCore
 from .._protocol.plan import Plan, Plans
 from .._protocol.reducer import JobState
 from .._session.keys import KeyedWork
+from .._session.options import submit_options
 from .._session.prepare import WorkflowLike, loaded
 from .._session.submission import Submission
 from ..errors import (
@@ -127,7 +128,9 @@ class Carrier:
         order, engine = job.order, member.engine
         assert order.key is not None
         workflow = await self.prepared(order, member)
-        found = await engine.keys.found(KeyedWork(order.key, workflow, engine.options(**order.options)))
+        found = await engine.keys.found(
+            KeyedWork(order.key, workflow, submit_options(engine, **order.options))
+        )
         if found is None or found in engine.jobs.by_id:
             return None if found is None else engine.jobs.by_id[found]
         member.take(job)
@@ -190,7 +193,7 @@ class Carrier:
             job.tell_connection(Reconnected, f"{member.url} is back: looking for the job there")
             return
         workflow = await self.prepared(order, member)
-        options = engine.options(**{**order.options, "on_partial": "keep", "index": job.index})
+        options = submit_options(engine, **{**order.options, "on_partial": "keep", "index": job.index})
         if order.attempts:
             job.tell_connection(Reconnected, f"it runs again, on {member.url}")
         if order.key is None:

@@ -158,7 +158,7 @@ class World:
         }
         fake = self.fakes[0]
         if self.plan.version == "cloud":
-            return ComfySession.cloud(api_key=SECRET, base_url=self.url(fake), **options)
+            return ComfySession.cloud(api_key=SECRET, base_url=self.url(fake), dialect="cloud-v1", **options)
         return ComfySession(self.url(fake), api_key=SECRET, **options)
 
     def crash(self, process: Process) -> None:
