@@ -7,11 +7,13 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sized
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from .._base.cleanups import Work
 from .._base.clock import Clock
+from .._base.places import on_this_machine
 from .._job.core import JobCore
 from .._job.job import MapJob, map_handle
 from ..types import renderer_of
@@ -80,7 +82,7 @@ class Batch(Steered):
         """Prepare; nothing is read from the iterable before the block is entered.
 
         Raises:
-            ValueError: `limit` is less than one, or `on_error` is an unknown word.
+            ValueError: `limit` is less than one, a word is unknown, or `results` is a place in a store.
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
@@ -96,7 +98,7 @@ class Batch(Steered):
         self._limit = limit
         self._ordered = ordered
         self._on_error = on_error
-        self._results = results
+        self._results = None if results is None else on_this_machine(results, "results=")
         self._results_busy = results_busy
         self._results_damaged: Literal["raise", "rerun"] = results_damaged
         self._options = options
@@ -145,7 +147,7 @@ class Batch(Steered):
         ]
         return self
 
-    async def _opened(self, path: str | os.PathLike[str]) -> Journal:
+    async def _opened(self, path: Path) -> Journal:
         """Open the results file, as soon as nobody else uses it.
 
         Raises:
