@@ -116,6 +116,6 @@ def test_what_only_this_machine_holds(store: Faults, tmp_path: Path) -> None:  #
     with pytest.raises(ValueError, match="^it is a file on this machine: 'sftp://anna@host/x' is a place"):
         on_this_machine("sftp://anna:s3cret@host/x", "it")
     with pytest.raises(ValueError, match="OpenFile is a place in a store"):
-        on_this_machine(fsspec.open("memory://a.png"), "it")  # type: ignore[arg-type]
+        on_this_machine(fsspec.open("memory://a.png"), "it")
     with pytest.raises(ValueError, match="a path holds no URL"):
         on_this_machine(Path("s3://bucket/x"), "it")
