@@ -158,7 +158,7 @@ class World:
         }
         fake = self.fakes[0]
         if self.plan.version == "cloud":
-            return ComfySession.cloud(api_key=SECRET, base_url=self.url(fake), **options)
+            return ComfySession.cloud(api_key=SECRET, base_url=self.url(fake), dialect="cloud-v1", **options)
         return ComfySession(self.url(fake), api_key=SECRET, **options)
 
     def crash(self, process: Process) -> None:
@@ -217,6 +217,7 @@ class World:
             self.sim.net.weather((fake.host, fake.port)).__dict__.update(dataclasses.asdict(self._calm))
             self.ledger.watch(fake)
             self.fakes.append(fake)
+        self.sim.net.guard(SECRET, [(fake.host, fake.port) for fake in self.fakes])
         if plan.shape == "pool":
             urls = [self.url(fake) for fake in self.fakes]
             self.clients = [
@@ -285,7 +286,7 @@ class World:
         self.problems += [f"left open: {end!r}" for end in self.sim.net.connections]
         for process in dead:
             self.sim.loop.thaw(process)
-        self.problems += self.sim.net.leaks(SECRET)
+        self.problems += self.sim.net.leaks
 
     def _judge(self, healed: float) -> None:
         """Hold every outcome against the ledger."""

@@ -224,6 +224,23 @@ def test_an_idle_connection_that_the_server_closed_is_not_used_again() -> None:
     assert len(simulate(main)) == 3
 
 
+def test_a_secret_that_goes_astray_is_seen() -> None:
+    """In however many pieces it is sent; at home it may be said, and a server may say it back."""
+
+    async def main(sim: Simulation) -> list[str]:
+        async with await serve(echo), await asyncio.start_server(echo, HOME[0], 7001):
+            sim.net.guard("a-secret", [HOME])
+            for port, words in ((7000, ("a-secret",)), (7001, ("a-sec", "ret")), (7001, ("a-sec", "a-ret"))):
+                reader, writer = await asyncio.open_connection(HOME[0], port)
+                for word in words:
+                    writer.write(word.encode())
+                    await reader.read(100)
+                writer.close()
+        return sim.net.leaks
+
+    assert simulate(main) == ["the key went to 127.0.0.1:7001, on 7001.2>"]
+
+
 def test_a_trace_has_everything() -> None:
     """Each piece is a line: when, where, how much, and a checksum."""
 
