@@ -298,7 +298,7 @@ async def test_cancelled_when_the_copy_is_just_made(monkeypatch: pytest.MonkeyPa
         raise asyncio.CancelledError
 
     monkeypatch.setattr(_sources.Payload, "close", noted)
-    monkeypatch.setattr(_sources.asyncio, "to_thread", ended)
+    monkeypatch.setattr(asyncio, "to_thread", ended)
     with pytest.raises(asyncio.CancelledError):
         await _sources.prepared(_Once(b"data"))
     assert closed == [4]

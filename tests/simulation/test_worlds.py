@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import subprocess
 import sys
 import warnings
@@ -20,8 +21,19 @@ from sim_plan import FAULTS, USERS, Fault, Plan, Step, draw
 from sim_shrink import kinds, shrink
 from sim_world import play
 
+pytestmark = pytest.mark.usefixtures("_short_collections")
+
 _HERE = Path(__file__).parent
 _SMALL = 20
+
+
+@pytest.fixture(scope="module")
+def _short_collections() -> Iterator[None]:
+    """Each world ends with a collection of garbage: what is loaded already is left out of it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
