@@ -17,6 +17,7 @@ from .._base.places import on_this_machine
 from .._job.core import JobCore
 from .._job.job import MapJob, map_handle
 from ..types import renderer_of
+from .gate import Gate
 from .items import Item
 from .journal import Journal
 from .progress import BatchProgress
@@ -37,6 +38,7 @@ class BatchRunner(Protocol):
     """What a batch needs of a session, a pool or a fleet."""
 
     clock: Clock
+    gate: Gate | None
 
     async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Bring one workflow to a job that is under way, or that ended long ago."""
@@ -95,6 +97,7 @@ class Batch(Steered):
                 raise ValueError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
         super().__init__(runner.clock, runner.leave)
         self._runner = runner
+        runner.gate = self._gate
         self._limit = limit
         self._ordered = ordered
         self._on_error = on_error

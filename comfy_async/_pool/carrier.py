@@ -89,6 +89,11 @@ class Carrier:
             office.check_loop()
             await office.health.refresh()
             member = self._or_where_it_was(job, await office.places.take(job, first=again))
+            if job.order.gate is not None and job.order.is_held:
+                # Others may have its place meanwhile.
+                office.vacate(job)
+                await job.order.gate.passed()
+                continue
             try:
                 await self._submit_to(member, job)
                 return
