@@ -25,6 +25,7 @@ from .._session.submission import Submission
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
 from ..workflow import Workflow
+from .gate import Gate
 from .journal import Journal, Record, as_history, is_final, workflow_key
 
 __all__ = ["Item", "SessionItems", "restored"]
@@ -59,7 +60,8 @@ class SessionItems:
     """Runs the items of one batch on a session."""
 
     def __init__(self, engine: Engine) -> None:
-        """Run them on this one."""
+        """Run them on this one; what it is given is submitted at once, so nothing waits at the gate."""
+        self.gate: Gate | None = None
         self._engine = engine
         self.clock: Clock = engine.clock
 

@@ -248,7 +248,7 @@ class Client(abc.ABC):
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
-            ValueError: `limit` or a word makes no sense.
+            ValueError: `limit` or a word makes no sense, or `results` is a place in a store.
             SessionClosedError: The session is closed.
             WrongLoopError: The session belongs to another event loop.
 

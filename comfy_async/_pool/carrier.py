@@ -90,6 +90,11 @@ class Carrier:
             office.check_loop()
             await office.health.refresh()
             member = self._or_where_it_was(job, await office.places.take(job, first=again))
+            if job.order.gate is not None and job.order.is_held:
+                # Others may have its place meanwhile.
+                office.vacate(job)
+                await job.order.gate.passed()
+                continue
             try:
                 await self._submit_to(member, job)
                 return
@@ -214,6 +219,7 @@ class Carrier:
 
         Raises:
             ComfyError: The server did not take it.
+            OSError: The results file takes no line.
         """
         order, can = job.order, member.engine.server.can
         job.hold_end()
@@ -229,8 +235,20 @@ class Carrier:
             return
         await self._demand_whole(submission, member, job)
         if not can("client_prompt_id"):
-            order.note_posting(job)
+            await self._note_again(member, job)
         self._accepted(member, order)
+
+    async def _note_again(self, member: Member, job: PoolJob) -> None:
+        """Note the id that the server has chosen; a job that cannot be noted is taken back.
+
+        Raises:
+            OSError: The disk is full: nobody would find the job again, and a later batch runs another.
+        """
+        try:
+            job.order.note_posting(job)
+        except OSError:
+            await self._take_back(member, job)
+            raise
 
     async def _queue_keyed(self, work: KeyedWork, member: Member, job: PoolJob) -> None:
         """Send the prompt unless another process was first: then its job is followed.

@@ -33,6 +33,8 @@ from .unpack import ACCEPTED
 __all__ = ["HttpClient", "HttpOptions", "Stream"]
 
 USER_AGENT: Final = "comfy-async"
+_IDLE_S: Final = 30.0
+_IDLE_SHARE: Final = 2 / 3
 # Shorter values of cookies are settings, and as words too common to be hidden.
 _SHORTEST_COOKIE: Final = 8
 
@@ -92,7 +94,7 @@ class HttpClient:
             limits=httpx.Limits(
                 max_connections=None,
                 max_keepalive_connections=None,
-                keepalive_expiry=30.0,
+                keepalive_expiry=self._idle_seconds,
             ),
         )
         return httpx.AsyncClient(
@@ -103,6 +105,16 @@ class HttpClient:
             ),
             transport=CredentialTransport(inner, self.auth, self.address.origin),
         )
+
+    @property
+    def _idle_seconds(self) -> float:
+        """How long an idle connection is kept: less than a request may take.
+
+        Who vanishes without a word leaves dead connections behind. When the first request on one of them has
+        timed out all that were idle meanwhile are too old, and the next one dials, instead of waiting
+        as long for each of them.
+        """
+        return min(_IDLE_S, self.options.request_seconds * _IDLE_SHARE)
 
     async def aclose(self) -> None:
         """Close every connection."""

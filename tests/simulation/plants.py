@@ -247,6 +247,23 @@ def _key_to_others() -> list[Change]:
     return [(foreign, "origin_of", lambda _url: Everywhere())]
 
 
+def _key_under_another_name() -> list[Change]:
+    """A header of our own, with the key in it, goes wherever a redirect leads."""
+    init = CredentialTransport.__init__
+
+    def telling(self: CredentialTransport, inner: Any, auth: Any, origin: Any) -> None:
+        init(self, inner, auth, origin)
+        send = inner.handle_async_request
+
+        async def signed(request: Any) -> Any:
+            request.headers["X-Caller"] = " ".join(auth.headers.values())
+            return await send(request)
+
+        inner.handle_async_request = signed
+
+    return [(CredentialTransport, "__init__", telling)]
+
+
 def _away_is_absent() -> list[Change]:
     """A server that does not answer has lost its jobs."""
 
