@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 from session_tools import collect, eventually, first
 from test_live_faults import OwnServer, lasting_work
-from test_live_runs import color, long_chain, opened, picture
+from test_live_runs import long_chain, opened, picture
 from v2_proxy import ApiProxy
 
 from comfy_async import (
@@ -253,7 +253,9 @@ class TestEvents:
         assert isinstance(events[-1], Completed)
         assert all(event.prompt_id == job.prompt_id for event in events)
         (shown,) = [event for event in events if isinstance(event, NodeFinished) and event.output]
-        assert (await job).outputs == {"2": shown.output}
+        (image,) = (await job).images
+        assert shown.node == image.node == "2"
+        assert [row["filename"] for row in shown.output["images"]] == [image.filename]
 
     async def test_progress(self, anywhere: Place, comfy: ComfySession) -> None:
         """Nodes come while it runs, and the fraction never falls."""
@@ -287,9 +289,9 @@ class TestEvents:
             await eventually(lambda: all(job.queue_position is not None for job in waiting))
             places = [job.queue_position or 0 for job in waiting]
             assert places[0] < places[1]
-            for job in (*waiting, running):
-                await job.cancel()
-        await asyncio.gather(*readers)
+            cancelling = asyncio.create_task(running.cancel())
+            await asyncio.gather(*(job.cancel() for job in waiting))
+        await asyncio.gather(cancelling, *readers)
 
 
 class TestRefusals:
