@@ -1,6 +1,6 @@
 """A comfy-api-proxy in a process of its own, which counts what it is asked for; run by its own interpreter.
 
-    python tests/benchmarks/bench_proxy.py http://127.0.0.1:8188    # prints its URL
+python tests/benchmarks/bench_proxy.py http://127.0.0.1:8188    # prints its URL
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
     python tests/benchmarks/run.py --only a,c --json out.json
 
 Figures: a and b events per second, c latency, d a thousand jobs, e imports, f downloads,
-g outcomes, v2 beside comfy-sdk (with --peers), drop and deaf recovery, quiet the cost of waiting, scale and pool
-ten thousand jobs, hooks what they cost. A ratio is always against a run of the other side in between.
+g outcomes, v2 beside comfy-sdk (with --peers), drop and deaf recovery, quiet the cost of waiting,
+scale and pool ten thousand jobs, hooks what they cost. A ratio is always against a run of the
+other side in between.
 """
 
 from __future__ import annotations

@@ -441,6 +441,14 @@ async def test_a_token() -> None:
                 pass
 
 
+async def test_quick_ones_of_a_late_history() -> None:
+    """A stream that came too late says nothing more; the looks of a quiet socket are not waited for."""
+    async with FakeComfy(history_delay=0.2) as fake, ApiProxy(fake.url) as proxy:
+        async with ComfySession(proxy.url, settings=Settings(look_every=1000.0)) as comfy:
+            for number in range(4):
+                assert (await comfy.run(picture(value=number))).images
+
+
 async def test_more_than_it_streams() -> None:
     """Twelve jobs at a gate: eight are told live, no stream more is asked for again and again."""
     async with before_fake() as place, place.session() as comfy:
