@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
-from comfy_api_proxy.app import make_app  # type: ignore[import-untyped]
+from comfy_api_proxy.app import make_app
 
 COUNTED: collections.Counter[str] = collections.Counter()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 
 from aiohttp import web
-from comfy_api_proxy.app import make_app  # type: ignore[import-untyped]
-from comfy_api_proxy.auth import make_bearer_auth_middleware  # type: ignore[import-untyped]
+from comfy_api_proxy.app import make_app
+from comfy_api_proxy.auth import make_bearer_auth_middleware
 
 __all__ = ["ApiProxy"]
 
