@@ -233,6 +233,9 @@ class Poller:
             return _SOON_S
         if self._needy() or self.ends.half_known or self._away_since is not None:
             return self._pause
+        if self._api.has_streams:
+            # No socket wakes whoever sleeps when a stream falls silent, or a prompt is accepted.
+            return self._pause
         return self._health.pause()
 
     async def _look(self) -> None:
