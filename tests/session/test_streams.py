@@ -210,7 +210,11 @@ class TestEnds:
         """A server without streams is asked for one once, and polled."""
         manners(fake).streams = False
         for number in range(3):
-            assert (await kinds(await comfy.submit(picture(number))))[-1] is Completed
+            fake.hold()
+            reading = asyncio.create_task(kinds(await comfy.submit(picture(number))))
+            await eventually(lambda: asked(fake, "GET", "/events"))
+            fake.release()
+            assert (await reading)[-1] is Completed
         assert asked(fake, "GET", "/events") == 1
 
     async def test_too_many_streams(self, fake: FakeComfy, comfy: ComfySession) -> None:
