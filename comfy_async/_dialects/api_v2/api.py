@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from ..._base.json import parse_json
 from ..._base.labels import LABELS, labels_of
+from ..._base.latest import Latest
 from ..._base.secrets import Secret
 from ..._base.tasks import together
 from ..._protocol.job_v2 import job_record, listed_job, read_job
@@ -35,6 +36,7 @@ _NO_LABELS: Final = frozenset({"metadata_not_supported", "invalid_request"})
 _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 _JOBS_AT_ONCE: Final = 32
 _REQUESTS_AT_ONCE: Final = 8
+_ENDS_KEPT: Final = 1000
 _LISTED: Final = 100
 _EXTRA: Final = "api_key_comfy_org"
 
@@ -65,8 +67,8 @@ class ApiV2(AssetFiles):
         self.server = ServerInfo(cloud=http.address.is_cloud, dialect=self.name)
         self.probed = False
         self._links = JobLinks(http)
-        self._over: dict[str, HistoryEntry] = {}
-        self._expired: set[str] = set()
+        self._over = Latest[str, HistoryEntry](_ENDS_KEPT)
+        self._expired = Latest[str, None](_ENDS_KEPT)
         self._lists: bool | None = None
         self._labels: Literal["pairs", "text", "none"] = "pairs"
         self._asking = asyncio.Semaphore(_REQUESTS_AT_ONCE)
@@ -291,7 +293,7 @@ class ApiV2(AssetFiles):
         """Ask for one job; what is over is kept until it is read."""
         async with self._asking:
             answer = await self._http.request("GET", **self._links.at(prompt_id, "self"), expect=(404,))
-        self._expired.discard(prompt_id)
+        self._expired.pop(prompt_id, None)
         if answer.status == 404:
             if not _is_absence(answer):
                 raise answer.not_comfyui("this is no answer of Comfy API v2")
@@ -303,7 +305,7 @@ class ApiV2(AssetFiles):
             raise UnreadableError(f"the job: {error}", server=self.address) from None
         self._links.keep(prompt_id, body)
         if found is None:
-            self._expired.add(prompt_id)
+            self._expired[prompt_id] = None
         elif isinstance(found, HistoryEntry):
             self._over[prompt_id] = found
         self._keep_file_links(body.get("outputs"))

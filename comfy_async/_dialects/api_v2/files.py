@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 from urllib.parse import quote
 
+from ..._base.latest import Latest
 from ..._transport.http import HttpClient, Stream
 from ..._transport.multipart import Multipart
 from ...errors import NotComfyUIError, UnsupportedError
@@ -31,7 +32,7 @@ class AssetFiles:
         """Use the session's HTTP client."""
         self._http = http
         # The link of each asset as the server said last.
-        self._fresh: dict[str, str] = {}
+        self._fresh = Latest[str, str](_LINKS_KEPT)
 
     async def upload(self, file: Upload) -> Mapping[str, Any]:
         """Make an asset of a file: of bytes that the server has already, where its hash is known.
@@ -159,10 +160,7 @@ class AssetFiles:
 
     def _keep_file_link(self, asset: str, link: str) -> None:
         """Remember where an asset's bytes are."""
-        self._fresh.pop(asset, None)
         self._fresh[asset] = link
-        if len(self._fresh) > _LINKS_KEPT:
-            del self._fresh[next(iter(self._fresh))]
 
     def _asset(self, asset: str) -> str:
         """Return the route of an asset."""

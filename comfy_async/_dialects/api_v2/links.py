@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from ..._base.latest import Latest
 from ..._transport.http import HttpClient
 
 __all__ = ["JOBS", "JobLinks"]
@@ -22,16 +23,13 @@ class JobLinks:
     def __init__(self, http: HttpClient) -> None:
         """Know none; the client says what stays with its server."""
         self._http = http
-        self._links: dict[str, Mapping[str, Any]] = {}
+        self._links = Latest[str, Mapping[str, Any]](_LINKS_KEPT)
 
     def keep(self, prompt_id: str, body: object) -> None:
         """Remember where a job's own links lead, as long as they stay with this server."""
         urls = body.get("urls") if isinstance(body, Mapping) else None
         if isinstance(urls, Mapping):
-            self._links.pop(prompt_id, None)
             self._links[prompt_id] = {name: link for name, link in urls.items() if self._http.is_home(link)}
-            if len(self._links) > _LINKS_KEPT:
-                del self._links[next(iter(self._links))]
 
     def at(self, prompt_id: str, name: str) -> dict[str, Any]:
         """Return where a job is asked for, stopped or followed: its own link, else the usual route.
