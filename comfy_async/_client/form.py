@@ -102,7 +102,7 @@ class FormRun:
         # Whoever ceases to wait leaves the run alone.
         await asyncio.wait([self._task])
         if self._task.cancelled():
-            raise JobCancelledError("the run was cancelled before it had a job")
+            raise JobCancelledError("the run was cancelled while it was submitted")
         return self._task.result()
 
     async def aclose(self) -> None:
@@ -124,7 +124,6 @@ class FormRun:
         if self.is_running or self._closed or self.view is None:
             return
         self._current = None
-        self.view.begin()
         self._task = asyncio.create_task(self._run(self.view), name="comfy_async form")
         # Its failure is on the form; `result()` raises it for whoever asks.
         self._task.add_done_callback(look_at)
@@ -135,13 +134,15 @@ class FormRun:
         Raises:
             Exception: It failed; the form says why.
         """
+        # Not before: a task that is cancelled before its first step never comes to its `finally`.
+        view.begin()
         try:
             job = self._current = self.job = await self.app.submit(**view.values(with_secrets=True))
             await view.follow(job)
             return await job
         except asyncio.CancelledError:
             if self._current is None:
-                view.tell("Cancelled before it was in the queue.")
+                view.tell("Cancelled while it was submitted; it is taken out of the queue again.")
             else:
                 await core_of(self._current).owner.abandon(core_of(self._current))
             raise
