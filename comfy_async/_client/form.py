@@ -94,6 +94,8 @@ class FormRun:
             WorkflowError: None was begun.
             Exception: What the run raised.
         """
+        # A press that was heard just now has begun its run after this.
+        await asyncio.sleep(0)
         if self._task is None:
             raise WorkflowError(
                 "the form was not run yet",

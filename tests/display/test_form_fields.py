@@ -166,7 +166,7 @@ def test_what_is_wrong_is_escaped() -> None:
     assert "&lt;b&gt;no &amp; never&lt;/b&gt;" in note.value
     assert note.layout.display is None
     made.tell("")
-    assert (note.value, note.layout.display) == ("", "none")
+    assert [note.value, note.layout.display] == ["", "none"]
 
 
 def test_titles_are_texts() -> None:

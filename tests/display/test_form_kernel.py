@@ -58,7 +58,7 @@ def test_an_executed_notebook_keeps_it() -> None:
             "result = await form.result()\nprint(form)",
             "await comfy.aclose()",
         ]
-        notebook = new_notebook(cells=list(map(new_code_cell, cells)))
+        notebook = new_notebook(cells=list(map(new_code_cell, cells)))  # type: ignore[no-untyped-call]
         NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
     shown = [output for cell in notebook.cells for output in cell.outputs]
     kinds = [output.output_type for output in shown]
