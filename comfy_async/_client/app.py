@@ -288,8 +288,11 @@ class App:
             ComfyError: The server cannot be asked.
 
         Example:
-            >>> form = await app.form()  # fill it in, press Run; then in another cell:
-            >>> result = await form.result()
+            >>> try:
+            ...     form = await app.form()  # fill it in, press Run; in a later cell: await form.result()
+            ... except RuntimeError as error:
+            ...     print(error)
+            a form needs a notebook: ...
         """
         form = Form(self)
         await renderer_of(form, "show")(form)

@@ -7,19 +7,50 @@ event loop (kernels with subshells do that), so whatever they want is begun on t
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from .._base.tasks import look_at, to_the_end
 from .._job.job import core_of
 from ..errors import JobCancelledError, WorkflowError
 from ..types import TERMINAL_STATUSES
+from ..workflow.apps import AppInput, AppReading, Unresolved
 
 if TYPE_CHECKING:
     from .._job.job import Job
     from .._job.result import JobResult
-    from .app import App
 
-__all__ = ["Form", "FormRun", "FormView", "run_of"]
+__all__ = ["Form", "FormApp", "FormRun", "FormView", "run_of"]
+
+
+class FormApp(Protocol):
+    """What a form needs of an app."""
+
+    name: str
+    description: str
+
+    @property
+    def inputs(self) -> Mapping[str, AppInput]:
+        """The inputs by name."""
+        ...
+
+    @property
+    def unresolved(self) -> tuple[Unresolved, ...]:
+        """What is named as an input or output and is none."""
+        ...
+
+    @property
+    def reading(self) -> AppReading:
+        """What it was read as."""
+        ...
+
+    async def submit(self, /, **values: Any) -> Job:
+        """Put it into the server's queue."""
+        ...
+
+    async def refreshed(self) -> Self:
+        """Return the same app with the choices that the server has now."""
+        ...
 
 
 class FormView(Protocol):
@@ -63,7 +94,7 @@ class FormRun:
         view: What it looks like, None before it is shown.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: FormApp) -> None:
         """Belong to the event loop that runs."""
         self.app = app
         self.job: Job | None = None
@@ -195,12 +226,12 @@ class Form:
 
     __slots__ = ("_run",)
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: FormApp) -> None:
         """Forms are made by `App.form`."""
         self._run = FormRun(app)
 
     @property
-    def app(self) -> App:
+    def app(self) -> FormApp:
         """What it runs, with the choices that the server had when the form was made."""
         return self._run.app
 

@@ -18,7 +18,7 @@ from ..types import clipped
 from .html import text
 
 if TYPE_CHECKING:
-    from .._client.app import App
+    from .._client.form import FormApp
     from ..workflow.apps import AppInput
 
 __all__ = ["NOTHING", "Field", "field_of"]
@@ -153,7 +153,7 @@ class _NamedBytes(io.BytesIO):
         self.name = name
 
 
-def field_of(app: App, item: AppInput) -> Field:
+def field_of(app: FormApp, item: AppInput) -> Field:
     """Return the field of an input, by its type."""
     if item.upload is not None:
         return _file(item)
@@ -218,7 +218,7 @@ def _secret(item: AppInput) -> Field:
     return _Hidden(item, _made("Password", item, placeholder=hint, continuous_update=False))
 
 
-def _seed(app: App, item: AppInput) -> Field:
+def _seed(app: FormApp, item: AppInput) -> Field:
     """Return the field of a seed, and a button that draws one."""
     import ipywidgets
 
