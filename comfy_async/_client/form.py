@@ -216,12 +216,12 @@ class Form:
     used while no cell runs: a kernel hears a button only when its cell has ended. Only what was
     changed is given; the rest is as in the workflow.
 
-    Example:
-        >>> form = await app.form()
-        >>> form.values  # in a later cell, once something was filled in
-        {'prompt': 'a fox', 'steps': 8}
-        >>> result = await form.result()  # after Run
-        >>> await result.save("out")
+    In the cells of a notebook::
+
+        form = await app.form()        # shows it; then fill it in and press Run
+        form.values                    # {'prompt': 'a fox', 'steps': 8}
+        result = await form.result()
+        await result.save("out")
     """
 
     __slots__ = ("_run",)
