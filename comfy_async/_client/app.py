@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
 from .._base.secrets import sealed
 from .._session.prepare import WorkflowLike, as_workflow
 from ..errors import WorkflowError
-from ..types import Problem
+from ..types import Problem, renderer_of
 from ..workflow import NodeCatalog, Workflow
 from ..workflow.apps import (
     AppInput,
@@ -27,10 +27,11 @@ from ..workflow.apps import (
     json_schema,
     name_of,
     read_app,
-    refusal,
     sentence_of,
     tool,
 )
+from .app_values import check_rows, flow_of, flows_of
+from .form import Form
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -43,10 +44,6 @@ if TYPE_CHECKING:
     from .options import SubmitArguments
 
 __all__ = ["App"]
-
-
-_STALE = frozenset({"value_not_in_list", "required_input_missing"})
-"""What a list of choices that is too old may be the reason of."""
 
 
 class App:
@@ -199,7 +196,7 @@ class App:
             ComfyError: As `ComfySession.run`.
             OSError: A file cannot be read.
         """
-        flow = await self._flow(values)
+        flow = await flow_of(self._reading, self._runner, values)
         return await self._runner.run(flow, **self._options)
 
     async def submit(self, /, **values: Any) -> Job:
@@ -217,7 +214,7 @@ class App:
             ...     print(job.progress)
             >>> result = await job
         """
-        flow = await self._flow(values)
+        flow = await flow_of(self._reading, self._runner, values)
         return await self._runner.submit(flow, **self._options)
 
     @contextlib.asynccontextmanager
@@ -234,7 +231,7 @@ class App:
             ...     async for event in job:
             ...         print(job.progress)
         """
-        flow = await self._flow(values)
+        flow = await flow_of(self._reading, self._runner, values)
         async with self._runner.stream(flow, **self._options) as job:
             yield job
 
@@ -266,9 +263,9 @@ class App:
         """
         if isinstance(rows, Sequence):
             total = len(rows) if total is None else total
-            self._check_rows(rows)
+            check_rows(self._reading, rows)
         return self._runner.map(
-            self._flows(rows),
+            flows_of(self._reading, self._runner, rows),
             limit=limit,
             total=total,
             ordered=ordered,
@@ -276,6 +273,30 @@ class App:
             results=results,
             **self._options,
         )
+
+    async def form(self) -> Form:
+        """Show its inputs as widgets in a notebook, with a Run button and the job live below.
+
+        It returns at once: a kernel hears a button only when no cell runs. In a later cell `form.values`
+        is what was filled in, `form.job` the latest job, `await form.result()` what that gave. The
+        lists of choices are those that the server has now.
+
+        Raises:
+            RuntimeError: This is no notebook.
+            ImportError: ipywidgets is missing (extra `notebook`).
+            WorkflowError: It has no session.
+            ComfyError: The server cannot be asked.
+
+        Example:
+            >>> try:
+            ...     form = await app.form()  # fill it in, press Run; in a later cell: await form.result()
+            ... except RuntimeError as error:
+            ...     print(error)
+            a form needs a notebook: ...
+        """
+        form = Form(self)
+        await renderer_of(form, "show")(form)
+        return form
 
     def workflow(self, /, **values: Any) -> Workflow:
         """Return the workflow with these values, as it would be sent; files wait for their upload.
@@ -358,40 +379,3 @@ class App:
             client=client or self._client,
             options={**self._options, **(options or {})},
         )
-
-    async def _flow(self, values: Mapping[str, Any]) -> Workflow:
-        """Return the workflow with values; lists of choices that may be old are read again first.
-
-        Raises:
-            UnknownInputError: The values are wrong.
-        """
-        comfy = self._runner
-        _, found = self._reading.problems(values)
-        stale = [one for one in found if one.type in _STALE]
-        if not stale or len(stale) < len(found):
-            return self._reading.filled(values)
-        inputs = [self._reading.inputs[one.input] for one in stale if one.input is not None]
-        graph = self._reading.flow.graph
-        classes = {graph[key].class_type for item in inputs for key, _ in item.targets}
-        return self._reading.renewed(await comfy.node_catalog(again=classes)).filled(values)
-
-    async def _flows(
-        self, rows: Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
-    ) -> AsyncIterator[Workflow]:
-        if isinstance(rows, AsyncIterable):
-            async for row in rows:
-                yield await self._flow(row)
-        else:
-            for row in rows:
-                yield await self._flow(row)
-
-    def _check_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Raise for the first row with values that no server would take.
-
-        Raises:
-            UnknownInputError: There is one.
-        """
-        for index, row in enumerate(rows):
-            found = [one for one in self.check(**row) if one.type not in _STALE]
-            if found:
-                raise refusal(found, where=f" with row {index}")

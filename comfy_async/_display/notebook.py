@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .._job.job import Job
     from .._job.result import JobResult
 
-__all__ = ["show_job", "show_result"]
+__all__ = ["draw_job", "show_job", "show_result"]
 
 _SECONDS_BETWEEN_FRAMES: Final = 0.2
 
@@ -64,6 +64,20 @@ async def show_job(
         else:
             show.note = "Interrupted; the job goes on. Show it again, or await it."
         raise
+    finally:
+        show.close()
+
+
+async def draw_job(job: Job, screen: Screen, *, every: float = _SECONDS_BETWEEN_FRAMES) -> None:
+    """Draw a job on a screen until it has ended, then what it made; ceasing to draw leaves it alone.
+
+    Raises:
+        SessionClosedError: The session was closed before the end.
+    """
+    show = _JobShow(job, screen, previews=True)
+    try:
+        await _while_drawing(show.follow(), show.draw, every=every)
+        await show.finish()
     finally:
         show.close()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from .._batch.batch import Batch
+from .._client.form import Form
 from .._client.session import ComfySession
 from .._job.job import Job
 from .._job.result import JobResult
@@ -27,6 +28,7 @@ from .cards import (
     session_card,
     workflow_card,
 )
+from .form import show_form
 from .notebook import show_job, show_result
 from .notebook_batch import show_batch
 
@@ -46,4 +48,5 @@ RENDERERS: Final[Mapping[tuple[type, Literal["html", "show"]], Callable[..., Any
     (JobResult, "html"): result_card,
     (JobResult, "show"): show_result,
     (Batch, "show"): show_batch,
+    (Form, "show"): show_form,
 }

@@ -48,6 +48,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "typer": ("cli",),
     "rich": ("cli", "_display"),
     "IPython": ("_display",),
+    "ipywidgets": ("_display",),
     "ray": ("ray",),
     "mcp": ("mcp",),
     "starlette": ("web",),
@@ -320,7 +321,7 @@ def loaded_by(code: str) -> set[str]:
 
 
 OPTIONAL = frozenset(
-    "typer rich aiohttp PIL IPython ray numpy pytest click starlette uvicorn python_multipart mcp "
+    "typer rich aiohttp PIL IPython ipywidgets ray numpy pytest click starlette uvicorn python_multipart mcp "
     "mcp_types opentelemetry".split()
 )
 
@@ -333,7 +334,7 @@ def test_no_optional_package_is_loaded(code: str) -> None:
     assert "pydantic" not in loaded
 
 
-@pytest.mark.parametrize("missing", ["aiohttp", "PIL", "rich", "typer", "IPython", "pydantic"])
+@pytest.mark.parametrize("missing", ["aiohttp", "PIL", "rich", "typer", "IPython", "ipywidgets", "pydantic"])
 def test_the_core_works_without_what_is_optional(missing: str) -> None:
     """A session, a workflow and a job's state without the package installed."""
     code = (

@@ -24,6 +24,7 @@ class Cell:
         frames: Every HTML that was displayed, updates too, in order.
         screens: By display id (or a running number), what stands there at the end.
         printed: What it printed.
+        widgets: How often a widget was displayed.
         error: The name of the error that ended it, "" when none did.
         traceback: What it showed of it.
     """
@@ -33,6 +34,7 @@ class Cell:
         self.frames: list[str] = []
         self.screens: dict[str, str] = {}
         self.printed = ""
+        self.widgets = 0
         self.error = ""
         self.traceback = ""
 
@@ -44,6 +46,8 @@ class Cell:
         elif kind == "error":
             self.error = content["ename"]
             self.traceback = "\n".join(content["traceback"])
+        elif "application/vnd.jupyter.widget-view+json" in content.get("data", {}):
+            self.widgets += 1
         elif "text/html" in content.get("data", {}):
             html = content["data"]["text/html"]
             name = content.get("transient", {}).get("display_id") or f"output {len(self.screens)}"
@@ -97,6 +101,11 @@ class Kernel:
         self.client.execute_interactive(code, output_hook=hook, timeout=60, allow_stdin=False)
         assert not waiting, "what the test waited for was never shown"
         return cell
+
+    def tell(self, widget: str, **data: Any) -> None:
+        """Send a widget what a page would send it, between two cells: a press, or what was typed."""
+        content = {"comm_id": widget, "data": data}
+        self.client.shell_channel.send(self.client.session.msg("comm_msg", content))
 
     def restart(self) -> None:
         """Lose everything."""
