@@ -180,7 +180,7 @@ async def test_the_web_backend(tmp_path: Path) -> None:
                 api.router.lifespan_context(api),
                 httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000/studio/") as client,
             ):
-                answer = await client.post("apps/sd15_text2image_api", json={"prompt": "a fox"})
+                answer = await client.post("apps/sd15-text2image-api", json={"prompt": "a fox"})
                 assert answer.status_code == 202
                 job = f"jobs/{answer.json()['id']}"
                 events = await client.get(f"{job}/events")  # ends with the job

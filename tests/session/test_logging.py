@@ -1,4 +1,4 @@
-"""What the log says at each level, held against the table of the operations guide and against runs that go wrong."""
+"""What the log says at each level, held against the guide's table and against runs that go wrong."""
 
 from __future__ import annotations
 
