@@ -61,6 +61,7 @@ def read_job(body: object, prompt_id: str) -> QueueEntry | HistoryEntry | None:
             math.inf,
             running=status != "queued",
             place=place if isinstance(place, int) and status == "queued" else None,
+            extra_data=_kept(body),
             told=body,
         )
     last = _ENDS.get(str(status))
@@ -72,7 +73,7 @@ def read_job(body: object, prompt_id: str) -> QueueEntry | HistoryEntry | None:
         messages=_messages(body, prompt_id, last),
         outputs=outputs_of(body.get("outputs")),
         prompt={},
-        extra_data={},
+        extra_data=_kept(body),
         display_nodes={},
     )
 
@@ -96,19 +97,25 @@ def job_record(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def listed_job(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry of a list of jobs, with its labels: pairs, or one text that holds them as JSON."""
+    extra = _kept(row)
+    status = str(row.get("status"))
+    return {
+        "id": row.get("id"),
+        "status": _RECORD_STATUS.get(status, status),
+        "create_time": _milliseconds(row.get("create_time") or row.get("created_at")),
+        "workflow": {"extra_data": extra} if extra else None,
+    }
+
+
+def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the labels of a job as ComfyUI's extra_data would have them."""
     labels = row.get("metadata")
     if isinstance(labels, str):
         try:
             labels = json.loads(labels)
         except ValueError:
             labels = None
-    status = str(row.get("status"))
-    return {
-        "id": row.get("id"),
-        "status": _RECORD_STATUS.get(status, status),
-        "create_time": _milliseconds(row.get("create_time") or row.get("created_at")),
-        "workflow": {"extra_data": {LABELS: labels}} if isinstance(labels, Mapping) else None,
-    }
+    return {LABELS: labels} if isinstance(labels, Mapping) else {}
 
 
 def outputs_of(value: object) -> dict[str, dict[str, Any]]:

@@ -61,9 +61,9 @@ class Resource:
             UnsupportedError: It has none.
         """
         server = await self._host.known_server()
-        if not self._host.api.has_routes:
-            route = route_of(method, path)
-            what = f"serve {route.verb.rpartition(', ')[2]}" if route else f"serve {method} {path}"
+        route = None if self._host.api.has_routes else route_of(method, path)
+        if route is not None:
+            what = f"serve {route.verb.rpartition(', ')[2]}"
             hint = "It runs jobs and keeps files; what else ComfyUI's own routes offer, it does not have."
             raise server.unsupported(what, hint=hint, server=self._host.base_url)
 

@@ -19,9 +19,9 @@ def app_command(
     *,
     connection: Connection,
 ) -> Work:
-    """Show a workflow's inputs and outputs by name, or run it with an option for each input.
+    """Show a workflow's inputs and outputs by name, or run it by them.
 
-    Names come from titles ($photo), from the editor's App mode, or from the workflow's own inputs.
+    Names come from titles ($photo), the editor's App mode, or its own inputs.
     `app FILE run --help` lists the options of that workflow.
     A file is a path; a text @FILE is read from there; a seed may be `random`.
 
@@ -33,7 +33,7 @@ def app_command(
 
       comfy-async app portrait.json run --prompt "a fox" --photo me.jpg --out out
 
-      comfy-async app api.json run --name prompt=6.text --prompt "a fox" --seed random
+      comfy-async app api.json run --name prompt=6.text --prompt "a fox"
     """
     from ._apps import run_app, show_app
 

@@ -19,9 +19,9 @@ def batch_pause(
         bool, typer.Option("--now", help="Take back what still waits in the server's queue.")
     ] = False,
 ) -> Work:
-    """Let a batch submit nothing further; its jobs on the server go on to their ends.
+    """Let a batch submit nothing further; its jobs on the server go on.
 
-    It holds until `batch resume`, also for a batch that is killed and started again.
+    It holds until `batch resume`, also when the batch is started again.
     What --now takes back runs when the batch goes on.
 
     [bold]Examples[/bold]
@@ -59,7 +59,7 @@ def batch_priority(
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="None goes first any more.")] = False,
 ) -> Work:
-    """Let items of a batch go first, in this order; what is submitted already stays where it is.
+    """Let items of a batch that are not submitted yet go first, in this order.
 
     [bold]Examples[/bold]
 

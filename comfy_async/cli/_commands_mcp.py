@@ -47,15 +47,16 @@ def mcp(
     *,
     connection: Connection,
 ) -> Work:
-    """Serve workflows as tools for language models, by MCP. Needs comfy-async\\[mcp].
+    """Serve workflows as tools for language models, by MCP. Needs the extra `mcp`.
 
-    An agent's host starts it by itself and speaks to it by stdin and stdout; --http serves many.
+    An agent's host starts it and speaks to it by stdin and stdout; --http serves
+    many.
 
     [bold]Examples[/bold]
 
       comfy-async mcp examples/workflows --fake
 
-      comfy-async mcp apps --server http://127.0.0.1:8188 --files ~/Pictures --out pictures
+      comfy-async mcp apps --files ~/Pictures --out pictures
 
       comfy-async mcp apps --http --port 8765
     """

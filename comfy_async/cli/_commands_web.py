@@ -51,7 +51,7 @@ def serve(
     *,
     connection: Connection,
 ) -> Work:
-    """Serve workflows as web apps: a page for people, an endpoint for programs. Needs comfy-async\\[web].
+    """Serve workflows as web apps, with pages and endpoints. Needs the extra `web`.
 
     [bold]Examples[/bold]
 

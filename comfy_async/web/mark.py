@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from .._base.labels import labels_of
 from .._client.client import Client
 from .._client.pool import ComfyPool, pool_engine_of
 from .._client.session import ComfySession, engine_of
@@ -20,7 +21,6 @@ from .._session.engine import Engine
 
 __all__ = ["found_again", "is_job_id", "marked", "marks_of"]
 
-_LABELS: Final = "comfy_async_labels"
 _APP: Final = "web_app"
 _CLIENT: Final = "client"
 _LONGEST: Final = 200
@@ -36,7 +36,7 @@ def is_job_id(text: str) -> bool:
 
 def marked(app: str, caller: str) -> dict[str, Any]:
     """Return what `submit` is to send along, so that the job is known again."""
-    return {"extra_data": {_LABELS: {_APP: app, _CLIENT: caller[:_LONGEST]}}}
+    return {"labels": {_APP: app, _CLIENT: caller[:_LONGEST]}}
 
 
 def marks_of(labels: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -63,20 +63,14 @@ async def _labels_of(comfy: Client, prompt_id: str) -> Mapping[str, Any]:
         await engine.known_server()
         history = await engine.api.history(prompt_id)
         if history is not None:
-            return _labels_in(history.extra_data)
+            return labels_of(history.extra_data)
         entry = await engine.api.find(prompt_id)
         if entry is not None and entry.extra_data is None:
             # A long queue: the jobs API of older servers tells the id alone.
             entry = (await engine.api.snapshot(whole=True)).entries.get(prompt_id)
         if entry is not None:
-            return _labels_in(entry.extra_data or {})
+            return labels_of(entry.extra_data)
     return {}
-
-
-def _labels_in(extra_data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the labels in what was sent along with a prompt."""
-    found = extra_data.get(_LABELS)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _engines(comfy: Client) -> Iterable[Engine]:

@@ -116,3 +116,12 @@ async def test_what_api_v2_does_not_have(call: Any) -> None:
     async with FakeComfy(dialect="api-v2", api_key=KEY) as fake, fake.session() as comfy:
         with pytest.raises(UnsupportedError, match="API v2"):
             await call(comfy)
+
+
+async def test_any_route_of_api_v2() -> None:
+    """What this library has no method for can be asked for."""
+    async with FakeComfy(dialect="api-v2", api_key=KEY) as fake, fake.session() as comfy:
+        job = await comfy.submit(picture())
+        await job
+        answer = await comfy.request("GET", f"/api/v2/jobs/{job.prompt_id}/workflow")
+        assert answer.json()["format"] == "api"

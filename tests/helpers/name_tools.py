@@ -78,7 +78,7 @@ def _doc(path: Path, name: str) -> str:
                         return text
     for imported in ast.walk(_tree(path)):
         if isinstance(imported, ast.ImportFrom) and name in {alias.name for alias in imported.names}:
-            home = path.parents[max(imported.level, 1) - 1].joinpath(*(imported.module or "").split("."))
+            home = path.parent.joinpath(*(imported.module or "").split("."))
             return _doc(home / "__init__.py" if home.is_dir() else home.with_suffix(".py"), name)
     raise LookupError(f"{name} is not in {path}")
 

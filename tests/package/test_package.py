@@ -31,7 +31,19 @@ TOP = {
     "pyproject.toml",
     "tests",
 }
-OPTIONAL = {"IPython", "PIL", "aiohttp", "numpy", "pytest", "pytest_asyncio", "ray", "rich", "typer"}
+OPTIONAL = {
+    *("IPython", "PIL", "aiohttp", "numpy", "pytest", "pytest_asyncio", "ray", "rich", "typer"),
+    *(
+        "starlette",
+        "uvicorn",
+        "python_multipart",
+        "mcp",
+        "mcp_types",
+        "opentelemetry",
+        "fsspec",
+        "ipywidgets",
+    ),
+}
 """What only an extra brings, or nothing of ours."""
 
 JOB = """
@@ -117,11 +129,12 @@ def names(wheel: Path) -> set[str]:
 
 
 def test_the_wheel_holds_the_package_alone(built: Built) -> None:
-    """Every module, the marker of types and the licence; no tests, and nothing that lay about."""
+    """Every module, the marker of types, the page and the licence; no tests, nothing that lay about."""
     info = f"comfy_async-{comfy_async.__version__}.dist-info"
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "comfy_async").rglob("*.py")}
     beside = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
-    expected = modules | {"comfy_async/py.typed"} | {f"{info}/{name}" for name in beside}
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "comfy_async/web/static").iterdir()}
+    expected = modules | page | {"comfy_async/py.typed"} | {f"{info}/{name}" for name in beside}
     assert names(built.wheel) == expected
 
 
@@ -211,7 +224,10 @@ def test_modules_need_what_is_declared(core: Environment, tmp_path: Path) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     missing = [line.split() for line in done.stdout.splitlines()]
     assert {name for name, _ in missing} <= OPTIONAL
-    rooms = ("comfy_async._display.console", "comfy_async.cli.", "comfy_async.ray", "comfy_async.testing.")
+    rooms = (
+        *("comfy_async._display.console", "comfy_async.cli.", "comfy_async.ray", "comfy_async.testing."),
+        *("comfy_async.web", "comfy_async.mcp", "comfy_async.otel"),
+    )
     assert [module for _, module in missing if not module.startswith(rooms)] == []
 
 

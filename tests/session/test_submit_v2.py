@@ -240,9 +240,11 @@ async def test_the_partner_key(fake: FakeComfy, comfy: ComfySession) -> None:
 @pytest.mark.parametrize("kept", ["pairs", "text", "none"])
 async def test_labels(kept: str, caplog: pytest.LogCaptureFixture) -> None:
     """They go along in the way that the server keeps them, and find the job where it lists jobs."""
-    api_v2 = ApiV2.proxy() if kept == "text" else ApiV2(lists_jobs=True)
-    if kept == "none":
-        api_v2.labels = "refused"
+    api_v2 = {
+        "pairs": ApiV2.deployment(),
+        "text": ApiV2.proxy(),
+        "none": ApiV2(lists_jobs=True),
+    }[kept]
     async with (
         FakeComfy(dialect="api-v2", api_v2=api_v2, api_key=KEY) as fake,
         fast(fake, api_key=KEY, dialect="api-v2") as comfy,

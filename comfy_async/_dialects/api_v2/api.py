@@ -55,7 +55,7 @@ class ApiV2(AssetFiles):
     tells_single_classes: ClassVar[bool] = False
     hides_partial: ClassVar[bool] = True
     names_models: ClassVar[bool] = False
-    history_route: ClassVar[str] = ""
+    history_route: ClassVar[str] = "/history"
     orders: ClassVar[Mapping[str, str]] = {}
     jobs_at_once: ClassVar[int | None] = _JOBS_AT_ONCE
 
