@@ -46,7 +46,10 @@ SAID = {
         "one that is paused or whose control file is damaged",
     ): r"gate: (%s is paused|the control file)",
     ("WARNING", "a store that does not answer"): r"storing: %s does not answer",
-    ("WARNING", "jobs whose labels a server does not give"): r"(jobs: %d jobs at %s do not|api: %s keeps no labels)",
+    (
+        "WARNING",
+        "jobs whose labels a server does not give",
+    ): r"(jobs: %d jobs at %s do not|api: %s keeps no labels)",
     ("WARNING", "the job of a `key` that is gone or does not come"): r"keys: key %r",
     ("WARNING", "a file of a folder of apps that is none"): r"folder: %s is no app",
     ("WARNING", "apps that are not offered yet"): r"toolbox: the apps",
