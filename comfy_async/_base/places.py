@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeGuard
 from urllib.request import url2pathname
 
-__all__ = ["StoredPlace", "hide_password", "is_stored", "said", "scheme_of", "where"]
+__all__ = ["StoredPlace", "hide_password", "is_stored", "on_this_machine", "said", "scheme_of", "where"]
 
 # Two characters at least: `C:\x` and `C://x` are drives. RFC 3986 allows these.
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]+)://")
@@ -72,6 +72,24 @@ def where(place: str | os.PathLike[str] | StoredPlace, options: object = None) -
     if isinstance(place, str):
         return Path(place) if scheme is None else _of_file_url(place)
     return _demand_no_url(Path(place))
+
+
+def on_this_machine(place: str | os.PathLike[str], what: str) -> Path:
+    """Return the path of what only this machine's disk can hold, such as a file that is locked.
+
+    Args:
+        place: A path, or a `file://` URL.
+        what: It, in words.
+
+    Raises:
+        ValueError: It is in a store, or on another machine.
+        TypeError: It is no place.
+    """
+    path = where(place)
+    if path is None:
+        named = repr(hide_password(place)) if isinstance(place, str) else f"a {type(place).__name__}"
+        raise ValueError(f"{what} is a file on this machine: {named} is a place in a store")
+    return path
 
 
 def _of_file_url(place: str) -> Path:

@@ -7,14 +7,17 @@ import logging
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sized
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
 from .._base.cleanups import Work
 from .._base.clock import Clock
+from .._base.places import on_this_machine
 from .._job.core import JobCore
 from .._job.job import MapJob, map_handle
 from ..types import renderer_of
+from .gate import Gate
 from .items import Item
 from .journal import Journal
 from .progress import BatchProgress
@@ -35,6 +38,7 @@ class BatchRunner(Protocol):
     """What a batch needs of a session, a pool or a fleet."""
 
     clock: Clock
+    gate: Gate | None
 
     async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Bring one workflow to a job that is under way, or that ended long ago."""
@@ -80,7 +84,7 @@ class Batch(Steered):
         """Prepare; nothing is read from the iterable before the block is entered.
 
         Raises:
-            ValueError: `limit` is less than one, or `on_error` is an unknown word.
+            ValueError: `limit` is less than one, a word is unknown, or `results` is a place in a store.
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
@@ -93,10 +97,11 @@ class Batch(Steered):
                 raise ValueError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
         super().__init__(runner.clock, runner.leave)
         self._runner = runner
+        runner.gate = self._gate
         self._limit = limit
         self._ordered = ordered
         self._on_error = on_error
-        self._results = results
+        self._results = None if results is None else on_this_machine(results, "results=")
         self._results_busy = results_busy
         self._results_damaged: Literal["raise", "rerun"] = results_damaged
         self._options = options
@@ -145,7 +150,7 @@ class Batch(Steered):
         ]
         return self
 
-    async def _opened(self, path: str | os.PathLike[str]) -> Journal:
+    async def _opened(self, path: Path) -> Journal:
         """Open the results file, as soon as nobody else uses it.
 
         Raises:

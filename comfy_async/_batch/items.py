@@ -20,10 +20,12 @@ from .._protocol.reducer import JobState
 from .._protocol.snapshot import history_events
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
-from .._session.submission import Submission, SubmitOptions
+from .._session.options import SubmitOptions, submit_options
+from .._session.submission import Submission
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
 from ..workflow import Workflow
+from .gate import Gate
 from .journal import Journal, Record, as_history, is_final, workflow_key
 
 __all__ = ["Item", "SessionItems", "restored"]
@@ -58,7 +60,8 @@ class SessionItems:
     """Runs the items of one batch on a session."""
 
     def __init__(self, engine: Engine) -> None:
-        """Run them on this one."""
+        """Run them on this one; what it is given is submitted at once, so nothing waits at the gate."""
+        self.gate: Gate | None = None
         self._engine = engine
         self.clock: Clock = engine.clock
 
@@ -76,7 +79,7 @@ class SessionItems:
             except ComfyError as error:
                 return Item(_failed(engine, error, SubmitOptions(index=index)))
             check = given.pop("check", False)
-            chosen = engine.options(**{**given, "index": index, "keep_frames": False})
+            chosen = submit_options(engine, **{**given, "index": index, "keep_frames": False})
             return await self._until_queued(item, journal, options=chosen, check=check)
 
     async def _until_queued(

@@ -141,7 +141,8 @@ class Journal:
     def counted(self, total: int | None) -> None:
         """Note how many workflows there are in all, where that is known."""
         if total is not None and total != self.total:
-            self._write({"total": total})
+            # Whoever reads such files goes by the status of each line.
+            self._write({"status": "counted", "total": total})
 
     def close(self) -> None:
         """Close the file."""

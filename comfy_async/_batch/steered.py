@@ -36,7 +36,7 @@ class Steered:
         """Submit nothing further; jobs in hand go on to their ends, and are handed out.
 
         What is being submitted in this moment is in hand, and so is what waits for a free server
-        of a pool or a fleet.
+        of a fleet; what waits for one of a pool goes on waiting.
 
         With a results file that holds for other processes too, and outlives this one: a batch that
         is started again is still paused. `comfy-async batch pause FILE` does the same from outside.

@@ -13,7 +13,7 @@ from .._job.result import JobResult
 from .._job.stream import JobStream
 from .._session.prepare import WorkflowLike
 from ..workflow import NodeCatalog
-from .options import SubmitArguments
+from .options import RunArguments, SubmitArguments
 
 __all__ = ["AppClient"]
 
@@ -25,7 +25,7 @@ class AppClient(Protocol):
         """Return what can be run there."""
         ...
 
-    async def run(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobResult:
+    async def run(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobResult:
         """Submit a workflow and wait for its result."""
         ...
 
@@ -34,7 +34,7 @@ class AppClient(Protocol):
         """Put a workflow into a queue."""
         ...
 
-    def stream(self, workflow: WorkflowLike, **options: Unpack[SubmitArguments]) -> JobStream:
+    def stream(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobStream:
         """Return `async with` a job."""
         ...
 

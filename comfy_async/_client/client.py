@@ -12,7 +12,7 @@ from .._base.labels import checked_key, checked_labels
 from .._base.secrets import sealed
 from .._job.job import Job, handle
 from .._job.stream import JobStream, StreamRunner
-from .._session.engine import Previews
+from .._session.options import Previews
 from .._session.prepare import WorkflowLike
 from .options import RunArguments, SubmitArguments
 
@@ -248,7 +248,7 @@ class Client(abc.ABC):
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
-            ValueError: `limit` or a word makes no sense.
+            ValueError: `limit` or a word makes no sense, or `results` is a place in a store.
             SessionClosedError: The session is closed.
             WrongLoopError: The session belongs to another event loop.
 

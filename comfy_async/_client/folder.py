@@ -40,7 +40,7 @@ class AppFolder:
     Example:
         >>> folder = AppFolder("examples/workflows", comfy)
         >>> list(await folder.apps())
-        ['flux_schnell_api', ...]
+        ['partner_flux_ultra_api', ...]
     """
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
-from .._session.engine import Previews
+from .._session.options import Previews
 
 __all__ = ["RunArguments", "SubmitArguments"]
 

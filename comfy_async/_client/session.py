@@ -14,7 +14,8 @@ from .._dialects.choose import DialectChoice, dialect_of
 from .._dialects.server import ServerInfo
 from .._job.job import Job, handle
 from .._job.mailbox import EventStream
-from .._session.engine import Engine, Previews
+from .._session.engine import Engine
+from .._session.options import Previews
 from .._session.prepare import WorkflowLike, check_with
 from .._transport.address import CLOUD_URL, Address, cloud_api_key, default_base_url
 from .._transport.auth import Auth, AuthLike, make_auth

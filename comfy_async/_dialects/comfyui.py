@@ -4,55 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import Any, ClassVar, Final, Literal
 from urllib.parse import quote
 
 from .._base.secrets import Secret
-from .._protocol.snapshot import (
-    HistoryEntry,
-    QueueEntry,
-    QueueSnapshot,
-    parse_history,
-    parse_job,
-    parse_jobs,
-    parse_queue,
-)
 from .._transport.answers import Answer
 from .._transport.http import HttpClient, Stream
 from .._transport.multipart import Multipart
-from ..errors import NotComfyUIError
 from .bodies import body_of
-from .comfyui_files import ViewFiles
+from .comfyui_jobs import NO_ROUTE, JobLists
 from .dialect import MARK, DialectName, Draft, Posted
 from .server import ServerInfo
 
-__all__ = ["RunApi", "UnreadableError"]
-
-_T = TypeVar("_T")
+__all__ = ["RunApi"]
 
 _log = logging.getLogger("comfy_async")
 
 # The server takes one prompt after the other. A thousand posts at once would only open more
 # connections, and wait in httpcore's pool, whose work grows with the square of those that wait.
 _POSTS_AT_ONCE: Final = 8
-# Reading all of so short a queue for one graph costs little.
-_SHORT_QUEUE_JOBS: Final = 16
 # What Python itself writes (threading.excepthook) of the thread that main.py starts.
 _WORKER_DIED: Final = re.compile(r"Exception in thread [^\n]*\(prompt_worker\)")
-_NO_ROUTE: Final = (404, 405)
 _CLAIMS: Final = "comfy_async_keys"
 
 
-class UnreadableError(NotComfyUIError):
-    """An answer came, as JSON, but in a shape that says nothing. Internal."""
-
-
-class RunApi(ViewFiles):
+class RunApi(JobLists):
     """A local server's routes. Every method raises `ComfyError` when the server fails."""
 
     name: ClassVar[DialectName] = "comfyui"
@@ -73,7 +53,6 @@ class RunApi(ViewFiles):
     def __init__(self, http: HttpClient) -> None:
         """Use the session's HTTP client."""
         super().__init__(http)
-        self.server = ServerInfo()
         self.probed = False
         self._posts = asyncio.Semaphore(_POSTS_AT_ONCE)
 
@@ -115,11 +94,6 @@ class RunApi(ViewFiles):
     def learn(self, features: Mapping[str, Any]) -> None:
         """Keep what the server announced on the socket."""
         self.server = dataclasses.replace(self.server, features=dict(features))
-
-    def prove(self, capability: str, has: bool) -> None:
-        """Keep what an answer has shown: it counts for more than the server's version."""
-        if self.server.proven.get(capability) is not has:
-            self.server = self.server.shown(capability, has)
 
     def encode(self, draft: Draft) -> Secret[bytes]:
         """Return the body of POST /prompt; the graph's bytes are shared between variants."""
@@ -172,78 +146,6 @@ class RunApi(ViewFiles):
                 return prompt_id
         return None
 
-    @property
-    def lists_jobs(self) -> bool:
-        """True when a look at the queue costs a few bytes a job (see `snapshot`)."""
-        return self.server.can("jobs")
-
-    async def has_jobs(self) -> bool:
-        """Say whether the server lists jobs; it is asked once."""
-        if self.lists_jobs and "jobs" not in self.server.proven:
-            await self._listed("in_progress")
-        return self.lists_jobs
-
-    async def snapshot(self, of: Collection[str] = (), *, whole: bool = False) -> QueueSnapshot:
-        """Return what the server runs or will run, whichever jobs matter.
-
-        The jobs API says it in a few bytes a job; /queue carries every graph (PROTOCOL 0.11),
-        and is read on older servers, or when `whole` asks for the graphs.
-        """
-        if not whole:
-            found = await self._listed("pending,in_progress")
-            if found is not None:
-                return found
-        return await self._whole_queue()
-
-    async def find(self, prompt_id: str) -> QueueEntry | None:
-        """Return one job that waits or runs, None when the queue has none of this id.
-
-        By the jobs API, in the bytes of that one job; its graph is among them on servers after 0.33.
-        On those before, the graph comes with a queue of a few jobs, and a long one is left alone.
-        Without that API the whole queue is read.
-        """
-        if self.lists_jobs:
-            path = f"/api/jobs/{quote(prompt_id, safe='')}"
-            answer = await self._http.request("GET", path, root=True, expect=_NO_ROUTE)
-            if answer.status == 200:
-                return await self._with_graph(self._read(parse_job, answer.json(), "the job"))
-            # An unknown job and an unknown route are both 404: the list tells them apart.
-            listed = await self._listed("pending,in_progress")
-            if listed is not None:
-                return listed.entries.get(prompt_id)
-        return (await self._whole_queue()).entries.get(prompt_id)
-
-    async def _with_graph(self, entry: QueueEntry | None) -> QueueEntry | None:
-        """Add the graph of a job that came without, where the queue is short."""
-        if entry is None or entry.prompt is not None or await self.queue_remaining() > _SHORT_QUEUE_JOBS:
-            return entry
-        return (await self._whole_queue()).entries.get(entry.prompt_id, entry)
-
-    async def _listed(self, status: str) -> QueueSnapshot | None:
-        """Return the jobs in some states, None when the server has no such list."""
-        if not self.lists_jobs:
-            return None
-        path = f"/api/jobs?status={status}"
-        answer = await self._http.request("GET", path, root=True, expect=_NO_ROUTE)
-        self.prove("jobs", answer.status == 200)
-        return self._read(parse_jobs, answer.json(), "the list of jobs") if answer.status == 200 else None
-
-    async def queue(self, *, retry: bool = False) -> Any:
-        """Return what GET /queue answers, with all its graphs; a long one is decoded off the event loop."""
-        return await self._http.get_json("/queue", retry=retry)
-
-    async def _whole_queue(self) -> QueueSnapshot:
-        """Read all of the queue into facts."""
-        return self._read(parse_queue, await self.queue(), "the queue")
-
-    async def queue_remaining(self) -> int:
-        """Return the number of running and waiting jobs: 31 bytes."""
-        body = await self._http.get_json("/prompt")
-        try:
-            return int(body["exec_info"]["queue_remaining"])
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise NotComfyUIError("GET /prompt has another shape", server=self._http.address.base) from None
-
     async def job_record(self, prompt_id: str) -> Mapping[str, Any] | None:
         """Return None: there are routes for it."""
         return None
@@ -255,11 +157,6 @@ class RunApi(ViewFiles):
     async def workflow(self, prompt_id: str) -> Mapping[str, Any]:
         """Return {}: queue and history carry the graphs."""
         return {}
-
-    async def history(self, prompt_id: str) -> HistoryEntry | None:
-        """Return a finished job, None when the history has none of this id."""
-        body = await self._http.get_json(f"/history/{quote(prompt_id, safe='')}")
-        return self._read(lambda value: parse_history(value, prompt_id), body, "the history")
 
     async def cancel(self, prompt_id: str) -> None:
         """Ask the server to remove or stop exactly this job; no answer is a proof that it did.
@@ -328,12 +225,12 @@ class RunApi(ViewFiles):
 
     async def _post_cancel(self, path: str, body: Any) -> Answer:
         """POST a cancel; where there is no such route it is 405, as GET /api/jobs/{id} is one, or 404."""
-        expect = (400, *_NO_ROUTE)
+        expect = (400, *NO_ROUTE)
         return await self._http.request("POST", path, json=body, root=True, expect=expect, retry=True)
 
     def _taken_on(self, answer: Answer) -> bool | None:
         """Read what a cancel was answered; None when the route is not there."""
-        self.prove("cancel_jobs", answer.status not in _NO_ROUTE)
+        self.prove("cancel_jobs", answer.status not in NO_ROUTE)
         return bool(answer.json_object().get("cancelled")) if answer.status == 200 else None
 
     async def _interrupt_what_runs(self, prompt_id: str) -> None:
@@ -363,45 +260,11 @@ class RunApi(ViewFiles):
         the log says nothing, or is not shown: then it is not known.
         """
         path = "/internal/logs/raw"
-        answer = await self._http.request("GET", path, root=True, expect=(401, 403, *_NO_ROUTE))
+        answer = await self._http.request("GET", path, root=True, expect=(401, 403, *NO_ROUTE))
         entries = answer.json_object().get("entries") if answer.status == 200 else None
         lines = entries if isinstance(entries, list) else []
         text = "".join(str(line.get("m", "")) for line in lines if isinstance(line, Mapping))
         return _WORKER_DIED.search(text) is not None
-
-    async def find_mark(self, key: str, mark: str) -> str | None:
-        """Return the id of the job whose `extra_data` carries a mark, in queue or recent history."""
-        found = await self._marked(key, mark, "/history?max_items=64")
-        return None if found is None else found[0]
-
-    async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
-        """Return id and `extra_data` of the job that has a mark, which is its id where we may choose that.
-
-        The queue is read before the history, so that a job that ends meanwhile is in the second.
-        """
-        if not self.server.can("client_prompt_id"):
-            return await self._marked(key, mark, "/history")
-        entry = await self.find(mark)
-        if entry is not None and entry.extra_data is None:
-            entry = (await self._whole_queue()).entries.get(mark)
-        if entry is not None:
-            return mark, entry.extra_data or {}
-        past = await self.history(mark)
-        return None if past is None else (mark, past.extra_data)
-
-    async def _marked(self, key: str, mark: str, history: str) -> tuple[str, Mapping[str, Any]] | None:
-        """Look for a mark in the queue, then in as much of the history as a route gives."""
-        snapshot = await self._whole_queue()
-        for entry in snapshot.entries.values():
-            if entry.extra_data is not None and entry.extra_data.get(key) == mark:
-                return entry.prompt_id, entry.extra_data
-        recent = await self._http.get_json(history)
-        for prompt_id in recent if isinstance(recent, dict) else ():
-            entry_of = functools.partial(parse_history, prompt_id=str(prompt_id))
-            found = self._read(entry_of, {prompt_id: recent[prompt_id]}, "the history")
-            if found is not None and found.extra_data.get(key) == mark:
-                return str(prompt_id), found.extra_data
-        return None
 
     def stream(self, prompt_id: str, *, silent_seconds: float) -> AbstractAsyncContextManager[Stream]:
         """Raise: the socket brings the events of all jobs."""
@@ -448,13 +311,6 @@ class RunApi(ViewFiles):
         body = await self._http.get_json(f"/object_info/{quote(class_type, safe='')}")
         info = body.get(class_type) if isinstance(body, dict) else None
         return info if isinstance(info, dict) else {}
-
-    def _read(self, parse: Callable[[object], _T], body: object, what: str) -> _T:
-        """Read an answer into a fact; another shape proves nothing about any job."""
-        try:
-            return parse(body)
-        except ValueError as error:
-            raise UnreadableError(f"{what}: {error}", server=self._http.address.base) from None
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

@@ -10,14 +10,29 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 from .._base.secrets import Secret
 from .._protocol.snapshot import HistoryEntry, QueueEntry, QueueSnapshot
 from .._transport.http import Stream
+from ..errors import NotComfyUIError
 from .server import ServerInfo
 
-__all__ = ["MARK", "Dialect", "DialectName", "Draft", "FilePlace", "Posted", "Speaker", "Upload"]
+__all__ = [
+    "MARK",
+    "Dialect",
+    "DialectName",
+    "Draft",
+    "FilePlace",
+    "Posted",
+    "Speaker",
+    "UnreadableError",
+    "Upload",
+]
 
 DialectName: TypeAlias = Literal["comfyui", "cloud-v1", "api-v2"]
 
 MARK = "comfy_async_id"
 """The key of `extra_data` by which a job is found whose id the server has chosen."""
+
+
+class UnreadableError(NotComfyUIError):
+    """An answer came, as JSON, but in a shape that says nothing. Internal."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,10 @@ from .._base.clock import Clock
 from .._base.secrets import Veil
 from .._base.settings import Settings
 from .._protocol.reducer import JobState
-from .._protocol.rejection import failure
-from ..errors import JobCancelledError, JobError, JobLostError
-from ..events import BaseEvent, Failed, Progress, QueuePosition
+from ..events import BaseEvent, Progress, QueuePosition
 from ..types import TERMINAL_STATUSES, JobStatus, Problem
 from ..workflow import Workflow
+from .ends import error_of_end
 from .mailbox import EventStream, Mailbox, Watchers, is_lossy
 
 if TYPE_CHECKING:
@@ -275,7 +274,7 @@ class JobCore:
     def finish(self) -> None:
         """The end was told: wake everybody and let go of what nobody reads."""
         if self.error is None:
-            self.error = _final_error(self)
+            self.error = error_of_end(self.state, server=self.owner.base_url, was_ours=self.cancel_wanted)
         self._close_boxes(None)
         self.owner.job_ended(self)
         listener, self._listener = self._listener, None
@@ -389,26 +388,3 @@ class JobCore:
             # A new list: the garbage collector may come by in the middle of a loop over the old one.
             self._boxes = [other for other in self._boxes if other is not box]
             self._dropped += box.dropped
-
-
-def _final_error(job: JobCore) -> JobError | None:
-    """Return the error that a job's end stands for, None when it is a success."""
-    server, end, prompt_id = job.owner.base_url, job.state.terminal, job.prompt_id
-    match job.status:
-        case "failed":
-            assert isinstance(end, Failed)
-            return failure(end, prompt_id=prompt_id, server=server)
-        case "cancelled":
-            who = "" if job.cancel_wanted else " by somebody else"
-            return JobCancelledError(
-                f"job {prompt_id} was cancelled{who}", prompt_id=prompt_id, server=server
-            )
-        case "lost":
-            reason = str(end.data.get("reason") or "it is in neither queue nor history") if end else ""
-            return JobLostError(
-                f"{server} does not know job {prompt_id} any more: {reason}",
-                hint="The server was restarted, or its queue or history cleared: submit it again.",
-                prompt_id=prompt_id,
-                server=server,
-            )
-    return None

@@ -12,6 +12,7 @@ from .._job.core import JobCore
 from .._protocol.plan import Plan, Plans
 from .._protocol.reducer import JobState
 from .._session.keys import KeyedWork
+from .._session.options import submit_options
 from .._session.prepare import WorkflowLike, loaded
 from .._session.submission import Submission
 from ..errors import (
@@ -89,6 +90,11 @@ class Carrier:
             office.check_loop()
             await office.health.refresh()
             member = self._or_where_it_was(job, await office.places.take(job, first=again))
+            if job.order.gate is not None and job.order.is_held:
+                # Others may have its place meanwhile.
+                office.vacate(job)
+                await job.order.gate.passed()
+                continue
             try:
                 await self._submit_to(member, job)
                 return
@@ -127,7 +133,9 @@ class Carrier:
         order, engine = job.order, member.engine
         assert order.key is not None
         workflow = await self.prepared(order, member)
-        found = await engine.keys.found(KeyedWork(order.key, workflow, engine.options(**order.options)))
+        found = await engine.keys.found(
+            KeyedWork(order.key, workflow, submit_options(engine, **order.options))
+        )
         if found is None or found in engine.jobs.by_id:
             return None if found is None else engine.jobs.by_id[found]
         member.take(job)
@@ -190,7 +198,7 @@ class Carrier:
             job.tell_connection(Reconnected, f"{member.url} is back: looking for the job there")
             return
         workflow = await self.prepared(order, member)
-        options = engine.options(**{**order.options, "on_partial": "keep", "index": job.index})
+        options = submit_options(engine, **{**order.options, "on_partial": "keep", "index": job.index})
         if order.attempts:
             job.tell_connection(Reconnected, f"it runs again, on {member.url}")
         if order.key is None:
@@ -211,6 +219,7 @@ class Carrier:
 
         Raises:
             ComfyError: The server did not take it.
+            OSError: The results file takes no line.
         """
         order, can = job.order, member.engine.server.can
         job.hold_end()
@@ -226,8 +235,20 @@ class Carrier:
             return
         await self._demand_whole(submission, member, job)
         if not can("client_prompt_id"):
-            order.note_posting(job)
+            await self._note_again(member, job)
         self._accepted(member, order)
+
+    async def _note_again(self, member: Member, job: PoolJob) -> None:
+        """Note the id that the server has chosen; a job that cannot be noted is taken back.
+
+        Raises:
+            OSError: The disk is full: nobody would find the job again, and a later batch runs another.
+        """
+        try:
+            job.order.note_posting(job)
+        except OSError:
+            await self._take_back(member, job)
+            raise
 
     async def _queue_keyed(self, work: KeyedWork, member: Member, job: PoolJob) -> None:
         """Send the prompt unless another process was first: then its job is followed.

@@ -8,6 +8,7 @@ from typing import Any
 
 from .._base.cleanups import Work
 from .._base.clock import Clock
+from .._batch.gate import Gate
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, is_final, workflow_key
 from .._job.core import JobCore
@@ -29,6 +30,7 @@ class PoolItems:
 
     def __init__(self, pool: PoolEngine) -> None:
         """Belong to a pool."""
+        self.gate: Gate | None = None
         self._pool = pool
         self.clock: Clock = pool.clock
 
@@ -36,7 +38,7 @@ class PoolItems:
         """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""
         chosen = {"previews": "none", **options, "keep_frames": False}
         order = Order(workflow=Workflow(), options=chosen, check=False, group=self, patient=True)
-        order.journal = journal
+        order.journal, order.gate = journal, self.gate
         job = PoolJob(self._pool, order, keep_frames=False, index=index)
         made = order.item = Item(job)
         hooks = self._pool.hooks

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from .._base.clock import Clock
 from .._base.secrets import Veil
 from .._base.settings import Settings
+from .._batch.gate import Gate
 from .._batch.items import Item
 from .._batch.journal import Journal
 from .._job.core import JobCore
@@ -70,6 +71,7 @@ class Order:
         group: Whom it belongs to: batches get their places in turn.
         patient: Wait for a server although none answers.
         journal: The results file of its batch.
+        gate: Whether its batch may submit, None outside of one.
         item: What it is in its batch, None outside of one.
         attempts: How often it was queued.
         failures: How often a server failed before it was queued.
@@ -85,6 +87,7 @@ class Order:
     patient: bool
     key: str | None = None
     journal: Journal | None = None
+    gate: Gate | None = None
     item: Item | None = None
     attempts: int = 0
     failures: int = 0
@@ -99,6 +102,14 @@ class Order:
         if not self.needs:
             self.needs = needs_of(workflow)
             self.models = models_of(self.needs)
+
+    @property
+    def is_held(self) -> bool:
+        """True while its batch is paused, and it was never queued: one that was goes on to its end."""
+        if self.gate is None or self.attempts:
+            return False
+        self.gate.look()
+        return self.gate.paused
 
     def note_posting(self, job: JobCore) -> None:
         """Write into the results file that the job is about to be posted, or was found again."""

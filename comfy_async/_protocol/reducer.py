@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -29,6 +28,7 @@ from ..events import (
     Started,
 )
 from ..types import JobProgress, JobStatus, NodeInfo
+from .activities import activities_in
 from .decode import ExecutingNone
 from .meter import Meter, Timings
 from .plan import Plan
@@ -36,10 +36,6 @@ from .plan import Plan
 __all__ = ["JobState", "Overall"]
 
 _FINISHED: Final = b'"finished"'
-_ACTIVITY: Final = b'"activity"'
-# The word, with what is escaped in it; null and other kinds are none.
-_ACTIVITIES: Final = re.compile(rb'"activity"\s*:\s*("(?:[^"\\]|\\.)*")')
-_STATE: Final = b'"state"'
 
 
 class Overall(BaseEvent):
@@ -182,7 +178,7 @@ class JobState:
             return (
                 raw is not None
                 and raw.count(_FINISHED) == self._finished_count
-                and _activities(raw) == self._activities
+                and activities_in(raw) == self._activities
             )
         return False
 
@@ -272,7 +268,7 @@ class JobState:
         if self.repeats(event):
             return [event]
         raw = event.raw or b""
-        self._finished_count, self._activities = raw.count(_FINISHED), _activities(raw)
+        self._finished_count, self._activities = raw.count(_FINISHED), activities_in(raw)
         self.meter.activities(event.nodes, event.received_at)
         told = self._imply_start(event)
         tail: list[BaseEvent] = []
@@ -365,22 +361,6 @@ class JobState:
         event = NodeFinished(None, {"node": node}, self.prompt_id, received_at=now)
         event.plan_nodes = self.plan.nodes
         return [event]
-
-
-def _activities(raw: bytes) -> list[tuple[int, bytes]]:
-    """Return the activities in a frame, each with the place of its node, without parsing it.
-
-    Most frames have none, and most of those that have some repeat the ones before.
-    """
-    found: list[tuple[int, bytes]] = []
-    place = start = 0
-    if _ACTIVITY in raw:
-        for match in _ACTIVITIES.finditer(raw):
-            # Every node has one state, and keeps its place among the nodes.
-            place += raw.count(_STATE, start, match.start())
-            start = match.start()
-            found.append((place, match[1]))
-    return found
 
 
 def _stamp(event: BaseEvent) -> float | None:

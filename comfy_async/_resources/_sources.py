@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final, Protocol, TypeAlias
@@ -18,7 +19,7 @@ from .._base.stores import opened_stored
 from .._base.tasks import in_thread, look_at, to_the_end
 from ._pictures import png_of_array, png_of_picture
 
-__all__ = ["Payload", "UploadSource", "prepare"]
+__all__ = ["Payload", "UploadSource", "prepare", "prepared"]
 
 UploadSource: TypeAlias = Any
 """A path, bytes, a file object or one of fsspec, a Pillow image, or a numpy array or tensor of a picture."""
@@ -190,6 +191,40 @@ def prepare(source: UploadSource) -> Payload:
     )
 
 
+async def prepared(source: UploadSource) -> Payload:
+    """`prepare` in a thread; the copy that it makes is closed also where nobody waits for it any more.
+
+    Who is cancelled leaves at once: a pipe may say nothing for ever.
+
+    Raises:
+        OSError: As `prepare`.
+        TypeError: As `prepare`.
+        ValueError: As `prepare`.
+    """
+    lock, left, made = threading.Lock(), False, None
+
+    def work() -> None:
+        nonlocal made
+        payload = prepare(source)
+        with lock:
+            if not left:
+                made = payload
+                return
+        payload.close()
+
+    try:
+        await asyncio.to_thread(work)
+    except BaseException:
+        # The thread may have ended already: whoever comes second closes.
+        with lock:
+            left = True
+        if made is not None:
+            made.close()
+        raise
+    assert made is not None
+    return made
+
+
 def _of_path(path: Path) -> Payload:
     """Take a file on disk."""
     stat = path.stat()
@@ -239,9 +274,13 @@ def _of_stored(place: StoredPlace) -> Payload:
 def _copied(file: Any) -> BinaryIO:
     """Copy a stream that cannot go back: into memory, a large one onto disk."""
     copy = tempfile.SpooledTemporaryFile(max_size=SAMPLED_FROM)
-    while chunk := file.read(CHUNK):
-        copy.write(chunk)
-    copy.seek(0)
+    try:
+        while chunk := file.read(CHUNK):
+            copy.write(chunk)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
     return copy  # type: ignore[return-value]
 
 

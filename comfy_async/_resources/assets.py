@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -18,7 +17,7 @@ from ..errors import NotFoundError
 from ._downloads import Download
 from ._resource import Resource
 from ._schema_assets import Asset, AssetsPage, TagsPage, TagUse
-from ._sources import UploadSource, prepare
+from ._sources import UploadSource, prepared
 from ._transfer import Meter, Transfer
 from ._uploads import counted
 
@@ -106,16 +105,16 @@ class Assets(Resource):
             fields["user_metadata"] = json.dumps(dict(user_metadata))
 
         async def work(meter: Meter) -> Asset:
-            payload = await asyncio.to_thread(prepare, source)
-            filename = name or payload.name
-            body = Multipart(
-                {"name": filename, **fields},
-                field="file",
-                filename=filename,
-                size=payload.size,
-                chunks=lambda: counted(payload, meter),
-            )
+            payload = await prepared(source)
             with contextlib.closing(payload):
+                filename = name or payload.name
+                body = Multipart(
+                    {"name": filename, **fields},
+                    field="file",
+                    filename=filename,
+                    size=payload.size,
+                    chunks=lambda: counted(payload, meter),
+                )
                 answer = await self._send(
                     "POST", "/api/assets", content=body, headers=body.headers, seconds=math.inf, root=True
                 )

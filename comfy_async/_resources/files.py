@@ -18,7 +18,7 @@ from .._transport.http import Stream
 from ..errors import ResponseError, TransportError
 from ._answered import demand_file
 from ._downloads import Download
-from ._sources import UploadSource, prepare
+from ._sources import UploadSource, prepared
 from ._transfer import Meter, Transfer
 from ._uploads import UploadedFile, Uploader, UploadOrder
 from .host import Host
@@ -174,7 +174,7 @@ class Files:
         """Prepare in a thread, and send when there is room."""
         self._host.check_loop()
         async with self._slots:
-            payload = await asyncio.to_thread(prepare, source)
+            payload = await prepared(source)
             with contextlib.closing(payload):
                 return await self._uploader.send(payload, order, source=source, meter=meter)
 

@@ -59,7 +59,7 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, Any], hooks: Hooks) -
     desk.jobs.add(job)
     desk.router.posted(job)
     if history is not None:
-        desk.poller.end_by(job, history)
+        desk.poller.ends.end_by(job, history)
     else:
         desk.poller.poke([job])
     return job

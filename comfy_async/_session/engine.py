@@ -8,12 +8,11 @@ import uuid
 import warnings
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from .._base.cleanups import Work
 from .._base.hooks import NO_HOOKS, Hooks
-from .._base.labels import LABELS, checked_labels
-from .._base.secrets import Secret, sealed
+from .._base.secrets import Secret
 from .._base.settings import Settings
 from .._base.tasks import look_at
 from .._dialects.choose import what_answers
@@ -35,19 +34,18 @@ from .keys import KeyedWork, Keys
 from .link import Link
 from .offered import offered, submitting
 from .open_jobs import OpenJobs
+from .options import Previews, submit_options
 from .poller import Poller
 from .prepare import WorkflowLike, prepare
 from .router import Router
 from .socket_health import SocketHealth
 from .streams import Streams
-from .submission import Submission, SubmitOptions, named_nodes
+from .submission import Submission
 
 if TYPE_CHECKING:
     from .._resources.files import Files
 
-__all__ = ["Engine", "Previews"]
-
-Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
+__all__ = ["Engine"]
 
 
 class Engine(JobLifetime):
@@ -268,8 +266,8 @@ class Engine(JobLifetime):
             key, whole = rest.pop("key", None), rest.get("on_partial", "raise") == "raise"
             ready = await self.prepared(workflow, check=rest.pop("check", False), whole=whole)
             if key is None:
-                return await Submission(self, ready, self.options(**rest)).run()
-            return await self.keys.submit(KeyedWork(key, ready, self.options(**rest)))
+                return await Submission(self, ready, submit_options(self, **rest)).run()
+            return await self.keys.submit(KeyedWork(key, ready, submit_options(self, **rest)))
 
     async def prepared(self, workflow: WorkflowLike, *, check: bool = False, whole: bool = True) -> Workflow:
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
@@ -279,39 +277,6 @@ class Engine(JobLifetime):
             OSError: A file cannot be read.
         """
         return await prepare(self, workflow, check=check, whole=whole)
-
-    def options(
-        self,
-        *,
-        previews: Previews | None = None,
-        partner_api_key: str | Secret[str] | None = None,
-        targets: Iterable[str] | None = None,
-        extra_data: Mapping[str, Any] | None = None,
-        labels: Mapping[str, str] | None = None,
-        **rest: Any,
-    ) -> SubmitOptions:
-        """Fill in what the session knows, and let nobody see the keys in it from now on.
-
-        Raises:
-            UnsupportedError: Previews were asked for, and this server cannot be told to send them.
-            ValueError: A word is unknown, or a label is no text.
-        """
-        if previews in ("auto", "latent2rgb", "taesd"):
-            self.server.require("preview_method", "be asked for previews (`previews`)")
-        extra = sealed(extra_data or {})
-        if labels:
-            extra[LABELS] = checked_labels(labels)
-        key = Secret.of(partner_api_key) or self.partner_api_key
-        # Some show the locals of every frame of a traceback.
-        del extra_data, partner_api_key
-        self.veil.add(key, *(value for value in extra.values() if _is_key(value)))
-        return SubmitOptions(
-            previews=previews or self.previews,
-            partner_api_key=key,
-            extra_data=extra,
-            targets=None if targets is None else named_nodes(targets),
-            **rest,
-        )
 
     async def attach(self, id_or_ref: str | Mapping[str, Any], *, hooks: Hooks | None = None) -> JobCore:
         """Pick up a job by its id or `ref`; a pool has its own hooks told of it.
@@ -427,8 +392,3 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _is_key(value: object) -> bool:
-    """Say whether a value of extra_data is a text that is held as a secret."""
-    return isinstance(value, Secret) and isinstance(value.reveal(), str)

@@ -32,7 +32,8 @@ from ..errors import ComfyError, SubmitUnknownError, WorkflowError
 from ..workflow import Workflow
 from .attach import attach
 from .desk import Desk
-from .submission import Submission, SubmitOptions
+from .options import SubmitOptions
+from .submission import Submission
 
 __all__ = ["KEYED", "KeyedWork", "Keys", "key_id"]
 

@@ -12,15 +12,14 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from .._base.labels import labels_of
 from .._base.settings import Settings
-from .._dialects.comfyui import UnreadableError
 from .._dialects.dialect import Dialect, Speaker
 from .._job.core import JobCore
-from .._protocol.snapshot import HistoryEntry, QueueSnapshot, history_events
+from .._protocol.snapshot import QueueSnapshot
 from ..errors import ComfyError, RateLimitError
-from ..events import BaseEvent, Cancelled, Disconnected, Failed, Lost, PollingStarted, Started
+from ..events import Disconnected, Lost, PollingStarted, Started
 from .concerns import Concerns
+from .ends import GRACE_S, Ends
 from .link import Link
 from .open_jobs import OpenJobs
 from .socket_health import SocketHealth
@@ -30,12 +29,9 @@ __all__ = ["Poller"]
 
 _log = logging.getLogger("comfy_async")
 
-# Events may be under way while HTTP already tells of what they say.
-_GRACE_S: Final = 1.0
 # The history follows execution_success by up to half a second (PROTOCOL 0.2).
 _SOON_S: Final = 0.1
 _GROWTH: Final = 1.5
-_HISTORIES_AT_ONCE: Final = 8
 
 
 class Followed(Protocol):
@@ -55,6 +51,7 @@ class Poller:
 
     Attributes:
         closed: Nothing is looked at any more.
+        ends: What finds out how jobs have ended.
     """
 
     def __init__(
@@ -86,8 +83,6 @@ class Poller:
         self._away_since: float | None = None
         self._due: set[str] = set()
         self._turns = Turns()
-        self._absent: dict[str, float] = {}
-        self._over: dict[str, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closely = False
         self._must_look = False
@@ -95,6 +90,7 @@ class Poller:
         self._places_changed = False
         self._frames_before = 0
         self._on_poll = on_poll
+        self.ends = Ends(jobs, speaker=speaker, client_id=client_id, health=health, settings=settings)
         self._concerns = Concerns(jobs, server=speaker.api.address, settings=settings)
 
     @property
@@ -164,7 +160,7 @@ class Poller:
     def _set_timer(self) -> None:
         """Look at what is suspected when a moment has passed."""
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(_GRACE_S, self._on_timer)
+            self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -178,8 +174,7 @@ class Poller:
 
     def forget(self, job: JobCore) -> None:
         """A job has ended."""
-        for known in (self._absent, self._over):
-            known.pop(job.prompt_id, None)
+        self.ends.forget(job)
         self._turns.forget(job.prompt_id)
         self._due.discard(job.prompt_id)
 
@@ -236,7 +231,10 @@ class Poller:
         """Return how long nothing needs to be asked."""
         if any(job.state.wants_history for job in self._jobs):
             return _SOON_S
-        if self._needy() or self._absent or self._over or self._away_since is not None:
+        if self._needy() or self.ends.half_known or self._away_since is not None:
+            return self._pause
+        if self._api.has_streams:
+            # No socket wakes whoever sleeps when a stream falls silent, or a prompt is accepted.
             return self._pause
         return self._health.pause()
 
@@ -245,7 +243,7 @@ class Poller:
         if self._on_poll is not None:
             self._on_poll()
         needy = self._turns.next(self._needy(), due=self._due, most=self._api.jobs_at_once)
-        if not needy and not self._absent and not self._over:
+        if not needy and not self.ends.half_known:
             if self._api.has_socket:
                 await self._watch()
             return
@@ -262,14 +260,14 @@ class Poller:
         self._due.difference_update(job.prompt_id for job in needy)
         self._due.intersection_update(self._jobs.by_id)
         # What is half known is looked at again soon.
-        if self._absent or self._over:
-            self._pause = min(self._pause, _GRACE_S)
+        if self.ends.half_known:
+            self._pause = min(self._pause, GRACE_S)
         if self._turns.more:
             self._pause = self._settings.poll_min
 
     def _asked_about(self, needy: list[JobCore]) -> list[str]:
         """Return the ids of those that a look is for: the needy, and what is half known."""
-        return list(dict.fromkeys([*(job.prompt_id for job in needy), *self._absent, *self._over]))
+        return list(dict.fromkeys([*(job.prompt_id for job in needy), *self.ends.half_known]))
 
     async def _watch(self) -> None:
         """The cheap look: does the socket still hear?"""
@@ -290,8 +288,7 @@ class Poller:
         wanted = set(needy)
         limit = self._settings.away_seconds
         for job in self._turns.untold(snapshot, needy, now=self._clock.monotonic(), limit=limit):
-            why = {"reason": f"the server did not tell of it for {limit:g} s"}
-            self._end(job, Lost(None, why, job.prompt_id, received_at=self._clock.unix()))
+            self.ends.lose(job, {"reason": f"the server did not tell of it for {limit:g} s"})
         positions = snapshot.positions()
         now = self._clock.unix()
         for job in self._jobs:
@@ -303,99 +300,14 @@ class Poller:
             if entry is None or job.state.wants_history:
                 gone.append(job)
                 continue
-            self._absent.pop(job.prompt_id, None)
+            self.ends.found(job)
             if job.prompt_id in positions:
                 job.put_place(positions[job.prompt_id], now)
             if entry.told is not None:
                 self._streams.polled(job, entry.told, now)
-            if entry.running and job in wanted and self._is_blind(job):
+            if entry.running and job in wanted and self.ends.is_blind(job):
                 job.take(Started(None, {}, job.prompt_id, received_at=now))
-        for start in range(0, len(gone), _HISTORIES_AT_ONCE):
-            batch = gone[start : start + _HISTORIES_AT_ONCE]
-            await asyncio.gather(*(self._find_end(job) for job in batch))
-        await self._count_absences()
-
-    def _is_blind(self, job: JobCore) -> bool:
-        """True for a job of which the socket may have told nothing; that of others may be under way."""
-        return job.state.gap or self._health.stalled
-
-    async def _find_end(self, job: JobCore) -> None:
-        """Ask the history about a job that left the queue."""
-        now = self._clock.monotonic()
-        try:
-            entry = await self._api.history(job.prompt_id)
-        except UnreadableError as error:
-            self._unreadable(job, now, error)
-            return
-        if not self._jobs.has(job):
-            # It has ended meanwhile, or gone on elsewhere.
-            return
-        if entry is None:
-            if job.state.wants_history:
-                self._give_up_history(job, now)
-            else:
-                self._absent.setdefault(job.prompt_id, -1.0)
-            return
-        self._absent.pop(job.prompt_id, None)
-        first_seen = self._over.setdefault(job.prompt_id, now)
-        if self._is_blind(job) or job.state.wants_history or now - first_seen >= _GRACE_S:
-            self.end_by(job, entry)
-
-    def _unreadable(self, job: JobCore, now: float, error: UnreadableError) -> None:
-        """The history has something that is no entry: name it when it stays so."""
-        first_seen = self._over.setdefault(job.prompt_id, now)
-        if now - first_seen >= self._settings.history_seconds and not job.done:
-            data = {"reason": f"its end cannot be read: {error.args[0]}", "ended": True}
-            self._end(job, Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
-
-    def end_by(self, job: JobCore, entry: HistoryEntry) -> None:
-        """Let the history tell the rest of a job's life."""
-        if not job.state.gap and not job.state.wants_history:
-            # The history speaks first although the socket is said to hear: it has missed something.
-            # (A server without execution_success, before 2024-07, ends by the mere end marker.)
-            job.state.mark_gap()
-            if job.client_id == self._client_id:
-                self._health.missed_an_end()
-        # The queue may have told nothing of a job that was attached to.
-        job.labels = job.labels or labels_of(entry.extra_data)
-        for event in history_events(entry, self._clock.unix()):
-            if isinstance(event, Failed):
-                # A node's error may repeat the keys that it was given.
-                event = Failed(
-                    None, job.owner.veil.value(event.data), event.prompt_id, received_at=event.received_at
-                )
-            job.take(event)
-
-    def _give_up_history(self, job: JobCore, now: float) -> None:
-        """The end was heard, but the history does not come: accept the end after a while."""
-        first = self._over.setdefault(job.prompt_id, now)
-        if now - first >= self._settings.history_seconds:
-            job.accept_end()
-            if not job.done:
-                self._absent.setdefault(job.prompt_id, -1.0)
-
-    async def _count_absences(self) -> None:
-        """Believe an absence after two looks (queue, history, queue) some time apart."""
-        if not self._absent:
-            return
-        again = await self._api.snapshot(list(self._absent))
-        now = self._clock.monotonic()
-        for prompt_id, since in list(self._absent.items()):
-            job = self._jobs.by_id.get(prompt_id)
-            if job is None or prompt_id in again.entries:
-                del self._absent[prompt_id]
-            elif job.cancel_wanted and job.state.started_at is None and was_known(job):
-                self._end(job, Cancelled(None, {}, prompt_id, received_at=self._clock.unix()))
-            elif since < 0:
-                self._absent[prompt_id] = now
-            elif now - since >= _GRACE_S:
-                why = {"reason": again.reasons[prompt_id]} if prompt_id in again.reasons else {}
-                self._end(job, Lost(None, why, prompt_id, received_at=self._clock.unix()))
-
-    def _end(self, job: JobCore, event: BaseEvent) -> None:
-        """End a job by what was not found."""
-        self._absent.pop(job.prompt_id, None)
-        job.take(event)
+        await self.ends.find(gone)
 
     def _reachable(self) -> None:
         """A request was answered."""
@@ -420,8 +332,3 @@ class Poller:
             for job in self._jobs:
                 if job.status != "submitting":
                     job.take(Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
-
-
-def was_known(job: JobCore) -> bool:
-    """Say whether the server ever had the job: what was never there cannot have been cancelled."""
-    return job.seen or job.state.queued_at is not None

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -29,9 +30,9 @@ __all__ = ["Streams"]
 
 _log = logging.getLogger("comfy_async")
 
-# Whoever has heard nothing for this long looks for himself, as slowly as the poller does: a stream of
-# comfy-api-proxy that opens after the end says nothing for fifteen seconds (2 of 60).
+# Whoever has heard nothing for this long looks for himself, as slowly as the poller does.
 _FRESH_S: Final = 2.0
+_FIRST_LOOK_S: Final = 0.1
 _TOO_MANY_S: Final = 5.0
 # A stream that lasted for this long proves that the server does not just open and end them.
 _STABLE_S: Final = 5.0
@@ -81,7 +82,11 @@ class Streams:
         return len(self._heard)
 
     def covers(self, job: JobCore) -> bool:
-        """Say whether a stream has told of a job a short while ago."""
+        """Say whether a stream has told of a job a short while ago: more than where it stood.
+
+        One of comfy-api-proxy's that says "running" and hears of ComfyUI only after the end is silent
+        for fifteen seconds then: quick jobs come to that.
+        """
         heard = self._heard.get(job.prompt_id)
         return heard is not None and self._clock.monotonic() - heard < _FRESH_S
 
@@ -139,6 +144,9 @@ class Streams:
     async def _run(self, job: JobCore) -> None:
         """Follow one job to its end, through as many streams as it takes."""
         backoff = Backoff(first=self._settings.reconnect_first, cap=self._settings.reconnect_cap)
+        # A quick job is over by the first look: no stream is opened for it.
+        self.poller.poke([job])
+        await self._clock.wait(job.ended, _FIRST_LOOK_S)
         while not job.done and self._jobs.has(job):
             began = self._clock.monotonic()
             try:
@@ -188,7 +196,7 @@ class Streams:
     def _take(self, job: JobCore, name: str, raw: bytes) -> bool:
         """Take in one event of a stream, and say whether it is the end; one that cannot be read is none."""
         now = self._clock.unix()
-        self._heard[job.prompt_id] = self._clock.monotonic()
+        self._heard.setdefault(job.prompt_id, -math.inf)
         try:
             data = parse_json(job.owner.veil.data(raw))
         except ValueError:
@@ -198,6 +206,8 @@ class Streams:
             return False
         if name == "status":
             return self._status(job, data, now)
+        if name != "progress" or data.get("current_node") is not None:
+            self._heard[job.prompt_id] = self._clock.monotonic()
         for event in self._events(self._teller(job), name, raw=raw, data=data, now=now):
             job.take(event)
         return False

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -34,9 +33,10 @@ from ..errors import (
 from ..events import Queued
 from ..workflow import Workflow
 from .desk import Desk
+from .options import SubmitOptions
 from .refusals import Refusals
 
-__all__ = ["SubmitOptions", "Submission", "named_nodes"]
+__all__ = ["Submission"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -52,51 +52,6 @@ _KEY_USED: Final = "idempotency_key_reuse"
 
 _Outcome: TypeAlias = Posted | Mapping[str, Any] | None
 """What a prompt was answered: taken on, refused, or nothing although it is there."""
-
-PREVIEWS: Final = ("auto", "latent2rgb", "taesd", "none", "default")
-"""How pictures of work in progress may be made; "default" is as the server was started."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class SubmitOptions:
-    """What `submit` was asked for."""
-
-    check: bool = False
-    on_partial: str = "raise"
-    previews: str = "none"
-    extra_data: Mapping[str, Any] | None = None
-    partner_api_key: Secret[str] | None = None
-    front: bool = False
-    number: float | None = None
-    targets: tuple[str, ...] | None = None
-    keep_frames: bool = True
-    index: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse words that no server knows.
-
-        Raises:
-            ValueError: `previews` or `on_partial` is such a word, or `number` is none.
-        """
-        for name, value, known in (
-            ("previews", self.previews, PREVIEWS),
-            ("on_partial", self.on_partial, ("raise", "keep")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
-        if self.number is not None and not isinstance(self.number, int | float):
-            raise ValueError(f"number is a number, not {self.number!r}")
-
-
-def named_nodes(targets: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids of nodes to run.
-
-    Raises:
-        ValueError: It is a text: its letters would be taken for ids.
-    """
-    if isinstance(targets, str):
-        raise ValueError(f"targets is a list of node ids, such as [{targets!r}], not {targets!r}")
-    return tuple(map(str, targets))
 
 
 class Submission:

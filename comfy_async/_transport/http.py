@@ -9,23 +9,23 @@ import math
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlencode
+from typing import Any, Final
 
 import httpx
 
 from .._base.hooks import NO_HOOKS, Hooks
 from .._base.json import parse_large_json
 from .._base.secrets import Secret, Veil
-from ..errors import AuthError, ComfyError, NotComfyUIError, SessionClosedError, TransportError
-from .address import Address, origin_of
+from ..errors import AuthError, ComfyError
+from .address import Address
 from .answers import Answer, error_of
 from .auth import Auth
 from .body import LARGE_BODY, Stream, answer_of, read_whole
 from .foreign import CredentialTransport, translated
+from .links import Root, is_home, leads_home, url_of
 from .options import Handshake, HttpOptions, trust
 from .proxy import Proxy
-from .quiet import quietly
+from .redirects import sent
 from .retries import Retries
 from .told import tell_of_file, told
 from .unpack import ACCEPTED
@@ -33,9 +33,8 @@ from .unpack import ACCEPTED
 __all__ = ["HttpClient", "HttpOptions", "Stream"]
 
 USER_AGENT: Final = "comfy-async"
-_MAX_REDIRECTS: Final = 5
-Root: TypeAlias = bool | Literal["origin", "anywhere"]
-"""Where a path stands: below `/api`, beside it, or it is a link of an answer."""
+_IDLE_S: Final = 30.0
+_IDLE_SHARE: Final = 2 / 3
 # Shorter values of cookies are settings, and as words too common to be hidden.
 _SHORTEST_COOKIE: Final = 8
 
@@ -95,7 +94,7 @@ class HttpClient:
             limits=httpx.Limits(
                 max_connections=None,
                 max_keepalive_connections=None,
-                keepalive_expiry=30.0,
+                keepalive_expiry=self._idle_seconds,
             ),
         )
         return httpx.AsyncClient(
@@ -106,6 +105,16 @@ class HttpClient:
             ),
             transport=CredentialTransport(inner, self.auth, self.address.origin),
         )
+
+    @property
+    def _idle_seconds(self) -> float:
+        """How long an idle connection is kept: less than a request may take.
+
+        Who vanishes without a word leaves dead connections behind. When the first request on one of them has
+        timed out all that were idle meanwhile are too old, and the next one dials, instead of waiting
+        as long for each of them.
+        """
+        return min(_IDLE_S, self.options.request_seconds * _IDLE_SHARE)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -189,7 +198,7 @@ class HttpClient:
         limit = self.options.request_seconds if seconds is None else seconds
         request = self._client.build_request(
             method,
-            self._url(path, params, root=root),
+            url_of(self.address, path, params, root=root, prefix=self.prefix),
             json=json,
             content=content.reveal() if isinstance(content, Secret) else content,
             headers=headers,
@@ -204,40 +213,6 @@ class HttpClient:
                 if pause is None:
                     raise
             await self.options.sleep(pause)
-
-    def _url(self, path: str, params: Mapping[str, Any] | None, *, root: Root) -> httpx.URL:
-        """Return the URL of a route with its query; names that are no UTF-8 go out as they came."""
-        if root in ("origin", "anywhere"):
-            url = self._resolved(path, abroad=root == "anywhere")
-        else:
-            url = httpx.URL(self.address.http(path if root else f"{self.prefix}{path}"))
-        if not params:
-            return url
-        try:
-            return url.copy_merge_params(params)
-        except UnicodeEncodeError:
-            query = urlencode(params, doseq=True, errors="surrogatepass")
-            return url.copy_with(query=query.encode("ascii"))
-
-    def _resolved(self, link: str, *, abroad: bool) -> httpx.URL:
-        """Return the URL of a link in an answer: host-relative ones stand below our origin, not our prefix.
-
-        Raises:
-            NotComfyUIError: It is none, or leads to another host although it must not.
-        """
-        scheme, host, port = self.address.origin
-        try:
-            url = httpx.URL(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}").join(link)
-            is_home = origin_of(str(url)) == self.address.origin
-        except (httpx.InvalidURL, ValueError):
-            is_home, abroad, url = False, False, httpx.URL("")
-        if is_home or (abroad and url.scheme in ("http", "https")):
-            return url
-        raise NotComfyUIError(
-            f"{self.address.base} answered with a link that leads elsewhere",
-            hint="Check the address: the server should be told its public one.",
-            server=self.address.base,
-        )
 
     async def _attempt(
         self,
@@ -332,44 +307,12 @@ class HttpClient:
                     await response.aclose()
 
     async def _send(self, request: httpx.Request, *, abroad: bool = False) -> httpx.Response:
-        """Send, following redirects of GET at home, or `abroad` too.
-
-        The credentials stay at home in any case (see CredentialTransport).
-        """
-        if self._client.is_closed:
-            raise SessionClosedError(
-                f"the session with {self.address.base} was closed", server=self.address.base
-            )
-        for _ in range(_MAX_REDIRECTS):
-            with quietly(self.veil):
-                response = await self._client.send(request, stream=True)
-            target = response.next_request
-            if target is None or request.method != "GET" or not self._may_go_to(target, abroad=abroad):
-                return response
-            await response.aclose()
-            if not self._is_home(target):
-                # A cookie jar knows no ports: another server on the same host would get them.
-                target.headers.pop("cookie", None)
-            request = target
-        raise TransportError(
-            f"{request.url.path} redirects too often", server=self.address.base, retryable=False
-        )
-
-    def _may_go_to(self, target: httpx.Request, *, abroad: bool) -> bool:
-        """True when a redirect is followed: at home, or `abroad` to wherever there can be a server."""
-        origin = origin_of(str(target.url))
-        return origin == self.address.origin or (abroad and origin is not None)
-
-    def _is_home(self, request: httpx.Request) -> bool:
-        """True when the request goes to our own origin."""
-        return origin_of(str(request.url)) == self.address.origin
+        """Send, following redirects of GET at home, or `abroad` too."""
+        return await sent(self._client, request, address=self.address, veil=self.veil, abroad=abroad)
 
     def is_home(self, link: object) -> bool:
         """Say whether a link of an answer stays with our own origin."""
-        try:
-            return isinstance(link, str) and bool(self._resolved(link, abroad=False))
-        except NotComfyUIError:
-            return False
+        return leads_home(self.address, link)
 
     def _answer(self, response: httpx.Response, method: str, path: str) -> Answer:
         """Return an answer whose body is still to be read."""
@@ -412,11 +355,11 @@ class HttpClient:
         if read_seconds is not None:
             write, connect = timeout.write, timeout.connect
             timeout = httpx.Timeout(write, connect=connect, read=read_seconds, pool=None)
-        url = self._url(path, params, root=root)
+        url = url_of(self.address, path, params, root=root, prefix=self.prefix)
         request = self._client.build_request(
             method, url, json=json, content=content, headers=headers, timeout=timeout
         )
-        if not self._is_home(request):
+        if not is_home(self.address, request.url):
             request.headers.pop("cookie", None)
         # A signed link has its signature in the query.
         path = path if root in (True, False) else request.url.path

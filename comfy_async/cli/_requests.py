@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from .._base.places import on_this_machine
 from ._labels import read_key, read_labels
 from ._out import OutPlace
 
@@ -23,6 +24,7 @@ __all__ = [
     "SubmitRequest",
     "WorkflowArgument",
     "out_place",
+    "results_file",
 ]
 
 _LABEL: Final = "Call the job so; queue and history show it. May be repeated."
@@ -38,6 +40,18 @@ def out_place(text: str) -> OutPlace:
     """
     try:
         return OutPlace(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def results_file(text: str) -> Path:
+    """Return what --results says.
+
+    Raises:
+        BadParameter: It is no file on this machine.
+    """
+    try:
+        return on_this_machine(text, "it")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -241,7 +255,12 @@ class BatchRequest:
     ] = None
     results: Annotated[
         Path | None,
-        typer.Option("--results", metavar="FILE", help="Go on from here when it was interrupted."),
+        typer.Option(
+            "--results",
+            metavar="FILE",
+            parser=results_file,
+            help="Go on from here when it was interrupted.",
+        ),
     ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on although the results file was left paused.")

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
+from .._base.places import on_this_machine
 from .._job.job import Job, core_of
 from .._job.result import JobResult, OutputFile
 from .._session.prepare import WorkflowLike, as_workflow
@@ -79,7 +80,7 @@ class ComfyMapper:
         """Open the fleet in a thread of its own; Ray Data calls from another one.
 
         Raises:
-            ValueError: `returns`, `errors` or `folder` make no sense.
+            ValueError: `returns`, `errors`, `folder` or `results` make no sense.
             ConnectError: No server answers.
         """
         if returns not in ("bytes", "arrays", "paths", "urls") or errors not in ("raise", "column"):
@@ -95,7 +96,7 @@ class ComfyMapper:
         self._limit = limit
         self._errors = errors
         self._error_column = error_column
-        self._results = None if results is None else Path(results)
+        self._results = None if results is None else on_this_machine(results, "results=")
         self._fleet = servers if isinstance(servers, ComfyFleet) else ComfyFleet(servers)
         self._loop = asyncio.new_event_loop()
         # A daemon: a thread that the interpreter waits for would keep Ray's process alive for ever.

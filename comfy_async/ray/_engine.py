@@ -22,8 +22,8 @@ from .._job.leaving import JobLifetime
 from .._protocol.meter import Timings
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
+from .._session.options import SubmitOptions, submit_options
 from .._session.prepare import WorkflowLike, loaded
-from .._session.submission import SubmitOptions
 from ..errors import ComfyError, ConnectError, SessionClosedError, UnsupportedError
 from ..types import JobStatus
 from ._carrier import Carrier, FilesAt, with_files_read
@@ -257,7 +257,7 @@ class FleetEngine(JobLifetime):
 
     def options(self, options: Mapping[str, Any]) -> SubmitOptions:
         """Fill in what the workers' sessions know, and let nobody see the keys in it."""
-        return self._pattern.options(**options)
+        return submit_options(self._pattern, **options)
 
     async def attach(self, ref: Mapping[str, Any]) -> FleetJob:
         """Pick up a job by its `ref`.

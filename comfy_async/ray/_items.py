@@ -8,6 +8,7 @@ from typing import Any
 
 from .._base.cleanups import Work
 from .._base.clock import Clock
+from .._batch.gate import Gate
 from .._batch.items import Item, restored
 from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
@@ -31,6 +32,7 @@ class FleetItems:
         """Belong to a fleet."""
         self._fleet = fleet
         self.clock: Clock = fleet.clock
+        self.gate: Gate | None = None
 
     async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Bring one workflow to a job; whatever its submission fails of becomes the job's own end."""

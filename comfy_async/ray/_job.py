@@ -11,7 +11,7 @@ from .._batch.journal import Journal
 from .._job.core import JobCore
 from .._pool.needs import Need, needs_of
 from .._protocol.plan import Plan
-from .._session.submission import SubmitOptions
+from .._session.options import SubmitOptions
 from ..errors import JobCancelledError, JobError
 from ..events import Cancelled, Disconnected, Failed, Lost, Queued, Reconnected
 from ..workflow import Workflow

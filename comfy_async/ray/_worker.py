@@ -16,7 +16,8 @@ from .._client.session import ComfySession, engine_of
 from .._dialects.dialect import Draft
 from .._job.core import JobCore
 from .._session.engine import Engine
-from .._session.submission import Submission, SubmitOptions
+from .._session.options import SubmitOptions
+from .._session.submission import Submission
 from ..errors import ComfyError, ConnectError, JobCancelledError, SessionClosedError, SubmitUnknownError
 from ..events import BaseEvent
 from ..types import JobStatus

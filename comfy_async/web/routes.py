@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 
 from .._client.client import Client
-from .._session.engine import Previews
+from .._session.options import Previews
 from .apps import AppSource, Shelf
 from .desk import Desk
 from .limits import Limits

@@ -9,7 +9,7 @@ import fsspec
 import pytest
 from store_tools import Faults, store  # noqa: F401 - the second is a fixture
 
-from comfy_async._base.places import hide_password, is_stored, said, scheme_of, where
+from comfy_async._base.places import hide_password, is_stored, on_this_machine, said, scheme_of, where
 
 
 @pytest.mark.parametrize(
@@ -108,3 +108,14 @@ def test_objects_of_fsspec(store: Faults) -> None:  # noqa: F811
 def test_passwords(url: str, shown: str) -> None:
     """Are never shown; the user is."""
     assert hide_password(url) == shown
+
+
+def test_what_only_this_machine_holds(store: Faults, tmp_path: Path) -> None:  # noqa: F811
+    """A URL of a store is refused in words, without its password; everything local is taken."""
+    assert on_this_machine(tmp_path, "it") == on_this_machine(tmp_path.as_uri(), "it") == tmp_path
+    with pytest.raises(ValueError, match="^it is a file on this machine: 'sftp://anna@host/x' is a place"):
+        on_this_machine("sftp://anna:s3cret@host/x", "it")
+    with pytest.raises(ValueError, match="OpenFile is a place in a store"):
+        on_this_machine(fsspec.open("memory://a.png"), "it")
+    with pytest.raises(ValueError, match="a path holds no URL"):
+        on_this_machine(Path("s3://bucket/x"), "it")

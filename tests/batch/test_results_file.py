@@ -145,3 +145,17 @@ async def test_a_generator_with_a_total(comfy: ComfySession) -> None:
             assert 0 <= place < 3
         assert finished.progress.total == 3
         assert finished.progress.fraction == 1.0
+
+
+async def test_no_results_file_in_a_store(
+    fake: FakeComfy, comfy: ComfySession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is locked and appended to, which stores cannot do: said at once, and no folder `s3:` is made."""
+    monkeypatch.chdir(tmp_path)
+    for place in ("s3://bucket/run.jsonl", Path("s3://bucket/run.jsonl")):
+        with pytest.raises(ValueError, match="s3:/"):
+            comfy.map([picture(1)], results=place)
+    async with comfy.map([picture(1)], results=(tmp_path / "run.jsonl").as_uri()) as finished:
+        assert [job.status async for job in finished] == ["completed"]
+    assert os.listdir(tmp_path) == ["run.jsonl"]
+    assert len(fake.books.accepted) == 1

@@ -147,6 +147,20 @@ class Sdk:
         self.proxy.wait()
 
 
+class SdkDirect(Sdk):
+    """comfy-sdk, with the URL of a proxy that runs."""
+
+    async def start(self, url: str) -> None:
+        """Open the client."""
+        os.environ["COMFY_BASE_URL"] = url
+        from comfy_sdk import AsyncComfy
+
+        self.client = await AsyncComfy().__aenter__()
+
+    def stop(self) -> None:
+        """The proxy is somebody else's."""
+
+
 class Script:
     """comfy-script: its own node objects instead of a graph."""
 
@@ -223,6 +237,7 @@ CLIENTS: dict[str, type[Any]] = {
     "comfyui-xy": Xy,
     "comfy-api-client": ApiClient,
     "comfy-sdk": Sdk,
+    "comfy-sdk on API v2": SdkDirect,
     "comfy-script": Script,
     "comfy-cli": Cli,
 }

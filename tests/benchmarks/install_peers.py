@@ -13,7 +13,7 @@ PACKAGES = {
     "comfyui-workflow-client": ["comfyui-workflow-client"],
     "comfyui-xy": ["comfyui-xy"],
     "comfy-api-client": ["comfy-api-client"],
-    "comfy-sdk": ["comfy-sdk", "comfy-api-proxy"],
+    "comfy-sdk": ["comfy-sdk", "comfy-api-proxy==0.1.6"],
     "comfy-script": ["comfy-script[client]", "tqdm"],
     "comfy-cli": ["comfy-cli"],
 }

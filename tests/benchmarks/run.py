@@ -5,8 +5,9 @@
     python tests/benchmarks/run.py --only a,c --json out.json
 
 Figures: a and b events per second, c latency, d a thousand jobs, e imports, f downloads,
-g outcomes, drop and deaf recovery, quiet the cost of waiting, scale and pool
-ten thousand jobs, hooks what they cost. A ratio is always against a run of the other side in between.
+g outcomes, v2 beside comfy-sdk (with --peers), drop and deaf recovery, quiet the cost of waiting,
+scale and pool ten thousand jobs, hooks what they cost. A ratio is always against a run of the
+other side in between.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ import bench_faults
 import bench_hooks
 import bench_imports
 import bench_scale
+import bench_v2
 import install_peers
 from bench_tools import Row, show
 
-ORDER = ["a", "b", "c", "d", "e", "f", "g", "drop", "deaf", "quiet", "scale", "pool", "hooks"]
+ORDER = ["a", "b", "c", "d", "e", "f", "g", "v2", "drop", "deaf", "quiet", "scale", "pool", "hooks"]
 Figure: TypeAlias = Callable[[], Iterable[Row]]
 
 # They wait more than they work, so they may run beside each other.
@@ -50,6 +52,7 @@ def figures(peers: bench_clients.Peers, *, scale: float, quiet: float) -> dict[s
         "e": lambda: bench_imports.figure_e(scale),
         "f": lambda: bench_downloads.figure_f(scale),
         "g": lambda: bench_clients.figure_g(peers, scale),
+        "v2": lambda: bench_v2.figure_v2(peers, scale),
         "drop": lambda: bench_faults.figure_drop(scale),
         "deaf": lambda: bench_faults.figure_deaf(scale),
         "quiet": lambda: bench_faults.figure_quiet(scale, seconds=quiet),

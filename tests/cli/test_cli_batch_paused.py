@@ -58,7 +58,7 @@ async def test_priorities(cli: Any, sd15: Path, tmp_path: Path) -> None:
     """Places and ranges, in their order; those of before come after; --clear takes them away."""
     path = tmp_path / "r.jsonl"
     assert (await cli("batch", sd15, "--set", "3.steps=1", "--results", path)).code == 0
-    path.write_text(path.read_text().replace('{"total":1}', '{"total":9}'))
+    path.write_text(path.read_text().replace('"total":1}', '"total":9}'))
     assert (await cli("batch", "priority", path, "7", "--front")).out == "first: 7\n"
     assert (await cli("batch", "priority", path, "2..4", "8")).out == "first: 2, 3, 4, 8, 7\n"
     assert read_control(control_of(path)).first[-1].front

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +91,16 @@ async def test_nothing_is_left_of_the_trial(cli: Any, sd15: Path) -> None:
     """Which is made before the run."""
     assert (await cli("run", sd15, *STEPS, "--out", "faulty://b/out")).code == 0
     assert list(files_in(FaultyFileSystem)) == ["/b/out/ComfyUI_00001_.png"]
+
+
+async def test_no_results_file_in_a_store(
+    cli: Any, sd15: Path, fake: FakeComfy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--results s3://...` is refused before anything is sent, and no folder `s3:` is made."""
+    monkeypatch.chdir(tmp_path)
+    done = await cli("batch", sd15, *STEPS, "--results", "s3://anna:s3cret@bucket/run.jsonl")
+    assert done.code == 2
+    assert "is a place in a store" in " ".join(done.err.replace("│", " ").split())
+    assert "s3cret" not in done.out + done.err
+    assert "s3:" not in os.listdir(tmp_path)
+    assert not fake.books.accepted

@@ -31,7 +31,7 @@ from comfy_async import (
     UploadTooLargeError,
 )
 from comfy_async._client.session import engine_of
-from comfy_async._dialects.comfyui import UnreadableError
+from comfy_async._dialects.dialect import UnreadableError
 from comfy_async._protocol.snapshot import history_events
 from comfy_async.testing import FakeComfy
 

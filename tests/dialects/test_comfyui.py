@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from session_tools import graph, teach
 
-from comfy_async._dialects.comfyui import RunApi, UnreadableError
-from comfy_async._dialects.dialect import Draft, Posted
+from comfy_async._dialects.comfyui import RunApi
+from comfy_async._dialects.dialect import Draft, Posted, UnreadableError
 from comfy_async._transport.address import Address
 from comfy_async._transport.auth import Auth
 from comfy_async._transport.http import HttpClient

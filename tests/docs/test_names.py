@@ -25,8 +25,8 @@ import comfy_async
 from comfy_async import ComfySession
 from comfy_async.testing import plugin
 
-ELSEWHERE = ("cli", "ray")
-"""Whose examples are lines for a shell (tests/cli), and want a cluster (tests/ray)."""
+ELSEWHERE = ("cli", "ray", "mcp")
+"""Whose examples are lines for a shell, want a cluster, or a client: tests of these names have them."""
 
 
 def documented() -> Iterator[tuple[str, str]]:

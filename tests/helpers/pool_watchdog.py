@@ -67,7 +67,7 @@ def _member(member: Any) -> Iterator[str]:
     yield f"  {member.url}: away {member.away}, next try in {pause:.1f} s, looking {member.looking!r}"
     yield f"    socket {link.state} {link.reason!r}, said {engine.health.queue_remaining} in the queue"
     yield f"    poller {poller._task!r}, stalled {engine.health.stalled}, pause {poller._pause:.2f}"
-    yield f"    absent {poller._absent}, over {poller._over}, posting {engine.jobs.posting}"
+    yield f"    absent {poller.ends._absent}, over {poller.ends._over}, posting {engine.jobs.posting}"
     yield from (f"    followed: {_job(job)}" for job in engine.jobs)
     yield from (f"    has a place: {_job(job)}" for job in member._jobs)
 

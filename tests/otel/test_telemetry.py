@@ -31,7 +31,7 @@ from comfy_async._job.core import JobCore
 from comfy_async._job.hooks import introduce
 from comfy_async._protocol.plan import Plan
 from comfy_async._protocol.reducer import JobState
-from comfy_async._session.submission import SubmitOptions
+from comfy_async._session.options import SubmitOptions
 from comfy_async.events import Completed, NodeFinished, NodeStarted, ProgressState, Queued, Started
 from comfy_async.otel import Telemetry
 from comfy_async.testing import FakeComfy

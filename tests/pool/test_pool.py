@@ -711,3 +711,36 @@ async def test_an_editor_file_is_converted_by_a_server_that_can(tmp_path: Path) 
         async with pool_of([a]) as pool:
             with pytest.raises((ConversionError, PromptRejectedError)):
                 await pool.run(editor)
+
+
+async def test_a_paused_batch_gives_its_turn_away() -> None:
+    """What waits for a free server is not submitted when one is free; others are, and it goes on later."""
+    async with fakes(1) as (a,), pool_of([a], limit=1) as pool:
+        gate = a.gate("Steps", step=1)
+        async with pool.map([graph(n) for n in range(3)], limit=3) as finished:
+            await gate.reached()
+            await finished.pause()
+            gate.open()
+            assert (await anext(finished)).status == "completed"
+            await turns(100)
+            assert len(a.books.accepted) == 1
+            assert (await pool.run(graph(7))).texts == ("shown",)
+            assert len(a.books.accepted) == 2
+            await finished.resume()
+            assert [job.status async for job in finished] == ["completed"] * 2
+    assert len(a.books.accepted) == 4
+
+
+async def test_a_paused_batch_that_waits_is_left() -> None:
+    """At once, and nothing of it was sent."""
+    async with fakes(1) as (a,), pool_of([a], limit=1) as pool:
+        gate = a.gate("Steps", step=1)
+        async with pool.map([graph(n) for n in range(2)], limit=2) as finished:
+            await gate.reached()
+            await finished.pause()
+            gate.open()
+            await anext(finished)
+            await turns(100)
+        assert len(a.books.accepted) == 1
+        assert (await pool.run(graph(7))).texts == ("shown",)
+    assert not library_tasks()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import errno
 import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -32,6 +33,7 @@ from comfy_async import (
     SubmitUnknownError,
     Workflow,
 )
+from comfy_async._batch.journal import Journal
 from comfy_async._client.pool import pool_engine_of
 from comfy_async._job.job import handle
 from comfy_async._pool.job import Order, PoolJob
@@ -698,6 +700,34 @@ async def test_what_a_batch_was_submitting_when_it_was_left_runs_later(tmp_path:
         async with pool.map([graph(0), graph(1)], results=path) as finished:
             assert [job.status async for job in finished] == ["completed"] * 2
         assert a.books.started == before + 2
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+async def test_a_batch_whose_disk_fills_leaves_no_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    """Where the server chooses ids there is a line before the post and one after: without it nobody knows."""
+    write, room = Journal._write, lines
+
+    def limited(journal: Journal, record: dict[str, Any]) -> None:
+        nonlocal room
+        if record.get("status") == "submitted":
+            if not room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            room -= 1
+        write(journal, record)
+
+    monkeypatch.setattr(Journal, "_write", limited)
+    async with fakes(1, version="0.3.44", step_seconds=0.01) as (a,), pool_of([a]) as pool:
+        teach(a, steps=1000)
+        batch = pool.map([graph(0)], results=tmp_path / "results.jsonl")
+        with pytest.raises(OSError, match="No space left"):
+            async with batch as finished:
+                await anext(finished)
+        await a.idle()
+        assert len(a.books.accepted) == lines
+        assert [run.end for run in a.books.runs] == ["interrupted"] * lines
+    assert not library_tasks()
 
 
 async def test_a_session_still_attaches_to_a_pools_job() -> None:

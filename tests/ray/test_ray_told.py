@@ -12,7 +12,7 @@ from hook_tools import Book
 from session_tools import lives, picture, two_outputs
 
 from comfy_async import PromptRejectedError, Workflow
-from comfy_async._session.submission import SubmitOptions
+from comfy_async._session.options import SubmitOptions
 from comfy_async.ray import ComfyFleet, ComfyWorker
 from comfy_async.testing import FakeComfy
 

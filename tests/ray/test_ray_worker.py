@@ -15,7 +15,7 @@ import pytest
 from session_tools import eventually, picture, steps
 
 from comfy_async import ConnectError, NotFoundError, SessionClosedError, SubmitUnknownError, Workflow
-from comfy_async._session.submission import SubmitOptions
+from comfy_async._session.options import SubmitOptions
 from comfy_async.ray import ComfyCommand, ComfyWorker
 from comfy_async.ray._command import OwnServer
 from comfy_async.ray._messages import Accepted, Ended, Refused

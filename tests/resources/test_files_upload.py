@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +244,64 @@ async def test_cancelled_upload_leaves_the_other_alone(fake: FakeComfy, comfy: C
     with pytest.raises(asyncio.CancelledError):
         await first
     assert (await second).name
+
+
+class _Slow(_Once):
+    """A pipe that says nothing until the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(b"late")
+        self.asked, self.go_on = threading.Event(), threading.Event()
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size:
+            self.asked.set()
+            assert self.go_on.wait(10)
+        return super().read(size)
+
+
+@pytest.mark.parametrize("route", ["files", "assets"])
+async def test_cancelled_while_a_pipe_is_silent(
+    comfy: ComfySession, monkeypatch: pytest.MonkeyPatch, route: str
+) -> None:
+    """The caller leaves at once, and the copy is closed by the thread when that is done."""
+    closed = threading.Event()
+    close = _sources.Payload.close
+
+    def noted(payload: _sources.Payload) -> None:
+        close(payload)
+        closed.set()
+
+    monkeypatch.setattr(_sources.Payload, "close", noted)
+    pipe = _Slow()
+    sending = asyncio.ensure_future(getattr(comfy, route).upload(pipe))
+    assert await asyncio.to_thread(pipe.asked.wait, 10)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert not closed.is_set()
+    pipe.go_on.set()
+    assert await asyncio.to_thread(closed.wait, 10)
+
+
+async def test_cancelled_when_the_copy_is_just_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread has ended, and its caller does not know it yet: the copy is closed all the same."""
+    closed: list[int] = []
+    close = _sources.Payload.close
+
+    def noted(payload: _sources.Payload) -> None:
+        close(payload)
+        closed.append(payload.size)
+
+    async def ended(work: Callable[[], None]) -> None:
+        work()
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(_sources.Payload, "close", noted)
+    monkeypatch.setattr(asyncio, "to_thread", ended)
+    with pytest.raises(asyncio.CancelledError):
+        await _sources.prepared(_Once(b"data"))
+    assert closed == [4]
 
 
 async def test_progress_of_an_upload(comfy: ComfySession) -> None:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from session_tools import eventually, fast, graph, picture, teach
+from session_tools import eventually, fast, first, graph, picture, teach
 
 from comfy_async import (
     Cancelled,
@@ -165,6 +165,20 @@ class TestEnds:
         assert seen.count(Started) == 1
         assert seen.count(Completed) == 1
 
+    async def test_a_stream_that_says_where_it_stands(self, fake: FakeComfy, comfy: ComfySession) -> None:
+        """It vouches for nothing: whoever joins after the end would hear no more than that."""
+        streams = engine_of(comfy).streams
+        fake.hold()
+        job = await comfy.submit(graph())
+        reading = asyncio.create_task(kinds(job))
+        await streaming(comfy)
+        assert not streams.covers(engine_of(comfy).jobs.by_id[job.prompt_id])
+        with fake.gate("Steps", step=2):
+            fake.release()
+            await first(job, Progress)
+            assert streams.covers(engine_of(comfy).jobs.by_id[job.prompt_id])
+        assert (await reading)[-1] is Completed
+
     @pytest.mark.parametrize("keepalives", [True, False])
     async def test_a_stream_that_says_nothing_more(self, fake: FakeComfy, keepalives: bool) -> None:
         """Whether comments come or not: what it does not say is looked up."""
@@ -196,7 +210,11 @@ class TestEnds:
         """A server without streams is asked for one once, and polled."""
         manners(fake).streams = False
         for number in range(3):
-            assert (await kinds(await comfy.submit(picture(number))))[-1] is Completed
+            fake.hold()
+            reading = asyncio.create_task(kinds(await comfy.submit(picture(number))))
+            await eventually(lambda: asked(fake, "GET", "/events"))
+            fake.release()
+            assert (await reading)[-1] is Completed
         assert asked(fake, "GET", "/events") == 1
 
     async def test_too_many_streams(self, fake: FakeComfy, comfy: ComfySession) -> None:

@@ -79,6 +79,11 @@ PLANTED: Final[dict[str, str]] = {
         'e":false,"named":false,"step_seconds":0.0,"history_delay":0.0,"delay":[0.0001,0.001],"pieces'
         '":0.0,"storm":20.0,"steps":[{"at":8.668,"kind":"download","number":2}],"faults":[]}'
     ),
+    "key_under_another_name": (
+        '{"seed":17,"shape":"session","version":"cloud","servers":1,"sessions":1,"poll":false,"shuffl'
+        'e":false,"named":false,"step_seconds":0.0,"history_delay":0.0,"delay":[0.0001,0.001],"pieces'
+        '":0.0,"storm":20.0,"steps":[{"at":8.668,"kind":"download","number":2}],"faults":[]}'
+    ),
     "never_polls": (
         '{"seed":2,"shape":"session","version":"0.33.0","servers":1,"sessions":1,"poll":false,"shuffl'
         'e":false,"named":false,"step_seconds":0.0,"history_delay":0.0,"delay":[0.0001,0.001],"pieces'
@@ -99,9 +104,9 @@ PLANTED: Final[dict[str, str]] = {
         'r":2}],"faults":[]}'
     ),
     "not_noted_before_the_post": (
-        '{"seed":6,"shape":"session","version":"0.33.0","servers":1,"sessions":1,"poll":false,"shuffl'
+        '{"seed":7,"shape":"session","version":"0.33.0","servers":1,"sessions":1,"poll":false,"shuffl'
         'e":false,"named":false,"step_seconds":0.0,"history_delay":0.0,"delay":[0.0001,0.001],"pieces'
-        '":0.0,"storm":20.0,"steps":[{"at":1.715,"kind":"map_full_disk","number":8}],"faults":[]}'
+        '":0.0,"storm":20.0,"steps":[{"at":1.715,"kind":"map_full_disk","number":2}],"faults":[]}'
     ),
     "not_rebound": (
         '{"seed":9,"shape":"session","version":"0.3.10","servers":1,"sessions":1,"poll":false,"shuffl'

@@ -18,6 +18,7 @@ from comfy_async._job.core import JobCore
 from comfy_async._pool.engine import PoolEngine
 from comfy_async._protocol.reducer import JobState
 from comfy_async._session.cancel import Canceller
+from comfy_async._session.ends import Ends
 from comfy_async._session.engine import Engine
 from comfy_async._session.link import Link
 from comfy_async._session.poller import Poller
@@ -50,25 +51,25 @@ def _given_up_at_once() -> list[Change]:
 def _absent_after_one_look() -> list[Change]:
     """A job that one look does not show is lost."""
 
-    async def count(self: Poller) -> None:
+    async def count(self: Ends) -> None:
         for prompt_id in list(self._absent):
             job = self._jobs.by_id.get(prompt_id)
             del self._absent[prompt_id]
             if job is not None:
                 self._end(job, Lost(None, {}, prompt_id, received_at=self._clock.unix()))
 
-    return [(Poller, "_count_absences", count)]
+    return [(Ends, "_count_absences", count)]
 
 
 def _end_dropped_after_a_gap() -> list[Change]:
     """What the history says is not believed when the socket has had a gap."""
-    end_by = Poller.end_by
+    end_by = Ends.end_by
 
-    def dropped(self: Poller, job: JobCore, entry: Any) -> None:
+    def dropped(self: Ends, job: JobCore, entry: Any) -> None:
         if not job.state.gap:
             end_by(self, job, entry)
 
-    return [(Poller, "end_by", dropped)]
+    return [(Ends, "end_by", dropped)]
 
 
 def _gap_not_marked() -> list[Change]:
@@ -244,6 +245,23 @@ def _key_to_others() -> list[Change]:
         __hash__ = tuple.__hash__
 
     return [(foreign, "origin_of", lambda _url: Everywhere())]
+
+
+def _key_under_another_name() -> list[Change]:
+    """A header of our own, with the key in it, goes wherever a redirect leads."""
+    init = CredentialTransport.__init__
+
+    def telling(self: CredentialTransport, inner: Any, auth: Any, origin: Any) -> None:
+        init(self, inner, auth, origin)
+        send = inner.handle_async_request
+
+        async def signed(request: Any) -> Any:
+            request.headers["X-Caller"] = " ".join(auth.headers.values())
+            return await send(request)
+
+        inner.handle_async_request = signed
+
+    return [(CredentialTransport, "__init__", telling)]
 
 
 def _away_is_absent() -> list[Change]:

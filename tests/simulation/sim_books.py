@@ -109,7 +109,12 @@ def _is_unnoted(row: RunRecord, outcome: Outcome) -> bool:
 
 
 def judge(
-    outcome: Outcome, records: Iterable[RunRecord], *, aims: bool = True, cloud: bool = False
+    outcome: Outcome,
+    records: Iterable[RunRecord],
+    *,
+    aims: bool = True,
+    cloud: bool = False,
+    silent: bool = True,
 ) -> list[str]:
     """Compare what one user was told with what the servers know.
 
@@ -118,6 +123,7 @@ def judge(
         records: Of the workflow, on all servers.
         aims: Whether an interrupt can be aimed: before 0.3.57 it hits whatever runs.
         cloud: Whether the server chooses ids, and knows a job by nothing else.
+        silent: Whether a server may have been silent for `away_seconds` of a pool.
     """
     rows = list(records)
     problems = list(outcome.problems)
@@ -133,7 +139,7 @@ def judge(
         kept = [row for row in kept if row.end != "interrupted"]
     if cloud and outcome.broke_at is not None:
         kept = [row for row in kept if not _is_unnoted(row, outcome)]
-    if outcome.pooled:
+    if outcome.pooled and silent:
         # A server that is silent for `away_seconds` has lost its jobs: that is accepted by this number.
         last = max((row.queued_at for row in kept), default=0.0)
         kept = [row for row in kept if last - row.queued_at < AWAY_S]

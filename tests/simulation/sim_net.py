@@ -19,7 +19,7 @@ import socket
 import struct
 import zlib
 from asyncio.transports import _FlowControlMixin
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from sim_loop import PROCESS, Process, SimLoop
@@ -120,11 +120,13 @@ class SimSocket:
 
 
 class _Pipe:
-    """One direction of a connection."""
+    """One direction of a connection; one that goes to a server knows to which."""
 
-    def __init__(self, net: Net, weather: Weather, name: str) -> None:
+    def __init__(self, net: Net, weather: Weather, name: str, *, goes_to: Address | None = None) -> None:
         self.net = net
         self.name = name
+        self.goes_to = goes_to
+        self.seen = b""
         self.reader: SimTransport
         self.writer: SimTransport
         self.in_flight = 0
@@ -142,6 +144,7 @@ class _Pipe:
     def send(self, piece: Piece) -> None:
         """Let a piece travel."""
         if isinstance(piece, bytes):
+            self.net.watch(self, piece)
             self.in_flight += len(piece)
             rng = self.net.loop.rng
             if len(piece) > 1 and self._weather.pieces and rng.random() < self._weather.pieces:
@@ -507,6 +510,7 @@ class Net:
         names: Addresses by name.
         connections: The open ends.
         trace: What happened, one line each: `(seconds, connection, what, crc32)`.
+        leaks: Where a guarded secret went although it may not.
     """
 
     def __init__(self, loop: SimLoop) -> None:
@@ -515,6 +519,9 @@ class Net:
         self.names: dict[str, str] = {"localhost": "127.0.0.1"}
         self.connections: dict[SimTransport, None] = {}
         self.trace: list[tuple[float, str, str, int]] = []
+        self.leaks: list[str] = []
+        self._secret = b""
+        self._homes: frozenset[Address] = frozenset()
         self._listening: dict[Address, SimServer] = {}
         self._weather: dict[Address, Weather] = {}
         self._waiting: dict[int, list[_Pipe]] = {}
@@ -570,10 +577,20 @@ class Net:
             one._out._pieces.clear()
             one._out.send(RST)
 
-    def leaks(self, secret: str) -> list[str]:
-        """Return the connections on which a secret was sent to somebody who may not have it."""
-        del secret
-        return []
+    def guard(self, secret: str, homes: Iterable[Address]) -> None:
+        """Watch over a secret that may go to these addresses, and to no other: see `leaks`."""
+        self._secret, self._homes = secret.encode(), frozenset(homes)
+
+    def watch(self, pipe: _Pipe, data: bytes) -> None:
+        """See what leaves a client."""
+        if not self._secret or pipe.goes_to is None or pipe.goes_to in self._homes:
+            return
+        seen = pipe.seen + data
+        if self._secret in seen:
+            host, port = pipe.goes_to
+            self.leaks.append(f"the key went to {host}:{port}, on {pipe.name}")
+        # It may come in pieces.
+        pipe.seen = seen[-(len(self._secret) - 1) :]
 
     def crash(self, process: Process) -> None:
         """Close the sockets of a process, and tell it nothing."""
@@ -672,7 +689,8 @@ class Net:
         own = ("127.0.0.1", self._new_port())
         self._made += 1
         name = f"{server.address[1]}.{self._made}"
-        up, down = _Pipe(self, weather, f"{name}>"), _Pipe(self, weather, f"{name}<")
+        up = _Pipe(self, weather, f"{name}>", goes_to=server.address)
+        down = _Pipe(self, weather, f"{name}<")
         client = SimTransport(
             self, None, SimSocket(own, server.address), out=up, context=contextvars.copy_context()
         )

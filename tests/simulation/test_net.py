@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -11,7 +12,13 @@ import pytest
 from sim_net import Net, SimTransport
 from sim_time import Simulation, simulate
 
+from comfy_async import RequestTimeoutError
+from comfy_async._transport.address import Address
+from comfy_async._transport.auth import Auth
+from comfy_async._transport.http import HttpClient
+
 HOME = ("127.0.0.1", 7000)
+_VERIFY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -222,6 +229,52 @@ def test_an_idle_connection_that_the_server_closed_is_not_used_again() -> None:
         return requests
 
     assert len(simulate(main)) == 3
+
+
+def test_a_secret_that_goes_astray_is_seen() -> None:
+    """In however many pieces it is sent; at home it may be said, and a server may say it back."""
+
+    async def main(sim: Simulation) -> list[str]:
+        async with await serve(echo), await asyncio.start_server(echo, HOME[0], 7001):
+            sim.net.guard("a-secret", [HOME])
+            for port, words in ((7000, ("a-secret",)), (7001, ("a-sec", "ret")), (7001, ("a-sec", "a-ret"))):
+                reader, writer = await asyncio.open_connection(HOME[0], port)
+                for word in words:
+                    writer.write(word.encode())
+                    await reader.read(100)
+                writer.close()
+        return sim.net.leaks
+
+    assert simulate(main) == ["the key went to 127.0.0.1:7001, on 7001.2>"]
+
+
+def test_dead_connections_cost_one_timeout() -> None:
+    """Who vanished without a word, and is there again, answers the next request, not the one after all."""
+
+    async def main(sim: Simulation) -> float:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while (await reader.readuntil(b"\r\n\r\n")).startswith(b"GET /fast"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+            await reader.read()
+
+        async with await serve(answer):
+            http = HttpClient(
+                Address.parse(f"http://{HOME[0]}:{HOME[1]}"), auth=Auth(), verify=_VERIFY, trust_env=False
+            )
+            begin = sim.loop.now
+            slow = asyncio.create_task(http.request("GET", "/slow", root=True))
+            await asyncio.sleep(1.0)
+            await asyncio.gather(*(http.request("GET", "/fast", root=True) for _ in range(3)))
+            for end in sim.net.ends(HOME):
+                sim.net.vanish(end)
+            with pytest.raises(RequestTimeoutError):
+                await slow
+            await http.request("GET", "/fast", root=True)
+            seconds = sim.loop.now - begin
+            await http.aclose()
+            return seconds
+
+    assert 30.0 < simulate(main) < 31.0
 
 
 def test_a_trace_has_everything() -> None:

