@@ -896,7 +896,7 @@ class _ConnectionEvent(BaseEvent):
 
 
 class Disconnected(_ConnectionEvent):
-    """The socket is gone or deaf; polling and redialling go on by themselves.
+    """The socket is gone or silent; polling and redialling go on by themselves.
 
     Example:
         >>> fake.hold()

@@ -151,5 +151,5 @@ class SocketHealth:
             link.give_up(text)
             return
         self._redialled_at = now
-        _log.info("the socket is deaf (%s): dialling again", reason)
-        link.drop(f"deaf: {reason}")
+        _log.info("the socket is silent (%s): opening another", reason)
+        link.drop(f"silent: {reason}")

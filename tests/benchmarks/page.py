@@ -1,9 +1,9 @@
-"""The speed table of the README and its guide, written from the JSON of one run.
+"""The speed guide, written from the JSON of one run.
 
     python tests/benchmarks/run.py --peers --json tests/benchmarks/results.json
     python tests/benchmarks/page.py
 
-A test holds the two pages against the JSON, so that no figure is there that was not measured.
+A test holds the page against the JSON, so that no figure is there that was not measured.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from install_peers import PACKAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
-README = ROOT / "README.md"
 GUIDE = ROOT / "examples" / "guides" / "speed.md"
-BEGIN, END = "<!-- speed -->", "<!-- /speed -->"
 
 Found = dict[str, Any]
 
@@ -117,31 +115,27 @@ def prose(*sentences: str) -> list[str]:
     return [*textwrap.wrap(" ".join(sentences), 120, break_long_words=False, break_on_hyphens=False), ""]
 
 
-def readme(run: Run) -> list[str]:
-    """Return the section of the README."""
-    return [
-        *prose(
-            f"`python tests/benchmarks/run.py --peers` on {run.about()}; FakeComfy and the client share",
-            "the cores. [The speed guide](examples/guides/speed.md) has every row, and the targets.",
-        ),
-        *table(HEAD, (run.client(name) for name in CLIENTS)),
-        "",
-        *prose(
-            "`await` after the end: from `execution_success` on the wire to the result, median, the",
-            "history 500 ms late as after a large image. Then many small jobs at once: time and the",
-            "client's processor time for each. Then twelve cases (normal, cached, refused, interrupted, a",
-            "broken or silent socket, a restarted server and others): how many the client told rightly,",
-            "told wrongly, or never told.",
-        ),
-        *prose(
-            f"Events reach a consumer that reads every field {events(run)} times as fast as a bare",
-            "`websockets` loop with `json.loads` takes them (`progress`, `progress_state` of 30 and of",
-            f"300 nodes, previews of 40 kB). A download has {times(run, 'f', 'download / bare httpx')} of",
-            f"the rate of bare httpx; importing the session takes {times(run, 'e', IMPORTED)} of the time",
-            "of importing httpx, websockets and pydantic; an open job takes",
-            f"{cell(run.row('d', 'memory of an open job'))}.",
-        )[:-1],
-    ]
+def columns() -> list[str]:
+    """Return what the columns of the table of clients are."""
+    return prose(
+        "`await` after the end: from `execution_success` on the wire to the result, median, the",
+        "history 500 ms late as after a large image. Then many small jobs at once: time and the",
+        "client's processor time for each. Then twelve cases (normal, cached, refused, interrupted, a",
+        "broken or silent socket, a restarted server and others): how many the client reported rightly,",
+        "reported wrongly, or never reported.",
+    )
+
+
+def summary(run: Run) -> list[str]:
+    """Return our own figures in a few sentences."""
+    return prose(
+        f"Events reach a consumer that reads every field {events(run)} times as fast as a bare",
+        "`websockets` loop with `json.loads` takes them (`progress`, `progress_state` of 30 and of",
+        f"300 nodes, previews of 40 kB). A download has {times(run, 'f', 'download / bare httpx')} of",
+        f"the rate of bare httpx; importing the session takes {times(run, 'e', IMPORTED)} of the time",
+        "of importing httpx, websockets and pydantic; an open job takes",
+        f"{cell(run.row('d', 'memory of an open job'))}.",
+    )
 
 
 def times(run: Run, figure: str, name: str) -> str:
@@ -168,9 +162,10 @@ def guide(run: Run) -> list[str]:
         ),
         "## Ours",
         "",
+        *summary(run),
         *prose(
             "A ratio of events per second is against a bare `websockets` loop with `json.loads`: *all",
-            "read* has a mailbox in which nothing gives way and reads every field; *default* is the",
+            "read* has a mailbox in which nothing is dropped and reads every field; *default* is the",
             "default mailbox and a consumer that reads fields, *awaiting* one that also awaits; what a",
             "consumer saw and `job.dropped` are together what was sent.",
         ),
@@ -190,6 +185,7 @@ def guide(run: Run) -> list[str]:
             "its proxy took no connections. Of comfy-script's 200 one never came back, and the limit of",
             "90 s counts.",
         ),
+        *columns(),
         *table(HEAD, (run.client(name) for name in CLIENTS)),
         "",
         "What each made of twelve cases:",
@@ -199,13 +195,8 @@ def guide(run: Run) -> list[str]:
 
 
 def pages() -> dict[Path, str]:
-    """Return the two pages as they should be."""
-    run = Run(json.loads(RESULTS.read_text()))
-    text = README.read_text()
-    before, rest = text.split(BEGIN, 1)
-    _, after = rest.split(END, 1)
-    section = "\n".join([BEGIN, *readme(run), END])
-    return {README: before + section + after, GUIDE: "\n".join(guide(run)) + "\n"}
+    """Return the page as it should be."""
+    return {GUIDE: "\n".join(guide(Run(json.loads(RESULTS.read_text())))) + "\n"}
 
 
 if __name__ == "__main__":

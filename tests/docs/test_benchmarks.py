@@ -45,7 +45,7 @@ def test_scale_loses_nothing(rows: list[dict[str, Any]]) -> None:
 
 
 def test_the_pages_show_what_was_measured() -> None:
-    """The figures of the README and of the speed guide are those of the run that is kept."""
+    """The figures of the speed guide are those of the run that is kept."""
     code = "import page; print([p.name for p, text in page.pages().items() if p.read_text() != text])"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=RUN.parent, check=True, capture_output=True, text=True)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import re
 import subprocess
@@ -14,6 +15,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, get_args
 
+import httpx
 import pytest
 from doc_drawings import SCENES, drawing, play
 from doc_pages import route_table
@@ -154,15 +156,36 @@ async def test_guide_tests_pass() -> None:
         await run_test(block)
 
 
-def test_the_comparison_in_the_readme() -> None:
-    """It has rows of the guide's table, and names every column."""
+def test_the_comparison() -> None:
+    """Every column of the table stands for a package that the second table names."""
     whole = between("others.md", "others").splitlines()
-    text = (ROOT / "README.md").read_text("utf-8")
-    rows = [line for line in text.splitlines() if line.count("|") == whole[0].count("|")]
-    assert len(rows) > 9
-    assert rows == [line for line in whole if line in rows]
-    for column in whole[0].strip("| ").split(" | ")[1:]:
-        assert re.search(rf"\b{column}\s+(comfy|pycomfy)", text), column
+    assert len(whole) > 9
+    assert {line.count("|") for line in whole} == {whole[0].count("|")}
+    text = (GUIDES / "others.md").read_text("utf-8")
+    for column in whole[0].strip("| ").split(" | "):
+        assert re.search(rf"^\| {column} \| (comfy|pycomfy)", text, re.MULTILINE), column
+
+
+async def test_the_web_backend(tmp_path: Path) -> None:
+    """The program of the web guide takes a job by POST, and tells its end under the job's address."""
+    (block,) = [block for block in SNIPPETS if "FastAPI(lifespan" in block.code]
+    furnish(tmp_path)
+    async with FakeComfy() as fake:
+        names: dict[str, Any] = {}
+        with contextlib.chdir(tmp_path):
+            exec(block.code.replace(SERVER, fake.url), names)
+            api = names["api"]
+            transport = httpx.ASGITransport(api)
+            async with (
+                api.router.lifespan_context(api),
+                httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000/studio/") as client,
+            ):
+                answer = await client.post("apps/sd15-text2image-api", json={"prompt": "a fox"})
+                assert answer.status_code == 202
+                job = f"jobs/{answer.json()['id']}"
+                events = await client.get(f"{job}/events")  # ends with the job
+                assert "event: end" in events.text
+                assert (await client.get(job)).json()["status"] == "completed"
 
 
 def anchors(page: Path) -> set[str]:

@@ -34,7 +34,7 @@ SAID = {
     Preview: "binary frame of type 4",
     Disconnected: "the socket breaks",
     PollingStarted: "polling begins",
-    Reconnected: "a new socket hears",
+    Reconnected: "a new socket opens",
     Completed: "GET /history/{id}",
 }
 WIDTH = 25

@@ -21,6 +21,7 @@ from comfy_async.testing import FakeComfy
 ROOT = Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "examples" / "guides"
 SERVER = "http://127.0.0.1:8188"
+SECOND = "http://127.0.0.1:8189"
 PICTURE = {
     "1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "ComfyUI"}},
@@ -101,9 +102,13 @@ async def app_of(names: dict[str, Any]) -> Any:
 
 async def run_snippet(code: str, folder: Path) -> None:
     """Run code on a stage, inside a coroutine."""
-    async with stage(folder) as names:
+    async with stage(folder) as names, contextlib.AsyncExitStack() as servers:
         if re.search(r"\bapp\b", code):
             names["app"] = await app_of(names)
+        if SECOND in code:
+            second = await servers.enter_async_context(FakeComfy())
+            code = code.replace(SECOND, second.url)
+        code = code.replace(SERVER, names["comfy"].base_url)
         body = textwrap.indent(code, "    ")
         exec(f"async def snippet(comfy, flow):\n{body}", names)
         await names["snippet"](names["comfy"], names["flow"])
@@ -113,6 +118,7 @@ async def run_test(block: Block) -> None:
     """Run the tests that a block defines."""
     names: dict[str, Any] = {}
     exec(block.code, names)
-    for name, function in names.items():
-        if name.startswith("test_"):
-            await function()
+    with contextlib.chdir(ROOT):
+        for name, function in names.items():
+            if name.startswith("test_"):
+                await function()

@@ -1,4 +1,4 @@
-"""What the log says at each level, held against the README's table and against runs that go wrong."""
+"""What the log says at each level, held against the guide's table and against runs that go wrong."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-from doc_tools import PICTURE, ROOT
+from doc_tools import GUIDES, PICTURE, ROOT
 
 from comfy_async import ComfyPool, ComfySession, Reconnected, Settings
 from comfy_async.testing import FakeComfy
 
-README = (ROOT / "README.md").read_text("utf-8")
+GUIDE = (GUIDES / "operations.md").read_text("utf-8")
 
-# What the README says of each level, and the messages that are meant, as `file: message`.
+# What the guide says of each level, and the messages that are meant, as `file: message`.
 SAID = {
     ("ERROR", "something unforeseen"): r".*",
     ("WARNING", "a refused WebSocket"): r"link: %s; polling instead",
@@ -28,7 +28,7 @@ SAID = {
     ("WARNING", "a job that may still run or run twice"): r".*may (still run|run twice)",
     ("WARNING", "a results file that knows none of the jobs asked for"): r"journal: %s has results",
     ("WARNING", "a damaged line of one that runs again"): r"journal: %s, line %d",
-    ("WARNING", "that an old server can only be told to stop whatever runs"): r"comfyui: ComfyUI %s can only",
+    ("WARNING", "that an old server can only stop whatever runs"): r"comfyui: ComfyUI %s can only",
     ("WARNING", "a file that carries a prompt and another workflow"): r"_pairs: ",
     ("WARNING", "values of another version of ComfyUI that are left out"): r"refusals: ",
     ("WARNING", "a picture whose values are clipped"): r"_pictures: ",
@@ -46,12 +46,15 @@ SAID = {
         "one that is paused or whose control file is damaged",
     ): r"gate: (%s is paused|the control file)",
     ("WARNING", "a store that does not answer"): r"storing: %s does not answer",
-    ("WARNING", "jobs whose labels are not told"): r"(jobs: %d jobs at %s do not|api: %s keeps no labels)",
+    (
+        "WARNING",
+        "jobs whose labels a server does not give",
+    ): r"(jobs: %d jobs at %s do not|api: %s keeps no labels)",
     ("WARNING", "the job of a `key` that is gone or does not come"): r"keys: key %r",
     ("WARNING", "a file of a folder of apps that is none"): r"folder: %s is no app",
     ("WARNING", "apps that are not offered yet"): r"toolbox: the apps",
     ("WARNING", "of a site, workflows that it does not offer"): r"apps: web: %s is not offered",
-    ("INFO", "it dials a deaf socket again"): r"socket_health: the socket is deaf",
+    ("INFO", "it opens a silent socket anew"): r"socket_health: the socket is silent",
     ("INFO", "sends an unanswered prompt again"): r"submission: prompt %s did not arrive",
     ("INFO", "lets a batch wait"): r"(items: workflow %s of the batch|batch: a batch) waits",
     ("INFO", "sends lost uploads again"): r"submission: %s had lost files",
@@ -79,7 +82,7 @@ def logged() -> Iterator[tuple[str, str]]:
 
 def test_the_levels_of_the_log() -> None:
     """Every message is told of in the row of its level, and every row tells of a message."""
-    table = dict(re.findall(r"^\| `([A-Z]+)` \| (.*) \|$", README, re.MULTILINE))
+    table = dict(re.findall(r"^\| `([A-Z]+)` \| (.*) \|$", GUIDE, re.MULTILINE))
     found = list(logged())
     assert len(found) > 20
     assert {level for level, _ in found} == set(table)
@@ -162,14 +165,14 @@ async def held_run(fake: FakeComfy, settings: Settings, trouble: str, heard: Hea
     [
         ("refused", "WARNING", "refused the WebSocket with status 403"),
         ("quiet", "WARNING", "nothing was heard of it"),
-        ("deaf", "INFO", "the socket is deaf"),
+        ("deaf", "INFO", "the socket is silent"),
         ("unanswered", "INFO", "sending it again"),
         ("odd", "ERROR", "unforeseen"),
         ("dropped", "", ""),
     ],
 )
 async def test_a_run_in_trouble(trouble: str, level: str, words: str, fake: FakeComfy, heard: Heard) -> None:
-    """Each trouble is logged at the level that the README names; a socket that drops is not."""
+    """Each trouble is logged at the level that the guide names; a socket that drops is not."""
     settings = {
         "quiet": Settings(quiet_seconds=0.01, look_every=0.05),
         "odd": Settings(http_transport=OddTransport(), look_every=0.05),
@@ -187,7 +190,7 @@ async def test_a_normal_run_logs_nothing(comfy: ComfySession, heard: Heard) -> N
         async for job in finished:
             await job
     assert heard.lines == []
-    assert "A normal run logs nothing" in " ".join(README.split())
+    assert "A normal run logs nothing" in " ".join(GUIDE.split())
 
 
 async def test_a_batch_that_waits(fake: FakeComfy, comfy: ComfySession, heard: Heard) -> None:

@@ -145,7 +145,7 @@ async def test_a_deaf_socket_is_noticed_and_redialled(server: FakeComfy) -> None
         assert (await other).texts == ("shown",)
         assert comfy.connection.reconnects == 1
         reasons = [event.reason async for event in other if isinstance(event, Disconnected)]
-        assert "deaf" in reasons[0]
+        assert "silent" in reasons[0]
 
 
 async def test_deafness_that_begins_after_a_reconnect(server: FakeComfy) -> None:
