@@ -47,6 +47,8 @@ class AppClient(Protocol):
         ordered: bool = False,
         on_error: Literal["continue", "stop"] = "continue",
         results: str | os.PathLike[str] | None = None,
+        results_busy: Literal["raise", "wait"] = "raise",
+        results_damaged: Literal["raise", "rerun"] = "raise",
         **options: Unpack[SubmitArguments],
     ) -> Batch:
         """Return `async with` the jobs of many workflows."""
