@@ -91,7 +91,7 @@ async def labelled(
         ComfyError: The server cannot be asked.
     """
     # `opened` has connected: it is known which of both orders they come in.
-    if comfy.server.cloud:
+    if comfy.server.dialect != "comfyui":
         found: list[Any] = []
         async for job in comfy.jobs.find(labels=labels, status=states):
             found.append(job)
