@@ -63,10 +63,10 @@ async def serve_apps(
     async with opened(connection, fake=fake, connect="lazy") as comfy:
         site = _site(web, request, comfy)
         async with _served(web, site, request) as url:
-            report.item({"event": "listening", "url": url}, url)
-            _explain(report, request, comfy)
-            await _ask(report, comfy)
             try:
+                report.item({"event": "listening", "url": url}, url)
+                _explain(report, request, comfy)
+                await _ask(report, comfy)
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 if not interrupts.asked:

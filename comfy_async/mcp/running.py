@@ -62,7 +62,8 @@ class _Told:
         if not silent and self._at is not None and now - self._at < _EVERY_S:
             return
         self._at = now
-        self._last = max(100 * job.progress.fraction, self._last + _STEP)
+        # Each is more than the one before, and the last of all is the whole.
+        self._last = max(min(99.0, 100 * job.progress.fraction), self._last + _STEP)
         await self._tell(self._last, 100.0, _line(job))
 
     async def end(self) -> None:
