@@ -143,7 +143,10 @@ async def hosted(app: Any, **options: Any) -> AsyncIterator[str]:
 async def served(site: Site | Any, **client: Any) -> AsyncIterator[Web]:
     """Serve a site, or an app that holds one, on a free port, with a client of it."""
     host = serve(site, port=0) if isinstance(site, Site) else hosted(site)
-    async with host as url, httpx.AsyncClient(base_url=url, trust_env=False, **client) as http:
+    # A connection that is kept may be closed by the server at the moment it is used again: no kept ones.
+    limits = httpx.Limits(max_connections=200, max_keepalive_connections=0)
+    settings: dict[str, Any] = {"trust_env": False, "limits": limits} | client
+    async with host as url, httpx.AsyncClient(base_url=url, **settings) as http:
         yield Web(http, site, url)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import random
 from typing import Any
 
-import httpx
 from session_tools import teach
 from web_tools import Web, offered, until
 
@@ -56,8 +55,7 @@ async def test_a_crowd(fake: FakeComfy) -> None:
     teach(fake, steps=3)
     limits = Limits(open_jobs=PLACES, open_jobs_per_client=1, kept_jobs=20, retry_seconds=3)
     caller: dict[str, Any] = {"caller": lambda request: request.headers["x-user"]}
-    client = {"limits": httpx.Limits(max_connections=CROWD), "timeout": 60}
-    async with offered(fake, client=client, limits=limits, **caller) as web:
+    async with offered(fake, client={"timeout": 60}, limits=limits, **caller) as web:
         fake.hold()
         clients = [asyncio.create_task(one_client(web, number)) for number in range(CROWD)]
         # Nothing has ended yet: so many got a place, and no more.
