@@ -6,16 +6,18 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from .._base.tasks import in_thread
 from ..errors import WorkflowError
 from .app import App
 from .client import Client
 
-__all__ = ["AppFolder"]
+__all__ = ["AppFolder", "WatchedFolder"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("comfy_async")
 
@@ -23,12 +25,80 @@ _ENDINGS: Final = frozenset({".json", ".png", ".webp"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(Generic[T]):
     """What became of one file, and of which state of it."""
 
     stamp: tuple[int, int]
-    app: App | None
+    made: T | None
     reason: str = ""
+
+
+class WatchedFolder(Generic[T]):
+    """The workflow files of a folder, or one file, each as what is made of it, and anew when it changes.
+
+    A file of which nothing can be made is named in `broken`, and keeps nothing else from working.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        make: Callable[[Path], Awaitable[T]],
+        complain: Callable[[str, Exception], None],
+    ) -> None:
+        """Look at the folder; nothing is read yet.
+
+        Args:
+            path: The folder, or a workflow file.
+            make: Makes something of a file.
+            complain: Logs that a file cannot be used; takes its name and the reason.
+
+        Raises:
+            FileNotFoundError: It is not there.
+        """
+        self._path = Path(path)
+        self._make = make
+        self._complain = complain
+        self._files: dict[Path, _Loaded[T]] = {}
+        self._looked_at: float | None = None
+        self._looking = asyncio.Lock()
+        if not self._path.exists():
+            raise FileNotFoundError(2, "there is no such file or folder", os.fspath(path))
+
+    async def look(self, *, rest: float = 0.0) -> dict[Path, T]:
+        """Return what is made of the files, in order; a look in the last `rest` seconds is not repeated.
+
+        Raises:
+            ComfyError: The server cannot be asked for what the workflows need.
+            OSError: The folder cannot be read.
+        """
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if self._looked_at is None or now - self._looked_at >= rest:
+                found = await in_thread(_stamps, self._path)
+                for path, stamp in found.items():
+                    known = self._files.get(path)
+                    if known is None or known.stamp != stamp:
+                        self._files[path] = await self._load(path, stamp)
+                self._files = {path: self._files[path] for path in found}
+                self._looked_at = now
+        return {path: one.made for path, one in self._files.items() if one.made is not None}
+
+    @property
+    def broken(self) -> dict[Path, str]:
+        """The files that cannot be used, and why."""
+        return {path: one.reason for path, one in self._files.items() if one.made is None}
+
+    async def _load(self, path: Path, stamp: tuple[int, int]) -> _Loaded[T]:
+        """Make something of a file.
+
+        Raises:
+            ComfyError: The server cannot be asked.
+        """
+        try:
+            return _Loaded(stamp, await self._make(path))
+        except (WorkflowError, OSError, ValueError) as error:
+            self._complain(path.name, error)
+            return _Loaded(stamp, None, str(error))
 
 
 class AppFolder:
@@ -56,13 +126,8 @@ class AppFolder:
         Raises:
             FileNotFoundError: It is not there.
         """
-        self._path = Path(path)
-        self._comfy = comfy
+        self._files = WatchedFolder(path, comfy.app, _complain)
         self._reserved = frozenset(reserved)
-        self._files: dict[Path, _Loaded] = {}
-        self._looking = asyncio.Lock()
-        if not self._path.exists():
-            raise FileNotFoundError(2, "there is no such file or folder", os.fspath(path))
 
     async def apps(self) -> dict[str, App]:
         """Return the apps by name, those of files that have changed loaded anew.
@@ -74,35 +139,15 @@ class AppFolder:
             ComfyError: The server cannot be asked for what the workflows need.
             OSError: The folder cannot be read.
         """
-        async with self._looking:
-            found = await in_thread(_stamps, self._path)
-            for path, stamp in found.items():
-                known = self._files.get(path)
-                if known is None or known.stamp != stamp:
-                    self._files[path] = await self._load(path, stamp)
-            self._files = {path: self._files[path] for path in found}
         named: dict[str, App] = {}
-        for one in self._files.values():
-            if one.app is not None:
-                named[self._free(one.app.tool()["name"], named)] = one.app
+        for app in (await self._files.look()).values():
+            named[self._free(app.tool()["name"], named)] = app
         return named
 
     @property
     def broken(self) -> dict[str, str]:
         """The files that became no apps, and why."""
-        return {path.name: one.reason for path, one in self._files.items() if one.app is None}
-
-    async def _load(self, path: Path, stamp: tuple[int, int]) -> _Loaded:
-        """Make an app of a file.
-
-        Raises:
-            ComfyError: The server cannot be asked.
-        """
-        try:
-            return _Loaded(stamp, await self._comfy.app(path))
-        except (WorkflowError, OSError) as error:
-            _log.warning("%s is no app: %s", path.name, error)
-            return _Loaded(stamp, None, str(error))
+        return {path.name: reason for path, reason in self._files.broken.items()}
 
     def _free(self, name: str, taken: Collection[str]) -> str:
         """Return a name, with a number when it is taken."""
@@ -111,6 +156,11 @@ class AppFolder:
             number += 1
             free = f"{name[:60]}_{number}"
         return free
+
+
+def _complain(name: str, error: Exception) -> None:
+    """Log that a file is no app."""
+    _log.warning("%s is no app: %s", name, error)
 
 
 def _stamps(path: Path) -> dict[Path, tuple[int, int]]:

@@ -12,16 +12,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from .._base.tasks import in_thread
 from .._client.app import App
 from .._client.client import Client
-from ..errors import WorkflowError
+from .._client.folder import WatchedFolder
 
 __all__ = ["AppSource", "Offer", "Shelf", "slug_of"]
 
 _log = logging.getLogger("comfy_async")
 
-_ENDINGS: Final = frozenset({".json", ".png", ".webp"})
 _LOOK_S: Final = 2.0
 _LONGEST_SLUG: Final = 80
 
@@ -45,15 +43,6 @@ class Offer:
     renewed_at: float | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What became of one file, and which state of it that was."""
-
-    stamp: tuple[int, int]
-    offer: Offer | None
-    reason: str = ""
-
-
 class Shelf:
     """The apps of a site by the names in their addresses.
 
@@ -70,14 +59,9 @@ class Shelf:
         """
         self._comfy = comfy
         self._given: dict[str, Offer] = {}
-        self._folder: Path | None = None
-        self._files: dict[Path, _Loaded] = {}
-        self._looked_at: float | None = None
-        self._looking = asyncio.Lock()
+        self._folder: WatchedFolder[Offer] | None = None
         if isinstance(source, (str, os.PathLike)):
-            self._folder = Path(source)
-            if not self._folder.exists():
-                raise FileNotFoundError(2, "there is no such file or folder", str(self._folder))
+            self._folder = WatchedFolder(source, self._offer, _complain)
         elif isinstance(source, App):
             self._given = _by_slug([_offered(source)])
         elif isinstance(source, Mapping):
@@ -96,14 +80,15 @@ class Shelf:
         """
         if self._folder is None:
             return self._given
-        await self._look(self._folder)
-        loaded = ((path.stem, one.offer) for path, one in self._files.items())
-        return _by_slug((name, offer) for name, offer in loaded if offer is not None)
+        offers = await self._folder.look(rest=_LOOK_S)
+        return _by_slug((path.stem, offer) for path, offer in offers.items())
 
     @property
     def broken(self) -> dict[str, str]:
         """The files that became no apps, and why."""
-        return {path.name: one.reason for path, one in self._files.items() if one.offer is None}
+        broken = {} if self._folder is None else self._folder.broken
+        # The folder is nobody's business.
+        return {path.name: reason.replace(str(path.parent) + os.sep, "") for path, reason in broken.items()}
 
     async def renew(self, offer: Offer, *, after: float) -> bool:
         """Read the choices of an app again, unless that was done in the last `after` seconds; say whether.
@@ -120,33 +105,15 @@ class Shelf:
         offer.app = await offer.app.refreshed()
         return True
 
-    async def _look(self, folder: Path) -> None:
-        """Load what is new or has changed since the last look, which was not just now."""
-        async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if self._looked_at is not None and now - self._looked_at < _LOOK_S:
-                return
-            found = await in_thread(_stamps, folder)
-            for path, stamp in found.items():
-                known = self._files.get(path)
-                if known is None or known.stamp != stamp:
-                    self._files[path] = await self._load(path, stamp, now)
-            self._files = {path: self._files[path] for path in found}
-            self._looked_at = now
+    async def _offer(self, path: Path) -> Offer:
+        """Offer a file, its choices as they are now."""
+        now = asyncio.get_running_loop().time()
+        return Offer(await self._comfy.app(path), path.stem, renewed_at=now)
 
-    async def _load(self, path: Path, stamp: tuple[int, int], now: float) -> _Loaded:
-        """Make an app of a file.
 
-        Raises:
-            ComfyError: The ComfyUI cannot be asked.
-        """
-        try:
-            return _Loaded(stamp, Offer(await self._comfy.app(path), path.stem, renewed_at=now))
-        except (WorkflowError, OSError, ValueError) as error:
-            _log.warning("web: %s is not offered: %s", path.name, error)
-            # The folder is nobody's business.
-            reason = str(error).replace(str(path.parent) + os.sep, "")
-            return _Loaded(stamp, None, reason)
+def _complain(name: str, error: Exception) -> None:
+    """Log that a file is not offered."""
+    _log.warning("web: %s is not offered: %s", name, error)
 
 
 def slug_of(name: str) -> str:
@@ -170,15 +137,4 @@ def _by_slug(offers: Iterable[tuple[str, Offer]]) -> dict[str, Offer]:
             number += 1
             free = f"{slug_of(name)}-{number}"
         found[free] = offer
-    return found
-
-
-def _stamps(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Return the workflow files of a folder in order, and what tells one state of each from another."""
-    paths = [folder] if folder.is_file() else sorted(folder.iterdir())
-    found = {}
-    for path in paths:
-        if path.suffix.lower() in _ENDINGS and not path.name.startswith(".") and path.is_file():
-            about = path.stat()
-            found[path] = (about.st_mtime_ns, about.st_size)
     return found
