@@ -59,10 +59,13 @@ class Reader:
         return path
 
 
-def result_of(outputs: dict[str, Any], *, said: bytes = b"bytes", **options: Any) -> JobResult:
+def result_of(
+    outputs: dict[str, Any], *, said: bytes = b"bytes", reader: Reader | None = None, **options: Any
+) -> JobResult:
     """A result with these outputs."""
     nodes = {key: NodeInfo(key, f"Title {key}", "SaveImage") for key in outputs}
-    return JobResult("p" * 36, outputs=outputs, nodes=nodes, reader=Reader(said), images={}, **options)
+    reader = reader or Reader(said)
+    return JobResult("p" * 36, outputs=outputs, nodes=nodes, reader=reader, images={}, **options)
 
 
 def file(name: str, **more: Any) -> dict[str, Any]:
@@ -141,7 +144,16 @@ async def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert len({path for paths in saved for path in paths}) == 6
     again = await result_of(outputs, said=b"other").save(tmp_path)
     assert [path.name for path in again] == ["a (6).png", "a (7).png"]
-    one = result_of(outputs).files[0]
+    both = asyncio.Barrier(2)
+
+    class Together(Reader):
+        """Two are under way before either has its name: a file that was there before would be kept."""
+
+        async def save(self, filename: str, path: Path, **options: Any) -> Path:
+            await both.wait()
+            return await super().save(filename, path, **options)
+
+    one = result_of(outputs, reader=Together()).files[0]
     first, second = await asyncio.gather(one.save(tmp_path), one.save(tmp_path))
     assert first != second
 

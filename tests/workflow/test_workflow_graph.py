@@ -99,7 +99,7 @@ def test_ignores_remarks_beside_the_nodes() -> None:
         (b"", ""),
         (b"\xff\xff\xff", "byte 0"),
         (b"\x1f\x8b\x08oops", ""),
-        (gzip.compress(b"{}" * 100)[:-9], ""),
+        (gzip.compress(b"{}" * 100, mtime=0)[:-9], ""),
         ('{"3": ' + "1" * 5000 + "}", ""),
         ('{"nodes": [{"type": "A"}]}', "nodes[0].id"),
         ('{"nodes": [{"id": 1}]}', "nodes[0].type"),
