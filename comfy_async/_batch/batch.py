@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sized
+from collections.abc import AsyncIterator, Callable, Collection, Sized
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol
@@ -44,6 +44,10 @@ class BatchRunner(Protocol):
         """Bring one workflow to a job that is under way, or that ended long ago."""
         ...
 
+    def elsewhere(self, servers: Collection[str]) -> list[str]:
+        """Return those of these servers whose jobs and files cannot be reached from here."""
+        ...
+
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job, in bounded time; None when there is nothing to be done."""
         ...
@@ -79,6 +83,7 @@ class Batch(Steered):
         results: str | os.PathLike[str] | None,
         results_busy: Literal["raise", "wait"] = "raise",
         results_damaged: Literal["raise", "rerun"] = "raise",
+        results_elsewhere: Literal["raise", "rerun", "keep"] = "raise",
         options: dict[str, Any],
     ) -> None:
         """Prepare; nothing is read from the iterable before the block is entered.
@@ -92,6 +97,7 @@ class Batch(Steered):
             ("on_error", on_error, ("continue", "stop")),
             ("results_busy", results_busy, ("raise", "wait")),
             ("results_damaged", results_damaged, ("raise", "rerun")),
+            ("results_elsewhere", results_elsewhere, ("raise", "rerun", "keep")),
         ):
             if value not in known:
                 raise ValueError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
@@ -104,6 +110,7 @@ class Batch(Steered):
         self._results = None if results is None else on_this_machine(results, "results=")
         self._results_busy = results_busy
         self._results_damaged: Literal["raise", "rerun"] = results_damaged
+        self._results_elsewhere = results_elsewhere
         self._options = options
         self._total = len(workflows) if isinstance(workflows, Sized) else total
         self._source = Source(workflows)
@@ -132,11 +139,12 @@ class Batch(Steered):
         Raises:
             BlockingIOError: Another batch uses the results file.
             OSError: The results file cannot be read or written.
-            ValueError: It is something else than a results file.
+            ValueError: It is something else than a results file, or that of another server.
         """
         if self._results is not None:
             self._journal = await self._opened(self._results)
             try:
+                self._look_elsewhere(self._journal)
                 self._journal.counted(self._total)
             except BaseException:
                 self._journal.close()
@@ -149,6 +157,26 @@ class Batch(Steered):
             for number in range(min(self._limit, self._total or self._limit))
         ]
         return self
+
+    def _look_elsewhere(self, journal: Journal) -> None:
+        """See to jobs that were on a server which this session is not with.
+
+        Raises:
+            ValueError: There are such, and nobody said what becomes of them.
+        """
+        known = journal.servers
+        others = self._runner.elsewhere(known)
+        if not others or self._results_elsewhere == "keep":
+            return
+        if self._results_elsewhere == "rerun":
+            journal.forget(others)
+            return
+        told = ", ".join(f"{known[server]} of {server}" for server in others)
+        raise ValueError(
+            f"{journal.path} holds jobs of another server ({told}): their files are there. "
+            'results_elsewhere="rerun" runs them here, "keep" takes this for the same server under another '
+            "address; or take another results file"
+        )
 
     async def _opened(self, path: Path) -> Journal:
         """Open the results file, as soon as nobody else uses it.

@@ -6,8 +6,9 @@ import asyncio
 import dataclasses
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from .._base.backoff import Backoff
 from .._base.cleanups import Work
@@ -17,16 +18,18 @@ from .._job.core import JobCore, Owner
 from .._job.hooks import introduce, tell_of_saves
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
-from .._protocol.snapshot import history_events
+from .._protocol.snapshot import HistoryEntry, history_events
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
 from .._session.options import SubmitOptions, submit_options
 from .._session.submission import Submission
+from .._transport.address import Address
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
 from ..workflow import Workflow
 from .gate import Gate
 from .journal import Journal, Record, as_history, is_final, workflow_key
+from .kept_files import KeptFiles
 
 __all__ = ["Item", "SessionItems", "restored"]
 
@@ -104,6 +107,11 @@ class SessionItems:
             except ComfyError as error:
                 return Item(_failed(engine, error, options))
 
+    def elsewhere(self, servers: Collection[str]) -> list[str]:
+        """Return those that this session is not with."""
+        here = _place(self._engine.base_url)
+        return [server for server in servers if _place(server) != here]
+
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody waits for any more."""
         return self._engine.leave(job)
@@ -149,17 +157,17 @@ class SessionItems:
 
     async def _from_record(self, record: Record, workflow: Workflow, index: int) -> Item | None:
         """Return the job that an earlier batch noted, or None when it has to run again."""
-        ref = record.get("ref")
+        engine, ref = self._engine, record.get("ref")
         if not isinstance(ref, Mapping):
             return None
         if is_final(record):
-            item = restored(self._engine, record, workflow, index)
-            tell_of_saves(item.job, self._engine.hooks)
+            item = restored(engine, record, workflow, index, history=engine.api.history)
+            tell_of_saves(item.job, engine.hooks)
             return item
         if record.get("status") != "submitted":
             return None
         found = {**ref, "prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
-        job = await self._engine.attach(found)
+        job = await engine.attach(found)
         job.index, job.workflow = index, workflow
         if not job.done and not job.seen:
             # In neither queue nor history: polling finds out whether that is the truth.
@@ -170,16 +178,44 @@ class SessionItems:
         return None if job.status == "cancelled" else Item(job, recalled=True)
 
 
-def restored(owner: Owner, record: Record, workflow: Workflow, index: int) -> Item:
-    """Return a finished job made from its line: nothing is asked, its files are still on the server."""
+def restored(
+    owner: Owner,
+    record: Record,
+    workflow: Workflow,
+    index: int,
+    *,
+    history: Callable[[str], Awaitable[HistoryEntry | None]] | None = None,
+) -> Item:
+    """Return a finished job made from its line: nothing is asked before its files are read.
+
+    `history` asks the server for a job that is over.
+    """
     entry = as_history(record, workflow.to_api())
     job = JobCore(owner, JobState(entry.prompt_id, Plan(entry.prompt)), keep_frames=False, index=index)
     job.workflow = workflow
+    job.reader = KeptFiles(
+        owner.files,
+        entry.prompt,
+        prompt_id=entry.prompt_id,
+        server=str(record["ref"].get("server") or owner.base_url),
+        history=history,
+    )
     job.client_id = str(record["ref"].get("client_id") or "")
     job.labels = labels_of({LABELS: record["ref"].get("labels")})
     for event in history_events(entry, owner.clock.unix()):
         job.take(event)
     return Item(job, key=str(record["key"]), restored=True, recalled=True)
+
+
+def _place(url: str) -> tuple[str, str] | str:
+    """Return where a URL leads: this machine has several names."""
+    try:
+        address = Address.parse(url)
+    except ValueError:
+        return url
+    scheme, host, port = address.origin
+    host = "localhost" if address.is_loopback else host
+    return f"{scheme}://{host}:{port}", urlsplit(address.base).path
 
 
 def _failed(engine: Engine, error: ComfyError, options: SubmitOptions) -> JobCore:

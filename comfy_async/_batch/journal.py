@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -95,6 +96,26 @@ class Journal:
         if not self._quiet and len(self._asked) >= self._patience:
             self._warn_of_strangers()
         return self._last.get((index, key))
+
+    @property
+    def servers(self) -> dict[str, int]:
+        """On which servers the jobs were that need not run again, or may still run, and how many on each."""
+        found = collections.Counter(
+            str(record["ref"]["server"])
+            for record in self._last.values()
+            if (is_final(record) or record.get("status") == "submitted")
+            and isinstance(record.get("ref"), Mapping)
+            and record["ref"].get("server")
+        )
+        return dict(found)
+
+    def forget(self, servers: Collection[str]) -> None:
+        """Know nothing more of the jobs that were on these servers: they run again."""
+        self._last = {
+            place: record
+            for place, record in self._last.items()
+            if (record.get("ref") or {}).get("server") not in servers
+        }
 
     def posting(self, job: JobCore, key: str) -> None:
         """Note a job that is about to be posted, or that was found again."""

@@ -49,6 +49,7 @@ class AppClient(Protocol):
         results: str | os.PathLike[str] | None = None,
         results_busy: Literal["raise", "wait"] = "raise",
         results_damaged: Literal["raise", "rerun"] = "raise",
+        results_elsewhere: Literal["raise", "rerun", "keep"] = "raise",
         **options: Unpack[SubmitArguments],
     ) -> Batch:
         """Return `async with` the jobs of many workflows."""

@@ -223,6 +223,7 @@ class Client(abc.ABC):
         results: str | os.PathLike[str] | None = None,
         results_busy: Literal["raise", "wait"] = "raise",
         results_damaged: Literal["raise", "rerun"] = "raise",
+        results_elsewhere: Literal["raise", "rerun", "keep"] = "raise",
         # What `submit` takes, for each of them.
         **options: Unpack[SubmitArguments],
     ) -> Batch:
@@ -245,6 +246,9 @@ class Client(abc.ABC):
                 uses; else entering raises BlockingIOError, which names the process.
             results_damaged: "rerun" runs what a damaged line is about again; else entering raises
                 ValueError, which names the line.
+            results_elsewhere: What becomes of jobs in it that were on another server, where their files
+                are: entering raises ValueError, "rerun" runs them on this one, "keep" says that it is
+                the same server under another address. A pool and a fleet ask the server itself.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
@@ -272,6 +276,7 @@ class Client(abc.ABC):
             results=results,
             results_busy=results_busy,
             results_damaged=results_damaged,
+            results_elsewhere=results_elsewhere,
             options=_checked({**options}),
         )
 

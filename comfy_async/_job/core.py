@@ -114,6 +114,7 @@ class JobCore:
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
         is_wanted: Somebody has read its events, or waited for its end.
+        reader: Where its files are read, None for its owner's.
         saved_to: Told of each file of its result that is saved, and where, None when nobody wants to know.
     """
 
@@ -143,6 +144,7 @@ class JobCore:
         self.is_wanted = False
         self._place_wanted = False
         self._listener: Listener | None = None
+        self.reader: FileReader | None = None
         self.saved_to: SavedTo | None = None
         self.made: JobResult | None = None
         self._log: list[BaseEvent] = []
@@ -197,12 +199,13 @@ class JobCore:
                 self.prompt_id,
                 outputs=state.outputs,
                 nodes=state.nodes,
-                reader=self.owner.files,
+                reader=self.reader or self.owner.files,
                 images=state.images,
                 cached_nodes=state.cached or (),
                 node_seconds=state.meter.node_seconds,
                 duration=state.duration,
                 missing=state.missing,
+                unreported=state.unreported,
                 workflow=self.workflow,
                 saved_to=self.saved_to,
             )

@@ -39,7 +39,8 @@ class JobResult(Shown):
         node_seconds: How long each node ran, as far as its start and end were seen: the history
             does not keep it, so a job that was attached to after its end has none.
         duration: Seconds from the start to the end of the run, 0.0 when nobody knows.
-        missing: Nodes whose images only the socket carries and that may have been lost.
+        missing: Nodes of which something may be missing: images that only the socket carries and that
+            may have been lost, or all that a node saves, where an API v2 server reports none of it.
 
     Example:
         >>> result = await comfy.run(flow)
@@ -61,19 +62,22 @@ class JobResult(Shown):
         node_seconds: Mapping[str, float] | None = None,
         duration: float = 0.0,
         missing: tuple[str, ...] = (),
+        unreported: tuple[str, ...] = (),
         workflow: Workflow | None = None,
         saved_to: SavedTo | None = None,
     ) -> None:
         """Collect the files and values out of the outputs.
 
         `workflow` is what was submitted, and `saved_to` is told of each file that is saved.
+        `unreported` are nodes that save whenever they run, and of which the server reported nothing.
         """
         self.prompt_id = prompt_id
         self.outputs = outputs
         self.cached_nodes = cached_nodes
         self.node_seconds = dict(node_seconds or {})
         self.duration = duration
-        self.missing = missing
+        self.missing = (*missing, *unreported)
+        self._unreported = unreported
         self.values: dict[str, dict[str, Any]] = {}
         self.shown: str | None = None
         self._workflow = workflow
@@ -98,7 +102,7 @@ class JobResult(Shown):
         `files` has them all.
 
         Raises:
-            JobError: Some may have been lost in a gap of the connection; `files` has the others.
+            JobError: Some may be missing (see `missing`); `files` has the others.
         """
         self._demand_whole()
         return self._of("image")
@@ -270,7 +274,16 @@ class JobResult(Shown):
         return tuple(file for file in found if not file.is_preview) or found
 
     def _demand_whole(self) -> None:
-        """Raise when images may have been lost."""
+        """Raise when something may be missing."""
+        if self._unreported:
+            raise JobError(
+                f"the job completed, but the server reported nothing of {', '.join(self._unreported)}: "
+                "it may have left these nodes out",
+                hint="API v2 servers do not say so. `comfy.check(workflow)` finds what they refuse, once "
+                "`comfy.nodes.use(NodeCatalog.load(path))` has told which nodes there are; "
+                "`save(allow_missing=True)` and `files` give what was made.",
+                prompt_id=self.prompt_id,
+            )
         if self.missing:
             raise JobError(
                 f"images of {', '.join(self.missing)} may be lost: only the socket carries them, "

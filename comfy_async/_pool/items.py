@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .._base.cleanups import Work
@@ -60,6 +60,10 @@ class PoolItems:
                 raise
         return made
 
+    def elsewhere(self, servers: Collection[str]) -> list[str]:
+        """Return none: each server that a job was on is asked itself."""
+        return []
+
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody waits for any more."""
         return self._pool.leave(job)
@@ -80,7 +84,8 @@ class PoolItems:
         if is_final(record):
             # Nothing is asked: a server that the pool does not know any more does no harm.
             owner = member.engine if member else NoServer(self._pool)
-            old = restored(owner, record, workflow, item.index)
+            history = member.engine.api.history if member else None
+            old = restored(owner, record, workflow, item.index, history=history)
             tell_of_saves(old.job, self._pool.hooks)
             return old
         if record.get("status") == "submitted" and member is not None:

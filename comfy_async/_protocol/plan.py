@@ -17,6 +17,21 @@ _PLANS_KEPT: Final = 32
 # Its images leave through the preview hook and are in no history (nodes_websocket, PROTOCOL 0.10).
 SOCKET_OUTPUT_CLASS: Final = "SaveImageWebsocket"
 
+# Core nodes that write a file whenever they run, and show it.
+_SAVERS: Final = frozenset(
+    {
+        "SaveImage",
+        "SaveAnimatedPNG",
+        "SaveAnimatedWEBP",
+        "SaveAudio",
+        "SaveAudioMP3",
+        "SaveAudioOpus",
+        "SaveGLB",
+        "SaveVideo",
+        "SaveWEBM",
+    }
+)
+
 
 class Plan:
     """The submitted graph, seen as work to do.
@@ -25,7 +40,7 @@ class Plan:
     weights never change while the job runs: that keeps the fraction monotonic and moving.
     """
 
-    __slots__ = ("nodes", "parents", "sinks", "socket_outputs", "total_weight", "weights")
+    __slots__ = ("nodes", "parents", "savers", "sinks", "socket_outputs", "total_weight", "weights")
 
     def __init__(self, graph: Mapping[str, Any], *, targets: Iterable[str] | None = None) -> None:
         """Read an API graph; `targets` are the outputs asked for, None means all."""
@@ -42,6 +57,8 @@ class Plan:
         self.socket_outputs = frozenset(
             node for node in self.parents if self.nodes[node].class_type == SOCKET_OUTPUT_CLASS
         )
+
+        self.savers = frozenset(node for node in self.parents if self.nodes[node].class_type in _SAVERS)
 
     def needs(self, node: str) -> set[str]:
         """Return a node and everything that it reads from, near and far."""

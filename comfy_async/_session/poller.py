@@ -82,7 +82,7 @@ class Poller:
         self._pause = 0.0
         self._away_since: float | None = None
         self._due: set[str] = set()
-        self._turns = Turns()
+        self._turns = Turns(fresh=settings.poll_min / 2, stale=settings.poll_max)
         self._timer: asyncio.TimerHandle | None = None
         self._closely = False
         self._must_look = False
@@ -242,7 +242,9 @@ class Poller:
         """Look once, as closely as need be."""
         if self._on_poll is not None:
             self._on_poll()
-        needy = self._turns.next(self._needy(), due=self._due, most=self._api.jobs_at_once)
+        needy = self._turns.next(
+            self._needy(), due=self._due, most=self._api.jobs_at_once, now=self._clock.monotonic()
+        )
         if not needy and not self.ends.half_known:
             if self._api.has_socket:
                 await self._watch()
@@ -253,6 +255,7 @@ class Poller:
         if self._link.hearing:
             self._health.compare(snapshot)
         await self._take(snapshot, needy)
+        self._turns.looked()
         changed = self._picture() != before
         self._pause = (
             self._settings.poll_min if changed else min(self._settings.poll_max, self._pause * _GROWTH)
@@ -263,7 +266,7 @@ class Poller:
         if self.ends.half_known:
             self._pause = min(self._pause, GRACE_S)
         if self._turns.more:
-            self._pause = self._settings.poll_min
+            self._pause = 0.0
 
     def _asked_about(self, needy: list[JobCore]) -> list[str]:
         """Return the ids of those that a look is for: the needy, and what is half known."""

@@ -46,7 +46,7 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool, whole: boo
     """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
 
     A server that takes workflows on in part, and does not say so, is not asked for less than the
-    `whole`: where its nodes are known, what it would leave out is found here.
+    `whole`: what it would leave out is found here, all of it where its nodes are known.
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
@@ -62,8 +62,11 @@ async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool, whole: boo
         made = await desk.resources.files.upload_inputs(made)
     if check or (whole and desk.api.hides_partial and desk.resources.known_classes):
         await _demand_sound(desk, made)
-    elif (loose := loose_links(made.graph)) and (desk.api.has_routes or desk.resources.known_classes):
-        await _demand_harmless(desk, made, loose)
+    elif loose := loose_links(made.graph):
+        if desk.api.has_routes or desk.resources.known_classes:
+            await _demand_harmless(desk, made, loose)
+        elif whole and desk.api.hides_partial:
+            raise _loose(desk, made, loose)
     return made
 
 
@@ -120,6 +123,19 @@ async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None
             problems=found,
             server=desk.base_url,
         )
+
+
+def _loose(desk: Desk, workflow: Workflow, loose: Loose) -> PromptRejectedError:
+    """Return the error for links to nowhere, where the server leaves out what depends on one."""
+    from ..workflow.check import problems_of_loose
+
+    return PromptRejectedError(
+        "the server would leave out a part of the workflow without a word; nothing was sent",
+        problems=problems_of_loose(workflow.graph, loose),
+        type="checked",
+        hint='`on_partial="keep"` runs what can be run.',
+        server=desk.base_url,
+    )
 
 
 async def _classes(desk: Desk, names: set[str]) -> NodeCatalog:

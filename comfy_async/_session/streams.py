@@ -32,7 +32,8 @@ _log = logging.getLogger("comfy_async")
 
 # Whoever has heard nothing for this long looks for himself, as slowly as the poller does.
 _FRESH_S: Final = 2.0
-_FIRST_LOOK_S: Final = 0.1
+# Nobody waits for longer for a look that finds a job going on.
+_FIRST_LOOK_S: Final = 2.0
 _TOO_MANY_S: Final = 5.0
 # A stream that lasted for this long proves that the server does not just open and end them.
 _STABLE_S: Final = 5.0
@@ -63,6 +64,7 @@ class Streams:
         self._waiting: dict[str, JobCore] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heard: dict[str, float] = {}
+        self._found: dict[str, asyncio.Event] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -103,6 +105,8 @@ class Streams:
         # A look may be older than what a live stream has told since it was asked for.
         for event in self._teller(job).snapshot(told, now, progress=not self.covers(job)):
             job.take(event)
+        if job.prompt_id in self._found:
+            self._found[job.prompt_id].set()
 
     async def aclose(self) -> None:
         """End all streams."""
@@ -136,6 +140,7 @@ class Streams:
         """A stream's task has ended: the next job may have its place."""
         self._tasks.pop(prompt_id, None)
         self._heard.pop(prompt_id, None)
+        self._found.pop(prompt_id, None)
         if not self._closed:
             self._fill()
 
@@ -145,8 +150,9 @@ class Streams:
         """Follow one job to its end, through as many streams as it takes."""
         backoff = Backoff(first=self._settings.reconnect_first, cap=self._settings.reconnect_cap)
         # A quick job is over by the first look: no stream is opened for it.
+        found = self._found[job.prompt_id] = asyncio.Event()
         self.poller.poke([job])
-        await self._clock.wait(job.ended, _FIRST_LOOK_S)
+        await self._clock.wait(found, _FIRST_LOOK_S)
         while not job.done and self._jobs.has(job):
             began = self._clock.monotonic()
             try:

@@ -116,6 +116,7 @@ class Submission:
             if desk.closed and isinstance(error, TransportError):
                 raise desk.closed_error(job.prompt_id) from error
             raise
+        job.state.demands_saves = self._api.hides_partial and self._options.on_partial == "raise"
         desk.router.posted(job, frames_before=frames_before)
         return job
 

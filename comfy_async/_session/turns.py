@@ -1,4 +1,4 @@
-"""Whose turn it is where every job costs a question of its own (API v2), and who was not told of."""
+"""Whom to ask about where every job costs a request of its own (API v2), and who was not answered for."""
 
 from __future__ import annotations
 
@@ -10,38 +10,66 @@ from .._protocol.snapshot import QueueSnapshot
 
 __all__ = ["Turns"]
 
-_NEVER: Final = 0
+_FEW: Final = 8
 
 
 class Turns:
-    """Shares out a bounded number of questions: first to the jobs that are due, then in turns.
+    """Chooses a bounded number of jobs for each look.
+
+    Those that are due come first. Servers run what came first first, so of the others the oldest are
+    asked about: a few, and twice as many each time that all of them had ended. Whoever is further
+    behind is asked about now and then, for servers that run several at once.
 
     Attributes:
-        more: The latest turn was not enough for all.
+        more: There is reason to look again at once.
     """
 
-    def __init__(self) -> None:
-        """Start before the first turn."""
+    def __init__(self, *, fresh: float, stale: float) -> None:
+        """An answer counts as fresh for `fresh` seconds; after `stale` every job is asked about."""
         self.more = False
-        self._turn = 0
-        self._asked: dict[str, int] = {}
+        self._fresh = fresh
+        self._stale = stale
+        self._window = _FEW
+        self._oldest: list[JobCore] = []
+        self._left_out = False
+        self._seen: dict[str, float] = {}
+        self._asked: dict[str, float] = {}
         self._silent: dict[str, float] = {}
 
-    def next(self, jobs: list[JobCore], *, due: Collection[str], most: int | None) -> list[JobCore]:
+    def next(
+        self, jobs: list[JobCore], *, due: Collection[str], most: int | None, now: float
+    ) -> list[JobCore]:
         """Return the jobs that are asked about now, all of them where one question is for all (None)."""
         if most is None:
             return jobs
-        self._turn += 1
-        self.more = len(jobs) > most
-        if self.more:
-            ranked = sorted(jobs, key=lambda job: (job.prompt_id not in due, self._last(job)))
-            jobs = ranked[:most]
-        self._asked.update((job.prompt_id, self._turn) for job in jobs)
-        return jobs
+        first = [job for job in jobs if job.prompt_id in due]
+        others = [job for job in jobs if job.prompt_id not in due]
+        self._oldest = [job for job in others[: self._window] if self._age(job, now) >= self._fresh]
+        behind = [job for job in others[self._window :] if self._waited(job, now) >= self._stale]
+        chosen = [*first, *self._oldest, *sorted(behind, key=self._since)]
+        self._left_out = len(chosen) > most
+        self._asked.update((job.prompt_id, now) for job in chosen[:most])
+        return chosen[:most]
 
-    def _last(self, job: JobCore) -> int:
-        """Return in which turn a job was asked about."""
-        return self._asked.get(job.prompt_id, _NEVER)
+    def looked(self) -> None:
+        """The jobs of the latest turn were asked about, and what was found is known."""
+        all_ended = bool(self._oldest) and all(job.done for job in self._oldest)
+        self._window = self._window * 2 if all_ended else _FEW
+        self.more = all_ended or self._left_out
+
+    def _age(self, job: JobCore, now: float) -> float:
+        """Return for how many seconds a job was not asked about; without end for one that never was."""
+        asked = self._asked.get(job.prompt_id)
+        return float("inf") if asked is None else now - asked
+
+    def _waited(self, job: JobCore, now: float) -> float:
+        """Return for how many seconds a job has waited for its turn."""
+        self._seen.setdefault(job.prompt_id, now)
+        return now - self._since(job)
+
+    def _since(self, job: JobCore) -> float:
+        """Return since when a job waits for its turn."""
+        return self._asked.get(job.prompt_id, self._seen[job.prompt_id])
 
     def untold(
         self, snapshot: QueueSnapshot, asked: list[JobCore], *, now: float, limit: float | None
@@ -57,5 +85,5 @@ class Turns:
 
     def forget(self, prompt_id: str) -> None:
         """A job has ended."""
-        self._asked.pop(prompt_id, None)
-        self._silent.pop(prompt_id, None)
+        for known in (self._seen, self._asked, self._silent):
+            known.pop(prompt_id, None)

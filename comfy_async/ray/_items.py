@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from .._base.cleanups import Work
@@ -68,6 +68,10 @@ class FleetItems:
                 return old
         fleet.follow(job, fleet.carrier.run(job))
         return made
+
+    def elsewhere(self, servers: Collection[str]) -> list[str]:
+        """Return none: each server that a job was on is asked itself."""
+        return []
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
         """Begin to cancel a job that nobody waits for any more."""

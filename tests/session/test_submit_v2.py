@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from comfy_async import (
     AuthError,
     ComfySession,
     InsufficientCreditsError,
+    JobError,
     PromptRejectedError,
     RateLimitError,
     ResponseError,
@@ -220,12 +222,41 @@ class TestPartly:
             FakeComfy(dialect="api-v2", api_v2=ApiV2.proxy(), api_key=KEY) as fake,
             fast(fake, api_key=KEY, dialect="api-v2") as comfy,
         ):
-            assert len((await comfy.run(flow)).images) == 1
+            assert (await comfy.run(flow)).missing == ("3",)
             comfy.nodes.use(catalog)
             with pytest.raises(PromptRejectedError, match="nothing was sent") as caught:
                 await comfy.run(flow)
             assert caught.value.problems[0].node == "3"
             assert len((await comfy.run(flow, on_partial="keep")).images) == 1
+
+    async def test_a_link_to_nowhere(self, fake: FakeComfy, comfy: ComfySession) -> None:
+        """It needs no catalog to be seen: nothing is sent, unless a part is enough."""
+        broken = two_outputs()
+        broken["3"]["inputs"]["images"] = ["77", 0]
+        with pytest.raises(PromptRejectedError, match="linked to node .77., which is not there") as caught:
+            await comfy.run(broken)
+        (problem,) = caught.value.problems
+        assert (problem.node, problem.input, problem.title) == ("3", "images", "The other")
+        assert not fake.books.accepted
+        job = await comfy.submit(broken, on_partial="keep")
+        assert len((await job).images) == 1
+
+    async def test_told_afterwards(self, comfy: ComfySession, tmp_path: Path) -> None:
+        """Without a catalog a saver that made nothing is named, and what was made is kept."""
+        broken = two_outputs()
+        del broken["3"]["inputs"]["filename_prefix"]
+        job = await comfy.submit(broken)
+        result = await job
+        assert result.missing == ("3",)
+        with pytest.raises(JobError, match="reported nothing of 3"):
+            _ = result.images
+        with pytest.raises(JobError, match="it may have left these nodes out"):
+            await result.save(tmp_path)
+        assert len(await result.save(tmp_path, allow_missing=True)) == 1
+        again = await (await comfy.attach(job.prompt_id))
+        assert again.missing == ("3",)
+        chosen = await (await comfy.submit(broken, on_partial="keep"))
+        assert (chosen.missing, len(chosen.images)) == ((), 1)
 
 
 async def test_the_partner_key(fake: FakeComfy, comfy: ComfySession) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .advice import model_advice
 from .doubts import FilePlace, settled, stale_classes, unseen_files
-from .loose import Loose, deadly_links, loose_links, named, undeclared_links
+from .loose import Loose, deadly_links, loose_links, named, problems_of_loose, undeclared_links
 from .needs import MissingClass, MissingModel, Needs, graph_needs, unconverted_needs
 from .problems import check_graph, check_node, conversion_problems
 
@@ -25,6 +25,7 @@ __all__ = [
     "deadly_links",
     "graph_needs",
     "loose_links",
+    "problems_of_loose",
     "model_advice",
     "named",
     "settled",

@@ -10,9 +10,9 @@ from .._nodes import Graph
 from ..catalog import NodeCatalog
 from .problems import problems_of
 from .validation import DEADLY, OUTER, GraphCheck
-from .values import EXCEPTION
+from .values import EXCEPTION, Finding
 
-__all__ = ["Loose", "deadly_links", "loose_links", "named", "undeclared_links"]
+__all__ = ["Loose", "deadly_links", "loose_links", "named", "problems_of_loose", "undeclared_links"]
 
 Loose = list[tuple[str, str, str]]
 """Node, input, and the id that it is linked to in vain."""
@@ -50,6 +50,13 @@ def deadly_links(graph: Graph, catalog: NodeCatalog) -> list[Problem]:
     return problems_of(graph, [place for place in run.places if place[2].type == DEADLY])
 
 
+def problems_of_loose(graph: Graph, loose: Loose) -> list[Problem]:
+    """Return what is wrong with each of them."""
+    return problems_of(
+        graph, [(key, name, Finding(EXCEPTION, _absent(source))) for key, name, source in loose]
+    )
+
+
 def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
     """Say what the server's bare KeyError means: which input of the node leads nowhere."""
     if not loose:
@@ -59,7 +66,11 @@ def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
         mine = [(name, source) for node, name, source in loose if node == problem.node]
         if mine and problem.type in {EXCEPTION, OUTER}:
             meant = [link for link in mine if repr(link[1]) in problem.message] or mine
-            told = f"it is linked to node {clipped(meant[0][1])}, which is not there"
-            problem = dataclasses.replace(problem, input=meant[0][0], message=told)
+            problem = dataclasses.replace(problem, input=meant[0][0], message=_absent(meant[0][1]))
         done.append(problem)
     return done
+
+
+def _absent(source: str) -> str:
+    """Return what is wrong with a link to a node that is not in the graph."""
+    return f"it is linked to node {clipped(source)}, which is not there"
