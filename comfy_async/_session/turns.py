@@ -1,4 +1,4 @@
-"""Whose turn it is where every job costs a question of its own (API v2), and who was not told of."""
+"""Which job is polled next where each takes a request of its own (API v2), and which got no answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NEVER: Final = 0
 
 
 class Turns:
-    """Shares out a bounded number of questions: first to the jobs that are due, then in turns.
+    """Shares out a bounded number of requests: first to the jobs that are due, then in turns.
 
     Attributes:
         more: The latest turn was not enough for all.
@@ -28,7 +28,7 @@ class Turns:
         self._silent: dict[str, float] = {}
 
     def next(self, jobs: list[JobCore], *, due: Collection[str], most: int | None) -> list[JobCore]:
-        """Return the jobs that are asked about now, all of them where one question is for all (None)."""
+        """Return the jobs that are polled now, all of them where one request is for all (None)."""
         if most is None:
             return jobs
         self._turn += 1
@@ -40,13 +40,13 @@ class Turns:
         return jobs
 
     def _last(self, job: JobCore) -> int:
-        """Return in which turn a job was asked about."""
+        """Return in which turn a job was polled."""
         return self._asked.get(job.prompt_id, _NEVER)
 
     def untold(
         self, snapshot: QueueSnapshot, asked: list[JobCore], *, now: float, limit: float | None
     ) -> list[JobCore]:
-        """Return those that were asked about in vain for longer than a limit, though others were told of."""
+        """Return those that got no answer for longer than a limit, though others did."""
         given_up = []
         for job in asked:
             if snapshot.tells_of(job.prompt_id):

@@ -24,7 +24,7 @@ SAID = {
     ("WARNING", "a stalled server"): r"socket_health: .*the server is stalled",
     ("WARNING", "a `client_id` in use twice"): r"socket_health: %s$",
     ("WARNING", "credentials that cannot be renewed"): r"link: the WebSocket: %s",
-    ("WARNING", "a job without news for ten minutes"): r"concerns: job %s is %s, and nothing was heard",
+    ("WARNING", "a job without news for ten minutes"): r"concerns: job %s is %s, and no news of it came",
     ("WARNING", "a job that may still run or run twice"): r".*may (still run|run twice)",
     ("WARNING", "a results file that has none of the jobs asked for"): r"journal: %s has results",
     ("WARNING", "a damaged line of one that runs again"): r"journal: %s, line %d",
@@ -34,7 +34,7 @@ SAID = {
     ("WARNING", "a picture whose values are clipped"): r"_pictures: ",
     ("WARNING", "of a fleet, what becomes of its workers"): r"(_carrier|_engine|_member|_command): ",
     ("WARNING", "a job that will not stop"): r"cancel: job %s is still %s",
-    ("WARNING", "a server that is away or back or runs nothing"): r"concerns: %s (does not|answers|takes)",
+    ("WARNING", "a server that is away or back or runs nothing"): r"concerns: %s (does not|answers|accepts)",
     ("WARNING", "a server of a pool that gets no jobs"): r"member: pool: %s is back",
     (
         "WARNING",
@@ -164,7 +164,7 @@ async def held_run(fake: FakeComfy, settings: Settings, trouble: str, heard: Hea
     ("trouble", "level", "words"),
     [
         ("refused", "WARNING", "refused the WebSocket with status 403"),
-        ("quiet", "WARNING", "nothing was heard of it"),
+        ("quiet", "WARNING", "no news of it came"),
         ("deaf", "INFO", "the socket is silent"),
         ("unanswered", "INFO", "sending it again"),
         ("odd", "ERROR", "unforeseen"),
