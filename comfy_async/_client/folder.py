@@ -92,7 +92,7 @@ class WatchedFolder(Generic[T]):
         """Make something of a file.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         try:
             return _Loaded(stamp, await self._make(path))

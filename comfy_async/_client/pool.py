@@ -241,7 +241,7 @@ class ComfyPool(Client):
 
         Raises:
             ConnectError: The id was not found, and a server that may have it does not answer.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
             ValueError: That is no id and no ref, or the pool has no server.
 
         Example:
@@ -326,7 +326,7 @@ async def _has(member: Member, prompt_id: str) -> bool:
     """Say whether a server knows a job.
 
     Raises:
-        ComfyError: It cannot be asked.
+        ComfyError: The request failed.
     """
     engine = member.engine
     await engine.known_server()

@@ -27,7 +27,7 @@ async def show_form(form: Form) -> None:
         RuntimeError: This is no notebook.
         ImportError: ipywidgets is missing.
         WorkflowError: The app has no session.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     if not in_notebook():
         raise RuntimeError(

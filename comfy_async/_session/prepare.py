@@ -72,7 +72,7 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     from ..workflow.check import settled, stale_classes, unseen_files
 

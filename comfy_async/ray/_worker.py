@@ -250,7 +250,7 @@ class ComfyWorker:
 
         Raises:
             SubmitUnknownError: The server chooses the ids, and never said this one's.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         engine = await self._engine()
         server = await engine.known_server()
