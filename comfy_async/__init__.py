@@ -195,7 +195,7 @@ _ROOMS = (
 
 
 def _open(room: str) -> None:
-    """Load a room, and put its public names on the face."""
+    """Load a module, and put its public names into this one."""
     module = importlib.import_module(f".{room}", __name__)
     for name in module.__all__:
         if name in __all__:
@@ -208,7 +208,7 @@ def _open(room: str) -> None:
 if not TYPE_CHECKING:  # a checker would take every misspelled name for an Any
 
     def __getattr__(name: str) -> object:
-        """Load as many rooms as it takes to find the name: a session does without the pool.
+        """Load as many modules as it takes to find the name: a session does not need the pool.
 
         Raises:
             AttributeError: There is no such name.

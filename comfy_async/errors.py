@@ -1,13 +1,13 @@
-"""The errors of comfy_async: fields first, and a last sentence with the way out.
+"""The errors of comfy_async: fields first, and a last sentence that says what to do.
 
 ::
 
     ComfyError
     ├── TransportError              no answer came
-    │   ├── ConnectError            nobody listens there, or TLS failed
+    │   ├── ConnectError            no server listens there, or TLS failed
     │   ├── HandshakeError          the WebSocket upgrade was refused
     │   ├── RequestTimeoutError     a request took too long (no builtin TimeoutError)
-    │   └── NotComfyUIError         somebody answers, but it is not a ComfyUI
+    │   └── NotComfyUIError         something answers, but it is not a ComfyUI
     ├── ResponseError               the server answered with an error status
     │   ├── AuthError               401, 403
     │   ├── NotFoundError           404
@@ -75,7 +75,7 @@ __all__ = [
 
 
 def _rebuild(cls: type[ComfyError], args: tuple[Any, ...], state: dict[str, Any]) -> ComfyError:
-    """Make an error anew from its pickled parts, past its keyword-only constructor."""
+    """Rebuild an error from its pickled parts, without its keyword-only constructor."""
     error = cls.__new__(cls, *args)
     error.args = args
     error.__dict__.update(state)
@@ -91,7 +91,7 @@ class ComfyError(Shown, Exception):
         prompt_id: The job that it is about, or None.
         server: The server's base URL without credentials, or None.
         retryable: True when the same call may succeed later or on another server
-            without anybody changing anything.
+            without any change.
 
     Example:
         >>> try:
@@ -129,7 +129,7 @@ class ComfyError(Shown, Exception):
         return f"{message.rstrip()}{'' if message.rstrip().endswith(('.', '!', '?')) else '.'} {self.hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle by parts, so that errors cross process borders whole."""
+        """Pickle by parts, so that errors keep all fields in other processes."""
         return _rebuild, (type(self), self.args, dict(self.__dict__))
 
 
@@ -146,11 +146,11 @@ class TransportError(ComfyError):
     """
 
     retryable = True
-    _way_out = "Try again; if it stays so, see whether the server, and a proxy before it, runs."
+    _way_out = "Try again; if it happens again, check that the server, and a proxy before it, is running."
 
 
 class ConnectError(TransportError):
-    """Nobody answers at the address, or TLS could not be set up.
+    """No server answers at the address, or TLS could not be set up.
 
     Example:
         >>> try:
@@ -161,7 +161,7 @@ class ConnectError(TransportError):
         no server answers at http://127.0.0.1:9...
     """
 
-    _way_out = "See whether ComfyUI runs there."
+    _way_out = "Check that ComfyUI is running there."
 
 
 class HandshakeError(TransportError):
@@ -203,7 +203,7 @@ class RequestTimeoutError(TransportError):
 
 
 class NotComfyUIError(TransportError):
-    """Somebody answers at the address, but it is not a ComfyUI.
+    """Something answers at the address, but it is not a ComfyUI.
 
     Example:
         >>> rule = fake.faults.fail("GET", "*", 200, json={"service": "something else"})
@@ -226,7 +226,7 @@ class ResponseError(ComfyError):
         status: The HTTP status.
         method: The request's method.
         path: The request's path, without the query.
-        code: The server's own word for the error, "" when it has none.
+        code: The server's own code for the error, "" when it has none.
         body: The beginning of the answer's body as text.
         retry_after: Seconds to wait before the next try as the server said, or None.
 
@@ -253,7 +253,7 @@ class ResponseError(ComfyError):
         retry_after: float | None = None,
         **fields: Any,
     ) -> None:
-        """Keep the fields; a 5xx is retryable unless told otherwise."""
+        """Keep the fields; 502, 503 and 504 are retryable unless `retryable` says otherwise."""
         super().__init__(message, **fields)
         self.status = status
         self.method = method
@@ -266,7 +266,7 @@ class ResponseError(ComfyError):
 
 
 class AuthError(ResponseError):
-    """The server, or a gateway before it, wants other credentials (401, 403).
+    """The server, or a gateway before it, requires other credentials (401, 403).
 
     Example:
         >>> fake.auth = Gatekeeper(bearer="s3cret")
@@ -349,7 +349,7 @@ class PromptRejectedError(ComfyError):
 
     Attributes:
         problems: What is wrong, each with node, input, value and nearest valid values.
-        type: The server's word for the whole, for example `prompt_outputs_failed_validation`.
+        type: The server's own type of the refusal, for example `prompt_outputs_failed_validation`.
         node_errors: The server's `node_errors` as they came.
 
     Example:
@@ -384,7 +384,7 @@ class PromptRejectedError(ComfyError):
 
 
 class PartialPromptError(PromptRejectedError):
-    """The server took the prompt but dropped some of its outputs; the job was cancelled.
+    """The server accepted the prompt but dropped some of its outputs; the job was cancelled.
 
     `submit(on_partial="keep")` keeps such a job and leaves `job.node_errors`.
 
@@ -402,9 +402,9 @@ class PartialPromptError(PromptRejectedError):
 
 
 class SubmitUnknownError(ComfyError):
-    """Whether the prompt arrived could not be found out; it was not sent a second time.
+    """It could not be found out whether the prompt arrived; it was not sent a second time.
 
-    `attach(error.prompt_id)` finds the job should it turn up later.
+    `attach(error.prompt_id)` finds the job if it turns up later.
 
     Example:
         >>> settings = Settings(submit_seconds=0.5)
@@ -572,7 +572,7 @@ class JobFailedError(JobError):
         traceback: str = "",
         **fields: Any,
     ) -> None:
-        """Keep the place and the server's own words."""
+        """Keep the place and what the server reported."""
         super().__init__(message, **fields)
         self.node = node
         self.title = title
@@ -632,11 +632,11 @@ class JobCancelledError(JobError):
         True
     """
 
-    _way_out = "What it had finished is in no result: submit it again to have it."
+    _way_out = "A cancelled job has no result, even of the nodes that had finished: submit it again."
 
 
 class JobLostError(JobError):
-    """The server does not know the job any more, and it never ended: a restart, mostly.
+    """The server does not know the job any more, and it never ended: mostly after a restart.
 
     Example:
         >>> fake.hold()
@@ -680,7 +680,7 @@ class SaveError(ComfyError):
 
 
 class SessionClosedError(ComfyError):
-    """The session was closed; what its jobs do on the server goes on.
+    """The session was closed; its jobs go on on the server.
 
     Example:
         >>> async with ComfySession("http://127.0.0.1:8188") as other:

@@ -1,7 +1,7 @@
-"""What happens while a job runs: light classes over the frame's bytes, decoded when they are read.
+"""The events of a running job: light classes over the frame's bytes, decoded when they are read.
 
-Every event has `type` (the word on the wire), `prompt_id` (None when it is not about one job),
-`raw` (the frame as it came, None for what the library itself has to say) and `received_at`
+Every event has `type` (the message type on the wire), `prompt_id` (None when it is not about one job),
+`raw` (the frame as it came, None for what the library itself reports) and `received_at`
 (Unix seconds). Node events add `node`, `title` and `class_type`.
 
 Example:
@@ -56,12 +56,12 @@ _LIMIT = 1e15
 
 
 class BaseEvent:
-    """What all events share. Slots and a lazy `data`: a frame nobody reads is never parsed."""
+    """What all events share. Slots and a lazy `data`: a frame that is not read is never parsed."""
 
     __slots__ = ("_data", "prompt_id", "raw", "received_at")
 
     type: str
-    """The word on the wire."""
+    """The message type on the wire."""
 
     lossy: ClassVar[bool] = False
     """True when a newer event of this kind and node may take its place in a full mailbox."""
@@ -100,11 +100,11 @@ class BaseEvent:
 
     @property
     def key(self) -> object:
-        """What an event must share with a newer one to give way to it."""
+        """What an event must share with a newer one to be replaced by it."""
         return self.type
 
     def _parse(self) -> Mapping[str, Any]:
-        """Read `data` out of the frame; a frame that lies about itself reads as empty."""
+        """Read `data` out of the frame; a frame that cannot be parsed reads as empty."""
         if self.raw is None:
             return {}
         try:
@@ -150,7 +150,7 @@ class NodeEvent(BaseEvent):
         self.plan_nodes = _NO_NODES
 
     def __getstate__(self) -> object:
-        """Travel to other processes with the name of the own node, not with those of the whole workflow."""
+        """Pickle with the title and class of this node, not with those of the whole workflow."""
         state = super().__getstate__()
         if isinstance(state, tuple):
             info = self._info()
@@ -222,7 +222,7 @@ class Queued(BaseEvent):
 class Started(BaseEvent):
     """The server began to run the job (`execution_start`).
 
-    `timestamp` is the server's clock (execution.py), `received_at` is ours.
+    `timestamp` is the server's clock (execution.py), `received_at` this machine's.
 
     Example:
         >>> from datetime import datetime
@@ -286,7 +286,7 @@ class NodeStarted(NodeEvent):
 class Progress(NodeEvent):
     """The running node made a step (`progress`).
 
-    Each node counts anew; both numbers may be fractions (main.py, `hijack_progress`).
+    Each node counts from the beginning; both numbers may be fractions (main.py, `hijack_progress`).
 
     Example:
         >>> async for event in job:
@@ -630,7 +630,7 @@ class StatusChanged(BaseEvent):
     """The server's queue changed (`status`).
 
     It goes to every client whenever the queue changes (server.py, `queue_updated`), so it also
-    proves that the socket hears.
+    proves that the socket receives messages.
 
     Example:
         >>> events = comfy.events()
@@ -686,7 +686,7 @@ class LogEntries(BaseEvent):
 class FeatureFlags(BaseEvent):
     """What the server says it can do (`feature_flags`).
 
-    The answer to our own, which the session sends first on every connection, since ComfyUI 0.3.45
+    The answer to the session's own, which it sends first on every connection, since ComfyUI 0.3.45
     (server.py; comfy_api/feature_flags.py).
 
     Example:
@@ -712,7 +712,7 @@ class FeatureFlags(BaseEvent):
 class AgentStatus(BaseEvent):
     """Whether the server's agent is there (`agent_status`): a helper of the editor, which runs no prompts.
 
-    In releases after 0.33.0; every client is told when it connects, and when that changes.
+    In releases after 0.33.0; sent to every client when it connects, and when that changes.
 
     Example:
         >>> events = comfy.events()
@@ -743,7 +743,7 @@ class AgentStatus(BaseEvent):
 
 
 class _NamedEvent(BaseEvent):
-    """An event whose word on the wire is not that of its class."""
+    """An event whose type on the wire is not that of its class."""
 
     __slots__ = ("type",)
     lossy = True
@@ -757,13 +757,13 @@ class _NamedEvent(BaseEvent):
         received_at: float = 0.0,
         type: str = "",
     ) -> None:
-        """Keep the word on the wire."""
+        """Keep the type on the wire."""
         super().__init__(raw, data, prompt_id, received_at=received_at)
         self.type = type
 
 
 class AssetScan(_NamedEvent):
-    """The server looks through its folders for assets (`assets.seed.*`).
+    """The server scans its folders for assets (`assets.seed.*`).
 
     Where assets are switched on (`--enable-assets`; after 0.33.0 they are, unless they are switched off):
     when it starts, and when somebody asks (app/assets/seeder.py).
@@ -792,12 +792,12 @@ class AssetScan(_NamedEvent):
 
     @property
     def scanned(self) -> int | None:
-        """Files looked at, None when it does not say."""
+        """Files scanned so far, None when it does not say."""
         return _count(self.data.get("scanned"))
 
     @property
     def total(self) -> int | None:
-        """Files to look at, None when it does not say."""
+        """Files to scan, None when it does not say."""
         return _count(self.data.get("total"))
 
     @property
@@ -882,7 +882,7 @@ class AssetTransfer(_NamedEvent):
 
 
 class _ConnectionEvent(BaseEvent):
-    """Something that happened to our own connection; `raw` is None."""
+    """Something that happened to the session's own connection; `raw` is None."""
 
     __slots__ = ()
 
@@ -896,7 +896,7 @@ class _ConnectionEvent(BaseEvent):
 
 
 class Disconnected(_ConnectionEvent):
-    """The socket is gone or silent; polling and redialling go on by themselves.
+    """The socket is gone or silent; the session polls and reconnects by itself.
 
     Example:
         >>> fake.hold()
@@ -913,7 +913,7 @@ class Disconnected(_ConnectionEvent):
 
 
 class Reconnected(_ConnectionEvent):
-    """The socket hears again.
+    """The socket receives messages again.
 
     Example:
         >>> fake.hold()
@@ -1000,10 +1000,10 @@ class MalformedFrame(BaseEvent):
 
 
 class QueuePosition(BaseEvent):
-    """How many jobs come before this one; told while it waits, when that has changed.
+    """How many jobs come before this one; sent while it waits, when that has changed.
 
-    The server says nothing about places: while somebody reads the events of a waiting job, the
-    queue is looked at after it has changed.
+    The server sends no places: while somebody reads the events of a waiting job, the
+    queue is read after it has changed.
 
     Example:
         >>> async for event in await comfy.submit(flow):

@@ -61,10 +61,10 @@ class FileUrl(str):
 
 
 def renderer_of(thing: object, way: Literal["html", "show"]) -> Callable[..., Any]:
-    """Return what shows a thing, as `_display` knows it for its class or the nearest class above.
+    """Return the renderer that `_display` has for a thing's class, or for the nearest base class.
 
-    This is the one place that imports upwards, by name and when somebody looks: plain data, jobs
-    and workflows know nothing of cards, HTML or IPython.
+    This is the one place that imports upwards, by name and only when something is shown: plain data,
+    jobs and workflows know nothing of cards, HTML or IPython.
 
     Args:
         thing: What is shown.
@@ -115,7 +115,7 @@ class NodeInfo:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem(Shown):
-    """One thing that is wrong with a workflow, with its place and a way out.
+    """One thing that is wrong with a workflow, with its place and what to do.
 
     The server's own complaints (HTTP 400, or 200 with `node_errors`) and those of
     `Workflow.check()` have this one shape.
@@ -125,7 +125,7 @@ class Problem(Shown):
         title: The node's title in the editor, "" when there is none.
         class_type: The node's class, "" when unknown.
         input: The input's name, or None.
-        type: The kind, in ComfyUI's own words where it has one: `value_not_in_list`,
+        type: The kind, by ComfyUI's own name where it has one: `value_not_in_list`,
             `required_input_missing`, `missing_node_type` and so on (execution.py).
         message: What is wrong, one sentence.
         received: The offending value, None when there is none.
@@ -187,8 +187,8 @@ class JobProgress:
         steps: The running node's number of steps, 0 when it does not count steps.
         done: Nodes that are finished or cached.
         total: Nodes that this job executes or takes from the cache.
-        activity: What the running node does at this moment, in the server's word ("loading"), "" when
-            it does not say; ComfyUI says it in `progress_state`, in releases after 0.33.0.
+        activity: What the running node does at this moment, as the server names it ("loading"), "" when
+            it does not say; it is in ComfyUI's `progress_state`, in releases after 0.33.0.
         activity_seconds: For how long it has been doing that.
 
     Example:
@@ -225,16 +225,16 @@ class JobProgress:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Connection:
-    """How the session hears from the server at this moment.
+    """How the session receives messages from the server at this moment.
 
     Attributes:
-        state: "idle" (not dialled yet), "connecting", "hearing", "down", "refused", "deaf",
-            "stalled" (the server sends nothing to anybody), "streaming" (API v2: jobs are followed
-            by streams of their own) or "closed".
-        polling: True while the fate of open jobs is found by polling.
-        reconnects: How often the socket was dialled anew with success.
+        state: "idle" (not connected yet), "connecting", "hearing" (messages come), "down", "refused",
+            "deaf" (open, but silent), "stalled" (the server sends nothing to any client), "streaming"
+            (API v2: jobs are followed by streams of their own) or "closed".
+        polling: True while the state of open jobs is found by polling.
+        reconnects: How often the socket was opened again with success.
         last_heard: Seconds since the last frame, None before the first.
-        reason: Why it does not hear, "" while it does.
+        reason: Why no messages come, "" while they do.
         malformed: How many frames could not be read; `events()` shows each.
 
     Example:

@@ -33,5 +33,5 @@ class Backoff:
         return self._draw(0.0, ceiling)
 
     def reset(self) -> None:
-        """Start anew, after a proven success."""
+        """Start again from the first ceiling, after a proven success."""
         self.tries = 0

@@ -1,8 +1,8 @@
-"""Work that has to be done whoever stops waiting for it: taking a job back, closing a connection.
+"""Work that has to be done even if its caller stops waiting: cancelling a job, closing a connection.
 
 A block that is left because of a cancellation may be cancelled again while it cleans up: by an outer
 time limit, by a task group that aborts, or by `asyncio.run`, which cancels every task when `main`
-is over. anyio's shields hold its own scopes off, and no native `Task.cancel()`. So what cleans up
+has ended. anyio's shields hold its own scopes off, and no native `Task.cancel()`. So what cleans up
 is a task of its own, which nobody can cancel: it does the work in a second one, and begins that
 again, with little time, when it was cancelled or interrupted. A coroutine that catches its own
 cancellation would not do: a task that is cancelled before its first step never enters it.
@@ -88,7 +88,7 @@ class Cleanups:
                 task.attempt.cancel()
 
     def _over(self, task: asyncio.Task[Any]) -> None:
-        """Let go of a task; how it failed is for whoever waited, or is said in the log."""
+        """Forget a task; its failure is raised to a caller that waits, else logged."""
         self._tasks.discard(task)
         look_at(task)
 
@@ -128,7 +128,7 @@ class _Firm(asyncio.Task[_T]):
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Say whether it goes back to a Ctrl-C in the middle of a step, which is no failure of the work."""
+    """Return whether it comes from a Ctrl-C in the middle of a step, which is no failure of the work."""
     if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
         return error is not None
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()

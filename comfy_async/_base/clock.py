@@ -28,7 +28,7 @@ class Clock:
         await asyncio.sleep(seconds)
 
     async def wait(self, event: asyncio.Event, seconds: float) -> bool:
-        """Wait for an event; False when the time is over first."""
+        """Wait for an event; False when the time runs out first."""
         try:
             async with asyncio.timeout(seconds):
                 await event.wait()

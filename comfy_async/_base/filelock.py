@@ -43,7 +43,7 @@ class FileLock:
         """Take the lock.
 
         Raises:
-            BlockingIOError: Somebody holds it; says who.
+            BlockingIOError: Another process holds it; says which.
             OSError: The lock file cannot be made.
         """
         self._path = path.with_name(f"{path.name}.lock")
@@ -67,7 +67,7 @@ class FileLock:
         )
 
     def release(self) -> None:
-        """Let others have it; once more is fine."""
+        """Release the lock; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return

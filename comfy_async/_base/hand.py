@@ -1,4 +1,4 @@
-"""Blocking calls of somebody else's code, that may take for ever: in a thread that nobody has to wait for."""
+"""Blocking calls of foreign code that may never return: in a thread that nothing has to wait for."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ class Hand:
         return await self.start(work, *args, **kwargs)
 
     async def end(self, last: Callable[[], object] | None = None, *, seconds: float | None = None) -> bool:
-        """Make a last call and stop; say whether it was over in time.
+        """Make a last call and stop; return whether it ended in time.
 
-        Waits that long, five seconds unless told, however often the caller is cancelled; what is not
-        over then goes on alone.
+        Waits that long, by default five seconds, however often the caller is cancelled; what has not
+        ended then goes on alone.
 
         Raises:
             CancelledError: The caller was cancelled meanwhile.
@@ -96,18 +96,18 @@ class Hand:
             call()
 
     def _tell(self, say: Callable[[asyncio.Future[Any], Any], None], future: Any, made: Any) -> None:
-        """Hand something to the loop, which may be closed by now."""
+        """Schedule something on the loop, which may be closed by now."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(say, future, made)
 
 
 def _settle(future: asyncio.Future[Any], made: Any) -> None:
-    """Tell what came of a call."""
+    """Set the result of a call."""
     if not future.done():
         future.set_result(made)
 
 
 def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    """Tell how a call failed."""
+    """Set the error of a call."""
     if not future.done():
         future.set_exception(error)

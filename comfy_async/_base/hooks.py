@@ -1,4 +1,4 @@
-"""Hooks: objects of users that are told what a session, a pool or a fleet does."""
+"""Hooks: objects of users whose methods are called for what a session, a pool or a fleet does."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ Tell: TypeAlias = Callable[..., None]
 
 
 class Hooks:
-    """Who is told what, by the names of the methods that they have.
+    """The hooks of an owner, by the names of the methods that they have.
 
-    A name is None when nobody has it, so that what happens a hundred thousand times a second costs
-    one look. All are called in the event loop and never awaited; what they raise is logged, once
+    A name is None when no hook has it, so that what happens a hundred thousand times a second costs
+    one attribute. All are called in the event loop and never awaited; what they raise is logged, once
     for each kind, and changes nothing. A further name is a further line here.
 
     Attributes:
         on_submit_failed: (workflow, error): what was to be submitted never became a job.
         on_begin: (job, extra_data): a job is followed from now on; before its first event.
-        on_event: (job, event): something happened to it; before any mailbox gives way.
+        on_event: (job, event): something happened to it; before any mailbox drops events.
         on_end: (job): it has had its one end.
         on_left: (job): nobody follows it any more, and it has had no end.
         on_saved: (job, file, place): a file of its result was saved, or was there: a `Path`, or a URL.
         on_request: (method, path, status, seconds): an HTTP request; status None without an answer.
         on_transfer: (server, direction, file, size, seconds): a file went up or came down.
         on_connection: (server, event): `Disconnected` or `Reconnected`, once for all jobs.
-        on_poll: (server): the server is asked about open jobs.
+        on_poll: (server): the server is polled for open jobs.
         befores: Their `before_submit`; the one thing that may change something, and raise.
         closers: Their `before_close`; the one thing that is awaited, for a while.
-        veils: What hides the keys in what is logged.
+        veils: What masks the keys in what is logged.
     """
 
     on_submit_failed: Tell | None
@@ -87,7 +87,7 @@ class Hooks:
         return hooks if isinstance(hooks, Hooks) else cls(hooks)
 
     def lent(self) -> Hooks:
-        """Return the same for who is told of it, and does not close it."""
+        """Return the same without the closing hooks, for an owner that does not close them."""
         made = Hooks()
         made.__dict__.update(self.__dict__)
         made.closers = ()
@@ -95,11 +95,11 @@ class Hooks:
 
     @property
     def hear_jobs(self) -> bool:
-        """True when anybody wants to know of single jobs."""
+        """True when a hook has a method for single jobs."""
         return any((self.on_begin, self.on_event, self.on_end, self.on_left))
 
     async def close(self, seconds: float | None = None) -> None:
-        """Give those that have something left to do a moment for it; never raises for how it went.
+        """Await the hooks that have something left to do, for a limited time; never raises for how it went.
 
         Args:
             seconds: How long it may take, if less than usual.
@@ -153,7 +153,7 @@ class _Tell:
                     self._hooks.failed(call, error)
             took = time.perf_counter() - began
             if took >= _SLOW_S and self._is_new(call, "slow"):
-                _log.warning("the hook %s held up the event loop for %.2f s", _said(call), took)
+                _log.warning("the hook %s blocked the event loop for %.2f s", _said(call), took)
 
     def _is_new(self, call: Callable[..., Any], kind: object) -> bool:
         """Say whether something has not been mentioned yet."""
@@ -164,7 +164,7 @@ class _Tell:
 
 
 async def _closed(call: Callable[[], Coroutine[Any, Any, None]], hooks: Hooks) -> None:
-    """Let one hook do what it has left."""
+    """Await `before_close` of one hook."""
     try:
         await call()
     except Exception as error:
@@ -172,7 +172,7 @@ async def _closed(call: Callable[[], Coroutine[Any, Any, None]], hooks: Hooks) -
 
 
 def _demand_hook(one: object) -> None:
-    """Refuse what would be called in vain.
+    """Refuse an object that could never be called as a hook.
 
     Raises:
         ValueError: It has none of the methods, or one that would have to be awaited.
@@ -182,7 +182,7 @@ def _demand_hook(one: object) -> None:
     if not known or isinstance(one, type):
         names = [name for name in dir(one) if not name.startswith("_")]
         near = [name for name in names if difflib.get_close_matches(name, _NAMES, n=1)]
-        hint = f"; is {near[0]!r} a slip?" if near and not known else ""
+        hint = f"; is {near[0]!r} misspelt?" if near and not known else ""
         raise ValueError(f"{what}: a hook has any of the methods {', '.join(_NAMES)}{hint}")
     for name in known:
         is_awaited = name == "before_close"
@@ -198,9 +198,9 @@ def _methods(objects: Iterable[object], name: str) -> list[Callable[..., Any]]:
 
 
 def _said(call: Callable[..., Any]) -> str:
-    """Return a hook's method as people know it."""
+    """Return the name of a hook's method for messages."""
     return getattr(call, "__qualname__", type(call).__name__)
 
 
 NO_HOOKS: Final = Hooks()
-"""Nobody is told anything."""
+"""No hooks at all."""

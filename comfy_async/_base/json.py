@@ -1,4 +1,4 @@
-"""JSON as ComfyUI sends it: fast for the usual, tolerant for the odd."""
+"""JSON as ComfyUI sends it: fast for usual text, tolerant of unusual text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels and keys: what a job is called by those who look for it later, kept with it by the server."""
+"""Labels and keys: by what a job is found again later; the server keeps them with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 __all__ = ["LABELS", "checked_key", "checked_labels", "has_labels", "labels_of"]
 
 LABELS: Final = "comfy_async_labels"
-"""The key of `extra_data` under which a job's labels go along: queue and history show them there."""
+"""The key of `extra_data` under which a job's labels are sent: queue and history show them there."""
 
 # A trace context (W3C) is 55 characters and up to 512 more; everybody who reads the queue reads these.
 _MOST: Final = 32
@@ -67,7 +67,7 @@ def has_labels(labels: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> 
 
 
 def _demand_text(what: str, value: object, *, most: int) -> None:
-    """See to it that something is a text that fits.
+    """Check that something is a text that is not too long.
 
     Raises:
         ValueError: It is none, too long, or holds half of a character.

@@ -11,7 +11,7 @@ _V = TypeVar("_V")
 
 
 class Latest(dict[_K, _V]):
-    """A dictionary of the entries that were set last; the oldest give way.
+    """A dictionary of the entries that were set last; the oldest are dropped.
 
     Example:
         >>> kept = Latest[str, int](2)

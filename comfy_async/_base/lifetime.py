@@ -1,4 +1,4 @@
-"""How the engine of a session, a pool or a fleet lives: in one event loop, closed once."""
+"""The lifetime of the engine of a session, a pool or a fleet: in one event loop, closed once."""
 
 from __future__ import annotations
 

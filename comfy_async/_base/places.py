@@ -79,7 +79,7 @@ def on_this_machine(place: str | os.PathLike[str], what: str) -> Path:
 
     Args:
         place: A path, or a `file://` URL.
-        what: It, in words.
+        what: Its name in the message.
 
     Raises:
         ValueError: It is in a store, or on another machine.

@@ -1,4 +1,4 @@
-"""Secrets: held where nobody reads them by accident, and hidden wherever a server repeats them."""
+"""Secrets: held where they are not shown by accident, and masked wherever a server repeats them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 _V = TypeVar("_V", str, bytes)
 
 HIDDEN: Final = "•••"
-"""What stands where a secret stood."""
+"""What replaces a secret."""
 
 # A shorter one is hidden where it stands by itself only: as a part it would hide ordinary words.
 _WITHIN_WORDS: Final = 6
@@ -143,7 +143,7 @@ class Veil:
         return shown
 
     def value(self, value: Any) -> Any:
-        """Return a JSON value with every text in it veiled, keys too."""
+        """Return a JSON value with the secrets in every text masked, keys too."""
         if isinstance(value, str):
             return self(value)
         if isinstance(value, Mapping):
@@ -161,7 +161,7 @@ class Veil:
         return data if veiled == text else veiled.encode("utf-8", "surrogateescape")
 
     def error(self, error: BaseException) -> None:
-        """Veil what an error of another library says, and the errors that it came of."""
+        """Mask secrets in an error of another library, and in the errors that caused it."""
         for one in chain_of(error):
             one.args = tuple(self.value(_plain(part)) for part in one.args)
 
@@ -209,12 +209,12 @@ def is_secret_name(name: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Return bytes as text, so that they can be veiled; everything else as it is."""
+    """Return bytes as text, so that secrets in them can be masked; everything else as it is."""
     return bytes(value).decode("utf-8", "replace") if isinstance(value, bytes | bytearray) else value
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that it came of."""
+    """Yield an error and all that caused it."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:

@@ -21,17 +21,17 @@ class Settings:
         hearing_seconds: How long `submit` waits for the socket before it posts all the same.
         busy_seconds: How long `submit` waits for a server of API v2 that is busy, or still starts.
         submit_seconds: How long an unanswered POST is looked up before `SubmitUnknownError`.
-        cancel_seconds: How long `cancel()` goes on while the server will not stop the job.
-        poll_min: The shortest pause between two looks while something is due.
+        cancel_seconds: How long `cancel()` keeps trying while the server does not stop the job.
+        poll_min: The shortest pause between two polls while something is due.
         poll_max: The longest one.
-        look_every: The pause between two looks while the socket is known to hear.
-        reconnect_first: The ceiling of the first pause before redialling.
+        look_every: The pause between two polls while the socket is known to receive messages.
+        reconnect_first: The ceiling of the first pause before reconnecting.
         reconnect_cap: The ceiling of all later ones.
-        away_seconds: How long a vanished server is waited for before its jobs count as lost; None is
-            for ever.
-        history_seconds: How long a history that is not yet written is waited for.
+        away_seconds: How long to wait for a server that does not answer before its jobs count as
+            lost; None is for ever.
+        history_seconds: How long to wait for a history that is not yet written.
         quiet_seconds: After how long without news a job is mentioned in the log, once.
-        stream_seconds: After how long without a byte the stream of a job is opened anew.
+        stream_seconds: After how long without a byte the stream of a job is opened again.
         streams: How many jobs of API v2 are followed by a stream at once; the others are polled.
         mailbox_events: Unread progress and preview events kept for each consumer.
         mailbox_bytes: The same in bytes.

@@ -1,4 +1,4 @@
-"""What the libraries behind fsspec raise, as errors of the system, and without any key in them."""
+"""What the libraries behind fsspec raise, as `OSError`s, and without any key in them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _TAKEN: Final = ("preconditionfailed", "pre-condition", "precondition", "conditi
 
 
 def as_os_error(error: Exception, shown: str, veil: Veil) -> OSError:
-    """Return an error of a store's library as one of the system's, with what it says."""
+    """Return an error of a store's library as an `OSError`, with its message."""
     with contextlib.suppress(Exception):
         # It stays in the context of ours, and in locals of frames.
         veil.error(error)
@@ -59,7 +59,7 @@ def password_of(url: str) -> str | None:
 
 
 def keys_of(options: Any) -> list[str]:
-    """Return the texts in options that may be keys: which of them are, nobody says."""
+    """Return the texts in options that may be keys: which of them are is not known."""
     if isinstance(options, str):
         return [options]
     if isinstance(options, Mapping):

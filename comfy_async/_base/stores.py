@@ -55,7 +55,7 @@ class Store:
         Raises:
             ImportError: fsspec, or what it needs for this scheme, is not installed.
             OSError: The store refuses.
-            ValueError: Nobody knows the scheme, or options are given beside an object that has its own.
+            ValueError: The scheme is unknown, or options are given beside an object that has its own.
         """
         veil = Veil(keys_of({} if options is None else options.reveal()))
         if is_stored(place):
@@ -122,7 +122,7 @@ class Store:
             return found.hexdigest() == digest
 
     def probe(self) -> None:
-        """See to it that something can be written; leaves nothing behind.
+        """Check that something can be written; leaves nothing behind.
 
         Raises:
             OSError: Nothing can.
@@ -148,7 +148,7 @@ class Store:
         return f"{self.url.rstrip('/')}/{rest}" if rest else self.url
 
     def __repr__(self) -> str:
-        """Return the place, and nothing of how it is reached."""
+        """Return the place, without options or credentials."""
         return f"<Store {self.url}>"
 
 
@@ -225,7 +225,7 @@ class Draft:
             self._file.close()
 
     def commit(self) -> None:
-        """Give it its name, and see to it that it is whole there.
+        """Give it its name, and check that it is whole there.
 
         Raises:
             FileExistsError: Another has that name by now.
@@ -279,7 +279,7 @@ class Draft:
             raise
 
     def discard(self) -> None:
-        """Let go of what was written; never raises, and once more is fine."""
+        """Discard what was written; never raises, and a second call does nothing."""
         file, self._file = self._file, None
         if file is None:
             return
@@ -323,11 +323,11 @@ def read_stored(place: StoredPlace, *, most: int | None = None) -> tuple[bytes, 
 
 
 def _demand_known(scheme: str) -> None:
-    """See to it that there is a file system for a scheme, before anything else is done.
+    """Check that there is a file system for a scheme, before anything else is done.
 
     Raises:
         ImportError: fsspec, or what it needs for this scheme, is not installed.
-        ValueError: Nobody knows the scheme.
+        ValueError: The scheme is unknown.
     """
     try:
         from fsspec.registry import get_filesystem_class, known_implementations
@@ -337,7 +337,7 @@ def _demand_known(scheme: str) -> None:
         get_filesystem_class(scheme)
     except ValueError:
         known = ", ".join(f"{name}://" for name in ("s3", "gs", "az", "sftp", "memory", "file"))
-        raise ValueError(f"nobody knows {scheme}://; fsspec knows {known} and more") from None
+        raise ValueError(f"unknown scheme {scheme}://; fsspec knows {known} and more") from None
     except ImportError as error:
         package = str(known_implementations.get(scheme, {}).get("class", "")).partition(".")[0]
         name = "" if package in ("", "fsspec") else package

@@ -32,7 +32,7 @@ async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
     """Run in a thread and wait for its end, however often the caller is cancelled.
 
     A thread cannot be stopped: whoever tidies up after it, closes its file or removes what it
-    writes, has to know that it is over. Only for work that ends by itself, and soon.
+    writes, has to know that it has ended. Only for work that ends by itself, and soon.
     """
     running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     await to_the_end([running])
@@ -40,7 +40,7 @@ async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
 
 
 async def to_the_end(running: Collection[asyncio.Future[Any]]) -> None:
-    """Wait until all of these are over, however often the caller is cancelled; raise that afterwards.
+    """Wait until all of these have ended, however often the caller is cancelled; raise that afterwards.
 
     Raises:
         CancelledError: The caller was cancelled meanwhile.
@@ -60,6 +60,6 @@ async def to_the_end(running: Collection[asyncio.Future[Any]]) -> None:
 
 
 def look_at(task: asyncio.Task[Any]) -> None:
-    """Let the failure of a task that everybody may have ceased to wait for go unmentioned."""
+    """Mark the failure of a task as retrieved, so that asyncio logs nothing when no one waits for it."""
     if not task.cancelled():
         task.exception()

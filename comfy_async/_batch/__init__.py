@@ -1,4 +1,4 @@
-"""Many workflows, a few at a time: `Batch` takes them from an iterable, and hands their jobs out as they end.
+"""Many workflows, a few at a time: `Batch` takes them from an iterable, and yields their jobs as they end.
 
 It knows who runs them by the Protocol `BatchRunner`; `SessionItems` does it on a session. The
 `Journal` is the results file from which an interrupted batch goes on.

@@ -53,7 +53,7 @@ class BatchRunner(Protocol):
         ...
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
+        """Do something to its end, however often its caller is cancelled."""
         ...
 
 
@@ -89,7 +89,8 @@ class Batch(Steered):
         """Prepare; nothing is read from the iterable before the block is entered.
 
         Raises:
-            ValueError: `limit` is less than one, a word is unknown, or `results` is a place in a store.
+            ValueError: `limit` is less than one, an option has an unknown value, or `results` is a place
+                in a store.
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
@@ -179,10 +180,10 @@ class Batch(Steered):
         )
 
     async def _opened(self, path: Path) -> Journal:
-        """Open the results file, as soon as nobody else uses it.
+        """Open the results file, as soon as no other batch uses it.
 
         Raises:
-            BlockingIOError: Another batch uses it, and is not waited for.
+            BlockingIOError: Another batch uses it, and this one does not wait.
             OSError: It cannot be read or written.
             ValueError: It is something else than a results file.
         """
@@ -416,5 +417,5 @@ def cut_jobs(batch: Batch) -> list[MapJob] | None:
 
 
 def when_left(batch: Batch, call: Callable[[], object]) -> None:
-    """Have something called when the block is left."""
+    """Register a call for when the block is left."""
     batch._when_left.append(call)

@@ -1,7 +1,7 @@
-"""The control file of a results file: what other processes want of the batch that uses it.
+"""The control file of a results file: by which other processes control the batch that uses it.
 
-`run.jsonl.control` stands beside `run.jsonl`. Whoever wants something writes it anew and puts it in the
-place of the old one, in one step; the batch looks. It outlives both: a batch that was killed while it
+`run.jsonl.control` stands beside `run.jsonl`. A process that wants something writes a new one and
+replaces the old one, in one step; the batch polls it. It outlives both: a batch that was killed while it
 was paused is still paused when it is started again.
 """
 
@@ -41,7 +41,7 @@ class Priority:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `submit` is told beside everything else."""
+        """Further options of `submit`."""
         if self.number is not None:
             return {"number": self.number}
         return {"front": True} if self.front else {}
@@ -73,7 +73,7 @@ class Control:
         return dataclasses.replace(self, paused=True, now=now, since=time.time(), by=by)
 
     def resume(self) -> Control:
-        """Return it going on."""
+        """Return it resumed."""
         return Control(first=self.first)
 
     def prefer(self, items: Iterable[Priority]) -> Control:

@@ -1,4 +1,4 @@
-"""Whether a batch may submit: by its own word, and by what its control file says."""
+"""Whether a batch may submit: by its own state, and by its control file."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Gate"]
 _log = logging.getLogger("comfy_async")
 
 _EVERY_S: Final = 1.0
-"""How often the control file is looked at: one `stat` each time."""
+"""How often the control file is checked: one `stat` each time."""
 
 
 class Gate:
     """Lets a batch submit, or holds it.
 
-    The control file is looked at before each submission, so that nothing is submitted after another
-    process was told that the batch is paused, and once a second, so that it goes on.
+    The control file is checked before each submission, so that nothing is submitted after another
+    process has paused the batch, and once a second, so that it goes on.
 
     Attributes:
         control: What is wanted at this moment.
@@ -50,12 +50,12 @@ class Gate:
 
     @property
     def held_s(self) -> float:
-        """For how many seconds it has held the batch in all."""
+        """For how many seconds in all it has paused the batch."""
         now = self._clock.monotonic()
         return self._held_s + (0.0 if self._held_since is None else now - self._held_since)
 
     def attach(self, results: Path) -> None:
-        """Heed the control file of a results file; one that was left paused is told."""
+        """Use the control file of a results file; one that was left paused is logged."""
         self._path = control_of(results)
         self.look()
         if self.paused:
@@ -67,7 +67,7 @@ class Gate:
             )
 
     def look(self) -> None:
-        """See what the control file says, if it is another one than before; a damaged one changes nothing."""
+        """Read the control file if it has changed; a damaged one changes nothing."""
         if self._path is None:
             return
         try:
@@ -95,7 +95,7 @@ class Gate:
             self.look()
 
     async def watch(self, look_at: Callable[[], object]) -> None:
-        """Look at the control file for ever; `look_at` is called after each look."""
+        """Check the control file for ever; `look_at` is called after each check."""
         while True:
             if self._path is not None:
                 self.look()
@@ -116,7 +116,7 @@ class Gate:
         self.look()
 
     def options_of(self, index: int) -> dict[str, Any]:
-        """Return what `submit` is told for an item beside everything else."""
+        """Return the further options of `submit` for an item."""
         return next((item.options for item in self.control.first if item.index == index), {})
 
     @property
@@ -130,7 +130,7 @@ class Gate:
             self._path.unlink(missing_ok=True)
 
     def _set(self, control: Control) -> None:
-        """Want what is new, and wake whoever waits for it."""
+        """Set what is wanted, and wake all that wait for it."""
         was, self.control = self.control, control
         self._moved.set()
         if was.paused == control.paused:
@@ -145,7 +145,7 @@ class Gate:
             call()
 
     def _tell(self, error: Exception) -> None:
-        """Say once that the control file is of no use."""
+        """Log once that the control file cannot be used."""
         if str(error) != self._told:
             self._told = str(error)
             _log.warning("the control file of a batch cannot be used, what it said last holds: %s", error)

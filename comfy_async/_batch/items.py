@@ -42,7 +42,7 @@ class Item:
 
     Attributes:
         job: Its job.
-        key: What tells its workflow from others in the results file, "" without one.
+        key: The hash of its workflow in the results file, "" without one.
         restored: It came out of the results file; nothing was asked.
         recalled: An earlier batch began it.
     """
@@ -71,8 +71,8 @@ class SessionItems:
     async def run_item(self, item: Any, index: int, journal: Journal | None, **options: Any) -> Item:
         """Return a job for one workflow of a batch: under way, or already ended.
 
-        Whatever the submission fails of becomes the job's own end, so that it raises where the job
-        is awaited. A server that nobody reaches is waited for, since nothing was sent.
+        Whatever error the submission raises becomes the job's own end, so that it raises where the job
+        is awaited. It waits for a server that cannot be reached, since nothing was sent.
         """
         engine = self._engine
         given = {"previews": "none", **options}
@@ -88,7 +88,7 @@ class SessionItems:
     async def _until_queued(
         self, item: Any, journal: Journal | None, *, options: SubmitOptions, check: bool
     ) -> Item:
-        """Try until somebody answers."""
+        """Try until a server answers."""
         engine, settings = self._engine, self._engine.settings
         backoff = Backoff(first=settings.reconnect_first, cap=settings.reconnect_cap)
         since = self.clock.monotonic()
@@ -113,17 +113,17 @@ class SessionItems:
         return [server for server in servers if _place(server) != here]
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody waits for any more."""
+        """Begin to cancel a job that is not waited for any more."""
         return self._engine.leave(job)
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
+        """Do something to its end, however often its caller is cancelled."""
         await self._engine.clean_up(work, name=name)
 
     async def _try(
         self, workflow: Any, journal: Journal | None, *, options: SubmitOptions, check: bool
     ) -> Item:
-        """Bring one workflow to a job, with the results file in mind."""
+        """Make a job of one workflow, or find it by the results file."""
         engine = self._engine
         await engine.known_server()
         ready = await engine.prepared(workflow, check=check)
@@ -147,7 +147,7 @@ class SessionItems:
         """Note the id that the server has chosen; a job that cannot be noted is taken back.
 
         Raises:
-            OSError: The disk is full: nobody would find the job again, and a later batch runs another.
+            OSError: The disk is full: the job could not be found again, and a later batch would run another.
         """
         try:
             journal.posting(job, key)

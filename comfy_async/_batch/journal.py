@@ -38,7 +38,7 @@ _MAY_HAVE: Final[Mapping[str, type]] = {
 
 
 def workflow_key(workflow: Workflow) -> str:
-    """Return what tells one workflow from another: a hash of what would be sent."""
+    """Return the hash of what would be sent, by which workflows are compared."""
     return hashlib.sha256(workflow.encode()).hexdigest()[:32]
 
 
@@ -46,24 +46,24 @@ class Journal:
     """Two lines for each job: before it is posted, with its id, and when it has ended.
 
     The first is written before the prompt is sent. A process that is killed between the two
-    therefore leaves no job that nobody knows of. The command adds where it saved a job's files,
-    and the seed that it drew for all.
+    therefore leaves no unknown job. The command adds where it saved a job's files,
+    and the random seed that it chose for all.
 
     Attributes:
         path: The file.
-        seed: What the command drew, None when it drew nothing.
-        total: How many workflows there are in all, None when nobody said.
+        seed: The random seed that the command chose, None when it chose none.
+        total: How many workflows there are in all, None when unknown.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], *, patience: int = 1, damaged: Literal["raise", "rerun"] = "raise"
     ) -> None:
-        """Read what an earlier batch left; the folder is made, and nobody else gets the file meanwhile.
+        """Read what an earlier batch left; the folder is made, and the file is locked meanwhile.
 
         Args:
             path: The file.
-            patience: How many workflows in a row may be new ones before that is worth a warning.
-            damaged: "rerun" takes a line that cannot be read for one of an unfinished job.
+            patience: How many workflows in a row may be new ones before a warning.
+            damaged: "rerun" treats a line that cannot be read as one of an unfinished job.
 
         Raises:
             BlockingIOError: Another batch uses the file; says which process.
@@ -150,12 +150,12 @@ class Journal:
         self._write({"index": index, "key": self._keys.get(index, ""), "saved": paths})
 
     def saved_files(self, index: int) -> list[str]:
-        """Return where the files of a job were saved, [] when nobody noted that."""
+        """Return where the files of a job were saved, [] when that was not noted."""
         record = self._last.get((index, self._keys.get(index, ""))) or {}
         return [str(place) for place in record.get("saved") or ()]
 
     def begin(self, seed: int) -> None:
-        """Note the seed that everything is drawn from."""
+        """Note the seed that all random seeds follow from."""
         if seed != self.seed:
             self._write({"seed": seed})
 
@@ -175,7 +175,7 @@ class Journal:
                 self._warn_of_strangers()
 
     def _warn_of_strangers(self) -> None:
-        """Say so, once, when none of the workflows is known but others stand at their places."""
+        """Log, once, that none of the workflows is in the file but others are at their places."""
         if not self._asked:
             return
         self._quiet = True
@@ -191,10 +191,10 @@ class Journal:
         if open_ones:
             more = f" and {len(open_ones) - _NAMED} more" if len(open_ones) > _NAMED else ""
             named = f"{', '.join(open_ones[:_NAMED])}{more}"
-            left = f" Of the earlier ones these may still run, and nobody follows them: {named}."
+            left = f" Of the earlier ones these may still run, and are not followed: {named}."
         _log.warning(
             "%s has results of other workflows: none of the first %d is among the %d in it, and each runs as "
-            "a new job. A job is known again by its place and its content: draw seeds with "
+            "a new job. A job is recognized by its place and its content: draw seeds with "
             "randomized(n), since one drawn anew makes another job, or take another file.%s",
             self.path,
             len(self._asked),

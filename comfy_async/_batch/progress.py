@@ -17,7 +17,7 @@ class BatchProgress:
         done: Jobs that completed.
         failed: Jobs that failed, were refused, cancelled or lost.
         running: Jobs on the server, waiting ones too.
-        total: Workflows in all, None while the iterable does not tell.
+        total: Workflows in all, None while the iterable's length is unknown.
         fraction: 0.0 to 1.0 with the shares of running jobs, None without a total.
         eta: Seconds to go by the jobs that this batch began itself, None while nothing is known.
         paused: Nothing further is submitted until somebody resumes it.

@@ -12,7 +12,7 @@ Workflows: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 
 
 class Source:
-    """Hands out an iterable's items one by one, numbered; lazily."""
+    """Yields an iterable's items one by one, numbered; lazily."""
 
     def __init__(self, workflows: Workflows) -> None:
         """Begin with the first one; nothing is read yet."""

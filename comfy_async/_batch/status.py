@@ -1,4 +1,4 @@
-"""What a results file tells of its batch, while one uses it or not."""
+"""What a results file says about its batch, whether one uses it or not."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class BatchStatus:
         done: Items that completed.
         failed: Items that failed or were refused; they do not run again.
         in_hand: Items that were submitted and have not ended as far as the file knows.
-        left: Items that are still to be submitted, None when nobody said how many there are.
-        total: Items in all, None when nobody said.
+        left: Items that are still to be submitted, None when it is unknown how many there are.
+        total: Items in all, None when unknown.
         used_by: The process that uses the file, None when none does.
         control: What is wanted: paused or not, and what goes first.
     """

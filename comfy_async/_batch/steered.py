@@ -1,4 +1,4 @@
-"""A batch that is held, let go, and told what goes first: by its own process, or by another."""
+"""A batch that can be paused, resumed and given priorities: by its own process, or by another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Steered:
         return self._gate.paused
 
     async def pause(self, *, now: bool = False) -> None:
-        """Submit nothing further; jobs in hand go on to their ends, and are handed out.
+        """Submit nothing further; jobs in hand go on to their ends, and are yielded.
 
         What is being submitted in this moment is in hand, and so is what waits for a free server
         of a fleet; what waits for one of a pool goes on waiting.
@@ -89,11 +89,11 @@ class Steered:
         await self._gate.change(lambda control: control.prefer(chosen))
 
     def _watch(self) -> None:
-        """Begin to heed what is wanted."""
+        """Begin to follow the control file."""
         self._watcher = asyncio.create_task(self._gate.watch(self._take_back), name="comfy_async map control")
 
     def _watch_no_more(self) -> None:
-        """Heed nothing any more, and take nothing back."""
+        """Follow the control file no more, and take nothing back."""
         self._heeds = False
         if self._watcher is not None:
             self._watcher.cancel()
@@ -121,5 +121,5 @@ class Steered:
 
 
 def when_paused(batch: Steered, call: Callable[[], object]) -> None:
-    """Have something called whenever the batch was paused, by whomever, or goes on."""
+    """Register a call for whenever the batch is paused, by whomever, or resumed."""
     batch._gate.changed.append(call)

@@ -55,10 +55,10 @@ class App:
     Files go in as paths, bytes, open files, Pillow images or arrays.
 
     `await comfy.app(workflow)` makes one that runs; one of `App.load` can do all but that, until
-    `on(comfy)` says where.
+    `on(comfy)` gives it a server.
 
     Attributes:
-        name: What it is called, a Python identifier.
+        name: Its name, a Python identifier.
         description: What it does, in a sentence or more.
 
     Example:
@@ -107,11 +107,11 @@ class App:
             inputs: Names of your own: `{"prompt": "6.text", "photo": "Load Image.image"}`; a list
                 of places gives one value to all of them.
             outputs: The same for what comes out: `{"picture": "9"}`, by id, title or class.
-            name: What it is called; after the file unless given.
+            name: Its name; after the file unless given.
             description: What it does.
 
         Raises:
-            UnknownInputError: A mapping names what is not there, or what takes links only.
+            UnknownInputError: A mapping names what is not there, or an input that takes only links.
             ConversionError: It is an editor file that cannot be converted.
             WorkflowFormatError: It is no workflow, or damaged.
             OSError: Its file cannot be read.
@@ -156,7 +156,7 @@ class App:
 
     @property
     def client(self) -> AppClient | None:
-        """Where it runs, None when nobody said."""
+        """Where it runs, None before it was given a server."""
         return self._client
 
     @property
@@ -179,7 +179,7 @@ class App:
 
         Raises:
             WorkflowError: It has no session.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         classes = {node.class_type for node in self._reading.flow.graph.values()}
         catalog = await self._runner.node_catalog(again=classes)
@@ -277,7 +277,7 @@ class App:
     async def form(self) -> Form:
         """Show its inputs as widgets in a notebook, with a Run button and the job live below.
 
-        It returns at once: a kernel hears a button only when no cell runs. In a later cell `form.values`
+        It returns at once: a kernel handles a button only when no cell runs. In a later cell `form.values`
         is what was filled in, `form.job` the latest job, `await form.result()` what that gave. The
         lists of choices are those that the server has now.
 
@@ -285,7 +285,7 @@ class App:
             RuntimeError: This is no notebook.
             ImportError: ipywidgets is missing (extra `notebook`).
             WorkflowError: It has no session.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
 
         Example:
             >>> try:

@@ -1,4 +1,4 @@
-"""The values of an app's calls, made into workflows; lists of choices that may be old are read again."""
+"""The values of an app's calls, made into workflows; lists of choices that may be outdated are read again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .app_client import AppClient
 __all__ = ["check_rows", "flow_of", "flows_of"]
 
 _STALE = frozenset({"value_not_in_list", "required_input_missing"})
-"""What a list of choices that is too old may be the reason of."""
+"""The types of problems that an outdated list of choices may cause."""
 
 
 async def flow_of(reading: AppReading, comfy: AppClient, values: Mapping[str, Any]) -> Workflow:
-    """Return the workflow with values; lists of choices that may be old are read again first.
+    """Return the workflow with values; lists of choices that may be outdated are read again first.
 
     Raises:
         UnknownInputError: The values are wrong.

@@ -49,12 +49,12 @@ class Client(abc.ABC):
 
     @property
     def _map_limit(self) -> int:
-        """How many jobs a `map` has in hand at once unless told otherwise."""
+        """How many jobs a `map` has in hand at once by default."""
         return 4
 
     @abc.abstractmethod
     async def connect(self) -> Self:
-        """Make sure that there is somebody to talk to."""
+        """Make sure that a server answers."""
 
     @abc.abstractmethod
     async def aclose(self) -> None:
@@ -82,7 +82,7 @@ class Client(abc.ABC):
         """Return what can be run there; the classes `again` are read anew.
 
         Raises:
-            ComfyError: No server can be asked.
+            ComfyError: Every request failed.
         """
 
     async def app(
@@ -98,7 +98,7 @@ class Client(abc.ABC):
             UnknownInputError: A mapping names what is not there.
             WorkflowError: It is no workflow, or cannot be converted.
             OSError: Its file cannot be read.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
 
         Example:
             >>> app = await comfy.app(flow, inputs={"prompt": "6.text"}, outputs={"picture": "9"})
@@ -112,7 +112,7 @@ class Client(abc.ABC):
     async def run(self, workflow: WorkflowLike, **options: Unpack[RunArguments]) -> JobResult:
         """Submit a workflow and wait for its result; takes what `submit` takes.
 
-        Nobody else holds the job: when the wait is cancelled, so is the job on the server.
+        The caller has no handle on the job: when the wait is cancelled, so is the job on the server.
 
         Raises:
             JobError: It failed, was cancelled, or lost.
@@ -160,8 +160,8 @@ class Client(abc.ABC):
             labels: Texts by name, such as `{"user": "7"}`. The server keeps them (`comfy_async_labels` in
                 `extra_data`), shows them to everybody, and `comfy.jobs.find` finds them.
             key: What the job is for, such as `"order-12"`: a job that has the key already, of this or
-                another process, is returned in the place of a new one, however it ended, and what else
-                is asked for here is left alone. It runs anew when the server does not know it any more.
+                another process, is returned instead of a new one, however it ended, and what else
+                is given here is ignored. It runs again when the server does not know it any more.
             keep_frames: False keeps no progress for a consumer that has not come yet, only counts it.
 
         Raises:
@@ -170,11 +170,11 @@ class Client(abc.ABC):
             WorkflowError: It is no workflow, or cannot be converted, or the job that has the key runs another
                 one; nothing was sent.
             OSError: Its file, or one to be uploaded, cannot be read.
-            ValueError: `previews` or `on_partial` is an unknown word, or a label is no text, too long, or one
-                of more than 32, or the key is no text; nothing was sent.
-            UnsupportedError: This server cannot do what is asked for, hold a job to a key for one.
-            SubmitUnknownError: Whether it arrived could not be found out.
-            ConnectError: Nobody answers; nothing was sent.
+            ValueError: `previews` or `on_partial` has an unknown value, or a label is no text, too long, or
+                one of more than 32, or the key is no text; nothing was sent.
+            UnsupportedError: This server cannot do what is asked for, such as `key`.
+            SubmitUnknownError: It could not be found out whether the prompt arrived.
+            ConnectError: No server answers; nothing was sent.
             ComfyError: The server refused or failed otherwise.
             SessionClosedError: The session is closed.
 
@@ -231,17 +231,17 @@ class Client(abc.ABC):
 
         Args:
             workflows: Any iterable or async iterable of what `submit` takes; read lazily.
-            limit: Jobs in hand at once: 4 for a session; 32 for a pool, which says itself how many
-                are on each server; what all workers together may have for a fleet.
-            total: How many there are, where the iterable does not tell: for progress alone.
-            ordered: Hand the jobs out in the order of the workflows, not of their ends.
-            on_error: "continue" leaves each failure to whoever awaits that job; "stop"
+            limit: Jobs in hand at once: 4 for a session; 32 for a pool, which limits itself how many
+                are on each server; as many as all workers together may have for a fleet.
+            total: How many there are, where the iterable has no length: for progress alone.
+            ordered: Yield the jobs in the order of the workflows, not of their ends.
+            on_error: "continue" raises each failure where that job is awaited; "stop"
                 cancels the others and raises it here.
             results: A file of JSON lines, by which an interrupted batch goes on: nothing runs twice,
                 what had finished comes from the file, what still runs is attached to. A job is
-                known again by its place and its content: give `randomized(n)`, since a seed
-                drawn anew makes another job; a file that knows none of them is told as a warning.
-                `comfy-async batch pause FILE` and its kind steer the batch from outside.
+                recognized by its place and its content: give `randomized(n)`, since a new random
+                seed makes another job; a warning says when the file has none of them.
+                `comfy-async batch pause FILE` and its other subcommands control the batch from outside.
             results_busy: "wait" waits for a results file that another batch, of whichever process,
                 uses; else entering raises BlockingIOError, which names the process.
             results_damaged: "rerun" runs what a damaged line is about again; else entering raises
@@ -252,7 +252,7 @@ class Client(abc.ABC):
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
-            ValueError: `limit` or a word makes no sense, or `results` is a place in a store.
+            ValueError: `limit` or an option has an invalid value, or `results` is a place in a store.
             SessionClosedError: The session is closed.
             WrongLoopError: The session belongs to another event loop.
 
@@ -265,7 +265,7 @@ class Client(abc.ABC):
 
         self._runner.check_loop()
         if "key" in options:
-            raise ValueError("each job has a key of its own: a map goes on by `results=`, and takes no `key`")
+            raise ValueError("each job has a key of its own: a map resumes by `results=`, and takes no `key`")
         return Batch(
             self._items(),
             workflows,
@@ -282,7 +282,7 @@ class Client(abc.ABC):
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:
-    """Return what `submit` takes with its secrets held as such; labels and key are looked at before that.
+    """Return what `submit` takes, its secrets held as `Secret`s; labels and key are checked before that.
 
     Raises:
         ValueError: A label is no text, too long, or one of too many; or the key is none.

@@ -1,4 +1,4 @@
-"""A folder of workflows as apps: loaded when somebody asks, and again when their files change."""
+"""A folder of workflows as apps: loaded when they are first needed, and again when their files change."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENDINGS: Final = frozenset({".json", ".png", ".webp"})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Loaded(Generic[T]):
-    """What became of one file, and of which state of it."""
+    """What was made of one file, and of which state of it."""
 
     stamp: tuple[int, int]
     made: T | None
@@ -34,7 +34,7 @@ class _Loaded(Generic[T]):
 
 
 class WatchedFolder(Generic[T]):
-    """The workflow files of a folder, or one file, each as what is made of it, and anew when it changes.
+    """The workflow files of a folder, or one file, each as what is made of it, and again when it changes.
 
     A file of which nothing can be made is named in `broken`, and keeps nothing else from working.
     """
@@ -45,7 +45,7 @@ class WatchedFolder(Generic[T]):
         make: Callable[[Path], Awaitable[T]],
         complain: Callable[[str, Exception], None],
     ) -> None:
-        """Look at the folder; nothing is read yet.
+        """Check that the folder is there; nothing is read yet.
 
         Args:
             path: The folder, or a workflow file.
@@ -65,7 +65,7 @@ class WatchedFolder(Generic[T]):
             raise FileNotFoundError(2, "there is no such file or folder", os.fspath(path))
 
     async def look(self, *, rest: float = 0.0) -> dict[Path, T]:
-        """Return what is made of the files, in order; a look in the last `rest` seconds is not repeated.
+        """Return what is made of the files, in order; a scan in the last `rest` seconds is not repeated.
 
         Raises:
             ComfyError: The server cannot be asked for what the workflows need.
@@ -92,7 +92,7 @@ class WatchedFolder(Generic[T]):
         """Make something of a file.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         try:
             return _Loaded(stamp, await self._make(path))
@@ -104,7 +104,7 @@ class WatchedFolder(Generic[T]):
 class AppFolder:
     """The workflows of a folder, or one file, as apps by name.
 
-    They are loaded when somebody first asks, since that takes the server's catalog. A file that is no
+    They are loaded when they are first needed, since that takes the server's catalog. A file that is no
     workflow is named in `broken`, and keeps nothing else from working.
 
     Example:
@@ -116,7 +116,7 @@ class AppFolder:
     def __init__(
         self, path: str | os.PathLike[str], comfy: Client, *, reserved: Collection[str] = ()
     ) -> None:
-        """Look at the folder; nothing is read yet.
+        """Check that the folder is there; nothing is read yet.
 
         Args:
             path: The folder, or a workflow file.

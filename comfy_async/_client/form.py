@@ -1,7 +1,7 @@
-"""The form of an app: what is filled in, the job that runs of it, and how that went.
+"""The form of an app: what is filled in, the job that it runs, and how that ended.
 
-What it looks like is for `_display`. Its buttons may be heard in another thread than the one of the
-event loop (kernels with subshells do that), so whatever they want is begun on the loop.
+What it looks like is for `_display`. Its button callbacks may run in another thread than the event
+loop's (kernels with subshells do that), so what they start is scheduled on the loop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FormApp(Protocol):
 
     @property
     def unresolved(self) -> tuple[Unresolved, ...]:
-        """What is named as an input or output and is none."""
+        """What is named as an input or output and is not one."""
         ...
 
     @property
@@ -65,7 +65,7 @@ class FormView(Protocol):
         ...
 
     def begin(self) -> None:
-        """A run begins: nothing is wrong any more."""
+        """A run begins: clear the problems."""
         ...
 
     async def follow(self, job: Job) -> None:
@@ -77,7 +77,7 @@ class FormView(Protocol):
         ...
 
     def end(self) -> None:
-        """The run is over: there may be another."""
+        """The run has ended: there may be another."""
         ...
 
     def close(self) -> None:
@@ -130,7 +130,7 @@ class FormRun:
         if self._task is None:
             raise WorkflowError(
                 "the form was not run yet",
-                hint="Press its Run, and wait in a later cell: while one waits, the kernel hears no button.",
+                hint="Press its Run, and wait in a later cell: while a cell waits, no button works.",
             )
         # Whoever ceases to wait leaves the run alone.
         await asyncio.wait([self._task])
@@ -213,7 +213,7 @@ class Form:
     """The inputs of an app as widgets in a notebook, made by `await app.form()`.
 
     Run submits what is filled in and shows the job live below, Cancel stops it on the server. It is
-    used while no cell runs: a kernel hears a button only when its cell has ended. Only what was
+    used while no cell runs: a kernel handles a button only when its cell has ended. Only what was
     changed is given; the rest is as in the workflow.
 
     In the cells of a notebook::
@@ -249,7 +249,7 @@ class Form:
         """Wait for the latest run and return what it gave.
 
         Raises:
-            WorkflowError: Run was not pressed yet. Waiting for that would be for ever.
+            WorkflowError: Run was not pressed yet, so that the wait would never end.
             UnknownInputError: What was filled in is wrong; nothing was sent.
             ComfyError: As `App.submit`, and as awaiting its job.
             OSError: A file cannot be read.

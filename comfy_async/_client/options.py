@@ -1,4 +1,4 @@
-"""What `submit` takes beside the workflow, for all who hand it on."""
+"""What `submit` takes beside the workflow, for all that pass it on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool: the verbs of a session over several servers."""
+"""The pool: the methods of a session over several servers."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ class ComfyPool(Client):
     A job goes to the server with the least to do: the pool's own jobs there and the queue that
     the server reports, divided by its weight. Among equals it goes where its models are loaded.
     A server that refuses a workflow for a node class, a model or a file that it does not have is
-    passed over for what needs them, and for nothing else. One that does not answer gets no jobs
+    skipped for workflows that need them, and for nothing else. One that does not answer gets no jobs
     until it does.
 
     A job that its server has lost runs again elsewhere, up to `attempts` times, under the same
     handle: its stream goes on (`Disconnected`, `Reconnected`, `Queued` and so on), and has one
     end. A failed or refused job does not. No prompt is run twice on purpose: a job is lost when
     its server says that it does not know it, or when the server has not answered for
-    `away_seconds`, which you accept by that number; should such a server come back first, the
-    job is looked for there, and should it come back later, its old attempt is cancelled. With
-    `away_seconds=None` a silent server is waited for, for ever. The same holds for a prompt of
-    which nobody knows whether it arrived.
+    `away_seconds`, which you accept by that number; if such a server comes back first, the
+    job is looked up there, and if it comes back later, its old attempt is cancelled. With
+    `away_seconds=None` the pool waits for a silent server, for ever. The same holds for a prompt of
+    which it is unknown whether it arrived.
 
-    A `key` is looked for on every server, and one that does not answer is an error: it may have the
+    A `key` is looked up on every server, and one that does not answer is an error: it may have the
     job. Two pools of two processes that submit a key at the same moment may do so on two servers.
 
     Args:
         servers: Base URLs, or a mapping of URL to weight. Sessions are taken too, for servers
-            with credentials of their own; the pool closes them, and waits for them when silent
+            with credentials of their own; the pool closes them, and waits for silent ones
             as long as their own settings say.
         limit: The pool's own jobs on each server at once, None for any number. Two keep a
-            server busy: one runs, one waits behind it. The others wait here, where the next
+            server busy: one runs, one waits behind it. The others wait in the pool, where the next
             free server takes them, batch by batch in turn.
         attempts: How often a job is run at the most.
         away_seconds: How long a server with jobs may be silent before they count as lost, and
-            how long a batch waits when no server answers. In the place of `Settings.away_seconds`.
+            how long a batch waits when no server answers. It replaces `Settings.away_seconds`.
         retry_out_of_memory: Try a job that ran out of memory on a server that has not had it.
-        connect: "lazy" lets `async with` succeed although nobody answers yet.
+        connect: "lazy" lets `async with` succeed although no server answers yet.
         hooks: As for `ComfySession`; they see a job once, on whichever servers it runs. Sessions that
             are taken in have their own for their requests, and not for the pool's jobs.
         settings: For every session.
@@ -90,7 +90,7 @@ class ComfyPool(Client):
         """Prepare the sessions; nothing is sent before `connect()` or the first call.
 
         Raises:
-            ValueError: A URL, a weight or a number makes no sense, or an object is no hook.
+            ValueError: A URL, a weight or a number is invalid, or an object is no hook.
         """
         if attempts < 1:
             raise ValueError(f"attempts must be 1 or more, not {attempts}")
@@ -122,11 +122,11 @@ class ComfyPool(Client):
 
     @property
     def _map_limit(self) -> int:
-        """Enough for every server; how many are on each the pool says itself."""
+        """Enough for every server; the pool limits itself how many are on each."""
         return 32
 
     def _opened(self, url: str) -> Engine:
-        """Return a session's engine with one server, as the pool was told."""
+        """Return a session's engine with one server, by the pool's options."""
         return engine_of(ComfySession(url, **self._options))
 
     @property
@@ -160,7 +160,7 @@ class ComfyPool(Client):
         return self
 
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
-        """Close every session; twice is fine. Open jobs go on on their servers unless told otherwise.
+        """Close every session; a second call does nothing. Open jobs go on on their servers by default.
 
         Args:
             cancel_jobs: Cancel the open jobs first.
@@ -182,7 +182,7 @@ class ComfyPool(Client):
         limit: int | None | Literal["pool"] = "pool",
         **options: Any,
     ) -> None:
-        """Take a server into the pool, at any time; whoever waits may go there at once.
+        """Add a server to the pool, at any time; waiting jobs may go there at once.
 
         Args:
             server: Its base URL, or a session of your own, which the pool then closes.
@@ -192,7 +192,7 @@ class ComfyPool(Client):
             options: What `ComfySession` takes, beyond what the pool was given.
 
         Raises:
-            ValueError: The URL, the weight or the limit makes no sense, or it is in the pool.
+            ValueError: The URL, the weight or the limit is invalid, or it is in the pool.
             SessionClosedError: The pool is closed.
         """
         if self._engine.closed:
@@ -205,7 +205,7 @@ class ComfyPool(Client):
         )
 
     async def drain(self, url: str) -> None:
-        """Give a server no more jobs, wait for those that it has, and let it go.
+        """Give a server no more jobs, wait for those that it has, and remove it.
 
         What its finished jobs made can be downloaded until the pool is closed, or the server is.
 
@@ -236,12 +236,12 @@ class ComfyPool(Client):
     async def attach(self, id_or_ref: str | Mapping[str, Any]) -> Job:
         """Pick up a job by its `ref`, or by an id that is then looked for on every server.
 
-        It is followed as by `ComfySession.attach`: what it was to run is not known, so it does
+        It is followed as by `ComfySession.attach`: its workflow is not known, so it does
         not run again when it is lost.
 
         Raises:
             ConnectError: The id was not found, and a server that may have it does not answer.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
             ValueError: That is no id and no ref, or the pool has no server.
 
         Example:
@@ -326,7 +326,7 @@ async def _has(member: Member, prompt_id: str) -> bool:
     """Say whether a server knows a job.
 
     Raises:
-        ComfyError: It cannot be asked.
+        ComfyError: The request failed.
     """
     engine = member.engine
     await engine.known_server()

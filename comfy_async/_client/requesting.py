@@ -1,4 +1,4 @@
-"""Any route of a server, by its path: what a session has no verb for."""
+"""Any route of a server, by its path: for what a session has no method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Requesting(abc.ABC):
     @property
     @abc.abstractmethod
     def _requests(self) -> Requests:
-        """What they ask."""
+        """The requests that they send."""
 
     async def request(
         self,
@@ -34,18 +34,18 @@ class Requesting(abc.ABC):
         seconds: float | None = None,
         max_body: int | None = None,
     ) -> RequestAnswer:
-        """Ask any route of the server, a custom node's too, with the session's credentials.
+        """Send a request to any route of the server, a custom node's too, with the session's credentials.
 
         It is sent below `/api` where the server has that, and as it stands when it begins with `/api/`,
-        `/internal/` or `/extensions/`. What may be sent twice (GET, HEAD, OPTIONS, PUT, DELETE) is tried
-        again when a failure may pass, unless its body can be read once only.
+        `/internal/` or `/extensions/`. What may be sent twice (GET, HEAD, OPTIONS, PUT, DELETE) is retried
+        after a transient failure, unless its body can be read only once.
 
         Args:
             method: GET, POST and so on.
             path: The route, `/mypack/status`, with a query or without; or its URL below `base_url`. Another
                 server's is refused: the credentials go to this one alone.
             json: A body to encode as JSON.
-            params: The query; of a name that stands in the path too, this value goes.
+            params: The query; for a name that is in the path too, this value is sent.
             content: A body as bytes or text, or as something that yields it.
             headers: Further headers.
             expect: Statuses of 400 and above that are returned, not raised.
@@ -57,7 +57,7 @@ class Requesting(abc.ABC):
             ResponseError: The server refuses, by kind.
             TransportError: The server cannot be reached, or the answer is larger than that.
             NotComfyUIError: It redirects to another server.
-            ComfyError: It cannot be asked.
+            ComfyError: The request failed otherwise.
 
         Example:
             >>> answer = await comfy.request("GET", "/queue", params={"page": 1})
@@ -89,7 +89,7 @@ class Requesting(abc.ABC):
     ) -> AbstractAsyncContextManager[RequestStream]:
         """Return `async with` a route's answer whose body is read piece by piece; takes what `request` takes.
 
-        It is asked for once. A GET that the server redirects elsewhere (Comfy Cloud's files) is followed
+        It is requested once. A GET that the server redirects elsewhere (Comfy Cloud's files) is followed
         there without credentials.
 
         Raises:

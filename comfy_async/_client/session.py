@@ -48,24 +48,24 @@ class ComfySession(Client, Requesting, Shown):
     Args:
         base_url: Where the server is; COMFY_LOCAL_URL, COMFY_BASE_URL or
             http://127.0.0.1:8188 when not given. A path prefix is kept.
-        client_id: Under which the server sends events; made anew unless given. No two live
+        client_id: Under which the server sends events; a new one unless given. No two live
             sessions may share one: they silence each other.
         api_key: Sent as `X-API-Key` (Comfy Cloud, gateways).
         partner_api_key: The key for partner nodes. It goes along with every prompt, whatever its
-            nodes: where a server is not to have it, give it to single jobs instead.
+            nodes: if a server must not have it, give it to single jobs instead.
         headers: Further headers, to this server only.
         auth: An `Auth`, a (user, password) pair or a bearer token.
         verify: False, a CA file, or an SSLContext (client certificates), for both protocols.
         trust_env: Take proxies from the environment, for both protocols.
         previews: "auto", "latent2rgb", "taesd", "none", or "default" (the server's own).
         transport: "poll" works without any WebSocket.
-        connect: "lazy" lets `async with` succeed although nobody answers yet.
-        dialect: What the server speaks: "comfyui", "api-v2" or "cloud-v1" (Comfy Cloud's older one);
-            "auto" tells Comfy Cloud and its deployments by their address, and others by what answers.
-        key_namespace: Of two sessions with different ones the same `key` of `submit` means different jobs:
-            the name of your application, perhaps, on a server that several use.
-        hooks: Objects that are told what happens (examples/guides/telemetry.md), with any of the methods
-            `before_submit(workflow, options)`, `on_event(job, event)`, `on_end(job)`,
+        connect: "lazy" lets `async with` succeed although no server answers yet.
+        dialect: The server's API: "comfyui", "api-v2" or "cloud-v1" (Comfy Cloud's older one);
+            "auto" recognizes Comfy Cloud and its deployments by their address, and others by their answer.
+        key_namespace: In two sessions with different ones the same `key` of `submit` means different jobs:
+            for example the name of your application, on a server that several use.
+        hooks: Objects that are called for what happens (examples/guides/telemetry.md), with any of
+            the methods `before_submit(workflow, options)`, `on_event(job, event)`, `on_end(job)`,
             `on_request(method, path, status, seconds)` and some more.
         settings: Limits and pauses.
 
@@ -100,8 +100,8 @@ class ComfySession(Client, Requesting, Shown):
         """Prepare a session; nothing is sent before `connect()` or the first call.
 
         Raises:
-            ValueError: The URL, a key or a header cannot be read or sent, a word is unknown, or an
-                object is no hook.
+            ValueError: The URL, a key or a header cannot be read or sent, an option has an unknown value,
+                or an object is no hook.
         """
         keys = Secret((base_url, auth, api_key))
         partner_key = Secret.of(partner_api_key)
@@ -178,7 +178,7 @@ class ComfySession(Client, Requesting, Shown):
 
     @property
     def connection(self) -> Connection:
-        """How the session hears from the server at this moment."""
+        """How the session receives messages from the server at this moment."""
         return self._engine.connection
 
     @property
@@ -198,8 +198,8 @@ class ComfySession(Client, Requesting, Shown):
         """Make sure that a ComfyUI answers, unless the session is lazy; return the session.
 
         Raises:
-            ConnectError: Nobody answers; says how to start a server.
-            NotComfyUIError: Somebody else answers.
+            ConnectError: No server answers; says how to start one.
+            NotComfyUIError: Something else answers.
             AuthError: The credentials are wrong.
             ComfyError: The server answers with another error.
             SessionClosedError: It was closed.
@@ -211,7 +211,7 @@ class ComfySession(Client, Requesting, Shown):
         return self
 
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
-        """Close the session; twice is fine. Open jobs go on on the server unless told otherwise.
+        """Close the session; a second call does nothing. Open jobs go on on the server by default.
 
         Args:
             cancel_jobs: Cancel the open jobs on the server first.
@@ -228,7 +228,7 @@ class ComfySession(Client, Requesting, Shown):
         as lost.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
             ValueError: That is no id and no ref.
 
         Example:
@@ -261,7 +261,7 @@ class ComfySession(Client, Requesting, Shown):
         Raises:
             WorkflowError: It is no workflow, or cannot be converted.
             OSError: Its file cannot be read.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
 
         Example:
             >>> print((await comfy.check(flow.with_inputs({"3.sampler_name": "eulr"})))[0])
@@ -274,13 +274,13 @@ class ComfySession(Client, Requesting, Shown):
         """Return what the server can run, as `nodes.catalog()`; the classes `again` are read anew.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return await (self.nodes.read_again(again) if again else self.nodes.catalog())
 
     @property
     def _requests(self) -> Requests:
-        """What `request` and `request_stream` ask."""
+        """The requests of `request` and `request_stream`."""
         return self._engine.resources.requests
 
     # The rest of the server, each part loaded when it is first used.
@@ -349,7 +349,7 @@ def engine_of(session: ComfySession) -> Engine:
 
 
 def _credentials(address: Address, keys: Secret[tuple[str | None, AuthLike, str | None]]) -> Auth:
-    """Put together what is sent to say who asks: by the address, `auth` and the API key.
+    """Put the credentials together: of the address, `auth` and the API key.
 
     Raises:
         ValueError: A key cannot be sent.

@@ -1,4 +1,4 @@
-"""Which dialect a server speaks: by what one is told, by its address, or by what answers."""
+"""Which dialect a server has: by the caller's choice, by its address, or by its answer."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _BY_NAME: Final[Mapping[str, Callable[[HttpClient], Dialect]]] = {
 
 
 def dialect_of(choice: DialectChoice, http: HttpClient) -> Dialect:
-    """Return what a server is spoken to in, before it has answered.
+    """Return the dialect for a server, before it has answered.
 
-    Comfy Cloud and its deployments, `https://<deployment>.run.comfy.app`, are told by their address.
+    Comfy Cloud and its deployments, `https://<deployment>.run.comfy.app`, are recognized by their address.
 
     Raises:
         ValueError: There is no such dialect.
@@ -39,9 +39,9 @@ def dialect_of(choice: DialectChoice, http: HttpClient) -> Dialect:
 
 
 async def what_answers(api: Dialect, http: HttpClient) -> Dialect:
-    """Ask what a server is; where no ComfyUI answers, API v2 is tried.
+    """Find out what a server is; where no ComfyUI answers, API v2 is tried.
 
-    A plain ComfyUI is asked one question, as ever.
+    A plain ComfyUI gets one request.
 
     Raises:
         NotComfyUIError: It is neither.

@@ -53,7 +53,7 @@ class CloudApi(RunApi):
 
     @property
     def finds_posted(self) -> bool:
-        """False: the cloud names the jobs, and takes no mark."""
+        """False: the cloud chooses the ids, and keeps no mark."""
         return False
 
     async def find_posted(self, draft: Draft, known: Collection[str]) -> str | None:
@@ -108,7 +108,7 @@ class CloudApi(RunApi):
         return None if answer.status == 404 else self._read(parse_job, answer.json(), "the job")
 
     async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
-        """Refuse: the cloud chooses the ids, and its lists tell nothing of what was sent along.
+        """Refuse: the cloud chooses the ids, and its lists have nothing of what was sent along.
 
         Raises:
             UnsupportedError: Always.
@@ -126,7 +126,7 @@ class CloudApi(RunApi):
         await self._http.request("POST", path, expect=(404,))
 
     async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
-        """Ask the cloud to remove or stop these jobs; say whether it took on any of them."""
+        """Ask the cloud to remove or stop these jobs; return whether it accepted any of them."""
         if len(prompt_ids) > 1:
             taken = await self._take_back("/jobs/cancel", {"job_ids": list(prompt_ids)})
             if taken is not None:
@@ -139,13 +139,13 @@ class CloudApi(RunApi):
     async def _take_back(self, path: str, body: Any) -> bool | None:
         """Post a cancel, which answers with a bool or with a list of ids; None when it is refused.
 
-        One id that is unknown or none at all spoils a whole batch, so that each is asked for.
+        One id that is unknown or invalid fails a whole batch, so that each is requested.
         """
         answer = await self._http.request("POST", path, json=body, expect=(400, 404), retry=True)
         return bool(answer.json_object().get("cancelled")) if answer.status == 200 else None
 
     async def interrupt(self, prompt_id: str) -> None:
-        """Stop exactly this job; the cloud has one word for that and for removing it."""
+        """Stop exactly this job; the cloud has one request for that and for removing it."""
         await self.cancel(prompt_id)
 
     def history_rows(self, body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -193,7 +193,7 @@ def _read_job(body: object, prompt_id: str) -> HistoryEntry | None:
 
 
 def _messages(body: Mapping[str, Any], prompt_id: str, last: str) -> list[Any]:
-    """Return what happened in the run; where the cloud does not tell, at least how it ended."""
+    """Return what happened in the run; where the cloud does not say, at least how it ended."""
     status = body.get("execution_status")
     told = status.get("messages") if isinstance(status, Mapping) else None
     messages = list(told) if isinstance(told, list) else []

@@ -1,4 +1,4 @@
-"""The few requests that runs need, in ComfyUI's own words; answers come back as facts."""
+"""The few requests that runs need, in ComfyUI's own format; answers come back as facts."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ class RunApi(JobLists):
         """Ask the server to remove or stop exactly this job; no answer is a proof that it did.
 
         Out of the queue first, which is quick however long that is: the cancel of the jobs API copies
-        the queue and the history, and holds a server with 300 jobs up for seconds (PROTOCOL 1.5). What
+        the queue and the history, and blocks a server with 300 jobs for seconds (PROTOCOL 1.5). What
         is not in the queue any more may run, and only what is seen to run is stopped.
         """
         await self._http.request("POST", "/queue", json={"delete": [prompt_id]})
@@ -173,7 +173,7 @@ class RunApi(JobLists):
             await self.interrupt(prompt_id)
 
     async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
-        """Ask the server to remove or stop these jobs; say whether it had any of them."""
+        """Ask the server to remove or stop these jobs; return whether it had any of them."""
         rest = await self._dequeued(prompt_ids)
         taken = len(rest) < len(prompt_ids)
         stopped = await self._stopped(rest) if rest else False
@@ -205,7 +205,7 @@ class RunApi(JobLists):
     async def _stopped(self, prompt_ids: Sequence[str]) -> bool | None:
         """Cancel by the jobs API, whose interrupt cannot hit another job; None when there is none.
 
-        The server's word, whether it took on any of them, is no proof.
+        The server's answer, whether it accepted any of them, is no proof.
         """
         if not self.server.can("cancel_jobs"):
             return None
@@ -234,7 +234,7 @@ class RunApi(JobLists):
         return bool(answer.json_object().get("cancelled")) if answer.status == 200 else None
 
     async def _interrupt_what_runs(self, prompt_id: str) -> None:
-        """Stop whatever runs, having seen that it is this job: a server before 0.3.57 knows no better.
+        """Stop whatever runs, having seen that it is this job: a server before 0.3.57 has no other way.
 
         Reading a long queue takes seconds, in which the job may end and another begin. So it is looked
         for once more in a few bytes: what ran and has no history yet runs still. Between that answer
@@ -254,9 +254,9 @@ class RunApi(JobLists):
         await self._http.request("POST", "/interrupt", json={})
 
     async def has_dead_worker(self) -> bool:
-        """Say whether the server's log tells that its worker thread has ended: it runs nothing any more.
+        """Return whether the server's log says that its worker thread has ended: it runs nothing any more.
 
-        It takes prompts all the same, and shows the one that killed it as running for ever. False where
+        It accepts prompts all the same, and shows the one that killed it as running for ever. False where
         the log says nothing, or is not shown: then it is not known.
         """
         path = "/internal/logs/raw"
@@ -271,7 +271,7 @@ class RunApi(JobLists):
         raise self.server.unsupported("stream one job's events")
 
     def listed(self, labels: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
-        """Raise: no list tells labels; the queue and the history do."""
+        """Raise: no list has labels; the queue and the history do."""
         raise self.server.unsupported("list its jobs by labels")
 
     def history_rows(self, body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -279,7 +279,7 @@ class RunApi(JobLists):
         return [(key, entry) for key, entry in body.items() if isinstance(entry, Mapping)]
 
     async def claim(self, name: str, text: str) -> bool:
-        """Ask for a name that one alone can have until the server starts again; say whether it is ours.
+        """Request a name that only one can have until the server restarts; return whether it was given.
 
         It is a file in the temp folder, which the server empties when it starts. For a name that is taken
         it makes up another one, within one step of its event loop (server.py, image_upload).

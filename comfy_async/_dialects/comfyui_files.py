@@ -1,4 +1,4 @@
-"""Files in ComfyUI's own words: /upload/image, /upload/mask and /view."""
+"""Files by ComfyUI's own routes: /upload/image, /upload/mask and /view."""
 
 from __future__ import annotations
 

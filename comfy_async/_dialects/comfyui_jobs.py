@@ -1,4 +1,4 @@
-"""Which jobs a server has, in ComfyUI's own words: its queue, its jobs API, its history."""
+"""Which jobs a server has, by ComfyUI's own routes: its queue, its jobs API, its history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SHORT_QUEUE_JOBS: Final = 16
 
 
 class JobLists(ViewFiles):
-    """Jobs that wait, run or are over: one of them, all, or the one with a mark.
+    """Jobs that wait, run or have ended: one of them, all, or the one with a mark.
 
     Attributes:
         server: What it is and can do.
@@ -46,17 +46,17 @@ class JobLists(ViewFiles):
         self.server = ServerInfo()
 
     def prove(self, capability: str, has: bool) -> None:
-        """Keep what an answer has shown: it counts for more than the server's version."""
+        """Keep what an answer has shown: it overrides the server's version."""
         if self.server.proven.get(capability) is not has:
             self.server = self.server.shown(capability, has)
 
     @property
     def lists_jobs(self) -> bool:
-        """True when a look at the queue costs a few bytes a job (see `snapshot`)."""
+        """True when reading the queue costs a few bytes a job (see `snapshot`)."""
         return self.server.can("jobs")
 
     async def has_jobs(self) -> bool:
-        """Say whether the server lists jobs; it is asked once."""
+        """Return whether the server lists jobs; it is requested once."""
         if self.lists_jobs and "jobs" not in self.server.proven:
             await self._listed("in_progress")
         return self.lists_jobs
@@ -133,7 +133,7 @@ class JobLists(ViewFiles):
         return None if found is None else found[0]
 
     async def find_keyed(self, key: str, mark: str) -> tuple[str, Mapping[str, Any]] | None:
-        """Return id and `extra_data` of the job that has a mark, which is its id where we may choose that.
+        """Return id and `extra_data` of the job that has a mark: its id, where the client chooses that.
 
         The queue is read before the history, so that a job that ends meanwhile is in the second.
         """

@@ -1,4 +1,4 @@
-"""What a session needs of a server, whatever it speaks."""
+"""What a session needs of a server, whatever its dialect."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class UnreadableError(NotComfyUIError):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What a prompt says, before it is put into a server's words.
+    """A prompt, before it is put into a server's format.
 
     Attributes:
         graph: The workflow in API format, as JSON.
         prompt_id: The id that the job has here; servers that choose ids themselves give it another.
-        client_id: Under which the session hears.
+        client_id: Under which the session receives events.
         extra: What goes into `extra_data`; keys are held as secrets.
         previews: What was asked for, "default" for the server's own.
         number: The place in the queue, None for its end.
@@ -62,13 +62,13 @@ class Draft:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Posted:
-    """A prompt that the server has taken on.
+    """A prompt that the server has accepted.
 
     Attributes:
         prompt_id: The job's id on the server.
         raw: The answer as it came.
         data: The same, read.
-        node_errors: Why some outputs will not run, in ComfyUI's words.
+        node_errors: Why some outputs will not run, in ComfyUI's format.
     """
 
     prompt_id: str
@@ -107,7 +107,7 @@ class Upload:
         subfolder: The folder for it.
         type: "input", "temp" or "output".
         size: In bytes.
-        chunks: Yields the content, anew at each call.
+        chunks: Yields the content, from the beginning at each call.
         content_hash: Says its content's hash where that can be known: `blake3:...`.
         overwrite: Replace what has the name.
         original: The picture that a mask is for, as ComfyUI wants it named; None for what is no mask.
@@ -124,7 +124,7 @@ class Upload:
 
 
 class Speaker(Protocol):
-    """Who knows what the server speaks: that may be found out late, by what answers.
+    """What knows the server's dialect: that may be found out late, by its answer.
 
     Attributes:
         api: Its dialect.
@@ -134,25 +134,25 @@ class Speaker(Protocol):
 
 
 class Dialect(Protocol):
-    """The requests of a session in one server's words; answers come back as facts.
+    """The requests of a session in one server's dialect; answers come back as facts.
 
-    Every method that asks raises `ComfyError` when the server fails.
+    Every method that sends a request raises `ComfyError` when the server fails.
 
     Attributes:
         name: The dialect's name.
         has_socket: One WebSocket brings the events of all jobs.
         has_streams: Each job has a stream of events of its own.
-        chooses_ids: The server names the jobs: one whose answer is lost is not found by an id of ours.
-        is_idempotent: A prompt that is posted twice is never taken on twice, and may be posted again.
+        chooses_ids: The server chooses the ids: a job whose answer is lost is not found by the client's id.
+        is_idempotent: A prompt that is posted twice is never accepted twice, and may be posted again.
         takes_extra_data: `extra_data` is open: it is kept with the job, and comes back.
-        labels_are_in: Where the labels of jobs are told.
+        labels_are_in: Where the labels of jobs are found.
         has_routes: ComfyUI's own routes are there, for what is no job.
-        tells_single_classes: One node class can be asked for.
-        hides_partial: A prompt of which only some outputs will run is taken on without a word.
+        tells_single_classes: One node class can be requested.
+        hides_partial: A prompt of which only some outputs will run is accepted without saying so.
         names_models: Models are listed by name.
         history_route: The route of finished jobs.
-        orders: How the list of jobs can be sorted, by our words.
-        jobs_at_once: How many jobs one look may ask for, None when one question is for all.
+        orders: How the list of jobs can be sorted, by the library's names.
+        jobs_at_once: How many jobs one poll may request, None when one request is for all.
         server: What it is and can do.
         probed: It has been asked what it is.
     """
@@ -200,7 +200,7 @@ class Dialect(Protocol):
         ...
 
     async def post(self, draft: Draft, body: Secret[bytes]) -> Posted | Mapping[str, Any]:
-        """Send a prompt once; a refusal comes back as ComfyUI words it (`error`, `node_errors`)."""
+        """Send a prompt once; a refusal comes back in ComfyUI's format (`error`, `node_errors`)."""
         ...
 
     async def find_posted(self, draft: Draft, known: Collection[str]) -> str | None:
@@ -222,7 +222,7 @@ class Dialect(Protocol):
         ...
 
     async def claim(self, name: str, text: str) -> bool:
-        """Ask for a name that one alone can have until the server starts again; say whether it is ours."""
+        """Request a name that only one can have until the server restarts; return whether it was given."""
         ...
 
     async def claim_text(self, name: str) -> str | None:
@@ -230,12 +230,12 @@ class Dialect(Protocol):
         ...
 
     def listed(self, labels: Mapping[str, str]) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield the jobs that the server lists with these labels, in the words of ComfyUI's jobs API."""
+        """Yield the jobs that the server lists with these labels, in the format of ComfyUI's jobs API."""
         ...
 
     @property
     def lists_jobs(self) -> bool:
-        """True when a look at the queue costs a few bytes a job."""
+        """True when reading the queue costs a few bytes a job."""
         ...
 
     async def has_jobs(self) -> bool:
@@ -255,7 +255,7 @@ class Dialect(Protocol):
         ...
 
     async def queue(self, *, retry: bool = False) -> Any:
-        """Return the whole queue as ComfyUI words it."""
+        """Return the whole queue in ComfyUI's format."""
         ...
 
     async def queue_remaining(self) -> int:
@@ -263,7 +263,7 @@ class Dialect(Protocol):
         ...
 
     async def job_record(self, prompt_id: str) -> Mapping[str, Any] | None:
-        """Return a job in the words of ComfyUI's jobs API, None where that or the history is to be asked."""
+        """Return a job in the format of ComfyUI's jobs API, None where that or the history is to be read."""
         ...
 
     async def ping(self) -> int | None:
@@ -279,7 +279,7 @@ class Dialect(Protocol):
         ...
 
     async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
-        """Ask for the removal or end of these jobs; say whether any was taken on."""
+        """Ask for the removal or end of these jobs; return whether any was accepted."""
         ...
 
     async def interrupt(self, prompt_id: str) -> None:
@@ -287,7 +287,7 @@ class Dialect(Protocol):
         ...
 
     async def has_dead_worker(self) -> bool:
-        """Say whether the server's log tells that nothing runs any more."""
+        """Return whether the server's log says that nothing runs any more."""
         ...
 
     def stream(self, prompt_id: str, *, silent_seconds: float) -> AbstractAsyncContextManager[Stream]:

@@ -59,7 +59,7 @@ class ServerInfo:
     Attributes:
         version: ComfyUI's version, "" when the server does not say (very old ones, and API v2).
         cloud: True for Comfy Cloud.
-        dialect: What it speaks: "comfyui", "cloud-v1" or "api-v2".
+        dialect: Its API: "comfyui", "cloud-v1" or "api-v2".
         features: What it announced: GET /features, or `feature_flags` on the socket.
         devices: Its devices, as /system_stats lists them.
         editor: The version of ComfyUI's editor that it ships, "" when it does not say.
@@ -84,7 +84,7 @@ class ServerInfo:
         """Say whether the server has a capability: "jobs", "cancel_jobs", "assets", ... (`CAPABILITIES`).
 
         What it has answered decides, then what it announces, and only then its version: forks, and
-        trees between two releases, bear numbers that say little.
+        trees between two releases, have numbers that say little.
 
         Raises:
             KeyError: There is no such capability.
@@ -99,7 +99,7 @@ class ServerInfo:
         return not is_before(self.version, since)
 
     def is_older_than(self, version: str) -> bool:
-        """Say whether it is a ComfyUI from before a version; other servers count no versions of it.
+        """Return whether it is a ComfyUI from before a version; other servers have no versions of it.
 
         Example:
             >>> ServerInfo("0.3.40").is_older_than("0.6.0")
@@ -108,7 +108,7 @@ class ServerInfo:
         return self.dialect not in _ABILITIES and is_before(self.version, version)
 
     def surely(self, capability: str) -> bool:
-        """Say whether a capability needs no proof any more: the server's answers or its dialect tell.
+        """Return whether a capability needs no proof any more: the server's answers or its dialect show it.
 
         Example:
             >>> ServerInfo("0.33.0").surely("jobs"), ServerInfo("0.33.0").shown("jobs", True).surely("jobs")
@@ -171,7 +171,7 @@ class ServerInfo:
 
 
 def is_before(version: str, other: str) -> bool:
-    """Say whether a version came before another one; one that is not told is taken for an old one."""
+    """Return whether a version came before another one; an unknown one counts as old."""
     return _numbers(version) < _numbers(other)
 
 

@@ -115,7 +115,7 @@ def error_box(error: Exception, *, veil: Veil) -> str:
 
 
 def error_card(error: ComfyError) -> str:
-    """Return an error that somebody displays."""
+    """Return the card of an error."""
     return card(error_box(error, veil=Veil([])))
 
 
@@ -144,7 +144,7 @@ def result_card(result: JobResult) -> str:
 
 
 def session_card(session: ComfySession) -> str:
-    """Return where a session leads, and how it hears."""
+    """Return the address of a session, and the state of its connection."""
     connection, server = session.connection, session.server
     state = "closed" if engine_of(session).closed else connection.state
     # The socket is dialled for the first job; until then "idle" would sound as if something were missing.

@@ -33,7 +33,7 @@ _MAX_ROWS = 12
 class Display:
     """A few live lines: the whole with bar and time to go, and below it what runs.
 
-    It draws when it is told to, from the loop that runs the job, and never from a thread of
+    It draws when it is called, from the loop that runs the job, and never from a thread of
     its own: a snapshot of progress is read where it is made.
 
     Example:

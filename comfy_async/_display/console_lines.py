@@ -1,4 +1,4 @@
-"""What a terminal is told of a job, as plain lines; nothing here takes rich."""
+"""A job as plain lines for a terminal; nothing here needs rich."""
 
 from __future__ import annotations
 

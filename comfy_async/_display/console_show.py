@@ -68,7 +68,7 @@ class TerminalShow:
     """A job that is being shown in a terminal."""
 
     def __init__(self, job: Job) -> None:
-        """Begin without having said anything."""
+        """Start before the first line."""
         self.job = job
         self.note = ""
         self._terminal = Terminal()
@@ -77,7 +77,7 @@ class TerminalShow:
         self._away = False
 
     async def follow(self) -> None:
-        """Tell the job's events until it ends."""
+        """Print the job's events until it ends."""
         replay = ProgressReplay(self.job)
         with self._terminal.drawing():
             async for event in self.job.events():
@@ -91,7 +91,7 @@ class TerminalShow:
             await self.job
 
     def close(self) -> None:
-        """Tell how it ended, if it has."""
+        """Print how it ended, if it has."""
         if self.note:
             self._terminal.say(self.note)
         if not self.job.done:
@@ -108,7 +108,7 @@ class TerminalShow:
             self._terminal.display.update(self.job)
 
     def _connection(self, event: Event) -> None:
-        """Say what happened to the connection."""
+        """Print what happened to the connection."""
         match event:
             case Disconnected() | PollingStarted() if not self._away:
                 self._away = True
@@ -119,7 +119,7 @@ class TerminalShow:
                 self._terminal.say("connected again", style="yellow")
 
     def _line(self, event: Event, then: JobProgress) -> None:
-        """Say a line where nothing can be drawn: every node, and its steps now and then."""
+        """Print a line where nothing can be drawn: every node, and its steps now and then."""
         match event:
             case NodeStarted(title=title, node=node):
                 self._terminal.say(node_line(then, title, node))
@@ -184,7 +184,7 @@ async def _line_of(job: Job) -> tuple[str, str]:
 
 
 def print_result(result: JobResult) -> None:
-    """Tell what a job made."""
+    """Print what a job made."""
     for line in result_lines(result):
         sys.stdout.write(f"{without_controls(line)}\n")
 

@@ -1,4 +1,4 @@
-"""What the workflows of a batch differ in, so that a picture tells its seed."""
+"""What the workflows of a batch differ in, so that a picture shows its seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Differences:
         self._places: dict[tuple[str, str], None] = {}
 
     def learn(self, jobs: Mapping[int, Job]) -> None:
-        """Look at the jobs that are new."""
+        """Compare the jobs that are new."""
         for index, job in jobs.items():
             workflow = job.workflow
             if workflow is None or workflow.format != "api" or self._workflows.get(index) is workflow:
@@ -38,7 +38,7 @@ class Differences:
             self._places.update(dict.fromkeys(_differing(self._first, workflow)))
 
     def of(self, index: int) -> str:
-        """Return what one workflow has in these inputs, "" when there is nothing to tell."""
+        """Return what one workflow has in these inputs, "" when there is nothing to show."""
         workflow = self._workflows.get(index)
         if workflow is None:
             return ""

@@ -27,7 +27,7 @@ async def show_form(form: Form) -> None:
         RuntimeError: This is no notebook.
         ImportError: ipywidgets is missing.
         WorkflowError: The app has no session.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     if not in_notebook():
         raise RuntimeError(
@@ -97,7 +97,7 @@ class _Sheet:
         return {name: value for name, value in found.items() if value is not NOTHING}
 
     def begin(self) -> None:
-        """A run begins: nothing is wrong any more."""
+        """A run begins: clear the problems."""
         self._hold(True)
         self.said.value = self.shown.value = ""
         for field in self.fields:
@@ -127,7 +127,7 @@ class _Sheet:
         )
 
     def end(self) -> None:
-        """The run is over: there may be another."""
+        """The run has ended: there may be another."""
         self._hold(False)
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["NOTHING", "Field", "field_of"]
 
 NOTHING: Final = object()
-"""What a field holds that nobody changed: it stays as in the workflow."""
+"""The value of an unchanged field: it stays as in the workflow."""
 
 _MOST_LISTED: Final = 60
 _EXACT: Final = 2**53
@@ -219,12 +219,13 @@ def _secret(item: AppInput) -> Field:
 
 
 def _seed(app: FormApp, item: AppInput) -> Field:
-    """Return the field of a seed, and a button that draws one."""
+    """Return the field of a seed, and a button that takes a random one."""
     import ipywidgets
 
     control = _made("Text", item, **_written(item))
     button = ipywidgets.Button(
-        description="random", tooltip=f'draw another {item.name}; "random" in the field draws one at each run'
+        description="random",
+        tooltip=f'a random {item.name}; "random" in the field takes a new one at each run',
     )
 
     def draw(_button: object) -> None:

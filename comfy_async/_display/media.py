@@ -34,7 +34,7 @@ async def shelf(files: Iterable[OutputFile]) -> str:
 async def embedded(
     file: OutputFile, *, edge: int = _EDGE, image_bytes: int = _IMAGE_BYTES, label: str | None = None
 ) -> str:
-    """Return a file with its bytes: a picture, a film or a sound, else its name and address.
+    """Return a file with its bytes: an image, a video or audio, else its name and address.
 
     Args:
         file: The file.
@@ -80,7 +80,7 @@ async def _picture(content: bytes, mime: str, name: str, *, edge: int, image_byt
 
 
 def _player(kind: str, address: str) -> str:
-    """Return a film or a sound with its controls."""
+    """Return a video or audio with its controls."""
     source = text(address, limit=1 << 30)
     if kind == "video":
         return f'<video controls loop muted src="{source}"></video>'

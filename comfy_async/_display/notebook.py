@@ -69,7 +69,7 @@ async def show_job(
 
 
 async def draw_job(job: Job, screen: Screen, *, every: float = _SECONDS_BETWEEN_FRAMES) -> None:
-    """Draw a job on a screen until it has ended, then what it made; ceasing to draw leaves it alone.
+    """Draw a job on a screen until it has ended, then what it made; a cancelled display leaves it alone.
 
     Raises:
         SessionClosedError: The session was closed before the end.
@@ -107,7 +107,7 @@ class _JobShow:
         self._made: list[str] = []
 
     async def follow(self) -> None:
-        """Take in the job's events until it ends."""
+        """Process the job's events until it ends."""
         async for event in self.job.events():
             match event:
                 case Preview(delivered=False):

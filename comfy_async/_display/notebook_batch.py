@@ -106,7 +106,7 @@ class _Grid:
             await asyncio.wait(set(self._reading))
 
     def end(self, word: str) -> None:
-        """Nobody reads the batch any more: it is "done", or was "interrupted" or "stopped" before that."""
+        """The batch is not read any more: it is "done", or was "interrupted" or "stopped" before that."""
         progress = self._batch.progress
         self._end = "done" if progress.done + progress.failed == progress.total else word
         # What was open is cancelled when the block is left, which comes after this.
@@ -213,7 +213,7 @@ class _Grid:
 
 
 def _ending(progress: BatchProgress) -> str:
-    """Return the colour of a batch that is over."""
+    """Return the colour of a batch that has ended."""
     if not progress.failed:
         return "completed"
     return "warning" if progress.done else "failed"

@@ -1,4 +1,4 @@
-"""Which class is shown by whom: the table that `types.renderer_of` looks into."""
+"""Which function shows which class: the table that `types.renderer_of` reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job as it was when an event happened: whoever is told late is told of then, not of now."""
+"""A job as it was when an event happened: a late reader gets the progress of then, not of now."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProgressReplay:
         self._state = self._fresh()
 
     def take(self, event: Event) -> JobProgress:
-        """Take in the next event and return how far the job was then."""
+        """Process the next event and return how far the job was then."""
         again = isinstance(event, Queued) and self._state.queued_at is not None
         if again or self._state.plan is not core_of(self._job).state.plan:
             # A job of a pool that begins anew on another server.

@@ -1,4 +1,4 @@
-"""What a user holds: a job, its events, its result.
+"""The job that a user holds, its events, its result.
 
 `core` is the machinery: `JobCore.take` brings each fact through the reducer of `_protocol`, and hands
 what it means to the mailbox of each consumer. `job` is the thin handle over it that users see,

@@ -25,7 +25,7 @@ __all__ = ["JobCore", "Listener", "Owner"]
 
 
 class Listener(Protocol):
-    """Who is told of one job whatever its consumers read: hooks."""
+    """What is called for one job whatever its consumers read: hooks."""
 
     def event(self, event: BaseEvent) -> None:
         """Something has happened to it."""
@@ -36,7 +36,7 @@ class Listener(Protocol):
         ...
 
     def left(self) -> None:
-        """Nobody follows it any more, and it has had no end."""
+        """It is not followed any more, and it has had no end."""
         ...
 
 
@@ -77,7 +77,7 @@ class Owner(Protocol):
         ...
 
     def ask_for_place(self, job: JobCore) -> bool:
-        """Have the queue looked at for a job's place; say whether that is possible here and now."""
+        """Have the queue read for a job's place; return whether that is possible now."""
         ...
 
     async def cancel(self, job: JobCore) -> JobStatus:
@@ -85,7 +85,7 @@ class Owner(Protocol):
         ...
 
     async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        """Cancel a job that is not waited for, in bounded time, whatever happens to the caller."""
         ...
 
 
@@ -98,24 +98,24 @@ class JobCore:
         client_id: Under which it was submitted.
         index: Its place in a batch, else None.
         workflow: What was submitted, None for a job that was attached to.
-        labels: What it is called by those who look for it later.
+        labels: By which it is found again later.
         node_errors: Why some outputs will not run.
         ended: Set at the end, or when the session is closed before.
         error: What waiting for it raises, None for a result.
         made: The result, None until somebody asks for it.
-        place: How many jobs come first, as of the latest look at the queue.
+        place: How many jobs come first, when the queue was read last.
         cancel_wanted: Somebody of this process wants it stopped.
-        leaving: Nobody waits for it: it is being cancelled, and followed to its end.
+        leaving: It is not waited for: it is being cancelled, and followed to its end.
         cancel_tried: When the latest attempt to stop it began and ended.
-        news_at: When anything was heard of it, Unix seconds.
-        quiet_told: That nothing was heard for long has been logged.
-        cut_off: The socket does not bring its news.
+        news_at: When the latest news of it came, Unix seconds.
+        quiet_told: It has been logged that no news came for long.
+        cut_off: The socket does not bring its messages.
         handed_out: Somebody may hold it; before that its frames wait for the first consumer, ended or not.
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
         is_wanted: Somebody has read its events, or waited for its end.
         reader: Where its files are read, None for its owner's.
-        saved_to: Told of each file of its result that is saved, and where, None when nobody wants to know.
+        saved_to: Called for each file of its result that is saved, with its place; None without hooks for it.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class JobCore:
 
     @property
     def dropped(self) -> int:
-        """How many progress and preview events nobody got."""
+        """How many progress and preview events were dropped."""
         return self._dropped + self._never_shown() + sum(box.dropped for box in self._boxes)
 
     @property
@@ -218,14 +218,14 @@ class JobCore:
         return self.state.status == "pending" and (readers > 0 or self._place_wanted)
 
     def put_place(self, place: int, now: float) -> None:
-        """Take in how many jobs come first; told when it has changed."""
+        """Note how many jobs come first; an event says so when it has changed."""
         changed = place != self.place
         self.place = place
         if changed and self.status == "pending":
             self._pass_on(QueuePosition(None, {"position": place}, self.prompt_id, received_at=now))
 
     def read_place(self) -> int | None:
-        """Return how many jobs come first; the first reading has the queue looked at."""
+        """Return how many jobs come first; the first call has the queue read."""
         if self.done:
             return None
         if self.status == "pending" and self.place is None and not self._place_wanted:
@@ -248,7 +248,7 @@ class JobCore:
             self.finish()
 
     def tell_own(self, event: BaseEvent) -> None:
-        """Tell something about the connection: news for consumers, none about the job."""
+        """Report something about the connection: an event for consumers that says nothing about the job."""
         if not self.done:
             self._log.append(event)
             for box in self._boxes:
@@ -257,7 +257,7 @@ class JobCore:
                 self._listener.event(event)
 
     def move(self, owner: Owner, state: JobState) -> None:
-        """Go on as another prompt, of another session perhaps; what was told so far stays told."""
+        """Go on as another prompt, of another session perhaps; events that were sent stay as they are."""
         self.owner = owner
         self.state = state
         self.client_id = owner.client_id
@@ -268,14 +268,14 @@ class JobCore:
         self.node_errors = ()
 
     def accept_end(self) -> None:
-        """The end was heard after a gap, and the history never came: take it as it was heard."""
+        """The end was received after a gap, and the history never came: accept it as received."""
         for told in self.state.finish_without_history():
             self._tell(told)
         if self.state.terminal is not None and not self.ended.is_set():
             self.finish()
 
     def finish(self) -> None:
-        """The end was told: wake everybody and let go of what nobody reads."""
+        """The end was reported: wake all that wait, and drop what is not read."""
         if self.error is None:
             self.error = error_of_end(self.state, server=self.owner.base_url, was_ours=self.cancel_wanted)
         self._close_boxes(None)
@@ -293,11 +293,11 @@ class JobCore:
 
     @property
     def is_told(self) -> bool:
-        """True while hooks are told of it."""
+        """True while hooks are called for it."""
         return self._listener is not None
 
     def tell_to(self, listener: Listener) -> None:
-        """Have hooks told of what happens from now on."""
+        """Call hooks for what happens from now on."""
         self._listener = listener
 
     def withdrawn(self) -> None:
@@ -305,7 +305,7 @@ class JobCore:
         self.tell_no_more()
 
     def tell_no_more(self) -> None:
-        """Nobody follows it any more."""
+        """It is not followed any more."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.left()
@@ -323,7 +323,7 @@ class JobCore:
         return EventStream(box if box is not None else self._replayed_box(), self._drop_box)
 
     def want(self) -> None:
-        """Have the news of this job brought as quickly as can be: somebody waits for them."""
+        """Get the news of this job as fast as possible: somebody waits for it."""
         if not self.is_wanted:
             self.is_wanted = True
             self.owner.wanted(self)
@@ -351,7 +351,7 @@ class JobCore:
             self._listener.event(event)
 
     def _close_boxes(self, error: Exception | None) -> None:
-        """End every stream; frames kept for a first consumer that never came are let go, and counted."""
+        """End every stream; frames kept for a first consumer that never came are dropped, and counted."""
         if self._first is not None and self.handed_out:
             self._boxes.remove(self._first)
             self._unseen = self._first.lossy

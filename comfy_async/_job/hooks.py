@@ -1,4 +1,4 @@
-"""How hooks hear of one job."""
+"""How hooks are called for one job."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["introduce", "tell_of_saves"]
 
 
 def introduce(job: JobCore, hooks: Hooks, extra_data: Mapping[str, Any] | None = None) -> None:
-    """Have hooks told of a job, once, from its first event on; what never has one is no job to them.
+    """Call hooks for a job, once, from its first event on; a job without any event is not reported to them.
 
     Args:
         job: The job.
-        hooks: Who is told.
+        hooks: What is called.
         extra_data: What goes along with its prompt, or was found with it on the server.
     """
     tell_of_saves(job, hooks)
@@ -29,14 +29,14 @@ def introduce(job: JobCore, hooks: Hooks, extra_data: Mapping[str, Any] | None =
 
 
 def tell_of_saves(job: JobCore, hooks: Hooks) -> None:
-    """Have hooks told of the files of a job that are saved, also of one that ended long ago."""
+    """Call hooks for the saved files of a job, also of one that ended long ago."""
     told = hooks.on_saved
     if told is not None:
         job.saved_to = lambda file, place: told(handle(job), file, place)
 
 
 class _JobHooks:
-    """Tells hooks of one job.
+    """Calls hooks for one job.
 
     It holds the job as users see it: what hooks get is the same object each time.
     """
@@ -65,12 +65,12 @@ class _JobHooks:
             self._hooks.on_end(self._handle)
 
     def left(self) -> None:
-        """Nobody follows it any more."""
+        """It is not followed any more."""
         if self._begun and self._hooks.on_left is not None:
             self._hooks.on_left(self._handle)
 
     def _begin(self) -> None:
-        """Say that there is a job, in the context of whoever submitted it."""
+        """Report that there is a job, in the context of the caller that submitted it."""
         self._begun = True
         if self._hooks.on_begin is not None:
             self._context.run(self._hooks.on_begin, self._handle, self._extra)

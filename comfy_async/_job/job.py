@@ -25,15 +25,15 @@ class Job(Shown):
     Both work together, in any number and order, and again after the end. The first to iterate over
     a job of `submit` or `stream` gets every event from the beginning; all others, and who comes
     after the end, every event that is not `lossy`, and before each the last `Progress`. Iterating ends
-    when the job ends and never raises for the job's fate; awaiting raises it. Dropping a job, or
-    ceasing to wait, does not stop it.
+    when the job ends and never raises for how it ended; awaiting does. Dropping a job, or
+    stopping to wait, does not stop it.
 
     Attributes:
         prompt_id: The job's id on the server.
         node_errors: Why some outputs will not run, with `on_partial="keep"`.
         index: The place in a `map`, else None.
         workflow: What was submitted, converted and with its files uploaded: `job.workflow.get("3", "seed")`
-            tells which seed it had. None for a job that was attached to.
+            is the seed that it had. None for a job that was attached to.
 
     Example:
         >>> job = await comfy.submit(flow)
@@ -99,10 +99,10 @@ class Job(Shown):
 
     @property
     def queue_position(self) -> int | None:
-        """How many jobs come first: 0 when it runs or is the next; None when unknown or over.
+        """How many jobs come first: 0 when it runs or is the next; None when unknown or when it has ended.
 
-        As of the latest look at the queue. The first reading has one made, since the socket says
-        nothing about places: read it again a moment later. Nobody asks, nothing is sent.
+        As of the latest request for the queue. The first access sends one, since the socket says
+        nothing about places: read it again a moment later. Without any access no request is sent.
         """
         return self._core.read_place()
 
@@ -110,7 +110,7 @@ class Job(Shown):
     def labels(self) -> dict[str, str]:
         """What it was labelled with, after `attach` too: the server keeps it.
 
-        A server before 0.34 tells nothing of one waiting job by itself. Where more than 16 wait, a
+        A server before 0.34 has no route for one waiting job. Where more than 16 wait, a
         job that was attached to by its bare id has its labels when it has ended; by its `ref`, at once.
         """
         return dict(self._core.labels)
@@ -122,7 +122,7 @@ class Job(Shown):
 
     @property
     def dropped(self) -> int:
-        """How many progress and preview events nobody got: they gave way to newer ones, or came too early.
+        """How many progress and preview events were dropped for newer ones, or came too early to be kept.
 
         A first consumer sees all others, whenever it comes: what it saw and `dropped` add up to
         what was sent. Later consumers get what `events()` promises, and count only what they
@@ -193,7 +193,7 @@ class Job(Shown):
 
         Raises:
             TransportError: The server cannot be reached.
-            AuthError: The server does not let you.
+            AuthError: The server does not allow it.
             SessionClosedError: The session was closed before the end.
 
         Example:
@@ -270,7 +270,7 @@ def core_of(job: Job) -> JobCore:
 
 
 def handle(core: JobCore) -> Job:
-    """Return a job as its user sees it: the same object for as long as somebody holds it."""
+    """Return a job as its user sees it: the same object for as long as it is referenced."""
     job = None if core.seen_as is None else core.seen_as()
     if job is None:
         job = Job(core) if core.index is None else MapJob(core)

@@ -1,4 +1,4 @@
-"""How the engine of a session, a pool or a fleet takes back a job that nobody will wait for."""
+"""How the engine of a session, a pool or a fleet cancels a job that is not waited for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["JobLifetime"]
 
 
 class JobLifetime(Lifetime):
-    """A lifetime with jobs: each can be left, and is then cancelled once, whoever is cancelled around."""
+    """A lifetime with jobs: each can be left, and is then cancelled once, whatever else is cancelled."""
 
     def __init__(self) -> None:
         """Start without jobs."""
@@ -22,16 +22,16 @@ class JobLifetime(Lifetime):
 
     @abc.abstractmethod
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody will wait for; None when there is nothing to be done."""
+        """Begin to cancel a job that is not waited for; None when there is nothing to be done."""
 
     async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        """Cancel a job that is not waited for, in bounded time, whatever happens to the caller."""
         going = self.leave(job)
         if going is not None:
             await self.cleanups.wait_for(going)
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
+        """Do something to its end, however often its caller is cancelled."""
         await self.cleanups.wait_for(self._begin(work, name=name))
 
     def _leave_once(self, job: JobCore, work: Work[None], *, name: str) -> asyncio.Task[None]:

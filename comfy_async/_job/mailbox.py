@@ -30,8 +30,8 @@ def is_lossy(event: BaseEvent) -> bool:
 class Mailbox:
     """Keeps every lifecycle event, and a bounded number of unread others: steps, previews, log lines.
 
-    Beyond the bound an event gives way to a newer one of its kind and node, unless a lifecycle
-    event came between them; with `firm` bounds the oldest one gives way then. What gave way was
+    Beyond the bound an event is dropped for a newer one of its kind and node, unless a lifecycle
+    event came between them; with `firm` bounds the oldest one is dropped then. What is dropped was
     never parsed, and is counted.
     """
 
@@ -56,10 +56,10 @@ class Mailbox:
         """Start empty and open.
 
         Args:
-            max_events: How many events that may give way are kept unread.
+            max_events: How many events that may be dropped are kept unread.
             max_bytes: How many bytes of them.
-            firm: Keep these bounds however many lifecycle events come between: for who reads
-                the events of many jobs, and may never come.
+            firm: Keep these bounds however many lifecycle events come between: for a reader of
+                the events of many jobs, who may never read.
         """
         self._firm = firm
         self._oldest: deque[int] = deque()
@@ -82,7 +82,7 @@ class Mailbox:
 
     @property
     def lossy(self) -> int:
-        """How many events that may give way came and were not read."""
+        """How many events that may be dropped came and were not read."""
         return self.dropped + self._lossy
 
     def put(self, event: BaseEvent) -> None:
@@ -116,7 +116,7 @@ class Mailbox:
             self._wake()
 
     def discard(self) -> None:
-        """Close and forget what is unread: nobody will read it."""
+        """Close and drop what is unread: it will not be read."""
         self._items.clear()
         self._latest.clear()
         self._lossy = self._bytes = 0
@@ -159,7 +159,7 @@ class Mailbox:
         return event
 
     async def _give_turn(self) -> None:
-        """Let everything else have a turn, and in a burst more than one after a long turn of its own."""
+        """Yield to other tasks, and in a burst more than once after a long turn of its own."""
         late = time.monotonic() - self._turn_ends
         turn = _TURN_IN_A_BURST_S
         for _ in range(1 + min(_MOST_EXTRA_TURNS, int(late / turn))):
@@ -185,7 +185,7 @@ class Mailbox:
         self._drop(self._latest.get(key, 0))
 
     def _keep_bounds(self) -> None:
-        """Let the oldest ones give way that no newer one could replace."""
+        """Drop the oldest ones that no newer one could replace."""
         oldest = self._oldest
         while oldest and (self._lossy > self._max_events or self._bytes > self._max_bytes):
             self._drop(oldest.popleft())
@@ -194,7 +194,7 @@ class Mailbox:
             self._oldest = deque(sequence for sequence in oldest if sequence in self._items)
 
     def _drop(self, sequence: int) -> None:
-        """Remove one unread event that may give way, and count it."""
+        """Remove one unread event that may be dropped, and count it."""
         old = self._items.pop(sequence, None)
         if old is not None:
             self.dropped += 1
@@ -203,7 +203,7 @@ class Mailbox:
                 self._bytes -= len(old.raw)
 
     def _wake(self) -> None:
-        """Let the waiting consumer go on."""
+        """Wake the waiting consumer."""
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -237,7 +237,7 @@ class EventStream:
         """Return the next event.
 
         Raises:
-            StopAsyncIteration: The stream is over.
+            StopAsyncIteration: The stream has ended.
             SessionClosedError: The session was closed.
         """
         event = None
@@ -264,21 +264,21 @@ class EventStream:
 
 
 class Watchers:
-    """Those who read the events of a whole session: one mailbox each."""
+    """The readers of the events of a whole session: one mailbox each."""
 
     __slots__ = ("boxes",)
 
     def __init__(self) -> None:
-        """Start with nobody."""
+        """Start without readers."""
         self.boxes: list[Mailbox] = []
 
     def show(self, event: BaseEvent) -> None:
-        """Give an event to everybody."""
+        """Give an event to every reader."""
         for box in self.boxes:
             box.put(event)
 
     def drop(self, box: Mailbox) -> None:
-        """Forget somebody who read."""
+        """Forget a reader."""
         # A new list: the garbage collector may come by in the middle of a loop over the old one.
         self.boxes = [other for other in self.boxes if other is not box]
 

@@ -19,7 +19,7 @@ class NodeOutput(tuple[OutputFile, ...]):
     What an `OutputFile` does, it does for the first of them.
 
     Attributes:
-        name: By which it was asked for.
+        name: By which it was requested.
         values: What the node showed that is no file, by key.
 
     Example:
@@ -94,7 +94,7 @@ class NodeOutput(tuple[OutputFile, ...]):
 
         Raises:
             LookupError: The node made no file.
-            ComfyError: It cannot be had.
+            ComfyError: It cannot be read.
         """
         return await self.file.read()
 
@@ -103,7 +103,7 @@ class NodeOutput(tuple[OutputFile, ...]):
 
         Raises:
             LookupError: The node made no file.
-            ComfyError: It cannot be had.
+            ComfyError: It cannot be read.
         """
         return await self.file.image()
 
@@ -112,7 +112,7 @@ class NodeOutput(tuple[OutputFile, ...]):
 
         Raises:
             LookupError: The node made no file.
-            ComfyError: It cannot be had.
+            ComfyError: It cannot be read.
             OSError: The disk would not take it.
         """
         return await self.file.save(path)

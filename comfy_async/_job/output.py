@@ -24,7 +24,7 @@ __all__ = ["FileKind", "FileReader", "OutputFile", "SavedTo", "kind_of", "source
 _P = TypeVar("_P", Path, FileUrl)
 
 SavedTo: TypeAlias = "Callable[[OutputFile, Path | FileUrl], object]"
-"""Told of a file that was saved, and where."""
+"""Called for a file that was saved, with its place."""
 
 FileKind: TypeAlias = Literal["image", "video", "audio", "model_3d", "file"]
 
@@ -80,12 +80,12 @@ class OutputFile:
         kind: "image", "video", "audio", "model_3d" or "file".
         node: The id of the node that made it.
         title: That node's title.
-        key: The word that the node showed it under, for example `images` or `gifs`.
-        info: Everything that the node said of it.
+        key: The key under which the node listed it, for example `images` or `gifs`.
+        info: Everything that the node reported of it.
         id: The asset's id, where the server keeps assets (0.34 and later), else None.
         preview_id: The id of a smaller form of it, or None.
-        display_name: What people call it, the filename unless the server says otherwise.
-        hash: What tells its content from others (`blake3:...`), or None.
+        display_name: Its name for people, the filename unless the server says otherwise.
+        hash: The hash of its content (`blake3:...`), or None.
         size: In bytes where the server says so (API v2), else None.
 
     Example:
@@ -123,7 +123,7 @@ class OutputFile:
         reader: FileReader,
         data: Preview | None = None,
     ) -> None:
-        """Read what the node said of the file."""
+        """Read what the node reported of the file."""
         self.info = info
         self.filename = str(info.get("filename") or "")
         self.subfolder = str(info.get("subfolder") or "")
@@ -146,7 +146,7 @@ class OutputFile:
 
     @property
     def is_preview(self) -> bool:
-        """True for what was only shown (PreviewImage): the server forgets it when it starts anew."""
+        """True for what was only shown (PreviewImage): the server forgets it when it restarts."""
         return self.type == "temp"
 
     @property
@@ -217,7 +217,7 @@ class OutputFile:
             ComfyError: As `read`.
             OSError: The disk, or the store, would not take it.
             ImportError: fsspec, or what it needs for this store, is not installed.
-            ValueError: Nobody knows the URL's scheme.
+            ValueError: The URL's scheme is unknown.
         """
         options = None if storage_options is None else Secret(storage_options)
         del storage_options
@@ -232,7 +232,7 @@ class OutputFile:
         return self.was_saved(await save_at(target, self.write_to, overwrite=overwrite))
 
     def was_saved(self, place: _P) -> _P:
-        """Tell hooks where it is, and return that; internal."""
+        """Call hooks with its place, and return that; internal."""
         if self._saved_to is not None:
             self._saved_to(self, place)
         return place
@@ -266,7 +266,7 @@ class OutputFile:
 
     @property
     def mime(self) -> str:
-        """The MIME type: as the server says (API v2), else as the name tells it."""
+        """The MIME type: as the server says (API v2), else by the name's ending."""
         said = _text(self.info.get("content_type"))
         if said is not None:
             return said.partition(";")[0].strip()
@@ -305,12 +305,12 @@ def source_of(file: OutputFile) -> FileReader | bytes:
 
 
 def tell_saves(file: OutputFile, saved_to: SavedTo) -> None:
-    """Have somebody told where a file was saved, each time that it is."""
+    """Set what is called with a file's place, each time that it is saved."""
     file._saved_to = saved_to
 
 
 def kind_of(filename: str, format_: str, key: str) -> FileKind:
-    """Tell the kind by the name's ending, else by what the node calls it."""
+    """Return the kind by the name's ending, else by the node's key."""
     ending = filename.rpartition(".")[2].lower()
     for kind, endings in _KINDS.items():
         if ending in endings:

@@ -38,7 +38,7 @@ class JobResult(Shown):
         cached_nodes: The ids of the nodes that the server did not run again.
         node_seconds: How long each node ran, as far as its start and end were seen: the history
             does not keep it, so a job that was attached to after its end has none.
-        duration: Seconds from the start to the end of the run, 0.0 when nobody knows.
+        duration: Seconds from the start to the end of the run, 0.0 when unknown.
         missing: Nodes of which something may be missing: images that only the socket carries and that
             may have been lost, or all that a node saves, where an API v2 server reports none of it.
 
@@ -68,7 +68,7 @@ class JobResult(Shown):
     ) -> None:
         """Collect the files and values out of the outputs.
 
-        `workflow` is what was submitted, and `saved_to` is told of each file that is saved.
+        `workflow` is what was submitted, and `saved_to` is called for each file that is saved.
         `unreported` are nodes that save whenever they run, and of which the server reported nothing.
         """
         self.prompt_id = prompt_id
@@ -109,12 +109,12 @@ class JobResult(Shown):
 
     @property
     def videos(self) -> tuple[OutputFile, ...]:
-        """The films that were saved; those that were only shown when none was."""
+        """The videos that were saved; those that were only shown when none was."""
         return self._of("video")
 
     @property
     def audio(self) -> tuple[OutputFile, ...]:
-        """The sounds that were saved; those that were only shown when none was."""
+        """The audio files that were saved; those that were only shown when none was."""
         return self._of("audio")
 
     @property
@@ -198,11 +198,11 @@ class JobResult(Shown):
             SaveError: Some of several files could not be saved; it names each and says why.
             JobError: Images may have been lost in a gap of the connection.
             SessionClosedError: The session is closed, and the bytes are on the server.
-            ComfyError: The only file could not be had.
+            ComfyError: The only file could not be fetched.
             OSError: The disk, or the store, would not take it.
             ImportError: fsspec, or what it needs for this store, is not installed; nothing was fetched.
-            ValueError: The pattern has a field that is unknown, or could be several things; or nobody
-                knows the URL's scheme.
+            ValueError: The pattern has a field that is unknown, or could be several things; or the
+                URL's scheme is unknown.
 
         Example:
             >>> await result.save("pictures")

@@ -1,4 +1,4 @@
-"""Saving the files of a result: names by pattern, the good ones saved, and each other one told."""
+"""Saving the files of a result: names by pattern, what can be saved is, and each failure is reported."""
 
 from __future__ import annotations
 

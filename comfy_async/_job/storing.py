@@ -45,7 +45,7 @@ async def open_store(
     Raises:
         ImportError: fsspec, or what it needs for this scheme, is not installed.
         OSError: The store refuses.
-        ValueError: Nobody knows the scheme.
+        ValueError: The scheme is unknown.
     """
 
     def opened() -> tuple[Store, str | None]:
@@ -58,12 +58,12 @@ async def open_store(
 
 
 async def probe(place: Any, options: Secret[Mapping[str, Any]] | None = None) -> None:
-    """See to it that something can be written to a place; leaves nothing behind.
+    """Check that something can be written to a place; leaves nothing behind.
 
     Raises:
         ImportError: fsspec, or what it needs for this scheme, is not installed.
         OSError: Nothing can.
-        ValueError: Nobody knows the scheme.
+        ValueError: The scheme is unknown.
     """
 
     def probed() -> None:
@@ -89,7 +89,7 @@ async def has_all(folder: str, urls: Sequence[str]) -> bool:
 
 
 async def _asked(work: Callable[[], _T]) -> _T:
-    """Ask a store something, in a thread that nobody waits for when it hangs."""
+    """Call a store, in a thread that is not waited for when it hangs."""
     hand = Hand("comfy_async store")
     try:
         return await hand.call(work)
@@ -176,7 +176,7 @@ class _Saving:
         return None
 
     async def _streamed(self, path: str) -> Draft:
-        """Write the whole file, without giving it its name; begin anew when the connection breaks.
+        """Write the whole file, without giving it its name; begin again when the connection breaks.
 
         Raises:
             ComfyError: The server does not give it.
@@ -237,7 +237,7 @@ class _Saving:
         return True
 
     def tidy(self) -> None:
-        """Let go of what was not committed, in the thread."""
+        """Discard what was not committed, in the thread."""
         draft, self._draft = self._draft, None
         if draft is not None:
             draft.discard()

@@ -20,7 +20,7 @@ class StreamRunner(Protocol):
         ...
 
     async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody will wait for, in bounded time, whatever happens around."""
+        """Cancel a job that is not waited for, in bounded time, whatever happens to the caller."""
         ...
 
 

@@ -103,7 +103,7 @@ class Carrier:
                 office.vacate(job)
                 if not isinstance(error, ComfyError) or not self._goes_on(job, member, error):
                     raise
-                _log.debug("pool: %s does not take a job: %s", member.url, error.args[:1])
+                _log.debug("pool: %s did not accept a job: %s", member.url, error.args[:1])
             again = True
 
     async def who_has(self, key: str) -> Member | None:
@@ -111,7 +111,7 @@ class Carrier:
 
         Raises:
             ConnectError: One of them does not answer: it may have it.
-            ComfyError: One cannot be asked.
+            ComfyError: A request to one failed.
         """
         members = self._office.servers.known()
         found = await asyncio.gather(*(_has_key(each, key) for each in members), return_exceptions=True)
@@ -128,7 +128,7 @@ class Carrier:
 
         Raises:
             WorkflowError: It runs something else.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         order, engine = job.order, member.engine
         assert order.key is not None
@@ -242,7 +242,7 @@ class Carrier:
         """Note the id that the server has chosen; a job that cannot be noted is taken back.
 
         Raises:
-            OSError: The disk is full: nobody would find the job again, and a later batch runs another.
+            OSError: The disk is full: the job could not be found again, and a later batch would run another.
         """
         try:
             job.order.note_posting(job)
@@ -270,7 +270,7 @@ class Carrier:
         member.accepted(order.models)
 
     async def _demand_whole(self, submission: Submission, member: Member, job: PoolJob) -> None:
-        """Take a job back of which the server would run a part only, unless that is wanted.
+        """Cancel a job of which the server would run a part only, unless that is wanted.
 
         Raises:
             PartialPromptError: It was taken back.
@@ -333,7 +333,7 @@ async def _has_key(member: Member, key: str) -> bool:
     """Say whether a server has a key's job.
 
     Raises:
-        ComfyError: It cannot be asked.
+        ComfyError: The request failed.
     """
     engine = member.engine
     await engine.known_server()

@@ -41,9 +41,9 @@ class PoolEngine(JobLifetime):
         clock: What time it is.
         places: The servers that get jobs, and the queue for them.
         servers: All that the pool has to do with.
-        health: Who asks whether a server is back.
-        carrier: Who brings jobs to servers.
-        hooks: Who is told what happens.
+        health: What probes whether a server is back.
+        carrier: What submits jobs to servers.
+        hooks: What is called for what happens.
     """
 
     kind = "pool"
@@ -123,7 +123,7 @@ class PoolEngine(JobLifetime):
     # Jobs go.
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody waits for any more; None when there is nothing to be done."""
+        """Begin to cancel a job that is not waited for any more; None when there is nothing to be done."""
         if job.done or self.closed:
             return None
         if isinstance(job.owner, Engine):
@@ -235,12 +235,12 @@ class PoolEngine(JobLifetime):
     # The end.
 
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
-        """Close every session; twice is fine."""
+        """Close every session; a second call does nothing."""
         shut = functools.partial(self._shut, cancel_jobs=cancel_jobs)
         await self.close_once(shut, name="comfy_async pool closing")
 
     def send_home(self) -> None:
-        """Wake whoever waits for a place, and for a job that is on no server."""
+        """Wake all that wait for a place, or for a job that is on no server."""
         self.places.close(self.closed_error(None))
         for job, task in list(self._going.items()):
             if task.cancel():

@@ -36,7 +36,7 @@ async def with_files_read(workflow: Workflow) -> Workflow:
 async def own_files(workflow: Workflow, engine: Engine, others: Mapping[str, Engine]) -> Workflow:
     """Return a workflow whose uploaded files are on this server: sent again where they are not.
 
-    A handle without a source, of a server that cannot be asked, stays as it is: this server may
+    A handle without a source, of a server that does not answer, stays as it is: this server may
     have a file of that name.
 
     Raises:

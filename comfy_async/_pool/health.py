@@ -1,4 +1,4 @@
-"""Is a server back, and how long is its queue? Asked only when somebody wants a place."""
+"""Is a server back, and how long is its queue? Requested only when a job waits for a place."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Health:
         self._closed = False
 
     async def refresh(self) -> None:
-        """Ask for the queues that nobody knows, for a moment; a single server need not be asked.
+        """Request the queues that are unknown, for a moment; a single server's is not needed.
 
-        Nothing is asked of servers whose socket hears: they say it by themselves.
+        Servers whose socket receives messages are not asked: they report it by themselves.
         """
         members = [m for m in self._places.members if not m.draining]
         healthy = [m for m in members if m.usable]
@@ -53,13 +53,13 @@ class Health:
             await self.ask_all(stale)
 
     def watch(self) -> None:
-        """See to it that those who wait are served when a server comes back."""
+        """Make sure that waiting jobs get a place when a server comes back."""
         self._wake.set()
         if self._nurse is None or self._nurse.done():
             self._nurse = asyncio.create_task(self._run(), name="comfy_async pool health")
 
     def ask(self, member: Member) -> None:
-        """Ask one server in the background, and stop what should not run there any more."""
+        """Probe one server in the background, and stop what should not run there any more."""
         self._start([member])
 
     async def aclose(self) -> None:
@@ -72,7 +72,7 @@ class Health:
             await asyncio.wait(tasks)
 
     async def _run(self) -> None:
-        """Ask those that do not answer, at growing intervals, as long as jobs wait."""
+        """Probe those that do not answer, at growing intervals, as long as jobs wait."""
         while self._places.is_waited_for:
             sick = [m for m in self._places.members if not m.draining and not m.usable]
             if not sick:
@@ -90,7 +90,7 @@ class Health:
         self._places.judge_all()
 
     async def ask_all(self, members: Iterable[Member], *, wait_for_all: bool = False) -> None:
-        """Ask several at once; who takes too long is not waited for unless nobody else is there."""
+        """Probe several at once; a slow one is not waited for unless it is the only one."""
         tasks = self._start(members)
         if not tasks:
             return
@@ -111,7 +111,7 @@ class Health:
                 member.unanswered = True
 
     def _start(self, members: Iterable[Member]) -> list[asyncio.Task[None]]:
-        """Begin to ask, each server once at a time; who is slow already is not waited for again."""
+        """Begin to probe, each server once at a time; a slow one is not waited for again."""
         tasks = []
         for member in () if self._closed else members:
             if member.looking is None or member.looking.done():

@@ -65,11 +65,11 @@ class PoolItems:
         return []
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody waits for any more."""
+        """Begin to cancel a job that is not waited for any more."""
         return self._pool.leave(job)
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
+        """Do something to its end, however often its caller is cancelled."""
         await self._pool.clean_up(work, name=name)
 
     async def _recall(self, job: PoolJob, item: Item, journal: Journal) -> Item | None:

@@ -55,7 +55,7 @@ class Keeper(Protocol):
         ...
 
     async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody waits for any more."""
+        """Cancel a job that is not waited for any more."""
         ...
 
 
@@ -68,14 +68,14 @@ class Order:
         options: What `submit` takes.
         check: Compare with the server's catalog first.
         key: What it is for, where there is one job for that.
-        group: Whom it belongs to: batches get their places in turn.
+        group: Its batch: batches get their places in turn.
         patient: Wait for a server although none answers.
         journal: The results file of its batch.
         gate: Whether its batch may submit, None outside of one.
         item: What it is in its batch, None outside of one.
         attempts: How often it was queued.
         failures: How often a server failed before it was queued.
-        refused: The servers that would not run it, with their words.
+        refused: The servers that would not run it, with their messages.
         ghosts: Its ids on servers that fell silent and may be running it still.
         stuck_since: Since when no server that could run it has answered, None while one does.
     """
@@ -123,7 +123,7 @@ class NoServer:
     client_id = ""
 
     def __init__(self, keeper: Keeper, last: Engine | None = None, *, base_url: str = "") -> None:
-        """Remember the server that it was on last, and the keys that are to be kept out of sight."""
+        """Remember the server that it was on last, and the keys that are to be masked."""
         self._base_url = base_url or ("" if last is None else last.base_url)
         self._keeper = keeper
         self._last = last
@@ -176,7 +176,7 @@ class NoServer:
         return job.status
 
     async def abandon(self, job: JobCore) -> None:
-        """End a job that nobody waits for any more."""
+        """End a job that is not waited for any more."""
         await self._keeper.abandon(job)
 
 
@@ -187,7 +187,7 @@ class PoolJob(JobCore):
         order: What it is to run.
         member: The server that it has a place on.
         going: What brings it to the next server.
-        context: In which it was submitted: it goes on in that one, not in that of whoever lost it.
+        context: In which it was submitted: it goes on in that one, not in that of the lost attempt.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class PoolJob(JobCore):
         return isinstance(self.owner, NoServer)
 
     def take(self, event: BaseEvent) -> None:
-        """Take in one fact; an end that another attempt can mend is none."""
+        """Process one fact; an end that another attempt can repair is not passed on."""
         if event.terminal and not self.done:
             if self._busy and not self.cancel_wanted:
                 # The submission has not returned yet, and may find that this was not the whole job.
@@ -238,7 +238,7 @@ class PoolJob(JobCore):
         self._busy, self._held = False, None
 
     def leave(self, reason: str = "") -> None:
-        """Be on no server; with a reason, the consumers are told."""
+        """Be on no server; with a reason, the consumers get an event."""
         if self.ended.is_set():
             return
         engine = self.owner
@@ -251,7 +251,7 @@ class PoolJob(JobCore):
             self.tell_connection(Disconnected, reason)
 
     def tell_connection(self, cls: type[Disconnected | Reconnected], reason: str) -> None:
-        """Tell where the job goes."""
+        """Report where the job goes."""
         now = self._keeper.clock.unix()
         self.tell_own(cls(None, {"reason": reason}, self.prompt_id or None, received_at=now))
 
@@ -268,7 +268,7 @@ class PoolJob(JobCore):
         self.give_up(Cancelled(None, {}, self.prompt_id, received_at=self._keeper.clock.unix()))
 
     def fail(self, error: Exception) -> None:
-        """End with the error of a submission that never came to be."""
+        """End with the error of a submission that failed."""
         data = {"exception_type": type(error).__name__, "exception_message": str(error)}
         told_by = error if isinstance(error, ComfyError) else ComfyError()
         self.state.prompt_id = told_by.prompt_id or self.prompt_id or str(uuid.uuid4())
@@ -281,7 +281,7 @@ class PoolJob(JobCore):
         """One server did not take it: another one may."""
 
     def finish(self) -> None:
-        """The end was told."""
+        """The end was reported."""
         super().finish()
         self._keeper.vacate(self)
 

@@ -38,7 +38,7 @@ class PoolServer:
     Attributes:
         url: Its base URL, without credentials.
         state: "up"; "down" while it gets no jobs since it does not answer, or answers only
-            with errors; "probing" while it is being asked whether it is back; "draining".
+            with errors; "probing" while a request finds out whether it is back; "draining".
         jobs: The pool's own jobs there, those on their way included.
         queue: Running and waiting jobs of everybody as the server said last, None when unknown.
         weight: Its share of the work.
@@ -72,10 +72,10 @@ class Member:
     """A session with what the pool knows about its server; every method decides without awaiting."""
 
     def __init__(self, engine: Engine, *, weight: float, limit: int | None) -> None:
-        """Believe the best until told otherwise.
+        """Assume that it is up and lacks nothing until it proves otherwise.
 
         Raises:
-            ValueError: Weight or limit make no sense.
+            ValueError: Weight or limit is invalid.
         """
         if not weight > 0:
             raise ValueError(f"a server's weight must be more than 0, not {weight}")
@@ -121,7 +121,7 @@ class Member:
 
     @property
     def queue(self) -> int | None:
-        """Everybody's jobs as the server said last: for nothing while the socket hears."""
+        """Everybody's jobs as the server reported last: without a request while the socket is alive."""
         live = self.engine.health.queue_remaining if self.engine.link.hearing else None
         return self._looked if live is None else live
 
@@ -133,7 +133,7 @@ class Member:
         return (len(self._jobs) + others + 1) / self.weight
 
     def _read_queue(self) -> None:
-        """See whether the server has said another length."""
+        """Read the length again if the server has sent another one."""
         reported = self.queue
         if reported != self._reported:
             self._reported, self._ended = reported, 0
@@ -145,14 +145,14 @@ class Member:
 
     @property
     def is_stale(self) -> bool:
-        """True when nobody knows how long its queue is at this moment."""
+        """True when the length of its queue is unknown at this moment."""
         if self.engine.link.hearing and self.engine.health.queue_remaining is not None:
             return False
         now = self._clock.monotonic()
         return self._looked_at is None or now - self._looked_at >= _LOOK_FRESH_S
 
     def looked(self, queue: int | None) -> None:
-        """Its queue was asked for; None where the server does not tell."""
+        """Its queue was requested; None where the server has no route for it."""
         self._looked, self._looked_at = queue, self._clock.monotonic()
         self.unanswered = False
 
@@ -185,7 +185,7 @@ class Member:
         return self.state == "up" and not self.draining
 
     def notice(self) -> None:
-        """Learn from its session's poller, which asks about open jobs."""
+        """Learn from its session's poller, which polls open jobs."""
         if self.state == "up" and self.away:
             self.go_down("it does not answer about its jobs")
             self._was_away = True
@@ -272,5 +272,5 @@ class Member:
 
 
 def _said(need: Need) -> str:
-    """Return a need as people read it."""
+    """Return a need as a text."""
     return need[0] if len(need) == 1 else f"{need[0]}.{need[1]}={need[2]}"

@@ -34,7 +34,7 @@ _NO_SUCH_VALUE: Final = frozenset({"value_not_in_list"})
 
 
 def needs_of(workflow: Workflow) -> frozenset[Need]:
-    """Return all that a server might lack; an editor file tells nothing before it is converted."""
+    """Return all that a server might lack; of an editor file nothing is known before it is converted."""
     if workflow.format != "api":
         return frozenset()
     found: set[Need] = set()
@@ -52,7 +52,7 @@ def models_of(needs: Iterable[Need]) -> frozenset[str]:
 
 
 def lacks(error: Exception) -> frozenset[Need] | None:
-    """Return what a server lacks by its own words, None when another server would refuse as well.
+    """Return what a server lacks by its own refusal, None when another server would refuse as well.
 
     A refusal is the workflow's own fault unless each of its problems is a class, a value of a
     list, or a file that this server does not have. An empty set means "not here", for this

@@ -1,4 +1,4 @@
-"""Who goes where, and who goes first: the least loaded server, and batches in turn."""
+"""Which job gets a place where, and which first: the least loaded server, and batches in turn."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Places:
             first: Before the others of its group: it has waited once already.
 
         Raises:
-            ComfyError: No server can or will run it, in the words of the one that came nearest.
+            ComfyError: No server can or will run it: the error of the nearest miss.
         """
         if self._closed is not None:
             raise self._closed
@@ -75,20 +75,20 @@ class Places:
             raise
 
     def dispatch(self, *, newcomer: _Waiter | None = None) -> None:
-        """Hand out what is free: something has ended, come back, or come to wait."""
+        """Assign free places: something has ended, come back, or begun to wait."""
         while self._serve_next():
             pass
         if newcomer is not None and not newcomer.place.done():
             self._judge(newcomer)
 
     def judge_all(self) -> None:
-        """Tell those who wait in vain."""
+        """End the waits of jobs that no server can run."""
         for queue in list(self._groups.values()):
             for waiter in list(queue):
                 self._judge(waiter)
 
     def close(self, error: Exception) -> None:
-        """Send everybody home."""
+        """End every wait."""
         self._closed = error
         for queue in self._groups.values():
             for waiter in queue:
@@ -97,7 +97,7 @@ class Places:
         self._groups.clear()
 
     def _serve_next(self) -> bool:
-        """Give one place to the first group that can use one; say whether there was any."""
+        """Give one place to the first group that can use one; return whether there was any."""
         if not self._groups or not any(m.usable and m.has_room for m in self.members):
             return False
         for group, queue in self._groups.items():
@@ -133,7 +133,7 @@ class Places:
             waiter.place.set_exception(verdict)
 
     def _forget(self, waiter: _Waiter) -> None:
-        """Somebody waits no more, or was given a place that is not wanted any more."""
+        """A job waits no more, or was given a place that is not wanted any more."""
         group = waiter.job.order.group
         queue = self._groups.get(group)
         if queue is not None and waiter in queue:
@@ -146,7 +146,7 @@ class Places:
             self.dispatch()
 
     def _choose(self, order: Order) -> Member | ComfyError | None:
-        """Return the best server for a job, None while it has to wait, an error when that is in vain."""
+        """Return the best server for a job, None while it has to wait, an error when none can run it."""
         open_to = [m for m in self.members if not m.draining and m not in order.refused]
         able = [m for m in open_to if not m.is_lacking(order.needs)]
         if not able and order.refused:
@@ -190,11 +190,11 @@ def _rank(member: Member, order: Order) -> tuple[bool, float, int, int, int]:
 
 
 def _figures(member: Member) -> tuple[str, float, int | None]:
-    """Return what the log tells of a choice."""
+    """Return what the log says of a choice."""
     return member.url, member.load, member.queue
 
 
 def _refusal(order: Order) -> ComfyError:
-    """Return why no server runs it, in the words of the nearest miss."""
+    """Return why no server runs it: the error of the nearest miss."""
     nearest: ComfyError = worst_first(order.refused.values())[-1]  # type: ignore[assignment]
     return nearest

@@ -44,10 +44,10 @@ class Servers:
         yield from self._retired
 
     def add(self, engine: Engine, *, weight: float, limit: int | None) -> None:
-        """Take a server in; whoever waits may go there at once.
+        """Add a server; waiting jobs may go there at once.
 
         Raises:
-            ValueError: The weight or the limit makes no sense, or it is in the pool.
+            ValueError: The weight or the limit is invalid, or it is in the pool.
         """
         if any(member.url == engine.base_url for member in self.places.members):
             raise ValueError(f"{engine.base_url} is in the pool already")
@@ -55,11 +55,11 @@ class Servers:
         self.places.members.append(member)
         for box in self._watchers.boxes:
             _watch(box, engine)
-        _log.debug("pool: %s comes in, weight %g, limit %s", member.url, weight, member.limit)
+        _log.debug("pool: %s was added, weight %g, limit %s", member.url, weight, member.limit)
         self.places.dispatch()
 
     async def drain(self, url: str) -> None:
-        """Give a server no more jobs, wait for those that it has, and let it go.
+        """Give a server no more jobs, wait for those that it has, and remove it.
 
         Raises:
             ValueError: It is not in the pool.
@@ -108,7 +108,7 @@ class Servers:
         self._watchers.close()
 
     def _drop(self, box: Mailbox) -> None:
-        """Forget somebody who read `events()`."""
+        """Forget a reader of `events()`."""
         self._watchers.drop(box)
         for engine in self.engines():
             engine.watchers.drop(box)

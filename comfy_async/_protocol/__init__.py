@@ -1,1 +1,1 @@
-"""What ComfyUI says: bytes and JSON in, events and state out. Sans-IO: nothing here awaits."""
+"""ComfyUI's protocol: bytes and JSON in, events and state out. Sans-IO: nothing here awaits."""

@@ -1,4 +1,4 @@
-"""What nodes say that they do (`activity` in progress_state), found without parsing the frame."""
+"""The nodes' activities (`activity` in progress_state), found without parsing the frame."""
 
 from __future__ import annotations
 

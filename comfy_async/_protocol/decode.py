@@ -60,7 +60,7 @@ _MIME: Final = {1: "image/jpeg", 2: "image/png"}
 
 
 class ExecutingNone(BaseEvent):
-    """`executing` with node null: the run is over and its history is written. Internal."""
+    """`executing` with node null: the run has ended and its history is written. Internal."""
 
     __slots__ = ()
     type = "executing"

@@ -1,7 +1,7 @@
-"""A job as API v2 tells of it: its snapshots and its stream, read into facts and events.
+"""A job of API v2: its snapshots and its stream, read into facts and events.
 
 Sources: the public description of API v2 (schemas Job, Progress, Output, PreviewEvent) and
-comfy-api-proxy 0.1.6, whose ways are named where they differ.
+comfy-api-proxy 0.1.6, whose behaviour is named where it differs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _KEYS: Final[Mapping[str, str]] = {"image": "images", "video": "video", "audio":
 
 
 def read_job(body: object, prompt_id: str) -> QueueEntry | HistoryEntry | None:
-    """Read a job: one that waits or runs, one that is over, or None for one that is lost.
+    """Read a job: one that waits or runs, one that has ended, or None for one that is lost.
 
     "expired" is no end but an absence: comfy-api-proxy says it of every job that it finds neither in
     ComfyUI's queue nor in its history, and for a moment that is every quick one.
@@ -79,7 +79,7 @@ def read_job(body: object, prompt_id: str) -> QueueEntry | HistoryEntry | None:
 
 
 def job_record(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a job in the words of ComfyUI's jobs API."""
+    """Return a job in the format of ComfyUI's jobs API."""
     status, rows = str(body.get("status")), body.get("outputs")
     listed = rows if isinstance(rows, list) else []
     return {
@@ -119,7 +119,7 @@ def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outputs_of(value: object) -> dict[str, dict[str, Any]]:
-    """Return what each node showed, by node id, in the words of ComfyUI's history.
+    """Return what each node showed, by node id, in the format of ComfyUI's history.
 
     Raises:
         ValueError: It is no list of outputs.
@@ -134,14 +134,14 @@ def outputs_of(value: object) -> dict[str, dict[str, Any]]:
 
 
 def _key(row: Mapping[str, Any]) -> str:
-    """Return the word for a kind of output."""
+    """Return ComfyUI's key for a kind of output."""
     return _KEYS.get(str(row.get("type")), "files")
 
 
 def _file(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return an output as nodes name their files; what API v2 says beyond that stays as it is.
 
-    A size of 0 beside no hash is comfy-api-proxy's way to say that it does not know.
+    A size of 0 without a hash means that comfy-api-proxy does not know it.
     """
     known = dict(row)
     if not known.get("size_bytes") and known.get("hash") is None:
@@ -165,7 +165,7 @@ def _messages(
 
 
 def _failure(error: object) -> dict[str, Any]:
-    """Return why a job failed, in ComfyUI's words."""
+    """Return why a job failed, in ComfyUI's format."""
     said = error if isinstance(error, Mapping) else {}
     code = str(said.get("code") or "")
     traceback = said.get("traceback")
@@ -191,7 +191,7 @@ def _milliseconds(value: object) -> int | None:
 class JobTeller:
     """Makes events of what API v2 says about one job while it waits and runs.
 
-    Snapshots repeat themselves: what was told is not told again.
+    Snapshots repeat themselves: what was reported is not reported again.
 
     Attributes:
         prompt_id: The job's id.
@@ -207,7 +207,7 @@ class JobTeller:
     _last: Mapping[str, Any] | None = None
 
     def snapshot(self, job: Mapping[str, Any], now: float, *, progress: bool) -> list[BaseEvent]:
-        """Tell a job as it was looked at while it runs; its `progress` only when no stream tells that."""
+        """Report a running job as it was polled; its `progress` only when no stream reports that."""
         if job.get("status") == "queued":
             return []
         events = self.started(now)
@@ -220,7 +220,7 @@ class JobTeller:
         return events
 
     def started(self, now: float) -> list[BaseEvent]:
-        """Tell that it runs."""
+        """Report that it runs."""
         return [
             Started(None, {}, self.prompt_id, received_at=now),
             # Nodes begin before others have ended: only what says so ends them.
@@ -228,10 +228,10 @@ class JobTeller:
         ]
 
     def progress(self, data: Mapping[str, Any], now: float, raw: bytes | None = None) -> list[BaseEvent]:
-        """Tell how far it is: the whole graph, the node, its step.
+        """Report how far it is: the whole graph, the node, its step.
 
         comfy-api-proxy counts only the nodes that have begun, and calls a single node's share the
-        whole: such numbers are left out, ours say more.
+        whole: such numbers are left out, the library's own are better.
         """
         node = data.get("current_node")
         node = node if isinstance(node, str) and node else None
@@ -257,7 +257,7 @@ class JobTeller:
         return events
 
     def _moved(self, node: str | None, done: int, now: float) -> list[BaseEvent]:
-        """Tell the end of the node before, where the count of finished nodes has risen.
+        """Report the end of the node before, where the count of finished nodes has risen.
 
         Without that two nodes run at once, and neither has ended.
         """
@@ -269,7 +269,7 @@ class JobTeller:
         return [NodeFinished(None, {"node": before}, self.prompt_id, received_at=now)]
 
     def output(self, row: object, now: float) -> list[BaseEvent]:
-        """Keep a file of a node; the node is told once its files are together."""
+        """Keep a file of a node; the node is reported once its files are together."""
         if not isinstance(row, Mapping):
             return []
         node, asset = str(row.get("node_id")), str(row.get("id"))
@@ -282,7 +282,7 @@ class JobTeller:
         return events
 
     def _flushed(self, now: float, *, unless: str | None = None) -> list[BaseEvent]:
-        """Tell the node whose files came last, unless more may follow."""
+        """Report the node whose files came last, unless more may follow."""
         node = self._pending
         if node is None or node == unless:
             return []
@@ -291,7 +291,7 @@ class JobTeller:
         return [NodeFinished(None, {"node": node, "output": output}, self.prompt_id, received_at=now)]
 
     def preview(self, data: Mapping[str, Any], now: float) -> list[BaseEvent]:
-        """Tell a picture of work in progress."""
+        """Report a picture of work in progress."""
         encoded = data.get("data_base64")
         try:
             image = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
@@ -304,7 +304,7 @@ class JobTeller:
         return [Preview(image, about, self.prompt_id, received_at=now)]
 
     def unknown(self, name: str, raw: bytes, data: Mapping[str, Any], now: float) -> list[BaseEvent]:
-        """Hand on what a later version says, as it came."""
+        """Pass on what a later version sends, as it came."""
         return [UnknownEvent(raw, data, self.prompt_id, received_at=now, type=name)]
 
 

@@ -1,4 +1,4 @@
-"""How far a job is and how long it will take: arithmetic over what the events said."""
+"""How far a job is and how long it will take: arithmetic over its events."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEARNING_RATE = 0.5
 
 
 class _Running:
-    """A node at work: when it began, and the first and the latest step that were told."""
+    """A node at work: when it began, and the first and the latest step that were reported."""
 
     __slots__ = ("first_at", "first_value", "latest", "since")
 
@@ -33,7 +33,7 @@ class _Running:
         self.latest: Progress | None = None
 
     def steps(self) -> tuple[float, float]:
-        """Return the step and the number of steps, (0, 0) while nothing was told."""
+        """Return the step and the number of steps, (0, 0) while none was reported."""
         return (self.latest.value, self.latest.max) if self.latest is not None else (0.0, 0.0)
 
     def share(self) -> float:
@@ -52,7 +52,7 @@ class _Running:
 
 
 class Meter:
-    """Counts weights and seconds; reads a progress frame only when somebody asks."""
+    """Counts weights and seconds; reads a progress frame only when it is needed."""
 
     __slots__ = (
         "_activities",
@@ -121,7 +121,7 @@ class Meter:
         self._learn(node, seconds, running)
 
     def activities(self, nodes: Mapping[str, Any], now: float) -> None:
-        """Take over what each node says that it does; what it did before goes on since then."""
+        """Note the activity of each node; one that has not changed goes on since it began."""
         said: dict[str, tuple[str, float]] = {}
         for node, state in nodes.items():
             word = state.get("activity") if isinstance(state, Mapping) else None
@@ -225,7 +225,7 @@ class Meter:
         self._timings[kind] = each if known is None else known + _LEARNING_RATE * (each - known)
 
     def _eta(self, now: float) -> float | None:
-        """Return the seconds to go, None while less than half of the work can be foretold."""
+        """Return the seconds to go, None while less than half of the work can be estimated."""
         if self.started_at is None:
             return None
         parts = {node: self._left(node, running, now) for node, running in self._running.items()}

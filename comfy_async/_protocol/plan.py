@@ -36,7 +36,7 @@ _SAVERS: Final = frozenset(
 class Plan:
     """The submitted graph, seen as work to do.
 
-    A node weighs as many units as it makes steps, where the workflow tells, else one. The
+    A node weighs as many units as it makes steps, where the workflow says, else one. The
     weights never change while the job runs: that keeps the fraction monotonic and moving.
     """
 
@@ -150,7 +150,7 @@ def _closure(parents: Mapping[str, tuple[str, ...]], targets: Iterable[str]) -> 
 
 
 def _info(node: str, spec: Mapping[str, Any]) -> NodeInfo:
-    """Return what people call the node."""
+    """Return the node's title."""
     meta = spec.get("_meta")
     title = meta.get("title") if isinstance(meta, Mapping) else None
     class_type = str(spec.get("class_type") or "")
@@ -158,7 +158,7 @@ def _info(node: str, spec: Mapping[str, Any]) -> NodeInfo:
 
 
 def _weight(spec: Mapping[str, Any]) -> float:
-    """Return the node's steps where the workflow tells, else 1."""
+    """Return the node's steps where the workflow says, else 1."""
     inputs = spec.get("inputs")
     if isinstance(inputs, Mapping):
         for name in _STEP_INPUTS:

@@ -1,7 +1,7 @@
-"""The life of one job as a plain state machine: events in, what changed out.
+"""The state of one job as a plain state machine: events in, what changed out.
 
-Every fact about a job passes `JobState.apply`, whether the socket told it or polling found it.
-That is why a job ends exactly once and nothing is told twice: the state knows what was said.
+Every fact about a job passes `JobState.apply`, whether the socket sent it or polling found it.
+That is why a job ends exactly once and nothing is reported twice: the state knows what was reported.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class JobState:
 
     @property
     def wants_history(self) -> bool:
-        """True when the run is over and only the history knows what was missed."""
+        """True when the run has ended and only the history knows what was missed."""
         return self._is_over and self.terminal is None
 
     @property
@@ -131,7 +131,7 @@ class JobState:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Output nodes whose images only the socket carries and a gap may have swallowed."""
+        """Output nodes whose images only the socket carries and may have been lost in a gap."""
         if not self.gap:
             return ()
         whole = self._intact & self.meter.finished
@@ -146,7 +146,7 @@ class JobState:
 
     @property
     def duration(self) -> float:
-        """Seconds of the run, by the server's clock where we did not hear both ends; 0.0 if unknown."""
+        """Seconds of the run, by the server's clock where start or end was not received; 0.0 if unknown."""
         start, end = self._start, self.terminal
         if start is None or end is None or self.started_at is None or self.ended_at is None:
             return 0.0
@@ -173,9 +173,9 @@ class JobState:
             self._intact -= self.meter.running_nodes
 
     def repeats(self, event: BaseEvent) -> bool:
-        """Take in a progress frame that changes nothing but the step; False for all others.
+        """Process a progress frame that changes nothing but the step; False for all others.
 
-        What `apply` would do and tell, at a fraction of its cost: such frames come by the thousand.
+        The same as `apply`, at a fraction of its cost: such frames come by the thousand.
         """
         if self.terminal is not None:
             return False
@@ -192,7 +192,7 @@ class JobState:
         return False
 
     def apply(self, event: BaseEvent) -> list[BaseEvent]:
-        """Take in one fact and return the events to tell, in order; often just the event itself."""
+        """Process one fact and return the events to report, in order; often just the event itself."""
         if self.terminal is not None:
             return []
         if isinstance(event, NodeEvent):
@@ -201,7 +201,7 @@ class JobState:
         return [event] if handler is None else handler(self, event)
 
     def finish_without_history(self) -> list[BaseEvent]:
-        """Accept the end that was heard, although the history never told the rest; [] without one."""
+        """Accept the end that was received, although the history never came; [] without one."""
         event, self._pending_end = self._pending_end, None
         return [] if event is None else self._end(event)
 
@@ -348,20 +348,20 @@ class JobState:
         return [*told, event]
 
     def _imply_start(self, event: BaseEvent) -> list[BaseEvent]:
-        """Whatever happens to a job's nodes proves that it runs, even if nobody said so."""
+        """Whatever happens to a job's nodes proves that it runs, even without a message for its start."""
         if self.started_at is not None:
             return []
         return self._started(Started(None, {}, self.prompt_id, received_at=event.received_at))
 
     def _imply_node_started(self, node: str, now: float) -> list[BaseEvent]:
-        """A node whose start was missed is told as started."""
+        """A node whose start was missed is reported as started."""
         if node in self.was_started or node in self.shown:
             return []
         event = NodeStarted(None, {"node": node}, self.prompt_id, received_at=now)
         return self.apply(event)
 
     def _finish_node(self, node: str, now: float) -> list[BaseEvent]:
-        """A node is over without an `executed` message: it shows nothing."""
+        """A node has ended without an `executed` message: it shows nothing."""
         if node in self.shown:
             self.meter.node_finished(node, now)
             return []

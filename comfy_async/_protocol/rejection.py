@@ -18,7 +18,7 @@ _ADVICE: Final = {
     "missing_node_type": "Install the node pack that has it on the server, or replace the node.",
     "prompt_no_outputs": "Add a node that saves or shows something, for example SaveImage.",
     "no_prompt": "Send a workflow with at least one output node.",
-    "dependency_cycle": "Remove one of the links of the circle.",
+    "dependency_cycle": "Remove one of the links of the cycle.",
 }
 
 
@@ -26,7 +26,7 @@ _MOST_LETTERS: Final = 200
 """Longer than any name: a value such as a picture in base64, which resembles nothing."""
 
 _MOST_DETAILS: Final = 1_000
-"""Letters of the server's own words that a message repeats: they may hold the whole value."""
+"""Characters of the server's text that a message repeats: it may hold the whole value."""
 
 
 def nearest(value: object, choices: Iterable[object], *, count: int = 3) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def problems(
     node_errors: object,
     nodes: Mapping[str, NodeInfo] = _NO_NODES,
 ) -> list[Problem]:
-    """Return every complaint of an answer of POST /prompt.
+    """Return every problem in an answer of POST /prompt.
 
     Args:
         error: The answer's `error`: an object with `type`, `message`, `details`, `extra_info`.
@@ -99,7 +99,7 @@ def _whole_problem(error: object, nodes: Mapping[str, NodeInfo]) -> Problem | No
 
 
 def _node_problems(node: str, entry: Mapping[str, Any], nodes: Mapping[str, NodeInfo]) -> list[Problem]:
-    """Read the complaints about one node."""
+    """Read the problems of one node."""
     info = nodes.get(node) or NodeInfo(node, "", str(entry.get("class_type") or ""))
     errors = entry.get("errors")
     rows = errors if isinstance(errors, list) else []
@@ -107,7 +107,7 @@ def _node_problems(node: str, entry: Mapping[str, Any], nodes: Mapping[str, Node
 
 
 def _input_problem(info: NodeInfo, row: Mapping[str, Any]) -> Problem:
-    """Read one complaint about one input."""
+    """Read one problem of one input."""
     extra = row.get("extra_info")
     extra = extra if isinstance(extra, Mapping) else {}
     kind = str(row.get("type") or "")
@@ -192,21 +192,21 @@ _PARTNER: Final = (
     ("account", re.compile(r"There is a problem with your account"), "Ask the platform's support."),
     ("rate_limit", re.compile(r"Rate Limit Exceeded"), "Submit fewer of these at once, or later."),
     ("credits", re.compile(r"InsufficientFundsError|InactiveSubscriptionError"), "Check the account."),
-    ("api", re.compile(r"API Error: "), "The partner's service refused it, in the words above."),
+    ("api", re.compile(r"API Error: "), "The partner's service refused it, with the message above."),
 )
 
 
 # Newer servers can be told which models may be loaded; a run finds out when it loads one (PROTOCOL 7.6).
 _NOT_PERMITTED: Final = "ModelNotPermittedError"
 _NOT_PERMITTED_HINT: Final = (
-    "The rules of this server do not allow the model: choose another one, or ask whoever runs the server."
+    "The rules of this server do not allow the model: choose another one, or ask the server's operator."
 )
 
 
 def failure(event: Failed, *, prompt_id: str, server: str) -> JobFailedError:
-    """Return the error of a failed job: out of memory and partner services are told apart.
+    """Return the error of a failed job: out of memory and partner services have errors of their own.
 
-    The exact words are those of ComfyUI's nodes (comfy_api_nodes/util/client.py) and of torch,
+    The exact texts are those of ComfyUI's nodes (comfy_api_nodes/util/client.py) and of torch,
     CUDA, HIP and MPS.
     """
     kind, text = event.exception_type, event.exception_message
@@ -237,7 +237,7 @@ def failure(event: Failed, *, prompt_id: str, server: str) -> JobFailedError:
 
 
 def _where(event: Failed) -> str:
-    """Return who raised it; newer servers also tell of runs that failed outside of any node."""
+    """Return what raised it; newer servers also report runs that failed outside of any node."""
     if event.node:
         return f"node {NodeInfo(event.node, event.title, event.class_type)} raised "
     if event.class_type:

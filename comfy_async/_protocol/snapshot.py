@@ -37,7 +37,7 @@ class QueueEntry:
 
     Attributes:
         place: How many jobs come first, where the server itself says so.
-        told: The job as API v2 tells it.
+        told: The job as API v2 has it.
     """
 
     prompt_id: str
@@ -55,7 +55,7 @@ class QueueSnapshot:
 
     Attributes:
         entries: By id.
-        of: The jobs that were asked about, None when all are in it: others may be there as well.
+        of: The jobs that were requested, None when all are in it: others may be there as well.
         reasons: What the server says of jobs that are not in it.
     """
 
@@ -181,7 +181,7 @@ def parse_history(body: object, prompt_id: str) -> HistoryEntry | None:
     entry = body.get(prompt_id)
     if entry is None:
         if body:
-            raise ValueError("the history speaks of another job")
+            raise ValueError("the history is that of another job")
         return None
     if not isinstance(entry, Mapping):
         raise ValueError("the history entry is no object")
@@ -206,7 +206,7 @@ def parse_history(body: object, prompt_id: str) -> HistoryEntry | None:
 
 
 def history_events(entry: HistoryEntry, now: float) -> list[BaseEvent]:
-    """Return what the history tells about a job, in the order in which it happened."""
+    """Return the history of a job as events, in the order in which they happened."""
     prompt_id = entry.prompt_id
     events: list[BaseEvent] = []
     by_type = dict(entry.messages)

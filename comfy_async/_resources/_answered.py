@@ -33,13 +33,13 @@ _WORDS: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*(?:<[!?a-z]|\{\s*\")", re.I
 def demand_file(answer: Answer, filename: str, *, head: bytes = b"") -> None:
     """Refuse an answer that cannot be the file: a login page, an error that came with status 200.
 
-    ComfyUI tells a file's type by its name, and gateways tell the truth about their own pages.
-    An answer without a type, or with a general one, is taken at its word but for its beginning: that
-    of a page, and that of words where a picture, film or sound was asked for.
+    ComfyUI derives a file's type from its name, and gateways label their own pages correctly.
+    An answer without a type, or with a general one, is believed except for its beginning: that
+    of a page, and that of text where an image, a video or audio was requested.
 
     Args:
         answer: What came.
-        filename: What was asked for, "" when its name is unknown.
+        filename: What was requested, "" when its name is unknown.
         head: The first bytes, as soon as they are there.
 
     Raises:
@@ -52,7 +52,7 @@ def demand_file(answer: Answer, filename: str, *, head: bytes = b"") -> None:
     family = kind.partition("/")[0]
     wanted = (mimetypes.guess_type(f"x.{ending}")[0] or "").partition("/")[0] if ending else ""
     if family in _MEDIA and wanted in _MEDIA and family not in _MEDIA[wanted]:
-        raise _something_else(answer, filename, f"a file of another kind ({wanted} was asked for)")
+        raise _something_else(answer, filename, f"a file of another kind ({wanted} was requested)")
     if ending not in _TEXTS["text/html"] and family not in ("text", "image") and _PAGE.match(head):
         raise _something_else(answer, filename, "a page")
     if wanted in _MEDIA and ending != "svg" and (_WORDS.match(head) or (family == "text" and _is_text(head))):

@@ -30,7 +30,7 @@ _RANGE_OVER: Final = 416
 
 @dataclasses.dataclass(slots=True)
 class _Known:
-    """What the first answer said of the file; a later one must say the same to be joined to it."""
+    """What the first answer said of the file; a later one must match to be appended to it."""
 
     total: int | None = None
     validator: str = ""
@@ -47,7 +47,7 @@ class _Known:
 
 
 class Ask(Protocol):
-    """Asks the server for the file, from the beginning or from a place on."""
+    """Requests the file, from the beginning or from an offset."""
 
     def __call__(
         self, *, headers: Mapping[str, str], expect: Sequence[int] = ()
@@ -100,7 +100,7 @@ class Download:
         return target
 
     async def _fetch(self, file: BinaryIO) -> None:
-        """Try until all is there; the count of tries starts anew whenever bytes have come."""
+        """Try until all is there; the count of tries starts again whenever bytes have come."""
         backoff = Backoff(first=0.2, cap=5.0)
         while True:
             before = self._meter.done
@@ -152,7 +152,7 @@ class Download:
         return same_total and _validator(answer.headers) == self._known.validator
 
     async def _rewind(self, file: BinaryIO) -> None:
-        """Begin anew."""
+        """Begin again."""
         self._meter.restart()
         await in_thread(_truncate, file)
 
@@ -184,7 +184,7 @@ class Download:
 
 
 def _validator(headers: Mapping[str, str]) -> str:
-    """Return what tells one state of the file from another: a strong ETag, or its date."""
+    """Return what identifies one state of the file: a strong ETag, or its date."""
     etag = headers.get("etag", "")
     return etag if etag and not etag.startswith("W/") else headers.get("last-modified", "")
 

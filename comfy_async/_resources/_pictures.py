@@ -1,4 +1,4 @@
-"""Pictures made ready to be sent: numpy arrays and torch tensors, and what Pillow holds, as PNG."""
+"""Pictures prepared for upload: numpy arrays and torch tensors, and Pillow images, as PNG."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the values of an array as the levels of a PNG, of 8 bits or of 16.
 
     Raises:
-        ValueError: They are floats of another range, of which nobody knows what is white.
+        ValueError: They are floats of another range, of which it is unknown what is white.
     """
     import numpy as np
 
@@ -148,7 +148,7 @@ def _wide(image: Image) -> Image:
 def _whole_numbers(image: Image) -> Image:
     """Return a picture of floats as grey levels of 0 to 255, as Pillow means them.
 
-    One that goes to 1.0 at the most may be meant so, or as 0.0 to 1.0: nobody knows.
+    One that goes to 1.0 at the most may be meant so, or as 0.0 to 1.0: that is unknown.
     """
     grey = image.convert("L")
     least, most = _extent(image)

@@ -1,4 +1,4 @@
-"""What all resources share: asking the session's server, and reading the answer into a model."""
+"""What all resources share: requests to the session's server, and reading the answer into a model."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Resource:
         return self._host.server
 
     async def _get(self, path: str, **options: Any) -> Any:
-        """GET a route and return its decoded body; tried again when a failure may pass."""
+        """GET a route and return its decoded body; retried after a transient failure."""
         await self._ready("GET", path)
         try:
             return await self._host.http.get_json(path, retry=True, **options)
@@ -47,7 +47,7 @@ class Resource:
             raise self._explained("GET", path, error) from error
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
-        """Send a request and return the answer; tried again when a failure may pass and `retry` says so."""
+        """Send a request and return the answer; retried after a transient failure if `retry`."""
         await self._ready(method, path)
         try:
             return await self._host.http.request(method, path, **options)
@@ -55,7 +55,7 @@ class Resource:
             raise self._explained(method, path, error) from error
 
     async def _ready(self, method: str, path: str) -> None:
-        """Make sure of the server, and that its dialect has such routes at all.
+        """Make sure that the server answers, and that its dialect has such routes at all.
 
         Raises:
             UnsupportedError: It has none.
@@ -64,7 +64,7 @@ class Resource:
         route = None if self._host.api.has_routes else route_of(method, path)
         if route is not None:
             what = f"serve {route.verb.rpartition(', ')[2]}"
-            hint = "It runs jobs and keeps files; what else ComfyUI's own routes offer, it does not have."
+            hint = "It runs jobs and keeps files; it has none of ComfyUI's other routes."
             raise server.unsupported(what, hint=hint, server=self._host.base_url)
 
     def _explained(self, method: str, path: str, error: ResponseError) -> ComfyError:

@@ -1,4 +1,4 @@
-"""What the asset system says."""
+"""The records of the asset system."""
 
 from __future__ import annotations
 

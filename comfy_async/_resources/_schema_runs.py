@@ -1,4 +1,4 @@
-"""What the server says of jobs: queue, history and jobs API."""
+"""The records of jobs: queue, history and jobs API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class QueueRecord(Record):
         prompt: The whole graph, in API format.
         extra_data: What was sent along: client_id, create_time in ms, without keys.
         targets: The output nodes that will run.
-        labels: What it was labelled with: `submit(labels=...)`.
+        labels: The labels that it was submitted with: `submit(labels=...)`.
     """
 
     number: float = 0.0
@@ -35,7 +35,7 @@ class QueueRecord(Record):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What it was labelled with."""
+        """The labels that it was submitted with."""
         return labels_of(self.extra_data)
 
     @classmethod
@@ -73,7 +73,7 @@ class QueueState(Record):
 
 
 class HistoryRecord(Record):
-    """A finished job, as the server remembers it.
+    """A finished job, as the server keeps it.
 
     Attributes:
         prompt_id: The job.
@@ -84,7 +84,7 @@ class HistoryRecord(Record):
         outputs: What each node showed, by node id.
         messages: What happened: pairs of the event's type and its data.
         meta: By node id, which node showed it in the editor.
-        labels: What it was labelled with: `submit(labels=...)`.
+        labels: The labels that it was submitted with: `submit(labels=...)`.
     """
 
     prompt_id: str
@@ -98,7 +98,7 @@ class HistoryRecord(Record):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What it was labelled with."""
+        """The labels that it was submitted with."""
         return labels_of(self.extra_data)
 
     @classmethod
@@ -129,7 +129,7 @@ def _fate(status: str, messages: set[str]) -> str:
 
 
 class JobRecord(Record):
-    """A job, as the jobs API tells it; times in Unix milliseconds.
+    """A job, as the jobs API shows it; times in Unix milliseconds.
 
     Attributes:
         id: The job's prompt_id.
@@ -143,8 +143,8 @@ class JobRecord(Record):
         workflow_version_id: The version of that workflow, from the cloud.
         queue_position: How many jobs come first while it waits, from the cloud.
         queue_reason: Why it waits, from the cloud: "concurrency_limit" or "capacity".
-        executor: What runs it, as the cloud tells it.
-        deployment: The deployment that it belongs to, as the cloud tells it.
+        executor: What runs it, as the cloud reports it.
+        deployment: The deployment that it belongs to, as the cloud reports it.
     """
 
     id: str
@@ -179,7 +179,7 @@ class JobRecord(Record):
 
     @property
     def labels(self) -> dict[str, str] | None:
-        """What it was labelled with; None where the answer does not tell, as in the pages of a list."""
+        """Its labels; None where the answer does not have them, as in the pages of a list."""
         extra_data = (self.workflow or {}).get("extra_data")
         return labels_of(extra_data) if isinstance(extra_data, Mapping) else None
 

@@ -1,4 +1,4 @@
-"""What the server says of itself: stats, logs, models, users, templates."""
+"""The records of the server itself: stats, logs, models, users, templates."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class Payload:
 
     Attributes:
         size: In bytes.
-        digest: What tells the content from others, as hex digits.
-        key: What the session remembers it by; more than the digest for large files.
+        digest: The hash of the content, as hex digits.
+        key: By which the session remembers it; more than the digest for large files.
         stem: The file's own name without its ending, "" when it has none.
         ending: With the dot.
     """
@@ -83,7 +83,7 @@ class Payload:
         identity: object = None,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        """Read what is to be known of the content; blocks. `close` lets go of a copy of it."""
+        """Read what is to be known of the content; blocks. `close` drops a copy of it."""
         self._open = opener
         self._close = close
         with opener() as file:
@@ -114,7 +114,7 @@ class Payload:
         return f"blake3:{made.hexdigest()}"
 
     def close(self) -> None:
-        """Let go of a copy that was made because the source cannot be read twice."""
+        """Drop a copy that was made because the source cannot be read twice."""
         self._close()
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -147,7 +147,7 @@ def _reading(file: BinaryIO) -> asyncio.Task[bytes]:
 
 
 class _Shared(io.RawIOBase):
-    """A view of somebody else's file from a place on; closing it leaves the file open."""
+    """A view of a caller's file from an offset on; closing it leaves the file open."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         """Begin at `start`."""
@@ -192,9 +192,9 @@ def prepare(source: UploadSource) -> Payload:
 
 
 async def prepared(source: UploadSource) -> Payload:
-    """`prepare` in a thread; the copy that it makes is closed also where nobody waits for it any more.
+    """`prepare` in a thread; the copy that it makes is closed even if the caller was cancelled.
 
-    Who is cancelled leaves at once: a pipe may say nothing for ever.
+    A cancelled caller leaves at once: a pipe may stay silent for ever.
 
     Raises:
         OSError: As `prepare`.

@@ -1,4 +1,4 @@
-"""One upload or download under way: awaited for what comes of it, iterated for its progress."""
+"""One upload or download under way: awaited for its result, iterated for its progress."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TransferProgress:
 
 
 class Meter:
-    """Counts the bytes of one transfer, and wakes whoever watches."""
+    """Counts the bytes of one transfer, and wakes those that watch it."""
 
     def __init__(self, name: str) -> None:
         """Start at zero."""
@@ -61,7 +61,7 @@ class Meter:
         self._moved.set()
 
     def restart(self, done: int = 0) -> None:
-        """So many bytes still hold; the rest is fetched anew."""
+        """Keep so many bytes; the rest is fetched again."""
         self.done = done
         self._moved.set()
 
@@ -98,7 +98,7 @@ class Transfer(Coroutine[Any, Any, _T], Generic[_T]):
         return self._meter.progress()
 
     def __await__(self) -> Generator[Any, Any, _T]:
-        """Wait for what comes of it; after iterating, the same value every time."""
+        """Wait for the result; after iterating, the same value every time."""
         return (self._work if self._task is None else self._joined(self._task)).__await__()
 
     @staticmethod

@@ -94,7 +94,7 @@ class UploadOrder:
 
     @property
     def key(self) -> object:
-        """What tells it from others of the same content."""
+        """What distinguishes it from others of the same content."""
         original = None if self.original is None else tuple(sorted(self.original.items()))
         return (self.name, self.subfolder, self.type, self.overwrite, original)
 
@@ -150,7 +150,7 @@ class Uploader:
             return dataclasses.replace(made, source=kept)
 
     async def is_gone(self, file: UploadedFile) -> bool:
-        """Say whether the server has said that it has no such file; one that cannot be asked has not.
+        """Return whether the server has answered that it has no such file; False when the request failed.
 
         What was remembered of it is forgotten then.
         """
@@ -166,7 +166,7 @@ class Uploader:
         return True
 
     async def _still_there(self, key: object, known: UploadedFile) -> bool:
-        """Doubt what is remembered, now and then."""
+        """Forget at times what is remembered, so that it is checked."""
         now = self._host.settings.clock.monotonic()
         if now - self._seen.get(key, now) < _TRUSTED_S:
             return True
@@ -176,7 +176,7 @@ class Uploader:
         return True
 
     def _forget(self, key: object) -> None:
-        """Send it again when it is asked for again."""
+        """Send it again at the next request for it."""
         self._sent.pop(key, None)
         self._seen.pop(key, None)
 
@@ -218,7 +218,7 @@ class Uploader:
             )
 
     async def _max_size(self) -> int | None:
-        """Return the server's limit in bytes; asked for once, None when it does not say."""
+        """Return the server's limit in bytes; requested once, None when it does not say."""
         known = self._host.server.max_upload_size
         if known is None and not self._asked:
             await self._host.known_server()

@@ -56,7 +56,7 @@ class Assets(Resource):
 
         Raises:
             UnsupportedError: The asset system is switched off.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         params: dict[str, Any] = {"limit": size, "sort": sort, "order": "desc" if newest_first else "asc"}
         params |= _filters(tags_all, tags_any, tags_none, name_contains)
@@ -168,7 +168,7 @@ class Assets(Resource):
         return self._read(Asset, answer.json(), "PUT /api/assets/{id}")
 
     async def delete(self, asset_id: str) -> None:
-        """Let go of an asset; its content stays for others that share it.
+        """Delete an asset; its content stays for others that share it.
 
         Raises:
             NotFoundError: There is no such asset.

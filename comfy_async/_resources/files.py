@@ -34,7 +34,7 @@ _READ_TRIES = 4
 class Files:
     """`comfy.files`: what goes in and what comes out.
 
-    `upload` and `save` return transfers: await them for what comes of them, or iterate them
+    `upload` and `save` return transfers: await them for their result, or iterate them
     first for their progress. At most `Settings.transfers` run at once.
 
     Example:
@@ -150,7 +150,7 @@ class Files:
 
         Args:
             workflow: With handles among its input values.
-            places: The inputs, by node and name, that the server has complained of.
+            places: The inputs, by node and name, that the server has refused.
 
         Returns:
             The workflow with new handles, or None when there was nothing to be sent again.
@@ -274,7 +274,7 @@ class Files:
 
     @contextlib.asynccontextmanager
     async def _opened(self, place: FilePlace) -> AsyncIterator[Stream]:
-        """Ask for a file; packed answers are of no use for pictures, and a danger."""
+        """Request a file; compressed answers are of no use for pictures, and a danger."""
         await self._host.known_server()
         async with self._host.api.open_file(place, headers={"Accept-Encoding": "identity"}) as stream:
             yield stream
@@ -340,7 +340,7 @@ def _sort(filename: str, preview: str | None, channel: str | None) -> str:
 
 
 def _kind(type_: str) -> Literal["input", "temp", "output"]:
-    """Return which of the server's folders a word means."""
+    """Return which of the server's folders a name means."""
     return "temp" if type_ == "temp" else "output" if type_ == "output" else "input"
 
 
@@ -354,7 +354,7 @@ def _repeatable(source: UploadSource) -> bool:
 
 
 def split_name(name: str, subfolder: str) -> tuple[str, str]:
-    """Return the folder and the file of a name that may have folders in it, as people write them."""
+    """Return the folder and the file of a name that may have folders in it."""
     inner, _, leaf = name.rpartition("/")
     if not leaf:
         return subfolder, name

@@ -31,7 +31,7 @@ class History(Resource):
 
         Raises:
             NotFoundError: It has not finished, or the server has forgotten it.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         path = f"{self._host.api.history_route}/{quote(prompt_id, safe='')}"
@@ -60,7 +60,7 @@ class History(Resource):
     async def page(self, *, size: int = 100, start: int = 0) -> AsyncIterator[tuple[HistoryRecord, ...]]:
         """Yield the finished jobs in pages, the oldest first.
 
-        Servers before 0.3.60 know no pages: there everything is fetched once, and cut.
+        Servers before 0.3.60 have no pages: there everything is fetched once, and cut.
 
         Args:
             size: Jobs in a page.
@@ -68,7 +68,7 @@ class History(Resource):
 
         Raises:
             ValueError: The size is not positive, or the start is negative.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if size < 1 or start < 0:
             raise ValueError("a page has at least one job, and starts at 0 or later")
@@ -90,7 +90,7 @@ class History(Resource):
                 return
 
     async def _has_pages(self) -> bool:
-        """Say whether the server knows `offset`: asked beyond the end, one that ignores it sends its last."""
+        """Return whether the server knows `offset`: one that ignores it sends its last entry past the end."""
         server = await self._host.known_server()
         if server.can("history_offset") and not server.surely("history_offset"):
             beyond = await self._some(max_items=1, offset=_BEYOND)
@@ -98,19 +98,19 @@ class History(Resource):
         return self._server.can("history_offset")
 
     async def delete(self, *prompt_ids: str) -> None:
-        """Let the server forget these jobs; their files stay.
+        """Make the server forget these jobs; their files stay.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if prompt_ids:
             await self._send("POST", "/history", json={"delete": list(prompt_ids)}, retry=True)
 
     async def clear(self) -> None:
-        """Let the server forget all finished jobs of everybody; their files stay.
+        """Make the server forget all finished jobs of everybody; their files stay.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._send("POST", "/history", json={"clear": True}, retry=True)
 

@@ -1,4 +1,4 @@
-"""What the resources need of whom they belong to."""
+"""What the resources need of their session."""
 
 from __future__ import annotations
 
@@ -61,11 +61,11 @@ class Host(Protocol):
         ...
 
     async def known_server(self) -> ServerInfo:
-        """Ask once what the server is; raises in another event loop, and when everything is closed."""
+        """Request once what the server is; raises in another event loop, and when everything is closed."""
         ...
 
     async def hear(self) -> None:
-        """Make sure that the socket hears, for as long as it is worth waiting."""
+        """Wait until the socket receives messages, for as long as it is worth waiting."""
         ...
 
     def events(self) -> EventReader:

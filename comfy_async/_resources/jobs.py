@@ -49,7 +49,7 @@ class Jobs(Resource):
 
         Raises:
             NotFoundError: The server does not know it.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         if (found := await self._host.api.job_record(prompt_id)) is not None:
@@ -89,7 +89,7 @@ class Jobs(Resource):
         Raises:
             ValueError: The size is not positive, or there is no such order or (by servers before
                 0.9.0, which are not asked) no such status.
-            ComfyError: The server cannot be asked, or knows no such status.
+            ComfyError: The request failed, or the server knows no such status.
         """
         if size < 1 or order not in _ORDERS:
             raise ValueError(f"a page has at least one job; orders are {', '.join(_ORDERS)}")
@@ -134,8 +134,8 @@ class Jobs(Resource):
 
         What runs and waits comes first, then the finished jobs from the oldest on, as far as the
         server's history goes back. It is read page by page, as far as the loop goes. Comfy Cloud's
-        list tells no labels: there each job is asked for by itself, the newest first, and jobs that
-        tell none either are counted in a warning.
+        list has no labels: there each job is requested by itself, the newest first, and jobs that
+        show none either are counted in a warning.
 
         Args:
             labels: What a job must have been submitted with; None finds jobs with any labels and none.
@@ -143,7 +143,7 @@ class Jobs(Resource):
 
         Raises:
             ValueError: There is no such status, or a label is no text.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
 
         Example:
             >>> job = await comfy.submit(flow, labels={"user": "7", "order": "12"})
@@ -173,13 +173,13 @@ class Jobs(Resource):
                 yield job
         if untold:
             _log.warning(
-                "%d jobs at %s do not tell their labels: they may be among those looked for",
+                "%d jobs at %s do not show their labels: they may be among those looked for",
                 untold,
                 self._host.base_url,
             )
 
     async def _each_told(self, states: Collection[str]) -> AsyncIterator[JobRecord]:
-        """Yield jobs in some states with what was sent along: the list does not tell it."""
+        """Yield jobs in some states with what was sent along: the list does not have it."""
         seen: set[str] = set()
         if not _OPEN.isdisjoint(states):
             # Before the history: what ends between the two looks is in the second one.
@@ -205,7 +205,7 @@ class Jobs(Resource):
                 yield job
 
     async def _each_asked(self, states: Collection[str]) -> AsyncIterator[JobRecord]:
-        """Yield jobs in some states, each as it is told by itself."""
+        """Yield jobs in some states, each requested by itself."""
         async for page in self.page(status=sorted(states)):
             for place in range(0, len(page), _ASKED_AT_ONCE):
                 part = page[place : place + _ASKED_AT_ONCE]
@@ -221,19 +221,19 @@ class Jobs(Resource):
             return None
 
     async def cancel(self, *prompt_ids: str) -> bool:
-        """Ask the server to remove or stop these jobs; say whether it took on any of them.
+        """Ask the server to remove or stop these jobs; return whether it accepted any of them.
 
-        Its word is no proof: `await job.cancel()` waits for the true end.
+        Its answer is no proof: `await job.cancel()` waits for the true end.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         with self._host.stopping(prompt_ids, of=("pending", "running")):
             return await self._host.api.cancel_all(prompt_ids)
 
     async def _lists(self, wanted: Iterable[str] | None) -> bool:
-        """Say whether the jobs API answers rightly for jobs in these states, all when None.
+        """Return whether the jobs API answers correctly for jobs in these states, all when None.
 
         Before 0.9.0 it knows no cancelled ones and calls them failed (comfy_execution/jobs.py).
         """
@@ -273,7 +273,7 @@ def _demand_known(states: Iterable[str]) -> None:
 
 
 def _queued(job: QueueRecord, status: str, *, whole: bool = False) -> JobRecord:
-    """Return an open job in the words of the jobs API."""
+    """Return an open job in the format of the jobs API."""
     return JobRecord(
         id=job.prompt_id,
         status=status,
@@ -285,7 +285,7 @@ def _queued(job: QueueRecord, status: str, *, whole: bool = False) -> JobRecord:
 
 
 def _finished(job: HistoryRecord, *, whole: bool = False) -> JobRecord:
-    """Return a finished job in the words of the jobs API."""
+    """Return a finished job in the format of the jobs API."""
     by_type: dict[str, Mapping[str, Any]] = dict(job.messages)
     ends = [by_type[kind] for kind in by_type if kind not in {"execution_start", "execution_cached"}]
     error = by_type.get("execution_error")

@@ -30,7 +30,7 @@ class Models(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.2.3.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         if not self._host.api.names_models:
@@ -42,7 +42,7 @@ class Models(Resource):
 
         Raises:
             NotFoundError: There is no such kind.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         if not self._host.api.names_models:
@@ -55,7 +55,7 @@ class Models(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.3.8.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = "/experiment/models"
         return self._read(tuple[ModelFolder, ...], await self._get(path), f"GET {path}")
@@ -66,7 +66,7 @@ class Models(Resource):
         Raises:
             NotFoundError: There is no such kind.
             UnsupportedError: The server is older than 0.3.8.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = f"/experiment/models/{quote(folder, safe='')}"
         return self._read(tuple[ModelFile, ...], await self._in_folder(path, folder), f"GET {path}")
@@ -81,7 +81,7 @@ class Models(Resource):
 
         Raises:
             NotFoundError: It has no picture.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         place = f"{quote(folder, safe='')}/{path_index}/{quote(name)}"
         return (await self._send("GET", f"/experiment/models/preview/{place}", retry=True)).body
@@ -91,7 +91,7 @@ class Models(Resource):
 
         Raises:
             NotFoundError: There is no such file, or it carries none.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = f"/view_metadata/{quote(folder, safe='')}"
         body = await self._get(path, params={"filename": name})
@@ -101,18 +101,18 @@ class Models(Resource):
         """Return the names of the textual inversions, without their endings.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(tuple[str, ...], await self._get("/embeddings"), "GET /embeddings")
 
     async def resolve(self, folder: str, name: str) -> str:
-        """Return a model's name as this server writes it, whichever way the slashes lean.
+        """Return a model's name as this server writes it, with slashes or backslashes.
 
-        A server on Windows lists `anime\\lines.safetensors` and takes nothing else.
+        A server on Windows lists `anime\\lines.safetensors` and accepts nothing else.
 
         Raises:
             NotFoundError: There is no such model; names the nearest.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
 
         Example:
             >>> async with FakeComfy(models={"loras": ["anime/lines.safetensors"]}) as fake:
@@ -148,7 +148,7 @@ class Models(Resource):
         known = sorted(names)
         near = difflib.get_close_matches(name, known, 3, 0.5)
         more = f" and {len(known) - 5} more" if len(known) > 5 else ""
-        there = f"There are: {', '.join(known[:5])}{more}." if known else "It names none at all."
+        there = f"There are: {', '.join(known[:5])}{more}." if known else "It has none at all."
         return NotFoundError(
             f"{self._host.base_url} has {what}",
             hint=f"Nearest: {', '.join(near)}." if near else there,

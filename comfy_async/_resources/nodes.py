@@ -48,7 +48,7 @@ class Nodes(Resource):
 
         Raises:
             NotFoundError: The server has no such class.
-            ComfyError: It cannot be asked.
+            ComfyError: The request failed.
         """
         route = f"/object_info/{quote(class_type, safe='')}"
         body = await self._get(route)
@@ -69,8 +69,8 @@ class Nodes(Resource):
     def use(self, catalog: NodeCatalog) -> None:
         """Take this catalog for the server's: one that was saved, for a server that shows none (API v2).
 
-        `check`, conversion and apps go by it, and with it `submit` finds what such a server would leave
-        out without a word.
+        `check`, conversion and apps use it, and with it `submit` finds what such a server would leave
+        out without saying so.
 
         Example:
             >>> (await comfy.nodes.catalog()).save("catalog.json")
@@ -82,14 +82,14 @@ class Nodes(Resource):
     async def catalog(
         self, *, refresh: bool = False, cache: str | os.PathLike[str] | None = None
     ) -> NodeCatalog:
-        """Return all classes: fetched once per session, however many ask at once.
+        """Return all classes: fetched once per session, however many calls wait for them.
 
         Args:
-            refresh: Fetch anew: models or node packs have changed.
+            refresh: Fetch again: models or node packs have changed.
             cache: A folder to keep it in, by server and version, for the next session.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
             OSError: The cache cannot be written.
 
         Example:
@@ -117,7 +117,7 @@ class Nodes(Resource):
         """Return the catalog with some classes as the server has them at this moment.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if len(names) > _MOST_CLASSES or not self._host.api.tells_single_classes:
             return await self.catalog(refresh=True)
@@ -131,13 +131,13 @@ class Nodes(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.14.0, or has none all the same.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         try:
             body = await self._get("/node_replacements")
         except NotFoundError as error:
             self._host.api.prove("node_replacements", False)
-            what = "tell which nodes replace others"
+            what = "say which nodes replace others"
             raise self._server.unsupported(what, needs="0.14.0", server=self._host.base_url) from error
         return self._read(dict[str, Any], body, "GET /node_replacements")
 
@@ -145,7 +145,7 @@ class Nodes(Resource):
         """Return the same, None where the server has no such list.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if not (await self._host.known_server()).can("node_replacements"):
             return None
@@ -159,7 +159,7 @@ class Nodes(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.3.67.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = "/global_subgraphs"
         return self._read(dict[str, Blueprint], await self._get(path), f"GET {path}")
@@ -170,7 +170,7 @@ class Nodes(Resource):
         Raises:
             NotFoundError: There is no such subgraph.
             UnsupportedError: The server is older than 0.3.67.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = f"/global_subgraphs/{quote(blueprint_id, safe='')}"
         body = await self._get(path)
@@ -197,7 +197,7 @@ class Nodes(Resource):
             self._version = self._host.server.version
 
     async def _fetch(self) -> NodeCatalog:
-        """Ask the server for all classes; the answer is parsed in a thread when it is large."""
+        """Request all classes; the answer is parsed in a thread when it is large."""
         body = await self._host.http.get_json("/object_info", seconds=_CATALOG_SECONDS, retry=True)
         # Every release tells the inputs of every class; what has none anywhere is a gateway's own answer.
         if isinstance(body, dict) and body and not any(map(_tells_inputs, body.values())):
@@ -208,7 +208,7 @@ class Nodes(Resource):
             raise NotComfyUIError(f"GET /object_info: {error.args[0]}", server=self._host.base_url) from None
 
     def _no_classes(self, route: str) -> NotComfyUIError:
-        """Return the error for an answer of another shape, which says nothing about any class."""
+        """Return the error for an answer of another shape, which has no classes."""
         return NotComfyUIError(
             f"GET {route} at {self._host.base_url}: the answer lists no node classes",
             hint="Check the address: a proxy or another program may answer there.",
@@ -224,7 +224,7 @@ class Nodes(Resource):
 
 
 def _tells_inputs(entry: object) -> bool:
-    """Say whether something is what a server tells of a node class."""
+    """Return whether something is a server's description of a node class."""
     return isinstance(entry, dict) and ("input" in entry or "input_order" in entry or "output" in entry)
 
 

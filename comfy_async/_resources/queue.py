@@ -27,7 +27,7 @@ class Queue(Resource):
         """Return the queue, with every whole graph: megabytes when many jobs wait.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         body = await self._host.api.queue(retry=True)
@@ -43,10 +43,10 @@ class Queue(Resource):
         return self._read(QueueState, made, "GET /queue")
 
     async def remaining(self) -> int:
-        """Return how many jobs run or wait: the cheapest question there is.
+        """Return how many jobs run or wait: the cheapest request there is.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._host.known_server()
         return await self._host.api.queue_remaining()
@@ -54,10 +54,10 @@ class Queue(Resource):
     async def clear(self) -> None:
         """Take all waiting jobs of everybody out of the queue; what runs goes on.
 
-        This session's own end as cancelled, at the next look; those of others are lost to them.
+        This session's own end as cancelled, at the next poll; those of others are lost to them.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         with self._host.stopping():
             await self._send("POST", "/queue", json={"clear": True}, retry=True)
@@ -65,10 +65,10 @@ class Queue(Resource):
     async def delete(self, *prompt_ids: str) -> None:
         """Take waiting jobs out of the queue; what runs goes on (Comfy Cloud stops that too).
 
-        This session's own end as cancelled, at the next look; `await job.cancel()` waits for it.
+        This session's own end as cancelled, at the next poll; `await job.cancel()` waits for it.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if prompt_ids:
             with self._host.stopping(prompt_ids):
@@ -78,10 +78,10 @@ class Queue(Resource):
         """Stop the job that runs: whichever it is, or only this one.
 
         Servers before 0.3.57 cannot be told which: there it is stopped only when it is seen to run at
-        this moment, and a job that begins within the way of one request may be hit instead.
+        this moment, and a job that begins during that one request may be stopped instead.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         which = None if prompt_id is None else (prompt_id,)
         with self._host.stopping(which, of=("running",)):

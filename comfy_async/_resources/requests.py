@@ -52,7 +52,7 @@ class RequestAnswer:
 
     @property
     def text(self) -> str:
-        """The body as text: UTF-8, and what is none of it as replacement characters."""
+        """The body as text: UTF-8, with replacement characters for what is not."""
         return self._told.text
 
     def json(self) -> Any:
@@ -95,7 +95,7 @@ class RequestStream:
 
 
 class Requests(Resource):
-    """The door to routes that have no verb of their own."""
+    """Requests to routes that have no method of their own."""
 
     async def send(
         self, method: str, path: str, *, max_body: int | None = None, **options: Any

@@ -1,4 +1,4 @@
-"""Every route of ComfyUI that this library speaks: the table that tests and docs share."""
+"""Every route of ComfyUI that this library calls: the table that tests and docs share."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Route:
     Attributes:
         method: The HTTP method.
         path: Without `/api`, except where only that form exists.
-        verb: What of this library asks for it.
-        since: The first release of ComfyUI that has it; "" when it is older than all that tell
+        verb: The methods of this library that call it.
+        since: The first release of ComfyUI that has it; "" when it is older than all that report
             their version.
-        cloud: "yes" when Comfy Cloud serves it too, "only" when nobody else does, else "no".
+        cloud: "yes" when Comfy Cloud serves it too, "only" when no other server does, else "no".
     """
 
     method: str

@@ -22,7 +22,7 @@ class SettingsStore(UserResource):
     """
 
     def as_user(self, user_id: str) -> SettingsStore:
-        """Return the same for another user, by the id that `userdata.users()` tells."""
+        """Return the same for another user, by an id of `userdata.users()`."""
         made: SettingsStore = super().as_user(user_id)
         return made
 
@@ -30,7 +30,7 @@ class SettingsStore(UserResource):
         """Return every setting that is not at its default.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         body = await self._get("/settings", headers=self._headers)
         return self._read(dict[str, Any], body, "GET /settings")
@@ -39,7 +39,7 @@ class SettingsStore(UserResource):
         """Return one setting, None when it is at its default.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return await self._get(f"/settings/{quote(name, safe='')}", headers=self._headers)
 
@@ -47,7 +47,7 @@ class SettingsStore(UserResource):
         """Change one setting.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         route = f"/settings/{quote(name, safe='')}"
         headers = {"Content-Type": "application/json", **(self._headers or {})}
@@ -57,6 +57,6 @@ class SettingsStore(UserResource):
         """Change several settings at once; the others stay.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._send("POST", "/settings", json=dict(changes), headers=self._headers, retry=True)

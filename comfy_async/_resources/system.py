@@ -26,7 +26,7 @@ class System(Resource):
         """Return memory, devices and versions.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(SystemStats, await self._get("/system_stats"), "GET /system_stats")
 
@@ -35,17 +35,17 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.3.45.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         features = self._read(dict[str, Any], await self._get("/features"), "GET /features")
         self._host.api.learn(features)
         return features
 
     async def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
-        """Let the server unload its models and empty its caches, as soon as it has time.
+        """Make the server unload its models and empty its caches, as soon as it has time.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         body = {"unload_models": unload_models, "free_memory": free_memory}
         await self._send("POST", "/free", json=body, retry=True)
@@ -54,7 +54,7 @@ class System(Resource):
         """Return the paths of the editor's extensions that packs bring.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(tuple[str, ...], await self._get("/extensions"), "GET /extensions")
 
@@ -63,7 +63,7 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.3.13.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(dict[str, Any], await self._get("/i18n"), "GET /i18n")
 
@@ -72,7 +72,7 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server is older than 0.3.11.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = "/workflow_templates"
         return self._read(dict[str, list[str]], await self._get(path), f"GET {path}")
@@ -84,7 +84,7 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server does not show its log; before 0.3.0 it does as `log_text`.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(LogSnapshot, await self._internal("/internal/logs/raw"), "GET /internal/logs/raw")
 
@@ -93,7 +93,7 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server does not show its log.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(str, await self._internal("/internal/logs"), "GET /internal/logs")
 
@@ -102,7 +102,7 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server does not show them.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = "/internal/folder_paths"
         return self._read(dict[str, Any], await self._internal(path), f"GET {path}")
@@ -112,20 +112,20 @@ class System(Resource):
 
         Raises:
             UnsupportedError: The server does not show them; it takes 0.3.15.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         path = f"/internal/files/{type}"
         names = self._read(tuple[str, ...], await self._internal(path), f"GET {path}")
         return tuple(name.removesuffix(f" [{type}]") for name in names)
 
     async def subscribe_logs(self, *, enabled: bool = True) -> None:
-        """Let lines of the server's log come as `LogEntries` by `comfy.events()`, or no longer.
+        """Subscribe `comfy.events()` to the lines of the server's log, as `LogEntries`, or unsubscribe it.
 
-        The server forgets this when the socket breaks; `follow_logs` asks anew by itself.
+        The server forgets this when the socket breaks; `follow_logs` subscribes again by itself.
 
         Raises:
             UnsupportedError: The server does not send its log, or the session has no socket.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if not self._host.uses_socket:
             raise UnsupportedError("without a WebSocket no log lines come", hint="`logs()` reads them.")
@@ -141,11 +141,11 @@ class System(Resource):
     async def follow_logs(self) -> AsyncIterator[LogEntries]:
         """Yield the lines of the server's log as they come, across broken connections.
 
-        A loop that stalls for long misses lines: `Settings.mailbox_events` frames wait for it.
+        A loop that stalls for long misses lines: `Settings.mailbox_events` frames are kept for it.
 
         Raises:
             UnsupportedError: The server does not send its log, or the session has no socket.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
 
         Example:
             >>> job = await comfy.submit(flow)
@@ -172,7 +172,7 @@ class System(Resource):
             raise self._no_internal() from error
 
     def _no_internal(self) -> UnsupportedError:
-        """Return the error for a server that keeps its inner routes closed."""
+        """Return the error for a server that does not serve its internal routes."""
         return UnsupportedError(
             f"{self._host.base_url} does not serve /internal",
             hint="Comfy Cloud and many gateways do not.",

@@ -21,7 +21,7 @@ class UserResource(Resource):
     _user: str | None = None
 
     def as_user(self, user_id: str) -> Any:
-        """Return the same for another user, by the id that `userdata.users()` tells.
+        """Return the same for another user, by an id of `userdata.users()`.
 
         `ComfySession(headers={"comfy-user": id})` does it for everything.
         """
@@ -30,7 +30,7 @@ class UserResource(Resource):
         return other
 
     async def _get(self, path: str, **options: Any) -> Any:
-        """GET as a resource does; a server with users that was not told which says so."""
+        """GET as a resource does; the error says so where the server needs a user."""
         try:
             return await super()._get(path, **options)
         except ResponseError as error:
@@ -38,7 +38,7 @@ class UserResource(Resource):
             raise
 
     async def _send(self, method: str, path: str, **options: Any) -> Answer:
-        """Send as a resource does; a server with users that was not told which says so."""
+        """Send as a resource does; the error says so where the server needs a user."""
         try:
             return await super()._send(method, path, **options)
         except ResponseError as error:
@@ -46,7 +46,7 @@ class UserResource(Resource):
             raise
 
     async def _explain(self, error: ResponseError) -> None:
-        """Give an error its true reason where a server with several users does not know who asks.
+        """Give an error its true reason where a server with several users was not told which.
 
         ComfyUI answers 500 then, since it finds no user of the name (user_manager.py), or what a
         gateway makes of that.
@@ -62,13 +62,13 @@ class UserResource(Resource):
             return
         names = ", ".join(f"{id_} ({name})" for id_, name in list(users.items())[:5]) or "none yet"
         error.hint = (
-            f"This server keeps files by user ({names}): say which, by `.as_user(id)`, or for everything by "
+            f"This server keeps files by user ({names}): name one, by `.as_user(id)`, or for everything by "
             '`ComfySession(headers={"comfy-user": id})`.'
         )
 
     @property
     def _headers(self) -> Mapping[str, str] | None:
-        """Who asks."""
+        """The user of the requests."""
         return None if self._user is None else {"comfy-user": self._user}
 
 
@@ -99,7 +99,7 @@ class UserData(UserResource):
 
         Raises:
             NotFoundError: There is no such folder.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         params = {"dir": folder, "recurse": "true" if recursive else "false", "full_info": "true"}
         body = await self._get("/userdata", params=params, headers=self._headers)
@@ -111,7 +111,7 @@ class UserData(UserResource):
         Raises:
             NotFoundError: There is no such folder.
             UnsupportedError: The server is older than 0.3.31.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         body = await self._get("/v2/userdata", params={"path": folder}, headers=self._headers)
         return self._read(tuple[TreeEntry, ...], body, "GET /v2/userdata")
@@ -121,7 +121,7 @@ class UserData(UserResource):
 
         Raises:
             NotFoundError: There is no such file.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return (await self._send("GET", _route(path), headers=self._headers, retry=True)).body
 
@@ -132,7 +132,7 @@ class UserData(UserResource):
 
         Raises:
             ResponseError: It exists (409), and is not to be overwritten.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         if isinstance(content, Mapping):
             content = json.dumps(content)
@@ -145,7 +145,7 @@ class UserData(UserResource):
 
         Raises:
             NotFoundError: There is no such file.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         await self._send("DELETE", _route(path), headers=self._headers)
 
@@ -155,7 +155,7 @@ class UserData(UserResource):
         Raises:
             NotFoundError: There is no such file.
             ResponseError: The target exists (409), and is not to be overwritten.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         params = {"overwrite": "true" if overwrite else "false", "full_info": "true"}
         return await self._written(f"{_route(path)}/move/{quote(target, safe='')}", target, params=params)
@@ -164,7 +164,7 @@ class UserData(UserResource):
         """Return who uses the server.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         return self._read(Users, await self._get("/users"), "GET /users")
 
@@ -173,7 +173,7 @@ class UserData(UserResource):
 
         Raises:
             ResponseError: There is one of that name.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         answer = await self._send("POST", "/users", json={"username": name})
         return self._read(str, answer.json(), "POST /users")

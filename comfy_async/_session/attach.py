@@ -1,4 +1,4 @@
-"""Picking up a job that another process, or an earlier life of this one, has submitted."""
+"""Picking up a job that another process, or this one before a restart, has submitted."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["attach"]
 
 
 async def attach(desk: Desk, id_or_ref: str | Mapping[str, Any], hooks: Hooks) -> JobCore:
-    """Find a job in history and queue, and follow it; hooks are told of it.
+    """Find a job in history and queue, and follow it; hooks are called for it.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         ValueError: That is no id and no ref.
     """
     prompt_id, client_id = _reference(id_or_ref)
@@ -67,7 +67,7 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, Any], hooks: Hooks) -
 
 
 def _labels_in(id_or_ref: str | Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels that a ref brings along."""
+    """Return the labels in a ref."""
     found = id_or_ref.get("labels") if isinstance(id_or_ref, Mapping) else None
     return labels_of({LABELS: found})
 

@@ -1,4 +1,4 @@
-"""Stopping exactly one job, and saying truly how it ended."""
+"""Stopping exactly one job, and returning how it truly ended."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _LOOK_S: Final = 0.1
 
 
 class Canceller:
-    """Stops jobs, as their users want it or because nobody waits for them any more."""
+    """Stops jobs, for their users or because they are not waited for any more."""
 
     def __init__(self, *, speaker: Speaker, poller: Poller, settings: Settings) -> None:
-        """Tell the server in its dialect, and have the poller look for the end."""
+        """Send the request in the server's dialect, and have the poller find the end."""
         self._speaker = speaker
         self._poller = poller
         self._clock = settings.clock
@@ -41,7 +41,7 @@ class Canceller:
 
     @property
     def _api(self) -> Dialect:
-        """What the server speaks."""
+        """The requests in the server's dialect."""
         return self._speaker.api
 
     async def cancel(self, job: JobCore, seconds: float | None = None) -> JobStatus:
@@ -52,7 +52,7 @@ class Canceller:
             seconds: How long it may take, None for `Settings.cancel_seconds`.
 
         Raises:
-            ComfyError: The server could not be told.
+            ComfyError: The request failed.
         """
         began = self._clock.monotonic()
         deadline = began + (self._limit if seconds is None else min(seconds, self._limit))
@@ -76,7 +76,7 @@ class Canceller:
         return job.status
 
     async def abandon(self, job: JobCore, seconds: float | None = None) -> None:
-        """Cancel a job that nobody will wait for, in bounded time; never raises, says what may still run.
+        """Cancel a job that is not waited for, in bounded time; never raises, logs what may still run.
 
         Args:
             job: The job.
@@ -97,7 +97,7 @@ class Canceller:
             _log.warning("job %s could not be cancelled and may still run: %s", job.prompt_id, problem)
 
     async def _tell_server(self, job: JobCore) -> ComfyError | None:
-        """Ask the server to stop it; return a failure that may pass.
+        """Request that the server stops it; return a transient failure.
 
         Raises:
             ComfyError: The server refuses.
@@ -111,11 +111,11 @@ class Canceller:
         return None
 
     async def _tell_why(self, job: JobCore, seconds: float) -> None:
-        """Say in the log that a job goes on, and why as far as the server's own log tells."""
-        why = "its node heeds no interrupt yet, or the server's worker thread has died"
+        """Log that a job goes on, and why as far as the server's own log says."""
+        why = "its node does not check for interrupts yet, or the server's worker thread has died"
         with contextlib.suppress(ComfyError):
             if await self._api.has_dead_worker():
-                why = "the server's worker thread has died: it takes prompts and runs none; restart it"
+                why = "the server's worker thread has died: it accepts prompts and runs none; restart it"
         _log.warning(
             "job %s is still %s, %.0f s after the server was told to stop it: %s",
             job.prompt_id,

@@ -1,4 +1,4 @@
-"""What a person should hear of while jobs are open: in the log, once, and when it is over."""
+"""What a person should know while jobs are open: in the log, once, and again when it has ended."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class Concerns:
         self._idle_told = False
 
     def asking(self) -> asyncio.TimerHandle:
-        """The server is being asked; cancel the returned timer when it has answered, or has not."""
+        """A request begins; cancel the returned timer when it has been answered, or has failed."""
         return asyncio.get_running_loop().call_later(_SLOW_S, self._tell_away, "no answer yet")
 
     def unanswered(self, reason: str) -> None:
-        """A question was not answered."""
+        """A request was not answered."""
         now = self._clock.monotonic()
         self._away_since = now if self._away_since is None else self._away_since
         if now - self._away_since >= _AWAY_S:
             self._tell_away(reason)
 
     def answered(self) -> None:
-        """A question was answered."""
+        """A request was answered."""
         since, self._away_since = self._away_since, None
         if self._away_told:
             self._away_told = False
@@ -58,7 +58,7 @@ class Concerns:
     def looked(self, snapshot: QueueSnapshot) -> None:
         """The queue was read: prompts that wait while none runs have no worker.
 
-        Who sees no more than some jobs knows nothing of what else runs.
+        If only some jobs are known, it is unknown what else runs.
         """
         if snapshot.of is not None:
             return
@@ -72,28 +72,28 @@ class Concerns:
         elif now - self._idle_since >= _IDLE_S and not self._idle_told:
             self._idle_told = True
             _log.warning(
-                "%s takes prompts and has run none for %.0f s: its worker thread has died, or stands still; "
+                "%s accepts prompts and has run none for %.0f s: its worker thread has died, or hangs; "
                 "restart it",
                 self._server,
                 now - self._idle_since,
             )
 
     def quiet(self) -> None:
-        """Mention, once, a job of which nothing was heard for long."""
+        """Log, once, a job of which no news came for long."""
         now = self._clock.unix()
         for job in self._jobs:
             if not job.quiet_told and now - job.news_at >= self._settings.quiet_seconds:
                 job.quiet_told = True
                 minutes = self._settings.quiet_seconds / 60
                 _log.warning(
-                    "job %s is %s, and nothing was heard of it for %.0f minutes; still waiting",
+                    "job %s is %s, and no news of it came for %.0f minutes; still waiting",
                     job.prompt_id,
                     job.status,
                     minutes,
                 )
 
     def _tell_away(self, reason: str) -> None:
-        """Say that the server is away, once until it is back."""
+        """Log that the server is away, once until it is back."""
         if self._away_told:
             return
         self._away_told = True

@@ -1,4 +1,4 @@
-"""What bringing jobs in needs of the session: submitting, attaching, preparing."""
+"""What submitting, attaching and preparing need of the session."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Desk"]
 
 
 class Desk(Host, Owner, Protocol):
-    """The engine of a session, as those who bring jobs in see it.
+    """The engine of a session, as submitting and attaching see it.
 
     Attributes:
         jobs: The open jobs.
-        router: Who brings them their events.
+        router: What brings them their events.
         link: The socket.
-        poller: Who looks for what the socket does not say.
-        canceller: Who stops jobs.
+        poller: What finds by HTTP what the socket does not say.
+        canceller: What stops jobs.
         resources: The rest of the server.
         plans: What the graphs of earlier jobs were going to do.
         timings: How long their nodes took.
@@ -49,7 +49,7 @@ class Desk(Host, Owner, Protocol):
         ...
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
+        """Do something to its end, however often its caller is cancelled."""
         ...
 
     def closed_error(self, prompt_id: str | None) -> SessionClosedError:

@@ -1,4 +1,4 @@
-"""How jobs ended that have left the queue: the history knows, or nobody does."""
+"""How jobs ended that have left the queue: the history says it, or it is unknown."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .socket_health import SocketHealth
 __all__ = ["GRACE_S", "Ends"]
 
 GRACE_S: Final = 1.0
-"""Events may be under way for so long while HTTP already tells of what they say."""
+"""How long events may be under way while HTTP already has what they say."""
 
 _HISTORIES_AT_ONCE: Final = 8
 
 
 class Ends:
-    """What is half known of jobs that are over, or seem so, until their end is."""
+    """What is known of jobs that have ended, or seem to, until it is known how."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class Ends:
 
     @property
     def _api(self) -> Dialect:
-        """What the server speaks."""
+        """The requests in the server's dialect."""
         return self._speaker.api
 
     @property
     def half_known(self) -> list[str]:
-        """The jobs that have to be looked at again soon, some twice."""
+        """The jobs that have to be polled again soon, some twice."""
         return [*self._absent, *self._over]
 
     def found(self, job: JobCore) -> None:
-        """A look has found the job."""
+        """A poll has found the job."""
         self._absent.pop(job.prompt_id, None)
 
     def forget(self, job: JobCore) -> None:
@@ -65,7 +65,7 @@ class Ends:
             known.pop(job.prompt_id, None)
 
     def is_blind(self, job: JobCore) -> bool:
-        """True for a job of which the socket may have told nothing; that of others may be under way."""
+        """True for a job of which the socket may have sent nothing; events of others may be under way."""
         return job.state.gap or self._health.stalled
 
     def lose(self, job: JobCore, why: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ class Ends:
         self._end(job, Lost(None, why, job.prompt_id, received_at=self._clock.unix()))
 
     async def find(self, gone: list[JobCore]) -> None:
-        """Look for the ends of those that have left the queue, and give up whom nobody knows for long.
+        """Look for the ends of those that have left the queue, and give up those that are unknown for long.
 
         Raises:
             ComfyError: The server did not answer.
@@ -84,7 +84,7 @@ class Ends:
         await self._count_absences()
 
     async def _find_end(self, job: JobCore) -> None:
-        """Ask the history about a job that left the queue."""
+        """Read the history of a job that left the queue."""
         now = self._clock.monotonic()
         try:
             entry = await self._api.history(job.prompt_id)
@@ -113,7 +113,7 @@ class Ends:
             self.lose(job, data)
 
     def end_by(self, job: JobCore, entry: HistoryEntry) -> None:
-        """Let the history tell the rest of a job's life."""
+        """Take the rest of a job's run from the history."""
         if not job.state.gap and not job.state.wants_history:
             # The history speaks first although the socket is said to hear: it has missed something.
             # (A server without execution_success, before 2024-07, ends by the mere end marker.)
@@ -131,7 +131,7 @@ class Ends:
             job.take(event)
 
     def _give_up_history(self, job: JobCore, now: float) -> None:
-        """The end was heard, but the history does not come: accept the end after a while."""
+        """The end was received, but the history does not come: accept the end after a while."""
         first = self._over.setdefault(job.prompt_id, now)
         if now - first >= self._settings.history_seconds:
             job.accept_end()
@@ -139,7 +139,7 @@ class Ends:
                 self._absent.setdefault(job.prompt_id, -1.0)
 
     async def _count_absences(self) -> None:
-        """Believe an absence after two looks (queue, history, queue) some time apart."""
+        """Believe an absence after two polls (queue, history, queue) some time apart."""
         if not self._absent:
             return
         again = await self._api.snapshot(list(self._absent))

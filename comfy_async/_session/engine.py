@@ -1,4 +1,4 @@
-"""The engine of a session: its parts put together, and what they do for who drives it."""
+"""The engine of a session: its parts put together, and what they do for its callers."""
 
 from __future__ import annotations
 
@@ -62,21 +62,21 @@ class Engine(JobLifetime):
         http: The HTTP client; knows the credentials.
         api: The requests that runs need, in the server's dialect.
         jobs: The open jobs.
-        watchers: Who reads the events of all of them.
+        watchers: The readers of the events of all of them.
         link: The socket.
-        health: Whether the socket still hears.
+        health: Whether the socket still receives messages.
         streams: What single jobs are followed by, where the server has a stream for each.
-        poller: Who looks for what the socket does not say.
-        router: Who brings the jobs their events.
-        canceller: Who stops jobs.
+        poller: What finds by HTTP what the socket does not say.
+        router: What brings the jobs their events.
+        canceller: What stops jobs.
         resources: The rest of the server.
-        keys: Who holds each key to one job.
+        keys: What keeps each key to one job.
         plans: What the graphs of earlier jobs were going to do.
         timings: How long their nodes took.
-        veil: Hides the keys in what is shown.
-        previews: What jobs get that ask for nothing else.
+        veil: Masks the keys in what is shown.
+        previews: What jobs get by default.
         partner_api_key: The key for partner nodes, sent along with every prompt.
-        hooks: Who is told what happens.
+        hooks: What is called for what happens.
     """
 
     kind = "session"
@@ -95,7 +95,7 @@ class Engine(JobLifetime):
         key_namespace: str = "",
         hooks: Hooks = NO_HOOKS,
     ) -> None:
-        """Put the parts together; nothing is sent. `finds_out` lets what answers say what it speaks."""
+        """Put the parts together; nothing is sent. `finds_out` lets the first answer decide the dialect."""
         super().__init__()
         self.settings = settings
         self.clock = settings.clock
@@ -153,7 +153,7 @@ class Engine(JobLifetime):
         self.canceller = Canceller(speaker=self, poller=self.poller, settings=settings)
 
     def __del__(self) -> None:
-        """Say that nobody closed what had been opened, as asyncio's transports do; no I/O is done here."""
+        """Warn that the session was not closed, as asyncio's transports do; no I/O is done here."""
         link = getattr(self, "link", None)
         # Without a link its making has failed.
         if link is not None and not self.closed and (self.api.probed or link.state != "idle"):
@@ -184,7 +184,7 @@ class Engine(JobLifetime):
 
     @property
     def connection(self) -> Connection:
-        """How the session hears from the server at this moment."""
+        """How the session receives messages from the server at this moment."""
         link, heard = self.link, self.link.last_heard
         if not self.api.has_socket:
             live = self.streams.live
@@ -205,7 +205,7 @@ class Engine(JobLifetime):
         Raises:
             WrongLoopError: The session belongs to another event loop.
             SessionClosedError: It is closed, or was before there was an answer.
-            ComfyError: The server does not answer, or is none.
+            ComfyError: The server does not answer, or is no ComfyUI.
         """
         self.check_loop()
         if self.api.server.version or self.api.probed:
@@ -221,7 +221,7 @@ class Engine(JobLifetime):
         return probing.result()
 
     async def _probe(self) -> ServerInfo:
-        """Ask what the server is, and what it speaks unless that was told."""
+        """Request what the server is, and find its dialect unless that was given."""
         if not self._finds_out:
             return await self.api.probe()
         self.api = await what_answers(self.api, self.http)
@@ -231,12 +231,12 @@ class Engine(JobLifetime):
         return self.api.server
 
     async def hear(self) -> None:
-        """Make sure that the socket hears, for as long as it is worth waiting."""
+        """Wait until the socket receives messages, for as long as it is worth waiting."""
         if self.uses_socket:
             await self.link.settled(self.settings.hearing_seconds)
 
     def listen(self) -> None:
-        """Dial in the background, for who reads the events of the whole session."""
+        """Connect in the background, for readers of the events of the whole session."""
         if self.uses_socket:
             self.link.start()
 
@@ -273,16 +273,16 @@ class Engine(JobLifetime):
         """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
 
         Raises:
-            ComfyError: It is none, or the server refuses a part of it.
+            ComfyError: It is no workflow, or the server refuses a part of it.
             OSError: A file cannot be read.
         """
         return await prepare(self, workflow, check=check, whole=whole)
 
     async def attach(self, id_or_ref: str | Mapping[str, Any], *, hooks: Hooks | None = None) -> JobCore:
-        """Pick up a job by its id or `ref`; a pool has its own hooks told of it.
+        """Pick up a job by its id or `ref`; a pool calls its own hooks for it.
 
         Raises:
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
             ValueError: That is no id and no ref.
         """
         await self.known_server()
@@ -294,7 +294,7 @@ class Engine(JobLifetime):
             self.streams.follow(job)
 
     def ask_for_place(self, job: JobCore) -> bool:
-        """Have the queue looked at for a job's place, once for all jobs that ask now; in no other thread."""
+        """Have the queue read for a job's place, once for all jobs that ask now; in no other thread."""
         if self.loop is None or self.loop is not _running_loop():
             return False
         self.poller.poke([job])
@@ -319,17 +319,17 @@ class Engine(JobLifetime):
         return self.router.stopping(prompt_ids, of=of)
 
     async def cancel(self, job: JobCore) -> JobStatus:
-        """Cancel one job and return its true end; goes on although whoever waits is cancelled.
+        """Cancel one job and return its true end; goes on although the caller is cancelled.
 
         Raises:
-            ComfyError: The server could not be told.
+            ComfyError: The request failed.
         """
         self.check_loop()
         work = functools.partial(self.canceller.cancel, job)
         return await self.cleanups.see_to(work, name="comfy_async cancel")
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody will wait for; None when there is nothing to be done."""
+        """Begin to cancel a job that is not waited for; None when there is nothing to be done."""
         if job.done or self.closed:
             return None
         work = functools.partial(self.canceller.abandon, job)
@@ -345,13 +345,13 @@ class Engine(JobLifetime):
     # The end.
 
     async def aclose(self, *, cancel_jobs: bool = False) -> None:
-        """Close everything; twice is fine. Open jobs go on on the server unless told otherwise."""
+        """Close everything; a second call does nothing. Open jobs go on on the server by default."""
         if cancel_jobs and not self.closed:
             await asyncio.gather(*(self.cancel(job) for job in self.jobs), return_exceptions=True)
         await self.close_once(self._shut, name="comfy_async closing")
 
     def send_home(self) -> None:
-        """Wake whoever waits for a job or an event; the jobs go on, but those that are being cancelled."""
+        """Wake all that wait for a job or an event; the jobs go on, except those that are being cancelled."""
         for job in self.jobs:
             if not job.leaving:
                 job.abandon(self.closed_error(job.prompt_id))

@@ -1,13 +1,13 @@
-"""Keys: what a caller calls one piece of work, so that it becomes one job however often it is submitted.
+"""Keys: a caller's name for one piece of work, so that it becomes one job however often it is submitted.
 
-The id follows from the key, so whoever comes later finds the job by asking for it. That alone does
+The id follows from the key, so a later caller finds the job by requesting it. That alone does
 not stop two processes that come at once: ComfyUI takes two prompts of one id, runs both, and keeps
 the history of the later one; of two that wait, a delete by id takes whichever stands first in its
 heap (execution.py, PromptQueue; measured with 0.33.0). A second prompt cannot be taken back for
 certain, so it must not be posted: before the post each process claims the right to it from the
-server (`RunApi.claim`), which gives it to one alone. A claim is over when its post has come to an
-end in whatever way; whoever finds it neither over nor any job waits a while, since its owner may
-be posting, or may have died. Then the next round begins, with a claim of its own.
+server (`RunApi.claim`), which gives it to one alone. A claim has ended when its post has come to an
+end in whatever way; a process that finds a claim that has not ended, and no job, waits a while, since
+its owner may be posting, or may have died. Then the next round begins, with a claim of its own.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class KeyedWork:
 
     @functools.cached_property
     def content(self) -> str:
-        """What tells this work from other work: a hash of what runs; titles and labels do not count."""
+        """The hash of what runs, by which works are compared; titles and labels do not count."""
         graph = json.loads(self.workflow.encode())
         nodes = {name: [node["class_type"], node.get("inputs")] for name, node in graph.items()}
         targets = self.options.targets
@@ -78,7 +78,7 @@ class KeyedWork:
         return hashlib.sha256(told.encode()).hexdigest()[:32]
 
     def marked(self, prompt_id: str) -> SubmitOptions:
-        """Return the options with what the job is found by, and told from others."""
+        """Return the options with what the job is found and recognized by."""
         mine = {MARK: prompt_id, KEYED: {"key": self.key, "content": self.content}}
         return dataclasses.replace(self.options, extra_data={**(self.options.extra_data or {}), **mine})
 
@@ -92,12 +92,12 @@ class _Claim:
 
     @property
     def name(self) -> str:
-        """What one process alone gets."""
+        """The file that only one process gets."""
         return f"{self.prompt_id}-{self.round}.txt"
 
     @property
     def over(self) -> str:
-        """What says that the round is over, and how it ended."""
+        """The file that says that the round has ended, and how."""
         return f"{self.prompt_id}-{self.round}-over.txt"
 
 
@@ -105,7 +105,7 @@ class _Turn:
     """Those of one process who are about one key: the first asks the server, the others get its job."""
 
     def __init__(self) -> None:
-        """Start without anybody."""
+        """Start without callers."""
         self.lock = asyncio.Lock()
         self.users = 0
         self.made: tuple[str, JobCore] | None = None
@@ -196,7 +196,7 @@ class Keys:
 
         Raises:
             WorkflowError: It runs something else.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         fact = await self._desk.api.find_keyed(MARK, self.id_of(work.key))
         if fact is None:
@@ -206,7 +206,7 @@ class Keys:
         return prompt_id
 
     async def _awaited(self, work: KeyedWork, claim: _Claim) -> str | None:
-        """Wait for the job of whoever has a claim; None when the round is over, or was given up."""
+        """Wait for the job of the process with a claim; None when the round has ended, or was given up."""
         clock = self._desk.clock
         deadline = clock.monotonic() + _PATIENCE_S
         while True:
@@ -230,7 +230,7 @@ class Keys:
     async def _posted(
         self, work: KeyedWork, claim: _Claim, job: JobCore | None, *, since: float, ended: str | None
     ) -> Submission | str | None:
-        """Post, as the only one who may, and let the others know how that went.
+        """Post, as the only process that may, and let the others know how that went.
 
         Returns:
             The submission, the id of a job that was there after all, or None when that took too long.
@@ -259,7 +259,7 @@ class Keys:
                 await self._close(claim, outcome)
 
     async def _close(self, claim: _Claim, outcome: str) -> None:
-        """Let nobody wait for a round that is over; where that cannot be said, they wait in vain."""
+        """Mark a round as ended, so that nobody waits for it; where that fails, they wait for nothing."""
 
         async def work(seconds: float | None) -> None:
             with contextlib.suppress(ComfyError), anyio.move_on_after(seconds or _CLOSE_S):
@@ -268,7 +268,7 @@ class Keys:
         await self._desk.clean_up(work, name="comfy_async key")
 
     def _tell_again(self, work: KeyedWork, ended: str | None) -> None:
-        """Say that work is done again which the server had once, and does not know any more."""
+        """Log that work is done again which the server had once, and does not know any more."""
         if ended == _QUEUED:
             _log.warning(
                 "key %r: %s had its job %s and does not know it any more: it was cancelled before it ran, or "
@@ -287,7 +287,7 @@ def _content_in(extra_data: Mapping[str, Any], key: str) -> str | None:
 
 
 def _demand_same(work: KeyedWork, prompt_id: str, told: str | None, *, server: str) -> None:
-    """See to it that the job that has a key runs what is asked for.
+    """Check that the job that has a key runs what is asked for.
 
     Raises:
         WorkflowError: It runs something else, or does not tell what.

@@ -1,4 +1,4 @@
-"""The session's one WebSocket: dialled, kept, watched and dialled again.
+"""The session's one WebSocket: opened, kept, watched and opened again.
 
 Only one task reads it. It never waits for a consumer, since the server sends to all its sockets
 from one loop: a client that does not read would stall everybody (PROTOCOL 0.8).
@@ -53,22 +53,22 @@ _FREE_TEXTS: Final = frozenset({Failed, NodeBlocked, LogEntries, ProgressText, U
 
 
 class Listener(Protocol):
-    """Whom the link brings what it hears."""
+    """What receives the link's events."""
 
     def take(self, event: BaseEvent) -> None:
         """An event came."""
         ...
 
     def up(self) -> None:
-        """The socket is known to hear."""
+        """The socket is known to receive messages."""
         ...
 
     def down(self, reason: str) -> None:
-        """It hears no more."""
+        """It receives no more messages."""
         ...
 
     def wanted(self) -> bool:
-        """Say whether anybody would listen."""
+        """Return whether there is anything to connect for."""
         ...
 
 
@@ -76,10 +76,10 @@ class Link:
     """Owns the socket.
 
     Attributes:
-        listener: Who gets what it hears, and is told what happens to it.
+        listener: What receives its events, and is called for what happens to it.
         state: Where it stands.
-        reason: Why it does not hear, "" while it does.
-        reconnects: How often it was dialled again with success.
+        reason: Why it receives no messages, "" while it does.
+        reconnects: How often it was opened again with success.
         last_heard: When the latest frame came, on the monotonic clock; None before.
         frames: How many frames came.
         malformed: How many of them could not be read.
@@ -88,7 +88,7 @@ class Link:
     listener: Listener
 
     def __init__(self, http: HttpClient, client_id: str, settings: Settings) -> None:
-        """Prepare; nothing is dialled. Set `listener` before it is started."""
+        """Prepare; nothing is opened. Set `listener` before it is started."""
         self.state: LinkState = "idle"
         self.reason = ""
         self.reconnects = 0
@@ -113,36 +113,36 @@ class Link:
 
     @property
     def frames_since_up(self) -> int:
-        """How many frames came since the socket was last known to hear."""
+        """How many frames came since the socket was last known to receive messages."""
         return self.frames - self._frames_at_up
 
     @property
     def hearing(self) -> bool:
-        """True while the socket is open and known to hear."""
+        """True while the socket is open and known to receive messages."""
         return self.state == "hearing"
 
     def start(self) -> None:
-        """Dial in the background unless that is under way."""
+        """Connect in the background unless that is under way."""
         if self.state not in {"closed", "refused", "deaf"} and (self._task is None or self._task.done()):
             self._settled.clear()
             self.state = "connecting"
             self._task = asyncio.create_task(self._run(), name=f"comfy_async socket {self._client_id[:8]}")
 
     async def settled(self, seconds: float) -> bool:
-        """Wait until the socket hears, or cannot; say whether it hears."""
+        """Wait until the socket receives messages, or cannot; return whether it does."""
         self.start()
         if self.state in {"connecting", "down"}:
             await self._clock.wait(self._settled, seconds)
         return self.hearing
 
     def drop(self, reason: str) -> None:
-        """Close a socket that is open but deaf; the task then dials again."""
+        """Close a socket that is open but silent; the task then opens another."""
         if self._socket is not None and self.state == "hearing":
             self._down(reason)
             self._socket.expel()
 
     def give_up(self, reason: str) -> None:
-        """Stop dialling for good: polling goes on."""
+        """Stop connecting for good: polling goes on."""
         self.listener.down(reason)
         self.state, self.reason = "deaf", reason
         if self._task is not None:
@@ -158,7 +158,7 @@ class Link:
         self._settled.set()
 
     async def _run(self) -> None:
-        """Dial, read until the end, pause, dial again, as long as anybody listens."""
+        """Connect, read until the end, pause, connect again, as long as there is a listener."""
         try:
             while True:
                 await self._attempt()
@@ -188,8 +188,8 @@ class Link:
             self._failed(str(error.args[0]))
             return
         except Exception as error:
-            _log.exception("the WebSocket could not be dialled")
-            self._failed(f"{type(error).__name__} while dialling")
+            _log.exception("the WebSocket could not be opened")
+            self._failed(f"{type(error).__name__} while the WebSocket was opened")
             return
         self._socket = socket
         reason = "the reader stopped"
@@ -259,7 +259,7 @@ class Link:
                 flags_timer.cancel()
 
     def _veiled(self, raw: bytes, event: BaseEvent, now: float) -> BaseEvent:
-        """Return an event in whose text no key stands: a node's error may repeat what it was given."""
+        """Return an event with the keys in its text masked: a node's error may repeat its inputs."""
         veiled = self._http.veil.data(raw)
         if veiled == raw:
             return event
@@ -275,11 +275,11 @@ class Link:
             self._text_has_prompt_id = event.flags.get("supports_progress_text_metadata") is True
 
     def _deliver(self, event: BaseEvent) -> None:
-        """Hand an event over; a frame that breaks the code behind ends nothing."""
+        """Pass an event on; an error in what takes it does not end the reader."""
         try:
             self.listener.take(event)
         except Exception:
-            _log.exception("%r could not be taken in", event)
+            _log.exception("%r could not be processed", event)
 
     def _prove(self, event: BaseEvent, timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
         """Take a sign that the server has registered this very socket."""
@@ -292,7 +292,7 @@ class Link:
         return timer
 
     def _up(self) -> None:
-        """The socket is known to hear."""
+        """The socket is known to receive messages."""
         if self.state == "connecting":
             self.state, self.reason = "hearing", ""
             self._frames_at_up = self.frames
@@ -305,7 +305,7 @@ class Link:
             self.listener.up()
 
     def _down(self, reason: str) -> None:
-        """The socket hears no more; said once for each time that it did."""
+        """The socket receives no more messages; reported once for each time that it did."""
         self.state, self.reason = "down", reason
         self._settled.clear()
         if self._clock.monotonic() - self._up_at >= _STABLE_S:
@@ -313,7 +313,7 @@ class Link:
         self.listener.down(reason)
 
     def _failed(self, reason: str) -> None:
-        """An attempt is over; the next one waits its turn."""
+        """An attempt has ended; the next one waits for its pause."""
         if self.state == "hearing":
             self._down(reason)
         elif self.state == "connecting":

@@ -1,4 +1,4 @@
-"""What hooks have to say before a workflow is submitted, and what they hear when it never was."""
+"""The hooks' call before a workflow is submitted, and that for a submission that failed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["offered", "submitting"]
 
 
 def offered(hooks: Hooks, workflow: WorkflowLike, options: dict[str, Any]) -> WorkflowLike:
-    """Return what is to be submitted when every `before_submit` has had its say.
+    """Return what is to be submitted after every `before_submit` was called.
 
     They get it loaded, one after the other, and may change `options` in place. What one of them
     raises is for whoever submits: a workflow that was not changed as it should have been is the
@@ -33,7 +33,7 @@ def offered(hooks: Hooks, workflow: WorkflowLike, options: dict[str, Any]) -> Wo
 
 @contextlib.contextmanager
 def submitting(hooks: Hooks, workflow: WorkflowLike) -> Iterator[None]:
-    """Tell hooks of a submission that fails in this block, and so never becomes a job."""
+    """Call hooks for a submission that fails in this block, and so never becomes a job."""
     try:
         yield
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""The jobs of one session that have not ended, and what all of them are told at once."""
+"""The jobs of one session that have not ended, and what is sent to all of them at once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _REMEMBERED: Final = 4096
 
 
 class OpenJobs:
-    """Knows which prompt is which job of ours.
+    """Knows which prompt is which job of this session.
 
     Attributes:
         by_id: The open jobs by prompt_id.
         posting: The ids of those whose submission has not returned.
-        watchers: Who reads the events of the whole session.
+        watchers: The readers of the events of the whole session.
     """
 
     def __init__(self, clock: Clock, *, on_connection: Callable[[BaseEvent], None] | None = None) -> None:
-        """Start without jobs; `on_connection` is told what the watchers are."""
+        """Start without jobs; `on_connection` is called with what the watchers get."""
         self.by_id: dict[str, JobCore] = {}
         self.posting: set[str] = set()
         self.watchers = Watchers()
@@ -63,7 +63,7 @@ class OpenJobs:
         self.posting.discard(job.prompt_id)
 
     def drop(self, job: JobCore) -> None:
-        """The job was never queued, or was taken back: nobody will ever hold it."""
+        """The job was never queued, or was taken back: no caller will ever hold it."""
         self.remove(job)
         job.withdrawn()
 
@@ -76,18 +76,18 @@ class OpenJobs:
             del self._past[next(iter(self._past))]
 
     def tell(self, cls: type[BaseEvent], job: JobCore, reason: str) -> None:
-        """Tell one job's consumers about the connection."""
+        """Send one job's consumers an event about the connection."""
         job.tell_own(cls(None, {"reason": reason}, job.prompt_id, received_at=self._clock.unix()))
 
     def tell_watchers(self, cls: type[BaseEvent], reason: str) -> None:
-        """Tell those who read the whole session."""
+        """Send the readers of the whole session an event."""
         event = cls(None, {"reason": reason}, None, received_at=self._clock.unix())
         self.watchers.show(event)
         if self._on_connection is not None:
             self._on_connection(event)
 
     def tell_all(self, cls: type[BaseEvent], reason: str) -> None:
-        """Tell every open job, and the session's watchers once."""
+        """Send every open job an event, and the session's watchers one."""
         for job in self:
             self.tell(cls, job, reason)
         self.tell_watchers(cls, reason)

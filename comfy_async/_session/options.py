@@ -1,4 +1,4 @@
-"""What `submit` is asked for beside the workflow, with what the session knows filled in."""
+"""The options of `submit`, with the session's defaults filled in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREVIEWS: Final = get_args(Previews)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitOptions:
-    """What `submit` was asked for."""
+    """The options of one `submit`."""
 
     check: bool = False
     on_partial: str = "raise"
@@ -34,10 +34,10 @@ class SubmitOptions:
     index: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse words that no server knows.
+        """Refuse values that no server knows.
 
         Raises:
-            ValueError: `previews` or `on_partial` is such a word, or `number` is none.
+            ValueError: `previews` or `on_partial` has such a value, or `number` is no number.
         """
         for name, value, known in (
             ("previews", self.previews, _PREVIEWS),
@@ -50,12 +50,12 @@ class SubmitOptions:
 
 
 class Known(Protocol):
-    """What a session knows that is asked to submit: its engine.
+    """What a submission takes from its session: its engine.
 
     Attributes:
-        previews: What jobs get that ask for nothing else.
+        previews: What jobs get by default.
         partner_api_key: The key for partner nodes, sent along with every prompt.
-        veil: Hides the keys in what is shown.
+        veil: Masks the keys in what is shown.
     """
 
     previews: Previews
@@ -78,11 +78,11 @@ def submit_options(
     labels: Mapping[str, str] | None = None,
     **rest: Any,
 ) -> SubmitOptions:
-    """Fill in what the session knows, and let nobody see the keys in it from now on.
+    """Fill in the session's defaults, and hold the keys as secrets from now on.
 
     Raises:
         UnsupportedError: Previews were asked for, and this server cannot be told to send them.
-        ValueError: A word is unknown, or a label is no text.
+        ValueError: An option has an unknown value, or a label is no text.
     """
     if previews in ("auto", "latent2rgb", "taesd"):
         session.server.require("preview_method", "be asked for previews (`previews`)")

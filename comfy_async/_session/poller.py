@@ -1,8 +1,8 @@
-"""The session's one poller: what the socket does not say, HTTP does.
+"""The session's one poller: it finds by HTTP what the socket does not say.
 
-While the socket is known to hear it looks rarely and cheaply, only to find out whether it still
-hears. While it does not, it finds the fate of every open job: one look at the queue for all of
-them, and the history of those that left it.
+While the socket is known to receive messages it polls rarely and cheaply, only to find out whether
+it still does. While it does not, it finds the state of every open job: one request for the queue for
+all of them, and the history of those that left it.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class Followed(Protocol):
     """The streams of single jobs, as the poller sees them."""
 
     def covers(self, job: JobCore) -> bool:
-        """Say whether a stream has told of a job a short while ago."""
+        """Return whether a stream has sent news of a job a short while ago."""
         ...
 
     def polled(self, job: JobCore, told: Mapping[str, Any], now: float) -> None:
-        """Bring a job what a look has found."""
+        """Bring a job what a poll has found."""
         ...
 
 
 class Poller:
-    """Looks while jobs are open. Decides without awaiting; the awaits are the requests.
+    """Polls while jobs are open. Decides without awaiting; the awaits are the requests.
 
     Attributes:
-        closed: Nothing is looked at any more.
+        closed: Nothing is polled any more.
         ends: What finds out how jobs have ended.
     """
 
@@ -66,7 +66,7 @@ class Poller:
         settings: Settings,
         on_poll: Callable[[], None] | None = None,
     ) -> None:
-        """Prepare; the task runs only while there are jobs. `on_poll` is told of each look."""
+        """Prepare; the task runs only while there are jobs. `on_poll` is called for each poll."""
         self.closed = False
         self._jobs = jobs
         self._speaker = speaker
@@ -95,7 +95,7 @@ class Poller:
 
     @property
     def _api(self) -> Dialect:
-        """What the server speaks."""
+        """The requests in the server's dialect."""
         return self._speaker.api
 
     @property
@@ -110,9 +110,9 @@ class Poller:
         return task is not None and not task.done() and not task.cancelling()
 
     async def look_for(self, job: JobCore) -> None:
-        """Look for one job at once, in the place of the task that was ended with the program.
+        """Poll for one job at once, instead of the task that was ended with the program.
 
-        One look is for all: who asks while another is under way waits for its end, and may be spared.
+        One poll is for all: a caller that comes during another waits for its end, and may not need its own.
 
         Raises:
             ComfyError: The server did not answer.
@@ -127,38 +127,38 @@ class Poller:
             await self._take(await self._api.snapshot([job.prompt_id]), jobs)
 
     def start(self) -> None:
-        """Begin to look unless that is under way, or nobody is left to be told."""
+        """Begin to poll unless that is under way, or no job is open."""
         if not self.closed and (self._task is None or self._task.done()):
             self._pause = self._settings.poll_min
             self._task = asyncio.create_task(self._run(), name="comfy_async poller")
 
     def poke(self, jobs: Iterable[JobCore] = ()) -> None:
-        """Look now; the given jobs are looked up although the socket hears."""
+        """Poll now; the given jobs are looked up although the socket receives messages."""
         self._due.update(job.prompt_id for job in jobs)
         self._pause = self._settings.poll_min
         self._wake.set()
 
     def soon(self) -> None:
-        """Look closely in a second: the queue shrank without an end of ours.
+        """Poll everything in a second: the queue shrank without an end of a job of this session.
 
-        One of our jobs may have been deleted, which says nothing.
+        One of the session's jobs may have been deleted, of which no event comes.
         """
         self._must_look = True
         self._set_timer()
 
     def queue_changed(self) -> None:
-        """The queue has changed: look in a second where the jobs stand in it that somebody watches."""
+        """The queue has changed: read in a second the places of the jobs in it that somebody watches."""
         self._places_changed = True
         self._set_timer()
 
     def expect_status(self) -> None:
-        """A prompt was queued: the socket must hear of it within a second, or it is deaf."""
+        """A prompt was queued: a message about it must come within a second, or the socket is silent."""
         self._frames_before = self._link.frames
         self._watching_status = True
         self._set_timer()
 
     def _set_timer(self) -> None:
-        """Look at what is suspected when a moment has passed."""
+        """Check what is suspected when a moment has passed."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(GRACE_S, self._on_timer)
 
@@ -189,7 +189,7 @@ class Poller:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
-        """Look, pause, look again, until no job is open."""
+        """Poll, pause, poll again, until no job is open."""
         while self._jobs:
             await self._clock.wait(self._wake, self._next_pause())
             self._wake.clear()
@@ -205,7 +205,7 @@ class Poller:
             except ComfyError as error:
                 self._unreachable(error)
             except Exception:
-                _log.exception("a look at the server failed in an unforeseen way")
+                _log.exception("a poll of the server failed in an unforeseen way")
                 self._pause = self._settings.poll_max
             finally:
                 asking.cancel()
@@ -214,7 +214,7 @@ class Poller:
         self._away_since = None
 
     def _needy(self) -> list[JobCore]:
-        """Return the jobs whose fate polling must find."""
+        """Return the jobs whose end polling must find."""
         jobs = self._jobs.submitted()
         if self._link.hearing and not self._health.stalled:
             mine = self._client_id
@@ -228,7 +228,7 @@ class Poller:
         return jobs
 
     def _next_pause(self) -> float:
-        """Return how long nothing needs to be asked."""
+        """Return how long no request is needed."""
         if any(job.state.wants_history for job in self._jobs):
             return _SOON_S
         if self._needy() or self.ends.half_known or self._away_since is not None:
@@ -239,7 +239,7 @@ class Poller:
         return self._health.pause()
 
     async def _look(self) -> None:
-        """Look once, as closely as need be."""
+        """Poll once, as much as is needed."""
         if self._on_poll is not None:
             self._on_poll()
         needy = self._turns.next(
@@ -269,11 +269,11 @@ class Poller:
             self._pause = 0.0
 
     def _asked_about(self, needy: list[JobCore]) -> list[str]:
-        """Return the ids of those that a look is for: the needy, and what is half known."""
+        """Return the ids that a poll is for: of jobs that need it, and of those that were found in part."""
         return list(dict.fromkeys([*(job.prompt_id for job in needy), *self.ends.half_known]))
 
     async def _watch(self) -> None:
-        """The cheap look: does the socket still hear?"""
+        """Send the cheap request: does the socket still receive messages?"""
         closely, self._closely = self._closely, False
         snapshot = await self._health.look(closely=closely)
         self._reachable()
@@ -281,7 +281,7 @@ class Poller:
             await self._take(snapshot, [])
 
     def _picture(self) -> tuple[tuple[str, str], ...]:
-        """Return what would show that a look has found something."""
+        """Return what changes when a poll has found something."""
         return tuple((job.prompt_id, job.status) for job in self._jobs)
 
     async def _take(self, snapshot: QueueSnapshot, needy: list[JobCore]) -> None:
@@ -291,7 +291,7 @@ class Poller:
         wanted = set(needy)
         limit = self._settings.away_seconds
         for job in self._turns.untold(snapshot, needy, now=self._clock.monotonic(), limit=limit):
-            self.ends.lose(job, {"reason": f"the server did not tell of it for {limit:g} s"})
+            self.ends.lose(job, {"reason": f"the server said nothing of it for {limit:g} s"})
         positions = snapshot.positions()
         now = self._clock.unix()
         for job in self._jobs:
@@ -321,7 +321,7 @@ class Poller:
             self._jobs.tell_all(PollingStarted, "the server answers again")
 
     def _unreachable(self, error: ComfyError) -> None:
-        """A look failed: that says nothing about any job, but much about the server."""
+        """A poll failed: that says nothing about any job, but the server may be away."""
         now = self._clock.monotonic()
         self._pause = min(self._settings.poll_max, self._pause * _GROWTH)
         if self._away_since is None:

@@ -1,4 +1,4 @@
-"""From what people pass to a workflow that can be sent."""
+"""From what callers pass to a workflow that can be sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def as_workflow(workflow: Any) -> Workflow:
     """Return a workflow, loaded if need be.
 
     Raises:
-        WorkflowFormatError: It is none, or damaged.
+        WorkflowFormatError: It is no workflow, or damaged.
         OSError: The file cannot be read.
     """
     return workflow if isinstance(workflow, Workflow) else Workflow.load(workflow)
@@ -36,7 +36,7 @@ async def loaded(workflow: Any) -> Workflow:
     """Return a workflow, loaded if need be; what lies in a store blocks a thread, and not the loop.
 
     Raises:
-        WorkflowFormatError: It is none, or damaged.
+        WorkflowFormatError: It is no workflow, or damaged.
         OSError: The file cannot be read.
     """
     return await in_thread(as_workflow, workflow) if is_stored(workflow) else as_workflow(workflow)
@@ -45,13 +45,13 @@ async def loaded(workflow: Any) -> Workflow:
 async def prepare(desk: Desk, workflow: WorkflowLike, *, check: bool, whole: bool = True) -> Workflow:
     """Return a workflow that can be sent: loaded, converted, its files uploaded, checked.
 
-    A server that takes workflows on in part, and does not say so, is not asked for less than the
-    `whole`: what it would leave out is found here, all of it where its nodes are known.
+    With `whole`, for a server that accepts workflows in part and does not say so, what it would leave
+    out is found here, all of it where its nodes are known.
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted; nothing was sent.
         PromptRejectedError: The check found what the server would refuse.
-        ComfyError: The server cannot be asked, or refuses a file.
+        ComfyError: A request failed, or the server refuses a file.
     """
     from ..workflow.check import loose_links
 
@@ -75,7 +75,7 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     from ..workflow.check import settled, stale_classes, unseen_files
 
@@ -99,7 +99,7 @@ async def check_with(desk: Desk, workflow: WorkflowLike) -> ProblemList:
 
 
 async def _is_there(desk: Desk, place: FilePlace) -> bool | None:
-    """Say whether the server has a file that no list tells of; None when it does not say."""
+    """Return whether the server has a file that is in no list; None when it does not say."""
     filename, subfolder, kind = place
     return await desk.api.has_file(AtPlace(filename=filename, subfolder=subfolder, type=kind))
 
@@ -107,8 +107,8 @@ async def _is_there(desk: Desk, place: FilePlace) -> bool | None:
 async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None:
     """Keep a link from the server that would end its worker thread, so that nobody's prompts run any more.
 
-    Only the classes tell such a link from one that the server refuses or overlooks, and they
-    are asked for only now that there is a link that leads nowhere.
+    Only by the classes such a link can be distinguished from one that the server refuses or ignores,
+    and they are requested only now that there is a link that leads nowhere.
     """
     from ..workflow.check import deadly_links, undeclared_links
 
@@ -119,7 +119,7 @@ async def _demand_harmless(desk: Desk, workflow: Workflow, loose: Loose) -> None
     found = deadly_links(workflow.graph, await _classes(desk, {info.class_type for info in nodes.values()}))
     if found:
         raise WorkflowError(
-            "the server would take this workflow and then run nothing any more; nothing was sent",
+            "the server would accept this workflow and then run nothing any more; nothing was sent",
             problems=found,
             server=desk.base_url,
         )

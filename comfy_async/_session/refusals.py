@@ -1,4 +1,4 @@
-"""What a server says against a prompt, made plain: node, input, value, the nearest that it has."""
+"""A server's refusal of a prompt, made readable: node, input, value, the nearest that it has."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SWITCHES = frozenset(
 
 
 class Refusals:
-    """Reads what a server refuses of one workflow; what it leaves out is asked for."""
+    """Reads what a server refuses of one workflow; what its answer leaves out is requested."""
 
     def __init__(self, desk: Desk, workflow: Workflow) -> None:
         """Belong to a workflow that was sent."""
@@ -58,7 +58,7 @@ class Refusals:
         )
 
     def complaints(self, error: Any, node_errors: Any, job: JobCore) -> list[Problem]:
-        """Read what the server said, and name the links that its words leave out."""
+        """Read the server's answer, and name the links that it leaves out."""
         from ..workflow.check import loose_links, named
 
         return named(problems(error, node_errors, job.state.nodes), loose_links(self._workflow.graph))
@@ -99,7 +99,7 @@ class Refusals:
         return [problem for problem in found if problem not in vague] + missing if missing else found
 
     async def _switches(self) -> list[str]:
-        """Return the options by which the server was told to leave nodes out, none when it does not say."""
+        """Return the options by which the server leaves nodes out, none when it does not say."""
         try:
             options = (await self._desk.resources.system.stats()).system.argv
         except ComfyError:
@@ -145,7 +145,7 @@ def _choices(info: Mapping[str, Any], name: str) -> Iterable[object]:
 
 
 def _perhaps_off(found: Iterable[Problem], switches: list[str]) -> list[Problem]:
-    """Say of classes that are missing that they may be there and switched off."""
+    """Add to missing classes that they may be installed and switched off."""
     told = f" Or it is switched off: this server was started with {', '.join(switches)}." if switches else ""
     return [
         dataclasses.replace(problem, advice=f"{problem.advice}{told}".strip())

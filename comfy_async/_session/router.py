@@ -1,4 +1,4 @@
-"""From one socket to many jobs: who gets which event, and what a gap means for whom.
+"""From one socket to many jobs: which job gets which event, and what a gap means for each.
 
 The walk of a frame: `Link` reads and decodes it, `Router.take` finds its job, `JobCore.take` brings it
 through the reducer and into the mailboxes. Every method here decides without awaiting.
@@ -69,13 +69,13 @@ class Router:
 
     @property
     def _api(self) -> Dialect:
-        """What the server speaks."""
+        """The requests in the server's dialect."""
         return self._speaker.api
 
     # Jobs come and go.
 
     def posted(self, job: JobCore, *, frames_before: int = -1) -> None:
-        """The job is in the queue: watch over it, and over a socket that said nothing of it yet."""
+        """The job is in the queue: watch it, and a socket that sent nothing of it yet."""
         self._jobs.posted(job)
         job.handed_out = True
         if not self._jobs.posting:
@@ -104,7 +104,7 @@ class Router:
         self._replay(prompt_id)
 
     def _replay(self, prompt_id: str) -> None:
-        """Take in what came of a prompt before its id was known, in order.
+        """Process what came of a prompt before its id was known, in order.
 
         Frames that name no prompt are of the one that was named last (PROTOCOL 0.9).
         """
@@ -139,7 +139,7 @@ class Router:
     ) -> Iterator[None]:
         """While jobs are stopped from outside (None: all), ours in such a state end as cancelled.
 
-        A pending job that is removed says nothing (PROTOCOL 0.7): without the intent it would be lost.
+        No message comes for a removed pending job (PROTOCOL 0.7): without the intent it would be lost.
         """
         found = self._jobs if prompt_ids is None else map(self._jobs.by_id.get, prompt_ids)
         meant = [job for job in found if job is not None and job.status in of]
@@ -178,7 +178,7 @@ class Router:
             self._session_event(event)
 
     def _may_be_of_a_posting(self, event: BaseEvent) -> bool:
-        """Say whether an event may be of a prompt whose id an old server has not told yet."""
+        """Return whether an event may be of a prompt whose id an old server has not sent yet."""
         if self._api.server.can("client_prompt_id"):
             return False
         return event.prompt_id is not None or isinstance(event, (NodeStarted, Preview, ProgressText))
@@ -204,7 +204,7 @@ class Router:
         self._watchers.show(event)
 
     def _status_changed(self, event: StatusChanged) -> None:
-        """The queue's length is what the cheap look is compared with."""
+        """The queue's length is what the cheap request is compared with."""
         shrank = self._health.said(event.queue_remaining)
         self._poller.queue_changed()
         if shrank and self._jobs and self._clock.monotonic() - self._own_end_at > _OWN_END_S:
@@ -217,7 +217,7 @@ class Router:
         return bool(self._jobs or self._watchers.boxes)
 
     def down(self, reason: str) -> None:
-        """The socket went down or deaf: every open job may miss something from now on."""
+        """The socket is down or silent: every open job may miss something from now on."""
         self._health.said(None)
         self._running = None
         jobs = list(self._jobs)
@@ -230,7 +230,7 @@ class Router:
         self._poller.poke()
 
     def up(self) -> None:
-        """The socket hears: what happened meanwhile is looked up once."""
+        """The socket receives messages: what happened meanwhile is looked up once."""
         cut_off = [job for job in self._jobs if job.cut_off]
         if self._link.reconnects:
             self._jobs.tell_watchers(Reconnected, "")
@@ -241,7 +241,7 @@ class Router:
             self._poller.poke(cut_off)
 
     def _tell_polling(self, job: JobCore) -> None:
-        """A job begins its life without a socket."""
+        """A job begins without a socket."""
         if not job.cut_off:
             job.cut_off = True
             self._jobs.tell(PollingStarted, job, self._link.reason or "no socket")

@@ -1,7 +1,7 @@
-"""Does the socket still hear? Told from what HTTP says, held against what the socket said.
+"""Does the socket still receive messages? What HTTP says is compared with what the socket sent.
 
 A socket can be open, answer pings and get nothing (PROTOCOL 0.1), and a server can be stalled by
-another client (0.8). Neither is quiet: a quiet server has nothing to say, and HTTP agrees.
+another client (0.8). Neither is a quiet server: that has nothing to send, and HTTP agrees.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _SHARED = (
 
 
 class SocketHealth:
-    """Suspects the socket when HTTP knows more than it said, and has it dialled again.
+    """Suspects the socket when HTTP knows more than it sent, and has it opened again.
 
     Attributes:
-        stalled: A fresh socket is as silent: the server serves nobody at the moment.
+        stalled: A new socket is silent too: the server sends nothing to any client at the moment.
         queue_remaining: How many jobs run or wait, as the socket said last; None before.
     """
 
@@ -58,7 +58,7 @@ class SocketHealth:
 
     @property
     def _api(self) -> Dialect:
-        """What the server speaks."""
+        """The requests in the server's dialect."""
         return self._speaker.api
 
     def said(self, queue_remaining: int | None) -> bool:
@@ -67,11 +67,11 @@ class SocketHealth:
         return before is not None and queue_remaining is not None and queue_remaining < before
 
     def pause(self) -> float:
-        """Return the seconds to the next look."""
+        """Return the seconds to the next poll."""
         return _RECHECK_S if self._suspected_at_frame is not None else self._settings.look_every
 
     def heard(self) -> None:
-        """A frame came: whatever was suspected is over."""
+        """A frame came: drop every suspicion."""
         self.stalled = False
 
     async def look(self, *, closely: bool = False) -> QueueSnapshot | None:
@@ -94,21 +94,21 @@ class SocketHealth:
         return snapshot
 
     def compare(self, snapshot: QueueSnapshot) -> None:
-        """Hold a look at the queue against what the socket said."""
+        """Compare the queue with what the socket sent."""
         self._judge(self._queue_differs(len(snapshot.entries)) or self._job_moved(snapshot))
 
     def missed_an_end(self) -> None:
-        """The history has had a job for a second, and its end was never heard."""
+        """The history has had a job for a second, and its end was never received."""
         if self._link.hearing and not self.stalled:
             self._believe("a job ended and no event came")
 
     def _queue_differs(self, remaining: int) -> str:
-        """Every change of the queue is broadcast: another number means an unheard status."""
+        """Every change of the queue is broadcast: another number means that a status was missed."""
         said = self.queue_remaining
         return "" if said is None or said == remaining else "the queue changed and no status came"
 
     def _job_moved(self, snapshot: QueueSnapshot) -> str:
-        """Our own events come to this socket or to none."""
+        """Events of the session's own jobs come to this socket or to none."""
         for job in self._jobs:
             if job.client_id != self._client_id or job.prompt_id in self._jobs.posting:
                 continue
@@ -118,7 +118,7 @@ class SocketHealth:
         return ""
 
     def _judge(self, reason: str) -> None:
-        """Believe a difference when it stands for a second without a frame between."""
+        """Believe a difference when it lasts for a second without a frame between."""
         frames = self._link.frames
         if not reason:
             self._suspected_at_frame = None
@@ -129,7 +129,7 @@ class SocketHealth:
             self._believe(reason)
 
     def _believe(self, reason: str) -> None:
-        """The socket is deaf, or the server is stalled: a fresh socket tells which."""
+        """The socket is silent, or the server is stalled: a new socket shows which."""
         link = self._link
         now = self._clock.monotonic()
         fresh = self._redialled_at is not None and link.frames_since_up <= _HANDSHAKE_FRAMES
@@ -137,7 +137,7 @@ class SocketHealth:
             if not self.stalled:
                 self.stalled = True
                 _log.warning(
-                    "%s, on a fresh socket too: the server is stalled, or another live session uses "
+                    "%s, on a new socket too: the server is stalled, or another live session uses "
                     "client_id %r; polling",
                     reason,
                     self._client_id,

@@ -1,7 +1,7 @@
 """The streams of single jobs, where the server has one for each (API v2).
 
-A stream is a quicker way to the news, never the only one: jobs without a live stream are polled, and
-what a stream says of a job's end is looked up. So one that breaks, stalls or lies loses nothing.
+A stream brings the news sooner, and is never the only source: jobs without a live stream are polled, and
+an end that a stream reports is looked up. So a stream that breaks, stalls or is wrong loses nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Streams:
     """Follows the jobs that somebody waits for, a bounded number at once.
 
     Attributes:
-        poller: Who looks where no stream tells.
+        poller: What polls where no stream reports.
         opened: How many streams were opened.
     """
 
@@ -80,14 +80,14 @@ class Streams:
 
     @property
     def live(self) -> int:
-        """How many streams tell of jobs."""
+        """How many streams report on jobs."""
         return len(self._heard)
 
     def covers(self, job: JobCore) -> bool:
-        """Say whether a stream has told of a job a short while ago: more than where it stood.
+        """Return whether a stream has sent news of a job a short while ago, beyond its state.
 
-        One of comfy-api-proxy's that says "running" and hears of ComfyUI only after the end is silent
-        for fifteen seconds then: quick jobs come to that.
+        A stream of comfy-api-proxy that says "running", and gets nothing from ComfyUI before the end, is
+        silent for fifteen seconds then: that happens with quick jobs.
         """
         heard = self._heard.get(job.prompt_id)
         return heard is not None and self._clock.monotonic() - heard < _FRESH_S
@@ -101,7 +101,7 @@ class Streams:
             task.cancel()
 
     def polled(self, job: JobCore, told: Mapping[str, Any], now: float) -> None:
-        """Bring a job what a look has found."""
+        """Bring a job what a poll has found."""
         # A look may be older than what a live stream has told since it was asked for.
         for event in self._teller(job).snapshot(told, now, progress=not self.covers(job)):
             job.take(event)
@@ -183,7 +183,7 @@ class Streams:
             await self._clock.sleep(backoff.next())
 
     async def _read(self, job: JobCore) -> bool:
-        """Read one stream to its end; say whether it told of the job's end."""
+        """Read one stream to its end; return whether it reported the job's end."""
         over = False
         reader = SseReader()
         silent = self._settings.stream_seconds
@@ -200,7 +200,7 @@ class Streams:
         return over
 
     def _take(self, job: JobCore, name: str, raw: bytes) -> bool:
-        """Take in one event of a stream, and say whether it is the end; one that cannot be read is none."""
+        """Process one event of a stream, and return whether it is the end; one that cannot be read is not."""
         now = self._clock.unix()
         self._heard.setdefault(job.prompt_id, -math.inf)
         try:
@@ -232,7 +232,7 @@ class Streams:
         return teller.unknown(name, raw, data, now)
 
     def _status(self, job: JobCore, data: Mapping[str, Any], now: float) -> bool:
-        """Take in where a job stands; its end is looked up, with everything that belongs to it."""
+        """Process a job's state; its end is looked up, with everything that belongs to it."""
         status, place = data.get("status"), data.get("queue_position")
         if status in _ENDS:
             self.poller.poke([job])
@@ -246,14 +246,14 @@ class Streams:
         return False
 
     def _hold(self, job: JobCore, error: RateLimitError) -> None:
-        """The server has enough streams of ours: those that wait are polled meanwhile."""
+        """The server allows no further stream: jobs that wait for one are polled meanwhile."""
         pause = _TOO_MANY_S if error.retry_after is None else error.retry_after
         self._held_until = self._clock.monotonic() + pause
         if self._jobs.has(job) and not job.done:
             self._waiting[job.prompt_id] = job
 
     def _teller(self, job: JobCore) -> JobTeller:
-        """Return who makes a job's events."""
+        """Return what makes a job's events."""
         teller = self._tellers.get(job.prompt_id)
         if teller is None:
             teller = self._tellers[job.prompt_id] = JobTeller(job.prompt_id, job.state.plan)

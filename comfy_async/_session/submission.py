@@ -51,7 +51,7 @@ _GONE_S: Final = 1.0
 _KEY_USED: Final = "idempotency_key_reuse"
 
 _Outcome: TypeAlias = Posted | Mapping[str, Any] | None
-"""What a prompt was answered: taken on, refused, or nothing although it is there."""
+"""The answer to a prompt: accepted, refused, or none although the job is there."""
 
 
 class Submission:
@@ -67,7 +67,7 @@ class Submission:
         Attributes:
             job: The job of this prompt.
             prompt_id: The id that it was given here.
-            refusals: Who makes the server's refusals plain.
+            refusals: What makes the server's refusals readable.
         """
         self._desk = desk
         self._api = desk.api
@@ -93,7 +93,7 @@ class Submission:
 
         Raises:
             PromptRejectedError: The server refused it, or a part of it.
-            SubmitUnknownError: Whether it arrived could not be found out.
+            SubmitUnknownError: It could not be found out whether it arrived.
             ComfyError: The server cannot be reached, or refuses.
         """
         job, desk = self.job, self._desk
@@ -121,7 +121,7 @@ class Submission:
         return job
 
     def _draft(self) -> Draft:
-        """Return what is to be sent, before it is put into the server's words."""
+        """Return what is to be sent, before it is put into the server's format."""
         options = self._options
         extra: dict[str, Any] = dict(options.extra_data or {})
         if options.partner_api_key:
@@ -223,12 +223,13 @@ class Submission:
         raise self._unknown(error) from error
 
     def _unknown(self, error: ComfyError) -> SubmitUnknownError:
-        """Return the error for a prompt of which nobody knows whether it arrived."""
-        hint = "It was not sent again. `attach(error.prompt_id)` finds the job should it turn up."
+        """Return the error for a prompt of which it is unknown whether it arrived."""
+        hint = "It was not sent again. `attach(error.prompt_id)` finds the job if it turns up."
         if self._api.chooses_ids:
             hint = "It may run: look at the account's jobs before it is sent again."
         return SubmitUnknownError(
-            f"whether prompt {self.job.prompt_id} reached {self._desk.base_url} is unknown: {error.args[0]}",
+            f"it is unknown whether prompt {self.job.prompt_id} reached {self._desk.base_url}: "
+            f"{error.args[0]}",
             hint=hint,
             prompt_id=self.job.prompt_id,
             server=self._desk.base_url,
@@ -251,7 +252,7 @@ class Submission:
             await self._accepted(answer)
 
     async def _renewed(self, error: PromptRejectedError) -> bool:
-        """Send files again that were refused since the server has lost them; say whether there were any."""
+        """Send files again that the server has lost; return whether there were any."""
         places = [(problem.node, problem.input) for problem in error.problems]
         known = [(node, name) for node, name in places if node is not None and name is not None]
         workflow = await self._desk.resources.files.sent_again(self._workflow, known)
@@ -281,7 +282,7 @@ class Submission:
             await self._partial(answer.node_errors)
 
     def _take_queued(self, raw: bytes, data: Mapping[str, Any]) -> None:
-        """Tell the job that it is in the queue."""
+        """Note that the job is in the queue."""
         now = self._clock.unix()
         self.job.take(Queued(raw or None, data, self.job.prompt_id, received_at=now))
 
@@ -304,7 +305,7 @@ class Submission:
         )
 
     async def _clean_up(self, error: BaseException) -> None:
-        """The caller will never hold the job: see to it that the server does not run it."""
+        """The caller will never hold the job: make sure that the server does not run it."""
         refused = isinstance(error, Exception) and not isinstance(error, NotComfyUIError)
         if self._posting is None or refused or not self._may_be_there:
             if self._posting is not None:
@@ -321,7 +322,7 @@ class Submission:
         await self._desk.clean_up(work, name="comfy_async submit withdrawn")
 
     async def _take_back(self, posting: asyncio.Task[_Outcome] | None, seconds: float) -> None:
-        """Withdraw the prompt within a time; never raises, says what may still run."""
+        """Withdraw the prompt within a time; never raises, logs what may still run."""
         assert posting is not None
         problem: object = "it took too long"
         with anyio.move_on_after(seconds):
@@ -340,7 +341,7 @@ class Submission:
         """Wait a while for the answer, which may name another id, then cancel the job until it has ended.
 
         Raises:
-            ComfyError: The server could not be asked.
+            ComfyError: The request failed.
         """
         state = self.job.state
         if state.queued_at is None:
@@ -356,13 +357,13 @@ class Submission:
         await self._desk.canceller.cancel(self.job, seconds)
 
     async def _turns_up(self) -> bool:
-        """Cancel a prompt that may arrive yet; say whether it did, False when it is absent for a while.
+        """Cancel a prompt that may arrive yet; return whether it did, False when it is absent for a while.
 
         Raises:
-            ComfyError: The server could not be asked.
+            ComfyError: The request failed.
         """
         if self._api.chooses_ids and not self._api.finds_posted:
-            raise SubmitUnknownError("it was not answered, and cannot be found by an id of ours")
+            raise SubmitUnknownError("it was not answered, and has no id of this client by which to find it")
         absent_since: float | None = None
         while True:
             await self._api.cancel(self.job.prompt_id)

@@ -1,4 +1,4 @@
-"""Whom to ask about where every job costs a request of its own (API v2), and who was not answered for."""
+"""Whom to ask about where every job costs a request of its own (API v2), and which jobs got no answer."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Turns:
     def untold(
         self, snapshot: QueueSnapshot, asked: list[JobCore], *, now: float, limit: float | None
     ) -> list[JobCore]:
-        """Return those that were asked about in vain for longer than a limit, though others were told of."""
+        """Return those that were asked about for longer than a limit, while only others got an answer."""
         given_up = []
         for job in asked:
             if snapshot.tells_of(job.prompt_id):

@@ -23,12 +23,12 @@ def default_base_url() -> str:
 
 
 def cloud_api_key() -> str | None:
-    """Return COMFY_CLOUD_API_KEY, else COMFY_API_KEY, None when neither says anything."""
+    """Return COMFY_CLOUD_API_KEY, else COMFY_API_KEY, None when neither is set."""
     return _of_environment("COMFY_CLOUD_API_KEY", "COMFY_API_KEY")
 
 
 def _of_environment(*names: str) -> str | None:
-    """Return the first of these variables that says anything."""
+    """Return the first of these variables that is set."""
     return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
 
 
@@ -116,7 +116,7 @@ class Address:
 def origin_of(url: str) -> tuple[str, str, int] | None:
     """Return scheme, host and port of a URL, with the scheme's own port filled in.
 
-    None where it has none: no host, or a port that no machine has. That is nobody's own origin.
+    None where it has none: no host, or an impossible port. That is never the session's own origin.
     """
     try:
         parts = urlsplit(url)

@@ -54,7 +54,7 @@ class Answer:
     Attributes:
         headers: By lower-case name.
         body: Of a refusal, without the session's secrets: it is for people to read.
-        veil: Knows the secrets of whoever asked.
+        veil: Knows the secrets of the session.
         cut: True when the end of a very long refusal was left away.
     """
 
@@ -100,7 +100,7 @@ class Answer:
         return value
 
     def no_json(self) -> NotComfyUIError:
-        """Return the error for a body that is none, or of which only the beginning was read."""
+        """Return the error for a body that is no JSON, or of which only the beginning was read."""
         return self.not_comfyui(
             f"the answer is longer than {len(self.body)} bytes" if self.cut else "the answer is no JSON"
         )
@@ -135,7 +135,7 @@ def error_of(answer: Answer, asked: Mapping[str, Any] | None = None) -> ComfyErr
 
     Args:
         answer: What came.
-        asked: The query of the request, which names what was looked for.
+        asked: The query of the request, which names what was requested.
     """
     code, message = _words(answer)
     fields: dict[str, Any] = {
@@ -173,10 +173,10 @@ def error_of(answer: Answer, asked: Mapping[str, Any] | None = None) -> ComfyErr
             return RateLimitError(text, hint=_busy_hint(fields["retry_after"]), **fields)
         case 502 | 503 | 504:
             fields["hint"] = (
-                "See whether ComfyUI runs: it seems that a proxy before it answered in its place."
+                "Check that ComfyUI is running: it seems that a proxy before it answered in its place."
             )
     if answer.content_type == "text/html" and "hint" not in fields:
-        fields["hint"] = "An HTML page is no answer of ComfyUI: a proxy before it is speaking."
+        fields["hint"] = "An HTML page is no answer of ComfyUI: it comes from a proxy before it."
     return ResponseError(text, **fields)
 
 
@@ -216,7 +216,7 @@ def _words(answer: Answer) -> tuple[str, str]:
 
 
 def _missing_hint(answer: Answer, asked: Mapping[str, Any]) -> str:
-    """Say what is not there, as far as the request tells."""
+    """Return a hint that names what is not there, as far as the request says."""
     if answer.path == "/view" and asked.get("filename"):
         kind = asked.get("type") or "output"
         name = "/".join(filter(None, (asked.get("subfolder"), asked["filename"])))
@@ -228,20 +228,20 @@ def _missing_hint(answer: Answer, asked: Mapping[str, Any]) -> str:
 
 
 def _busy_hint(seconds: float | None) -> str:
-    """Say how to come through a limit."""
+    """Return a hint for a limit that was reached."""
     wait = "wait a while" if seconds is None else f"wait {seconds:g} s"
     return f"Too much at once: {wait} and try again, or submit fewer at a time (`map(limit=)`)."
 
 
 def _auth_hint(answer: Answer) -> str:
-    """Say what may be wrong with the credentials."""
+    """Return a hint for what may be wrong with the credentials."""
     if answer.status == 401:
         return "Give the session `api_key=` or `auth=`; if it has one, it is wrong or outdated."
     return "The credentials do not allow this, or the server refuses this Host or Origin."
 
 
 def _too_large(answer: Answer, text: str, fields: dict[str, Any]) -> UploadTooLargeError:
-    """Tell ComfyUI's own limit from that of a proxy: aiohttp answers in plain text."""
+    """Distinguish ComfyUI's own limit from that of a proxy: aiohttp answers in plain text."""
     if answer.path == "/prompt":
         hint = "The workflow itself is too large: upload what it carries instead of pasting it in."
         return UploadTooLargeError(text, hint=hint, **fields)

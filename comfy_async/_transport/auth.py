@@ -32,7 +32,7 @@ _UNSENDABLE: Final = (
 
 
 class Auth:
-    """Who you are, for every request and for the socket.
+    """The credentials, for every request and for the socket.
 
     Credentials go to the session's own origin only: not along redirects, and not to another
     host that an answer names. Make one with the class methods; `+` joins two. It is no part of a
@@ -114,7 +114,7 @@ class Auth:
 
     @classmethod
     def renewing(cls, renew: Renewer) -> Auth:
-        """Ask `await renew()` for credentials: before the first request and after each 401.
+        """Call `await renew()` for credentials: before the first request and after each 401.
 
         It returns an `Auth`, a mapping of headers, or a bearer token.
 
@@ -152,7 +152,7 @@ class Auth:
         return {name: value.reveal() for name, value in self._all_query().items()}
 
     def secrets(self) -> Iterator[Secret[str]]:
-        """Yield what of all this nobody may see: keys, tokens, passwords, by themselves too."""
+        """Yield the secrets: keys, tokens, passwords, by themselves too."""
         yield from self._all_query().values()
         for name, value in self._all_headers().items():
             if name.lower() == "authorization":
@@ -163,27 +163,27 @@ class Auth:
                 yield value
 
     def _all_headers(self) -> dict[str, Secret[str]]:
-        """Return the headers that stand, and those that were renewed."""
+        """Return the fixed headers, and those that were renewed."""
         return {**self._headers, **(self._fresh._headers if self._fresh else {})}
 
     def _all_query(self) -> dict[str, Secret[str]]:
-        """Return the parameters that stand, and those that were renewed."""
+        """Return the fixed parameters, and those that were renewed."""
         return {**self._query, **(self._fresh._query if self._fresh else {})}
 
     @property
     def renews(self) -> bool:
-        """True when there is a callback to ask for new credentials."""
+        """True when there is a callback for new credentials."""
         return self._renewer is not None
 
     @property
     def is_empty(self) -> bool:
-        """True when there is nothing to send, or the callback was not yet asked."""
+        """True when there is nothing to send, or the callback was not called yet."""
         if self._renewer is not None:
             return self._fresh is None
         return not self._headers and not self._query
 
     async def renew(self) -> bool:
-        """Ask the callback for new credentials; False when there is none.
+        """Call the callback for new credentials; False when there is none.
 
         Raises:
             Exception: Whatever the callback raises.
@@ -194,7 +194,7 @@ class Auth:
         return True
 
     def __add__(self, other: Auth) -> Auth:
-        """Join two; the right one wins where both speak."""
+        """Join two; the right one wins where both set the same name."""
         joined = Auth(renewer=other._renewer or self._renewer)
         joined._headers = {**self._headers, **other._headers}
         joined._query = {**self._query, **other._query}
@@ -217,7 +217,7 @@ AuthLike: TypeAlias = Auth | Mapping[str, str] | tuple[str, str] | str | None
 
 
 def make_auth(auth: AuthLike) -> Auth:
-    """Return an `Auth` from what people pass: (user, password), a bearer token, headers.
+    """Return an `Auth` from what callers pass: (user, password), a bearer token, headers.
 
     Raises:
         TypeError: It is none of these.

@@ -95,8 +95,8 @@ async def pieces(response: httpx.Response, answer: Answer) -> AsyncIterator[byte
 async def read_whole(response: httpx.Response, answer: Answer, *, max_body: int) -> Answer:
     """Return an answer with its body, which may not be endless; the end of a refusal is left away then.
 
-    What a server refuses with is for people to read, and may repeat the request: it is veiled here,
-    before anybody makes an error of it.
+    What a server refuses with is for people to read, and may repeat the request: secrets in it are
+    masked here, before an error is made of it.
 
     Raises:
         TransportError: It is larger than that, and no refusal.

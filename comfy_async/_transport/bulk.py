@@ -1,7 +1,7 @@
 """A websockets connection whose messages are taken in bulk.
 
 One read of the network may bring two thousand `progress` frames. websockets parses each through
-generators and hands each out through four coroutines, which costs more than all that is done with
+generators and passes each through four coroutines, which costs more than all that is done with
 it afterwards. Here whole data frames are cut out of the bytes as they are; the handshake, control
 frames, fragments and everything odd go to websockets' own parser, which stays the authority.
 """
@@ -72,7 +72,7 @@ class BulkConnection(ClientConnection):
             super().start_keepalive()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let the reader know."""
+        """Wake the reader."""
         super().connection_lost(exc)
         self._over = True
         self._wake()

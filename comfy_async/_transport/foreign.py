@@ -26,7 +26,7 @@ class SocketClosedError(Exception):
 
 
 class CredentialTransport(httpx.AsyncBaseTransport):
-    """Adds the credentials below httpx's client: to our own origin only, and past its log.
+    """Adds the credentials below httpx's client: to the session's own origin only, and never to its log.
 
     httpx logs whole URLs at INFO and keeps custom headers on redirects to other hosts. Here
     neither can happen, since the client itself never sees a credential.
@@ -39,7 +39,7 @@ class CredentialTransport(httpx.AsyncBaseTransport):
         self._origin = origin
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, with the credentials when it goes home."""
+        """Send a request, with the credentials when it goes to the session's own origin."""
         if origin_of(str(request.url)) == self._origin:
             request = httpx.Request(
                 request.method,
@@ -102,7 +102,7 @@ def translated(
 def forget_locals(error: BaseException) -> None:
     """Empty the frames of the network's code in the tracebacks of an error.
 
-    They are over, and their local variables are requests with keys in them: some show the
+    They have ended, and their local variables are requests with keys in them: some tools show the
     locals of every frame, rich and error trackers among them. The lines of the traceback stay.
     """
     for one in chain_of(error):
@@ -116,7 +116,7 @@ def forget_locals(error: BaseException) -> None:
 
 
 def connect_error(server: str, error: Exception, *, proxy: Proxy | None = None) -> ConnectError:
-    """Return the error for an address where nobody answers, and how to start a server there."""
+    """Return the error for an address where no server answers, and how to start one there."""
     reason = str(error) or type(error).__name__
     address = Address.parse(server)
     about_tls = "CERTIFICATE" in reason.upper() or "SSL" in reason.upper()
@@ -137,9 +137,9 @@ def connect_error(server: str, error: Exception, *, proxy: Proxy | None = None) 
 
 def _proxy_error(server: str, reason: str, proxy: Proxy) -> ConnectError:
     """Return the error for a server that was not reached by way of a proxy."""
-    hint = "See whether the proxy runs, and lets this address through."
+    hint = "Check that the proxy is running, and lets this address through."
     if not proxy.source.startswith("`"):
-        hint += " `ComfySession(trust_env=False)` goes without it."
+        hint += " `ComfySession(trust_env=False)` does not use it."
     return ConnectError(
         f"no server answers at {server} by way of the proxy {proxy}: {reason}", hint=hint, server=server
     )

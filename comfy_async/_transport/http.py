@@ -110,9 +110,9 @@ class HttpClient:
     def _idle_seconds(self) -> float:
         """How long an idle connection is kept: less than a request may take.
 
-        Who vanishes without a word leaves dead connections behind. When the first request on one of them has
-        timed out all that were idle meanwhile are too old, and the next one dials, instead of waiting
-        as long for each of them.
+        A server that vanishes silently leaves dead connections behind. When the first request on one of them
+        has timed out, all that were idle meanwhile are too old, and the next request opens a new one, instead
+        of waiting as long for each of them.
         """
         return min(_IDLE_S, self.options.request_seconds * _IDLE_SHARE)
 
@@ -185,11 +185,11 @@ class HttpClient:
             expect: Error statuses to return instead of raising.
             root: True for routes that live outside `/api`; "origin" for a link, which is resolved
                 against our origin and must stay there.
-            retry: Try again when the failure may pass; only for what is safe to repeat.
+            retry: Try again after a transient failure; only for what is safe to repeat.
             max_body: How large the answer may be, None for the session's limit.
 
         Raises:
-            ConnectError: Nobody answers.
+            ConnectError: No server answers.
             RequestTimeoutError: It took too long.
             TransportError: The connection broke.
             ResponseError: An error status that is not expected, by kind.
@@ -237,7 +237,7 @@ class HttpClient:
         return answer
 
     async def credentials(self, *, refused: int | None = None) -> Auth:
-        """Return the credentials, renewed when need be; however many ask, the callback is asked once.
+        """Return the credentials, renewed when need be; the callback is called once for all callers.
 
         Args:
             refused: The server has refused the credentials of this many renewals.
@@ -264,7 +264,7 @@ class HttpClient:
         return self.auth
 
     def _learn_cookies(self) -> None:
-        """Let nobody see what the server has set as cookies either: a login perhaps."""
+        """Mask the server's cookies too: one may be a login."""
         values = (cookie.value for cookie in self._client.cookies.jar)
         self.veil.add(*(value for value in values if value and len(value) >= _SHORTEST_COOKIE))
 
@@ -297,7 +297,7 @@ class HttpClient:
     async def _exchange(
         self, request: httpx.Request, path: str, seconds: float, *, max_body: int | None = None
     ) -> Answer:
-        """Send one request, follow redirects at home, and read the body up to the limit."""
+        """Send one request, follow redirects within the own origin, and read the body up to the limit."""
         with self._translated(request.method, path, seconds):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds), self._lines:
                 response = await told(self.hooks, self._send(request), request.method, path)
@@ -307,7 +307,7 @@ class HttpClient:
                     await response.aclose()
 
     async def _send(self, request: httpx.Request, *, abroad: bool = False) -> httpx.Response:
-        """Send, following redirects of GET at home, or `abroad` too."""
+        """Send, following redirects of GET within the own origin, or `abroad` to others too."""
         return await sent(self._client, request, address=self.address, veil=self.veil, abroad=abroad)
 
     def is_home(self, link: object) -> bool:
@@ -342,10 +342,10 @@ class HttpClient:
         read_seconds: float | None = None,
         file: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[Stream]:
-        """Ask for a route and hand out its body as it comes.
+        """Request a route and yield its body as it comes.
 
         A redirect to another host (Comfy Cloud's signed URLs) is followed without credentials, and so
-        is a link there, with `root="anywhere"`. Hooks are told of a `file`, by its place.
+        is a link there, with `root="anywhere"`. Hooks are called for a `file`, with its place.
 
         Raises:
             ComfyError: As `request`; no limit holds for the whole, only for each read: that of the

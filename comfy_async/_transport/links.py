@@ -23,7 +23,7 @@ def url_of(
     """Return the URL of a route with its query; names that are no UTF-8 go out as they came.
 
     Raises:
-        NotComfyUIError: It is a link that is none, or leads to another host although it must not.
+        NotComfyUIError: It is an invalid link, or leads to another host although it must not.
     """
     if root in ("origin", "anywhere"):
         url = _resolved(address, path, abroad=root == "anywhere")
@@ -55,7 +55,7 @@ def _resolved(address: Address, link: str, *, abroad: bool) -> httpx.URL:
     """Return the URL of a link in an answer: host-relative ones stand below our origin, not our prefix.
 
     Raises:
-        NotComfyUIError: It is none, or leads to another host although it must not.
+        NotComfyUIError: It is an invalid link, or leads to another host although it must not.
     """
     scheme, host, port = address.origin
     try:

@@ -30,7 +30,7 @@ class Poster:
     def __init__(
         self, url: Secret[str], *, trusted: ssl.SSLContext | bool, trust_env: bool, seconds: float
     ) -> None:
-        """Prepare; nothing is opened. Certificates are read by `trust_for`: here is no time for it.
+        """Prepare; nothing is opened. Certificates are read by `trust_for`, which takes too long for here.
 
         Raises:
             ValueError: It is no http or https URL with a host.
@@ -50,7 +50,7 @@ class Poster:
 
         Raises:
             RequestTimeoutError: It took too long.
-            TransportError: Nobody answers, or the connection broke.
+            TransportError: No server answers, or the connection broke.
         """
         try:
             with quietly(self._veil):
@@ -77,7 +77,7 @@ class Poster:
 
 
 def trust_for(url: Secret[str], verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
-    """Return whom to trust at a URL; reading all certificates takes a tenth of a second and more.
+    """Return the SSL context for a URL; reading all certificates takes a tenth of a second and more.
 
     Raises:
         OSError: The CA file cannot be read.

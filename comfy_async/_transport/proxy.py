@@ -14,7 +14,7 @@ from ..errors import ConnectError
 
 __all__ = ["Proxy"]
 
-_WITHOUT: Final = "`ComfySession(trust_env=False)` goes without the environment's proxy."
+_WITHOUT: Final = "`ComfySession(trust_env=False)` does not use the environment's proxy."
 # Both libraries take these; websockets knows older kinds of SOCKS as well, httpx does not.
 _KINDS: Final = ("http", "https", "socks5", "socks5h")
 _FOR_SOCKS: Final = {"socksio": "'httpx[socks]'", "python_socks": "'python-socks[asyncio]'"}

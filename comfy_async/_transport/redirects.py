@@ -1,4 +1,4 @@
-"""Sending a request on to where a redirect leads: at home, or abroad without what is ours alone."""
+"""Following redirects: within the session's own origin, or to others without its credentials."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MAX_REDIRECTS: Final = 5
 async def sent(
     client: httpx.AsyncClient, request: httpx.Request, *, address: Address, veil: Veil, abroad: bool = False
 ) -> httpx.Response:
-    """Send, following redirects of GET at home, or `abroad` too.
+    """Send, following redirects of GET within the own origin, or `abroad` to others too.
 
-    The credentials stay at home in any case (see CredentialTransport).
+    The credentials are sent to the own origin only in any case (see CredentialTransport).
 
     Raises:
         SessionClosedError: The client is closed.
@@ -46,5 +46,5 @@ async def sent(
 
 
 def _may_go_to(target: httpx.Request, address: Address, *, abroad: bool) -> bool:
-    """True when a redirect is followed: at home, or `abroad` to wherever there can be a server."""
+    """True when a redirect is followed: within the own origin, or `abroad` to any possible server."""
     return is_home(address, target.url) or (abroad and origin_of(str(target.url)) is not None)

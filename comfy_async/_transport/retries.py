@@ -26,8 +26,8 @@ _BUSY: Final = frozenset({429, 502, 503, 504})
 class Retries:
     """The tries of one request that is safe to repeat; never used for POST /prompt.
 
-    A broken connection and the words of a busy server or gateway are worth a new try. Nobody
-    listening and no answer in time are not: the first should be said at once, the second has
+    A broken connection and the status of a busy server or gateway are worth a new try. A refused
+    connection and no answer in time are not: the first should be reported at once, the second has
     taken long enough.
     """
 

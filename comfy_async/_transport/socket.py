@@ -69,8 +69,8 @@ class Socket:
         """Dial.
 
         Raises:
-            HandshakeError: The server refused the upgrade, or speaks no WebSocket.
-            ConnectError: Nobody answers.
+            HandshakeError: The server refused the upgrade, or does not support WebSocket.
+            ConnectError: No server answers.
         """
         server = knock.server
         try:
@@ -132,7 +132,7 @@ class Socket:
         self._expelling = asyncio.ensure_future(self.close())
 
     def abort(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without a close frame."""
         self._connection.transport.abort()
 
 

@@ -1,4 +1,4 @@
-"""What hooks hear of requests and of files."""
+"""The calls of hooks for requests and files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Body(Protocol):
 async def told(
     hooks: Hooks, sending: Coroutine[Any, Any, httpx.Response], method: str, path: str
 ) -> httpx.Response:
-    """Return the answer to a request; hooks hear of it when it begins, or that there is none.
+    """Return the answer to a request; hooks are called when it begins, or when there is none.
 
     Raises:
         Exception: What sending raises.
@@ -47,7 +47,7 @@ async def told(
 def tell_of_file(
     hooks: Hooks, server: str, path: str, *, params: Mapping[str, Any] | None, body: Body
 ) -> None:
-    """Tell hooks what came of a file, the whole of it or a part."""
+    """Call hooks with what came of a file, the whole of it or a part."""
     if hooks.on_transfer is None:
         return
     query = params or {}

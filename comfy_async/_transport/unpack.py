@@ -35,7 +35,7 @@ class Unpacker:
         self._taken = self._made = 0
         self._kind = encoding.strip().lower().removeprefix("x-")
         if self._kind not in ("", "identity", "gzip", "deflate"):
-            raise self._error(f"is packed in a way that nobody asked for ({encoding[:40]!r})")
+            raise self._error(f"is packed in a way that was not requested ({encoding[:40]!r})")
         self._packed = self._kind in ("gzip", "deflate")
         self._inner = zlib.decompressobj(_GZIP if self._kind == "gzip" else zlib.MAX_WBITS)
 
@@ -69,7 +69,7 @@ class Unpacker:
             more = bool(data) or len(piece) == _PIECE
 
     def finish(self) -> None:
-        """See whether the body was whole.
+        """Check that the body was whole.
 
         Raises:
             TransportError: It ended too early.

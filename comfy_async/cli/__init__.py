@@ -1,8 +1,8 @@
 """The `comfy-async` command: run, watch and look after a ComfyUI from a terminal (extra `cli`).
 
 `_commands_*` declare the options and turn them into work, the modules that are named after commands
-do it with a session, and a report (`_report*`) says it: JSON lines, plain lines or a live display.
-`_failure` makes of every error a code that stays, an exit code, and words for a terminal.
+do it with a session, and a report (`_report*`) prints it: JSON lines, plain lines or a live display.
+`_failure` makes of every error a stable code, an exit code, and a message for a terminal.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _write_anything() -> None:
-    """Let what the terminal's encoding lacks be written as an escape: no word is worth a lost job."""
+    """Write what the terminal's encoding lacks as an escape, so that no output costs a job."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

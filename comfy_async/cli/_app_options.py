@@ -26,13 +26,13 @@ _MOST_CHOICES: Final = 8
 def given_values(
     app: App, words: Sequence[str], *, command: str, taken: Iterable[str]
 ) -> dict[str, Any] | None:
-    """Return the values that stand on a command line; None when that asked for help, which is printed.
+    """Return the values on a command line; None when it asked for help, which is printed.
 
     Args:
         app: The app.
-        words: What stands there.
-        command: What the words follow, for messages.
-        taken: Options that mean something else already.
+        words: The arguments.
+        command: What the arguments follow, for messages.
+        taken: Options that have another meaning already.
 
     Raises:
         UsageError: An option is unknown, or lacks its value.
@@ -68,7 +68,7 @@ _MORE: Final = (
 
 
 def option_of(name: str, taken: frozenset[str]) -> str:
-    """Return the option of an input; one that means something else already is put behind `input-`."""
+    """Return the option of an input; one that has another meaning already gets `input-` before its name."""
     plain = f"--{name.replace('_', '-').strip('-')}"
     return f"--input-{plain[2:]}" if plain in taken else plain
 

@@ -40,7 +40,7 @@ def with_values(
 
     Raises:
         UsageError: A value's file cannot be read.
-        UnknownInputError: A name means nothing, or a value is wrong; the row's file is named.
+        UnknownInputError: A name is unknown, or a value is wrong; the row's file is named.
     """
     from comfy_async import UnknownInputError
 

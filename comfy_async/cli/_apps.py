@@ -32,8 +32,8 @@ async def show_app(request: AppRequest, words: Sequence[str], connection: Connec
     """Print what an app takes and gives.
 
     Raises:
-        ComfyError: It is no workflow, or the server cannot be asked.
-        UsageError: There are words that mean nothing.
+        ComfyError: It is no workflow, or the request failed.
+        UsageError: There are unknown arguments.
         OSError: A file cannot be read.
     """
 
@@ -61,8 +61,8 @@ def _loaded(request: AppRequest, catalog: NodeCatalog) -> App:
     """Read the app.
 
     Raises:
-        ComfyError: It is no workflow, or a name of one's own means nothing in it.
-        UsageError: An option makes no sense.
+        ComfyError: It is no workflow, or a place of the mapping is not in it.
+        UsageError: An option is invalid.
         OSError: The file cannot be read.
     """
     from comfy_async import App
@@ -85,7 +85,7 @@ def _stem(path: str) -> str:
 
 
 def _mapping(option: str, texts: Iterable[str] | None, form: str) -> dict[str, Any] | None:
-    """Return what `NAME=PLACE` options say, None when there are none; a name that stands twice has both.
+    """Return the `NAME=PLACE` options, None when there are none; a name that is given twice has both.
 
     Raises:
         UsageError: One has no `=`.
@@ -147,7 +147,7 @@ async def run_app(
 
     Raises:
         ComfyError: A value is wrong, or it could not be brought to the server.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: A file cannot be read or written.
     """
     await demand_output(request)
@@ -188,7 +188,7 @@ async def _run(
     report: Report,
     interrupts: Interrupts,
 ) -> int:
-    """Run it and tell how it went."""
+    """Run it and report how it ended."""
     comfy: Any = app.client
     options = await partner_options(comfy, app.workflow(**values))
     job = await app.on(comfy, previews="none", **options).submit(**values)

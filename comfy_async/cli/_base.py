@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_PIPE", "Work", "app", "command", "perform", "report_for"]
 
 EXIT_PIPE: Final = 141
-"""What a shell says of a process that SIGPIPE ended."""
+"""The exit code that a shell gives a process that SIGPIPE ended."""
 
 # The help's renderer makes a line of each paragraph.
 _EXAMPLES: Final = """[bold]Examples[/bold] (each command's --help has more)
 
 comfy-async run WORKFLOW.json --fake --out out            [dim]a first try, without any server[/dim]
 
-comfy-async doctor                                        [dim]is a ComfyUI there, and well?[/dim]
+comfy-async doctor                                        [dim]is a ComfyUI there, and does it work?[/dim]
 
 comfy-async inputs WORKFLOW.json                          [dim]what can be set[/dim]
 
@@ -75,8 +75,8 @@ class Work:
 
     Attributes:
         run: The work; it returns the exit code.
-        quiet: Say results and errors only.
-        warn: Say the library's warnings too; False for what finds out the same by itself.
+        quiet: Print results and errors only.
+        warn: Print the library's warnings too; False for what finds out the same by itself.
     """
 
     run: Callable[[Report, Interrupts], Coroutine[Any, Any, int]]
@@ -169,7 +169,7 @@ def _option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
 
 
 def report_for(*, as_json: bool, quiet: bool = False) -> Report:
-    """Return the way to speak that suits the output."""
+    """Return the report that suits the output."""
     if as_json:
         from ._report_json import JsonReport
 
@@ -220,12 +220,12 @@ def perform(work: Work, *, as_json: bool = False) -> None:
 
 
 class _Log(logging.Handler):
-    """Says the library's warnings where everything else is said, so that no display is torn."""
+    """Prints the library's warnings by the report, so that they do not break a live display."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(logging.WARNING)
         self._report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say one."""
+        """Print one."""
         self._report.say(f"{record.levelname.lower()}: {in_a_terminal(record.getMessage())}")

@@ -41,7 +41,7 @@ async def run_batch(
 
     Raises:
         ComfyError: The server cannot be reached.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: A file cannot be read or written.
     """
     _demand_no_verb(request.workflows)
@@ -68,7 +68,7 @@ async def run_batch(
 
 
 def _demand_no_verb(workflows: Sequence[str]) -> None:
-    """See to it that no word of `batch pause` and its kind is taken for a workflow.
+    """Check that no subcommand such as `batch pause` is taken for a workflow.
 
     Raises:
         UsageError: One is.
@@ -106,7 +106,7 @@ async def _variants(comfy: ComfySession, bases: Sequence[Workflow], request: Bat
 
 
 def _seeds(request: BatchRequest, made: Sequence[Workflow], known: NodeCatalog) -> Seeds | None:
-    """Return what was asked for, and where that begins: by --seed, else where the results file does.
+    """Return the request, and its first seed: by --seed, else that of the results file.
 
     Raises:
         UsageError: That is no results file, or the workflows have no such seeds.
@@ -141,7 +141,7 @@ async def _run_all(
     later: Connection | None,
     **options: Any,
 ) -> tuple[int, int]:
-    """Run them, save and tell each as it ends; return how many are done and how many are not."""
+    """Run them, save and report each as it ends; return how many are done and how many are not."""
     lost = 0
     places = max(3, len(str(len(made) - 1)))
     batch = comfy.map(
@@ -177,7 +177,7 @@ class _Item:
     folder: OutPlace | None
 
     async def tell(self, report: Report, *, later: Connection | None) -> bool:
-        """Save what it made, and tell it; say whether all of that went well."""
+        """Save what it made, and report it; return whether all of that succeeded."""
         from comfy_async import ComfyError
 
         try:

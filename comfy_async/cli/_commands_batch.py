@@ -19,7 +19,7 @@ def batch_pause(
         bool, typer.Option("--now", help="Take back what still waits in the server's queue.")
     ] = False,
 ) -> Work:
-    """Let a batch submit nothing further; its jobs on the server go on.
+    """Stop a batch from submitting further jobs; its jobs on the server go on.
 
     It holds until `batch resume`, also when the batch is started again.
     What --now takes back runs when the batch goes on.
@@ -39,7 +39,7 @@ def batch_pause(
 
 @command("batch resume")
 def batch_resume(results: ResultsFile) -> Work:
-    """Let a paused batch go on, within a second or so."""
+    """Resume a paused batch, within a second or so."""
     from ._steer import resume
 
     return Work(lambda report, interrupts: resume(results, report))
@@ -57,9 +57,9 @@ def batch_priority(
     number: Annotated[
         float | None, typer.Option("--number", help="And with this number there; lower runs first.")
     ] = None,
-    clear: Annotated[bool, typer.Option("--clear", help="None goes first any more.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all priorities.")] = False,
 ) -> Work:
-    """Let items of a batch that are not submitted yet go first, in this order.
+    """Submit these items of a batch first, in this order, unless they are submitted already.
 
     [bold]Examples[/bold]
 
@@ -79,7 +79,7 @@ def batch_priority(
 
 @command("batch status")
 def batch_status(results: ResultsFile) -> Work:
-    """Tell how far a batch is by its results file, whether it runs or not."""
+    """Print how far a batch is by its results file, whether it runs or not."""
     from ._steer import status
 
     return Work(lambda report, interrupts: status(results, report))

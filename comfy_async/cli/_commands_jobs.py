@@ -27,7 +27,7 @@ def watch_command(job: JobArgument, out: Out = None, *, connection: Connection) 
     """Watch a job to its end; Ctrl-C leaves it running.
 
     With what submit printed the steps come live.
-    With a bare id there is what polling finds; its events go to who submitted it.
+    With a bare id there is what polling finds; its events go to the submitter.
 
     [bold]Examples[/bold]
 
@@ -50,7 +50,7 @@ def wait(
     *,
     connection: Connection,
 ) -> Work:
-    """Wait for jobs without a word, then print their files; 0 only if all completed.
+    """Wait for jobs silently, then print their files; 0 only if all completed.
 
     [bold]Examples[/bold]
 

@@ -26,7 +26,7 @@ def mcp(
     ] = None,
     picture_kb: Annotated[
         int,
-        typer.Option("--picture-kb", min=1, help="The largest picture that is shown; others are shrunk."),
+        typer.Option("--picture-kb", min=1, help="The largest picture that is shown; larger ones shrink."),
     ] = 700,
     http: Annotated[
         bool, typer.Option("--http", help="Streamable HTTP in place of stdin and stdout.")
@@ -49,7 +49,7 @@ def mcp(
 ) -> Work:
     """Serve workflows as tools for language models, by MCP. Needs the extra `mcp`.
 
-    An agent's host starts it and speaks to it by stdin and stdout; --http serves
+    An agent's host starts it and uses it by stdin and stdout; --http serves
     many.
 
     [bold]Examples[/bold]

@@ -66,8 +66,8 @@ def batch(request: BatchRequest, *, connection: Connection) -> Work:
     """Run many variants, a few at a time; 0 only if all completed.
 
     With --results the same command goes on after an interruption.
-    A job is known again by its place and its content.
-    What --seeds draws is kept in that file, so it is drawn once.
+    A job is recognized by its place and its content.
+    The seeds that --seeds chooses are kept in that file.
 
     [bold]Examples[/bold]
 

@@ -16,9 +16,7 @@ Folder = Annotated[str, typer.Option("--subfolder", metavar="DIR", help="Below t
 
 @command()
 def upload(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Pictures, films, sounds, any file.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images, videos, audio, any file.")],
     subfolder: Folder = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what has its name.")] = False,
     *,
@@ -103,7 +101,7 @@ def free(
     *,
     connection: Connection,
 ) -> Work:
-    """Let the server unload its models and free its memory, as soon as nothing runs.
+    """Make the server unload its models and free its memory, as soon as nothing runs.
 
     [bold]Examples[/bold]
 
@@ -119,12 +117,12 @@ def free(
 @command()
 def doctor(
     fake: Annotated[
-        bool, typer.Option("--fake", help="Look at an embedded FakeComfy: does this side work?")
+        bool, typer.Option("--fake", help="Check an embedded FakeComfy: does this side work?")
     ] = False,
     *,
     connection: Connection,
 ) -> Work:
-    """Look whether all works between here and the server, and say what to do if not.
+    """Check everything between here and the server, and say what to do about problems.
 
     [bold]Examples[/bold]
 

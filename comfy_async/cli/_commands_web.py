@@ -27,7 +27,7 @@ def serve(
         typer.Option("--origin", metavar="URL", help="Another site whose pages may use it."),
     ] = None,
     root_path: Annotated[
-        str, typer.Option("--root-path", metavar="PATH", help="The prefix that a proxy takes off.")
+        str, typer.Option("--root-path", metavar="PATH", help="The prefix that a proxy removes.")
     ] = "",
     cancel_on_leave: Annotated[
         bool, typer.Option("--cancel-on-leave", help="Cancel a job when nobody watches it any more.")

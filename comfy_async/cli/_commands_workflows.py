@@ -139,7 +139,7 @@ def nodes(
     from ._nodes import keep_catalog, show_nodes
 
     if apps and stubs is None:
-        raise typer.BadParameter("--app wants --stubs DIR, where its function is written")
+        raise typer.BadParameter("--app needs --stubs DIR, where its function is written")
     if stubs is not None or save is not None:
         return Work(
             lambda report, _: keep_catalog(
@@ -153,7 +153,7 @@ def nodes(
 @command()
 def models(
     folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="A kind of models.")] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show what its file says.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show its metadata.")] = None,
     *,
     connection: Connection,
 ) -> Work:

@@ -1,4 +1,4 @@
-"""Which server a command speaks to: the options that all of them share, and the way there."""
+"""Which server a command uses: the options that all of them share, and the connection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MissingExtraError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Connection:
-    """What the shared options say, keys among them. `connection: Connection` in a command brings them all."""
+    """The shared options, keys among them. `connection: Connection` in a command brings them all."""
 
     server: Annotated[
         str | None,
@@ -52,7 +52,7 @@ class Connection:
         str,
         typer.Option(
             "--dialect",
-            help="What it speaks: auto, comfyui, api-v2 or cloud-v1.",
+            help="The server's API: auto, comfyui, api-v2 or cloud-v1.",
             rich_help_panel=_PANEL,
         ),
     ] = "auto"
@@ -80,7 +80,7 @@ class Connection:
         """Return a session, not yet connected.
 
         Raises:
-            UsageError: An option makes no sense.
+            UsageError: An option is invalid.
         """
         from comfy_async import ComfySession
 
@@ -121,7 +121,7 @@ async def opened(
 
     Raises:
         ComfyError: The server cannot be reached.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
     """
     async with AsyncExitStack() as stack:
         if fake is not None:

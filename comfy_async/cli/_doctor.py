@@ -36,12 +36,12 @@ _HEARING_S: Final = 8.0
 
 
 async def examine(connection: Connection, report: Report) -> int:
-    """Look at everything, print each finding as it comes, and return 1 when one is red."""
+    """Check everything, print each finding as it comes, and return 1 when one is red."""
     return await _report_all(_findings(connection), report)
 
 
 async def examine_fake(connection: Connection, report: Report, interrupts: Interrupts) -> int:
-    """Look at an embedded FakeComfy: whether this side works when the other one surely does.
+    """Check an embedded FakeComfy: whether this side works with a server that surely does.
 
     Raises:
         MissingExtraError: The extra `testing` is not installed.
@@ -76,7 +76,7 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
     except ComfyError as error:
         # What the environment says of proxies is read here.
         yield _failed("address", error)
-        yield Finding("the rest", "skipped", "it takes a way to the server")
+        yield Finding("the rest", "skipped", "it needs a connection to the server")
         return
     yield _address(connection, session, embedded=embedded)
     yield _proxies(session)
@@ -85,7 +85,7 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
             await session.connect()
         except ComfyError as error:
             yield _failed("reached", error)
-            yield Finding("the rest", "skipped", "it takes a server that answers")
+            yield Finding("the rest", "skipped", "it needs a server that answers")
             return
         yield _reached(session)
         plain = (_version, _devices, _latency, _socket, _flags)
@@ -98,7 +98,7 @@ async def _findings(connection: Connection, *, embedded: bool = False) -> AsyncI
 
 
 async def _guarded(look: object, session: ComfySession) -> Finding:
-    """Run one look; its own failure is a finding."""
+    """Run one check; its own failure is a finding."""
     from comfy_async import ComfyError, UnsupportedError
 
     name = getattr(look, "__name__", "").strip("_")
@@ -170,7 +170,7 @@ async def _version(session: ComfySession) -> Finding:
 
     server = session.server
     if server.dialect != "comfyui":
-        return Finding("version", "ok", "Comfy Cloud" if server.cloud else "not told by Comfy API v2")
+        return Finding("version", "ok", "Comfy Cloud" if server.cloud else "Comfy API v2 does not say it")
     lacking = [name for name in CAPABILITIES if not server.can(name)]
     if not server.version:
         return Finding("version", "warning", "the server does not say", "It is older than 0.3; update it.")
@@ -198,7 +198,7 @@ async def _devices(session: ComfySession) -> Finding:
 
 
 async def _latency(session: ComfySession) -> Finding:
-    """Measure the cheapest question."""
+    """Measure the cheapest request."""
     taken = []
     remaining = 0
     for _ in range(_PINGS):
@@ -213,7 +213,7 @@ async def _latency(session: ComfySession) -> Finding:
 
 
 async def _latency_v2(session: ComfySession) -> Finding:
-    """Measure the cheapest question of API v2; it does not tell how busy the server is."""
+    """Measure the cheapest request of API v2; it does not say how busy the server is."""
     taken = []
     for _ in range(_PINGS):
         began = time.perf_counter()
@@ -223,7 +223,7 @@ async def _latency_v2(session: ComfySession) -> Finding:
 
 
 async def _limits(session: ComfySession) -> Finding:
-    """Say what bounds the use of a server of API v2."""
+    """Say which limits hold for a server of API v2."""
     settings = session.settings
     text = (
         f"at most {settings.streams} jobs are followed live, the others polled; "
@@ -233,7 +233,7 @@ async def _limits(session: ComfySession) -> Finding:
 
 
 def _reached(session: ComfySession) -> Finding:
-    """Say what answers, and in which dialect it is spoken to."""
+    """Say what answers, and which dialect is used."""
     engine = engine_of(session)
     where = f"routes are under {engine.http.prefix or '/'}" if engine.api.has_routes else "no other routes"
     what = "a ComfyUI" if engine.api.has_routes else "Comfy API v2"
@@ -241,7 +241,7 @@ def _reached(session: ComfySession) -> Finding:
 
 
 async def _socket(session: ComfySession) -> Finding:
-    """See whether the WebSocket opens, and whether it hears: neither proves the other."""
+    """Check that the WebSocket opens, and that it receives messages: neither proves the other."""
     events = session.events()
     try:
         async with asyncio.timeout(_HEARING_S):
@@ -253,11 +253,11 @@ async def _socket(session: ComfySession) -> Finding:
         await events.aclose()
     now = session.connection
     if now.state == "hearing":
-        return Finding("socket", "ok", "the WebSocket hears")
+        return Finding("socket", "ok", "the WebSocket receives messages")
     return Finding(
         "socket",
         "warning" if now.state == "stalled" else "failed",
-        f"the WebSocket does not hear: {now.reason or now.state}; polling works without it",
+        f"the WebSocket receives nothing: {now.reason or now.state}; polling works without it",
         "A gateway must pass WebSocket upgrades on /ws with their headers (nginx: proxy_set_header Upgrade).",
     )
 

@@ -1,4 +1,4 @@
-"""A tiny job end to end, and what it tells about queue, events, files and clocks."""
+"""A tiny job end to end, and what it shows about queue, events, files and clocks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def look_at_job(session: ComfySession) -> AsyncIterator[Finding]:
 
 
 def _busy(job: Job) -> Finding:
-    """Say that the job's turn did not come."""
+    """Say that the job did not begin in time."""
     ahead = job.queue_position
     text = f"the queue is long: {'some' if ahead is None else ahead} before it"
     return Finding("job", "skipped", text, "Look again later: comfy-async queue")
@@ -82,7 +82,7 @@ def _events(live: int, *, hears: bool) -> Finding:
     if live:
         return Finding("events", "ok", f"{live} events of the job came live")
     text = "no event of the job came live; polling found its end"
-    advice = "Does another program use the same client_id?" if hears else "It takes the socket, see there."
+    advice = "Does another program use the same client_id?" if hears else "It needs the socket, see there."
     return Finding("events", "warning", text, f"Progress will be coarse. {advice}")
 
 

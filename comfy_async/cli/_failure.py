@@ -1,4 +1,4 @@
-"""What went wrong, for scripts (a code that stays) and for people (what it is, where, what to do)."""
+"""What went wrong, for scripts (a stable code) and for people (what it is, where, what to do)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Failure:
     """An error as the command line shows it.
 
     Attributes:
-        code: The kind, one word that stays the same over versions.
+        code: The kind, one word that stays the same in later versions.
         message: What is wrong, without the hint.
         hint: What to do, "" when nothing is known.
         details: Further fields of the JSON object.
@@ -107,7 +107,7 @@ def describe(error: Exception) -> Failure | None:
 
 
 def problem_fields(problem: Problem) -> dict[str, Any]:
-    """Return a problem as JSON can hold it; values that JSON has no word for as text."""
+    """Return a problem as JSON can hold it; values that JSON cannot express as text."""
     found = dataclasses.asdict(problem)
     found["nearest"] = list(problem.nearest)
     found["advice"] = in_a_terminal(problem.advice)
@@ -115,7 +115,7 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
 
 
 def _of_library(error: ComfyError) -> Failure:
-    """Return what one of our own errors says."""
+    """Return what one of the library's errors says."""
     from comfy_async import UnknownInputError
 
     code = _code(error)
@@ -147,7 +147,7 @@ _FIELDS: Final[Sequence[str]] = (
 
 
 def _details(error: ComfyError) -> dict[str, Any]:
-    """Return the error's own fields that say something."""
+    """Return the error's own fields that are set."""
     found: dict[str, Any] = {"retryable": error.retryable}
     for name in _FIELDS:
         value = getattr(error, name, None)

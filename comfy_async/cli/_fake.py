@@ -34,7 +34,7 @@ def fake_server(**options: Any) -> FakeComfy:
 def embedded(
     request: RunRequest | AppRequest | BatchRequest, report: Report, interrupts: Interrupts
 ) -> FakeComfy | None:
-    """Return the server that was asked for by --fake, if it was, and see to the way out of the run.
+    """Return the server that --fake asks for, if any, and register its clean-up.
 
     Raises:
         MissingExtraError: The extra `testing` is not installed.

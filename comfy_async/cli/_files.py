@@ -100,7 +100,7 @@ async def free_memory(connection: Connection, report: Report, *, keep_models: bo
     """Ask the server to free its memory.
 
     Raises:
-        ComfyError: It cannot be asked.
+        ComfyError: The request failed.
     """
     async with opened(connection) as comfy:
         await comfy.system.free(unload_models=not keep_models)
@@ -116,7 +116,7 @@ async def show_logs(
 
     Raises:
         UnsupportedError: The server does not show its log.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     async with opened(connection) as comfy:
         snapshot = await comfy.system.logs()

@@ -18,7 +18,7 @@ _INDENT: Final = 21
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, and what to do."""
+    """One line: what was checked, how it is, and what to do."""
 
     name: str
     state: State

@@ -22,7 +22,7 @@ class Interrupts:
 
     Attributes:
         asked: True after the first one.
-        on_ask: Called in the loop at the first one, to say that it was heard.
+        on_ask: Called in the loop at the first one, to acknowledge it.
         last_words: Called, in reverse order and without a loop, before a second one ends the
             process: show the cursor, remove a temporary folder.
     """
@@ -44,7 +44,7 @@ class Interrupts:
         return await self._task
 
     def ask(self, prompt: str) -> str:
-        """Return a line that the user types; Ctrl-C breaks off, although the loop stands still.
+        """Return a line that the user types; Ctrl-C ends the wait, although the loop is blocked.
 
         Raises:
             CancelledError: It was pressed.

@@ -27,7 +27,7 @@ async def watch_job(
     """Watch one job to its end and return the exit code.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         UsageError: That is no job.
         OSError: A file cannot be read or written.
     """
@@ -60,7 +60,7 @@ async def wait_jobs(
     """Wait for all jobs and return the worst exit code.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         UsageError: One is no job.
         OSError: A file cannot be read or written.
     """
@@ -90,7 +90,7 @@ async def cancel_jobs(words: list[str], connection: Connection, report: Report) 
     """Cancel jobs, print how each ended, and return the exit code.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         UsageError: One is no job.
         OSError: A file cannot be read.
     """

@@ -1,4 +1,4 @@
-"""A job's events as JSON objects with names that stay."""
+"""A job's events as JSON objects with stable names."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class JsonEvents:
     """Turns events into objects; at most ten of progress a second."""
 
     def __init__(self) -> None:
-        """Start without having said anything."""
+        """Start before the first event."""
         self._progress_at = float("-inf")
         self._preview_at = float("-inf")
 
     def lines(self, event: Event, job: Job, then: JobProgress) -> Iterator[dict[str, Any]]:
-        """Yield the objects that an event makes: one or none. Ends are told with their result."""
+        """Yield the objects that an event makes: one or none. Ends are reported with their result."""
         import comfy_async as c
 
         match event:

@@ -1,4 +1,4 @@
-"""`--label NAME=TEXT`: what jobs are called, read from the command line and shown in lists."""
+"""`--label NAME=TEXT`: labels of jobs, read from the command line and shown in lists."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ASKED_AT_ONCE: Final = 8
 
 
 def read_labels(texts: Iterable[str] | None) -> dict[str, str]:
-    """Return the labels of each `NAME=TEXT`; of a name that stands twice the last text.
+    """Return the labels of each `NAME=TEXT`; of a name that is given twice the last text.
 
     Raises:
         UsageError: One has no `=`, or is no label.
@@ -55,10 +55,10 @@ def label_text(labels: Mapping[str, str] | None) -> str:
 
 
 async def latest(comfy: ComfySession, states: Sequence[str], *, limit: int) -> list[Any]:
-    """Return the latest jobs in some states, and what each is called: the list itself does not tell.
+    """Return the latest jobs in some states, with the labels of each, which the list does not have.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     found: list[Any] = []
     async for page in comfy.jobs.page(status=states, size=min(limit, 100)):
@@ -88,7 +88,7 @@ async def labelled(
     """Return the latest jobs in some states that have some labels.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     # `opened` has connected: it is known which of both orders they come in.
     if comfy.server.dialect != "comfyui":

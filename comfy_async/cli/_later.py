@@ -1,4 +1,4 @@
-"""Commands to go on with later: the same server and the same wishes, and never a secret."""
+"""Commands to go on with later: the same server and the same options, and never a secret."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def server_words(connection: Connection) -> list[str]:
 
 
 def _flags(connection: Connection) -> list[str]:
-    """Return the options about the way that are no address."""
+    """Return the options of the connection besides the address."""
     flags = (("--cloud", connection.cloud), ("--insecure", connection.insecure))
     dialect = [] if connection.dialect == "auto" else ["--dialect", connection.dialect]
     return [*(flag for flag, given in flags if given), *dialect]

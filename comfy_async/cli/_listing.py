@@ -26,7 +26,7 @@ async def list_queue(connection: Connection, report: Report, *, labels: Iterable
     """Print what runs and what waits, or those of it that have some labels.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         UsageError: That is no label.
     """
     wanted = read_labels(labels).items()
@@ -82,7 +82,7 @@ async def clear_queue(connection: Connection, report: Report) -> int:
     """Take all waiting jobs out of the queue.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     async with opened(connection) as comfy:
         await comfy.queue.clear()
@@ -97,7 +97,7 @@ async def list_history(
     """Print the latest finished jobs, or those of them that have some labels.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         UsageError: There is no such status, or that is no label.
     """
     named = read_labels(labels)
@@ -124,7 +124,7 @@ async def show_history(word: str, connection: Connection, report: Report) -> int
 
     Raises:
         NotFoundError: The server does not know it.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         UsageError: That is no job.
         OSError: A file cannot be read.
     """

@@ -1,4 +1,4 @@
-"""`mcp`: a folder of workflows as tools. What is said goes to stderr: stdout belongs to the protocol."""
+"""`mcp`: a folder of workflows as tools. Messages go to stderr: stdout belongs to the protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class McpRequest:
-    """What `mcp` was asked for.
+    """The options of `mcp`.
 
     Attributes:
         folder: The workflows.
@@ -52,7 +52,7 @@ async def serve_tools(
 
     Raises:
         MissingExtraError: The extra `mcp` (or `testing`, for --fake) is not installed.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: There is no such folder, or the port is taken.
     """
     # First of all: what is missing is told before anything is opened.
@@ -93,7 +93,7 @@ async def _by_http(mcp: Any, tools: Any, request: McpRequest, report: Report) ->
                 "warning: no accounts and no TLS: put a proxy before it, and keep the port to yourself"
             )
         if request.host not in _LOOPBACK and not request.names:
-            report.say("who calls it by a name or address other than that of --host needs --name")
+            report.say("a client that calls it by a name or address other than that of --host needs --name")
         await asyncio.Event().wait()
 
 

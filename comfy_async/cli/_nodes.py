@@ -26,7 +26,7 @@ async def show_nodes(text: str, connection: Connection, report: Report, *, catal
 
     Raises:
         NotFoundError: There is none.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         OSError: The catalog's file cannot be read.
     """
     known = await catalog_of(connection, catalog)
@@ -54,7 +54,7 @@ async def keep_catalog(
     """Write the catalog, or typed stubs of it and of apps.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
         OSError: A file cannot be written.
     """
     known = await catalog_of(connection, catalog)
@@ -90,11 +90,11 @@ def _app_stubs(known: NodeCatalog, paths: Iterable[Path], folder: Path) -> list[
 
 
 async def show_models(connection: Connection, report: Report, *, folder: str | None, name: str | None) -> int:
-    """Print the kinds of models, the models of one, or what one says of itself.
+    """Print the kinds of models, the models of one, or the metadata of one model.
 
     Raises:
         NotFoundError: There is no such kind or model.
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     async with opened(connection) as comfy:
         if folder is None:
@@ -117,7 +117,7 @@ async def show_models(connection: Connection, report: Report, *, folder: str | N
 
 
 async def _models(comfy: Any, folder: str) -> list[dict[str, Any]]:
-    """Return the models of a kind, with sizes where the server tells them."""
+    """Return the models of a kind, with sizes where the server has them."""
     from comfy_async import ComfyError
 
     names = await comfy.models.list(folder)

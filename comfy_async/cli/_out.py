@@ -19,7 +19,7 @@ _STORE_S: Final = 30.0
 
 
 class OutPlace:
-    """What `--out` says; a text with `scheme://` at its beginning is a URL."""
+    """The value of `--out`; a text with `scheme://` at its beginning is a URL."""
 
     def __init__(self, text: str | os.PathLike[str]) -> None:
         """Read the option.
@@ -53,7 +53,7 @@ class OutPlace:
         return await asyncio.to_thread(_still_has, self._path, places)
 
     async def _has(self, urls: Sequence[str]) -> bool:
-        """Say whether all of these are in the store; one that cannot be asked has none."""
+        """Return whether all of these are in the store; False when the store does not answer."""
         from .._job.storing import has_all
 
         try:
@@ -67,10 +67,10 @@ class OutPlace:
 
 
 async def demand_place(out: OutPlace | None) -> None:
-    """See to it before a long run that its files can be saved after it; leaves nothing behind.
+    """Check before a long run that its files can be saved after it; leaves nothing behind.
 
-    A file is really made, in the nearest folder that exists or in the store: what permissions say
-    is not what a read-only or full disk does.
+    A file is really made, in the nearest folder that exists or in the store: permissions alone
+    do not show a read-only or full disk.
 
     Raises:
         MissingExtraError: What the store needs is not installed.
@@ -105,7 +105,7 @@ def _still_has(folder: Path, places: Sequence[str]) -> list[Path | FileUrl] | No
 
 
 def _demand_folder(folder: Path) -> None:
-    """See to it that a folder of this machine can be written to.
+    """Check that a folder of this machine can be written to.
 
     Raises:
         UsageError: It cannot.

@@ -1,4 +1,4 @@
-"""What is sent: the workflow with its new values; and what becomes of it when nobody answers."""
+"""What is sent: the workflow with its new values; and where it is kept when no server answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(request: SubmitRequest) -> Workflow:
 
     Raises:
         WorkflowError: It is no workflow, or cannot be converted.
-        UsageError: A value is asked for where nobody can answer.
+        UsageError: A value is asked for without a terminal.
         OSError: A file cannot be read.
     """
     workflow = read_workflow(request.workflow, prefer=request.prefer)
@@ -75,7 +75,7 @@ async def prepared(
     """Return the workflow in API format with its new values.
 
     Raises:
-        ComfyError: The server cannot be asked, or a name is unknown.
+        ComfyError: The request failed, or a name is unknown.
         UsageError: A value cannot be read.
     """
     if workflow.format == "editor":

@@ -1,4 +1,4 @@
-"""How a command speaks: JSON lines, plain lines, or a live display."""
+"""The output of a command: JSON lines, plain lines, or a live display."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LINE_EVERY_S: Final = 2.0
 
 
 class Report:
-    """Says things: results on stdout, everything else on stderr.
+    """Prints: results on stdout, everything else on stderr.
 
     The base is for plain output: one line for what matters, none that is ever drawn over.
     """
@@ -47,7 +47,7 @@ class Report:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Draw nothing while the block lasts: somebody else writes to the terminal."""
+        """Draw nothing while the block lasts: something else writes to the terminal."""
         yield
 
     def note(self, text: str) -> None:
@@ -55,27 +55,27 @@ class Report:
         self.say(f"{text} ...")
 
     def submitted(self, job: Job) -> None:
-        """Tell that a job is in the queue; the event comes later than the first ones of a quick run."""
+        """Print that a job is in the queue; the event comes later than the first ones of a quick run."""
         self.say(f"queued as {job.prompt_id}")
 
     def attached(self, job: Job) -> None:
-        """Tell that a job was found that others submitted, or that is watched again."""
+        """Print that a job was found that others submitted, or that is watched again."""
         self.say(f"job {job.prompt_id} on {job.ref['server']}")
 
     def batch(self, batch: Batch) -> None:
-        """Tell that a batch is under way; its jobs are told as they end."""
+        """Print that a batch is under way; its jobs are printed as they end."""
         self.say(f"{batch.progress}")
 
     def ended_in(self, batch: Batch, job: Job) -> None:
-        """Tell that a job of a batch has ended, and how far that brings the batch."""
+        """Print that a job of a batch has ended, and how far the batch is."""
         self.say(f"#{job.index} {job.status}, {batch.progress}")
 
     def steered(self, batch: Batch) -> None:
-        """Tell that a batch was paused, or goes on."""
+        """Print that a batch was paused, or goes on."""
         self.say(f"{'paused' if batch.paused else 'goes on'}: {batch.progress}")
 
     def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
-        """Tell one event of a job; `replay` says how far it was then, if it is asked at every event."""
+        """Print one event of a job; `replay` says how far it was then, if it is called at every event."""
         from comfy_async import NodeStarted, Progress, ProgressState
 
         then = replay.take(event)
@@ -99,12 +99,12 @@ class Report:
         return is_due
 
     def connection(self, event: Event) -> None:
-        """Tell what happened to the connection."""
+        """Print what happened to the connection."""
         from comfy_async import Disconnected, Reconnected
 
         match event:
             case Disconnected(reason=reason):
-                self.say(f"connection lost ({reason}); the job goes on, and so does looking for it")
+                self.say(f"connection lost ({reason}); the job goes on, and is polled")
             case Reconnected():
                 self.say("connected again")
 
@@ -132,36 +132,36 @@ class Report:
     # The end.
 
     def completed(self, job: Job, result: JobResult) -> None:
-        """Tell what came out, but for the files."""
+        """Print what came out, except the files."""
         self.say(summary(result))
         for text in result.texts:
             self.result(text)
 
     def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
-        """Tell one file: where it was saved, else where it is."""
+        """Print one file: where it was saved, else where it is."""
         self.result(str(path) if path is not None else str(file.url or file.filename))
 
     def picture(self, picture: Image) -> None:
         """Draw a picture, where there is a terminal that can."""
 
     def failed(self, failure: Failure) -> None:
-        """Tell what went wrong."""
+        """Print what went wrong."""
         for line in failure_lines(failure):
             self.say(line)
 
     def ended(self, job: Job, failure: Failure) -> None:
-        """Tell that a job ended otherwise than well."""
+        """Print that a job did not complete."""
         if job.status == "cancelled":
             self.say(failure.message)
         else:
             self.failed(failure)
 
     def interrupted(self) -> None:
-        """Tell that it was interrupted before there was a job."""
+        """Print that it was interrupted before there was a job."""
         self.say("interrupted; nothing was left running")
 
     def left(self, job: Job, command: str) -> None:
-        """Tell of a job that was left in a hurry; nothing is drawn any more, whatever drew before."""
+        """Print that a job may still run after a hasty exit; nothing is drawn any more."""
         if not job.done:
             Report.say(self, f"job {job.prompt_id} may still run; to stop it: {command}")
 

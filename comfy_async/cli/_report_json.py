@@ -1,4 +1,4 @@
-"""One JSON object a line on stdout, with names that stay.
+"""One JSON object a line on stdout, with stable names.
 
 Every object has `event`. Of a job, in this order: `queued` (or `attached`), `started`,
 `nodes_cached`, then `node_started`, `progress` (at most ten a second), `preview` (its size, not its

@@ -1,4 +1,4 @@
-"""What `run`, `submit` and `batch` can be asked for: each option once, with its help."""
+"""The options of `run`, `submit` and `batch`: each once, with its help."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "results_file",
 ]
 
-_LABEL: Final = "Call the job so; queue and history show it. May be repeated."
+_LABEL: Final = "A label of the job; queue and history show it. May be repeated."
 _UNREACHED: Final = "When no server answers"
 _TRYING: Final = "Trying out"
 
@@ -117,7 +117,7 @@ _StepSeconds = Annotated[
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SubmitRequest:
-    """What `submit` was asked for, and `run` too."""
+    """The options of `submit`, and of `run` too."""
 
     workflow: WorkflowArgument
     settings: Settings = None
@@ -131,7 +131,9 @@ class SubmitRequest:
         ),
     ] = None
     seed: Seed = None
-    randomize: Annotated[bool, typer.Option("--randomize", help="Draw every seed anew.")] = False
+    randomize: Annotated[bool, typer.Option("--randomize", help="Put a random number into every seed.")] = (
+        False
+    )
     front: Annotated[bool, typer.Option("--front", help="Before all others in the queue.")] = False
     labels: Annotated[list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help=_LABEL)] = None
     key: Annotated[
@@ -160,7 +162,7 @@ class SubmitRequest:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `ComfySession.submit` is told."""
+        """The arguments of `ComfySession.submit`."""
         return {
             "front": self.front,
             "on_partial": "keep" if self.partial else "raise",
@@ -171,7 +173,7 @@ class SubmitRequest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunRequest(SubmitRequest):
-    """What `run` was asked for."""
+    """The options of `run`."""
 
     out: Out = None
     show: Annotated[
@@ -185,13 +187,13 @@ class RunRequest(SubmitRequest):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What `ComfySession.submit` is told."""
+        """The arguments of `ComfySession.submit`."""
         return {**super().options, "previews": self.previews}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AppRequest:
-    """What `app` was asked for, but for the values."""
+    """The options of `app`, except the values."""
 
     workflow: Annotated[
         str | None,
@@ -219,7 +221,7 @@ class AppRequest:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """What `batch` was asked for."""
+    """The options of `batch`."""
 
     workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="One or more workflows.")]
     settings: Settings = None
@@ -259,13 +261,13 @@ class BatchRequest:
             "--results",
             metavar="FILE",
             parser=results_file,
-            help="Go on from here when it was interrupted.",
+            help="Resume from this file when it was interrupted.",
         ),
     ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on although the results file was left paused.")
     ] = False
-    stop: Annotated[bool, typer.Option("--stop", help="The first failure ends it.")] = False
+    stop: Annotated[bool, typer.Option("--stop", help="Stop at the first failure.")] = False
     labels: Annotated[list[str] | None, typer.Option("--label", metavar="NAME=TEXT", help=_LABEL)] = None
     prefer: Prefer = "workflow"
     fake: _Fake = False

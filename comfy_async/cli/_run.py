@@ -46,7 +46,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
 
     Raises:
         ComfyError: It could not be brought to the server.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: A file cannot be read or written.
     """
     from comfy_async import ConnectError
@@ -95,12 +95,12 @@ async def brought_home(
 
 
 def _left(job: Job, connection: Connection, report: Report) -> None:
-    """Say on the way out in a hurry how to stop what may still run."""
+    """Print at a hasty exit how to stop what may still run."""
     report.left(job, cancel_command(job.prompt_id, connection))
 
 
 async def _demand(request: RunRequest) -> None:
-    """See to it before the run that what is to come after it can be done.
+    """Check before the run that what follows it can be done.
 
     Raises:
         UsageError: An option makes no sense, or nothing can be written where it says.
@@ -113,7 +113,7 @@ async def _demand(request: RunRequest) -> None:
 
 
 async def demand_output(request: RunRequest | AppRequest) -> None:
-    """See to it before the run that its files can be shown and written.
+    """Check before the run that its files can be shown and written.
 
     Raises:
         UsageError: Nothing can be written there.
@@ -125,7 +125,7 @@ async def demand_output(request: RunRequest | AppRequest) -> None:
 
 
 def demand_names(request: SubmitRequest) -> None:
-    """See to it that labels and key are such, before anything is sent.
+    """Check labels and key before anything is sent.
 
     Raises:
         UsageError: One of them is not.
@@ -135,7 +135,7 @@ def demand_names(request: SubmitRequest) -> None:
 
 
 def demand_pictures() -> None:
-    """See to it before the run that its pictures can be shown after it.
+    """Check before the run that its pictures can be shown after it.
 
     Raises:
         MissingExtraError: textual-image is not installed.
@@ -201,7 +201,7 @@ async def submit(
 
     Raises:
         ComfyError: It could not be brought to the server.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: A file cannot be read or written.
     """
     from comfy_async import ConnectError
@@ -231,7 +231,7 @@ def _unreached(
     report: Report,
     interrupts: Interrupts,
 ) -> int:
-    """Nobody answers: say so, keep the prepared prompt if that is wanted, and say how to go on.
+    """Print that no server answers, keep the prepared prompt if that is wanted, and print how to go on.
 
     Raises:
         CancelledError: Ctrl-C was pressed at the question.
@@ -257,7 +257,7 @@ def _wants_to_keep(
 ) -> bool:
     """Say whether the prompt is to be kept: a mistyped port should not fill a folder unasked.
 
-    Who named a place has said so; on a terminal it is asked for; elsewhere it is said beforehand.
+    A named place means yes; on a terminal the user is asked; elsewhere it is printed beforehand.
 
     Raises:
         CancelledError: Ctrl-C was pressed at the question.

@@ -20,13 +20,13 @@ __all__ = ["ServeRequest", "serve_apps"]
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ServeRequest:
-    """What `serve` was asked for.
+    """The options of `serve`.
 
     Attributes:
         folder: The workflows.
         host: Where to listen.
         port: Where to listen, 0 for any.
-        root_path: The prefix that a proxy takes off.
+        root_path: The prefix that a proxy removes.
         fake: Run on an embedded FakeComfy.
         names: The names that the site is called by.
         origins: Sites whose pages may use it.
@@ -52,7 +52,7 @@ async def serve_apps(
 
     Raises:
         MissingExtraError: The extra `web` (or `testing`, for --fake) is not installed.
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: There is no such folder, or the port is taken.
     """
     # First of all: what is missing is told before anything is opened.
@@ -96,7 +96,7 @@ def _site(web: Any, request: ServeRequest, comfy: ComfySession) -> Any:
     """Return the site.
 
     Raises:
-        UsageError: An option makes no sense.
+        UsageError: An option is invalid.
         OSError: There is no such folder.
     """
     try:

@@ -39,7 +39,7 @@ async def pause(results: Path, report: Report, *, now: bool) -> int:
 
 
 async def resume(results: Path, report: Report) -> int:
-    """Let the batch of a results file go on.
+    """Resume the batch of a results file.
 
     Raises:
         UsageError: There is no such file, or it is something else.
@@ -62,7 +62,7 @@ async def prioritize(
     number: float | None,
     clear: bool,
 ) -> int:
-    """Let items go first.
+    """Give items priority.
 
     Raises:
         UsageError: There is no such file, no item is named, or one is no place.
@@ -81,7 +81,7 @@ async def prioritize(
 
 
 async def status(results: Path, report: Report) -> int:
-    """Tell how far a batch is.
+    """Print how far a batch is.
 
     Raises:
         UsageError: There is no such file, or it is something else.
@@ -143,7 +143,7 @@ def _places(items: Sequence[str], total: int | None) -> list[int]:
             raise UsageError(f"{item!r} is no place in a batch: 7, or 20..29")
         start, end = int(match[1]), int(match[2] or match[1])
         if end < start or end - start >= _MOST_ITEMS:
-            raise UsageError(f"{item!r} goes the wrong way, or too far")
+            raise UsageError(f"{item!r} runs backwards, or is too long")
         if total is not None and end >= total:
             raise UsageError(f"{item!r}: the batch has {total} items, 0 to {total - 1}")
         found += range(start, end + 1)

@@ -35,7 +35,7 @@ _TEXTS: Final = frozenset({"STRING", "BOOLEAN", "COMBO"})
 
 
 def parse_settings(texts: Iterable[str] | None) -> dict[str, str]:
-    """Return keys and values of each `KEY=VALUE`; of a key that stands twice the last value.
+    """Return keys and values of each `KEY=VALUE`; of a key that is given twice the last value.
 
     Raises:
         UsageError: One has no `=`, or no dot in the key.
@@ -116,7 +116,7 @@ def demand_seeds(workflow: Workflow, catalog: NodeCatalog | None = None) -> list
 def seeded(
     workflow: Workflow, seed: int | None, *, randomize: bool, catalog: NodeCatalog | None = None
 ) -> Workflow:
-    """Return the workflow with this number in every seed, or with seeds drawn anew.
+    """Return the workflow with this number in every seed, or with new random seeds.
 
     Raises:
         UsageError: Both were asked for, or there is no seed in it.
@@ -201,7 +201,7 @@ def _refused(word: str) -> Any:
 
 
 def _takes_texts(workflow: Workflow, place: str, catalog: NodeCatalog | None) -> bool:
-    """Say whether the class declares that an input takes texts; False when nobody knows."""
+    """Return whether the class declares that an input takes texts; False when that is unknown."""
     from comfy_async import UnknownInputError
 
     node, _, name = place.partition(".")

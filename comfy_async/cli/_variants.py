@@ -159,7 +159,7 @@ def _json_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
 
 
 def _demand_input(name: str, where: str) -> None:
-    """See to it that a column has the form of an input's name: NODE.INPUT, or that of an app.
+    """Check that a column has the form of an input's name: NODE.INPUT, or that of an app.
 
     Raises:
         UsageError: It has not.

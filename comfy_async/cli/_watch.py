@@ -36,7 +36,7 @@ class Outcome:
         failure: Why it did not.
         files: Each file with the path that it was saved under.
         running: Ctrl-C was pressed, and the server has not stopped it.
-        reason: Why it has not, "" when it just goes on.
+        reason: Why it has not, "" when it only goes on.
         pictures: What is to be shown in the terminal, by its place among the files.
         unsaved: Why the files could not be saved, None when they were, or were not to be.
     """
@@ -65,7 +65,7 @@ async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: boo
 
     Args:
         job: The job.
-        report: Where its events are told.
+        report: What prints its events.
         interrupts: The first one cancels the job on the server and waits for its true end.
         cancel: False leaves the job running at an interrupt, as for one that others submitted.
 
@@ -100,7 +100,7 @@ async def _cancelled(job: Job) -> str:
 
 
 async def _show(job: Job, report: Report) -> None:
-    """Tell every event, and how to find out how far the job was then."""
+    """Report every event, and how to find out how far the job was then."""
     replay = ProgressReplay(job)
     async for event in job:
         report.event(event, job, replay)
@@ -128,9 +128,9 @@ async def saved(
 
     Args:
         outcome: How the job ended.
-        report: Where it is told.
+        report: What prints it.
         out: The folder.
-        later: The way to the server that has them, None when it goes with this command.
+        later: The connection to the server that has them, None when it ends with this command.
     """
     from comfy_async import ComfyError
 

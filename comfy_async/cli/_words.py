@@ -1,4 +1,4 @@
-"""The library's advice in the words of a terminal: it speaks of arguments, a shell has options."""
+"""The library's advice for a terminal: it names arguments of Python, a shell has options."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _WORDS: Final[dict[str, str]] = {
     "Raise `Settings.max_body` if that is what you want; `files.save`": "`comfy-async download`",
     ": raise `Settings.max_frame`": "",
     "; `error.body` has what it answered": "; --json shows what it answered",
-    "`comfy.nodes.use(NodeCatalog.load(path))` takes what another server was asked for": (
-        "--catalog takes what another server was asked for"
+    "`comfy.nodes.use(NodeCatalog.load(path))` takes a catalog saved from another server": (
+        "--catalog takes a catalog saved from another server"
     ),
     "(`partner_api_key=`)": "(COMFY_API_KEY)",
     # About jobs and files.

@@ -34,7 +34,7 @@ async def catalog_of(connection: Connection, path: Path | None) -> NodeCatalog:
     """Return the catalog of a file, else the server's.
 
     Raises:
-        ComfyError: The file is none, or the server cannot be asked.
+        ComfyError: The file is no catalog, or the request failed.
         OSError: The file cannot be read.
     """
     from comfy_async import NodeCatalog
@@ -47,10 +47,10 @@ async def catalog_of(connection: Connection, path: Path | None) -> NodeCatalog:
 
 @asynccontextmanager
 async def _asked(connection: Connection) -> AsyncIterator[ComfySession]:
-    """Connect, and say what does without a server when nobody answers.
+    """Connect, and say what works without a server when none answers.
 
     Raises:
-        ComfyError: The server cannot be asked.
+        ComfyError: The request failed.
     """
     from comfy_async import ConnectError
 
@@ -68,7 +68,7 @@ async def list_inputs(
     """Print what can be set.
 
     Raises:
-        ComfyError: It is no workflow, or the server cannot be asked.
+        ComfyError: It is no workflow, or the request failed.
         OSError: A file cannot be read.
     """
     known: NodeCatalog | None = None
@@ -129,7 +129,7 @@ async def check_workflow(
     """Print what is wrong, and return 1 when the server would refuse it.
 
     Raises:
-        ComfyError: It is no workflow, a name is unknown, or the server cannot be asked.
+        ComfyError: It is no workflow, a name is unknown, or the request failed.
         UsageError: A value cannot be read.
         OSError: A file cannot be read.
     """
@@ -180,7 +180,7 @@ async def convert_workflow(
     """Write the API format.
 
     Raises:
-        ComfyError: It is no workflow, cannot be converted, or the server cannot be asked.
+        ComfyError: It is no workflow, cannot be converted, or the request failed.
         OSError: A file cannot be read or written.
     """
     if workflow.format == "editor":

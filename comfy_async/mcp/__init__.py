@@ -3,7 +3,7 @@
 `Toolbox` is what is offered: each workflow of a folder as a tool with a schema of its own, and the tools
 that look after the server (`builtin`). A call of an app is run by `running`, which cancels the job when
 the call is cancelled; `content` makes texts, pictures and links of its result, `uploads` lets files in.
-`serving` speaks the protocol by the official SDK, over stdio or HTTP; nothing else knows how it is spoken.
+`serving` serves the protocol by the official SDK, over stdio or HTTP; nothing else depends on the SDK.
 
 Example:
     >>> from comfy_async import ComfySession

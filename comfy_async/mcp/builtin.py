@@ -1,4 +1,4 @@
-"""The tools beside the apps: what runs, what is there, what would go wrong, and files for it."""
+"""The tools beside the apps: queue, cancel, check, models and upload."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Desk:
     Attributes:
         comfy: The session.
         files: The folder that files are taken from by path, None for none.
-        limits: How much is let in.
+        limits: How much is accepted.
         apps: Returns the apps by name.
     """
 
@@ -42,7 +42,7 @@ class Desk:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """A tool: what it is called, does and takes, and the function behind it.
+    """A tool: its name, description and arguments, and the function behind it.
 
     Attributes:
         name: Its name.
@@ -99,7 +99,7 @@ def built_in(*, files: Path | None) -> dict[str, BuiltIn]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the words for the nearest of the known names, or for all where none is near."""
+    """Return a text with the nearest of the known names, or with all where none is near."""
     names = list(known)
     near = difflib.get_close_matches(name, names, 3)
     if near:
@@ -216,11 +216,11 @@ _TOOLS: Final = (
     ),
     BuiltIn(
         "upload",
-        "Puts a picture, film or sound into the ComfyUI server's input folder; returns its name there.",
+        "Puts an image, video or audio file into the ComfyUI server's input folder; returns its name there.",
         {
             "content": {"type": "string", "description": "The file's bytes in base64."},
             "path": {"type": "string", "description": "Its path, below the folder that was opened for it."},
-            "name": {"type": "string", "description": "What to call it; made from its content if left out."},
+            "name": {"type": "string", "description": "Its name there; made from its content if left out."},
         },
         (),
         _upload,

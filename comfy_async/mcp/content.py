@@ -89,7 +89,7 @@ async def content_of(
 
 
 async def _saved(result: JobResult, out: Path | None) -> tuple[dict[int, Path], list[str]]:
-    """Save the files, if there is a folder for them; a run that completed does not fail of its disk."""
+    """Save the files, if there is a folder for them; a full disk does not fail a run that completed."""
     if out is None or not result.files:
         return {}, []
     try:
@@ -121,7 +121,7 @@ async def _read(file: OutputFile) -> bytes | None:
     """Return a file's bytes, None when they are too many.
 
     Raises:
-        ComfyError: It cannot be had.
+        ComfyError: It cannot be fetched.
     """
     data = bytearray()
     async with contextlib.aclosing(file.stream()) as stream:

@@ -1,4 +1,4 @@
-"""A job for a call: run, told of while it runs, and cancelled on the server when the call is."""
+"""A job for a call: run, reported while it runs, and cancelled on the server when the call is."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _STEP: Final = 0.001
 
 
 class Tell(Protocol):
-    """Tells whoever has called how far the call is; does nothing when nobody asked to be told."""
+    """Reports to the caller how far the call is; does nothing when progress was not requested."""
 
     async def __call__(self, progress: float, total: float | None = None, message: str | None = None) -> None:
-        """Tell it."""
+        """Report it."""
         ...
 
 
 async def run(app: App, values: Mapping[str, Any], tell: Tell) -> tuple[Job, JobResult]:
-    """Run an app, and tell how far it is.
+    """Run an app, and report how far it is.
 
-    Whoever is cancelled here cancels the job on the server.
+    When this is cancelled, so is the job on the server.
 
     Raises:
         UnknownInputError: A name or a value is wrong; nothing was sent.
@@ -49,7 +49,7 @@ async def run(app: App, values: Mapping[str, Any], tell: Tell) -> tuple[Job, Job
 
 
 class _Told:
-    """What was told so far."""
+    """What was reported so far."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -57,7 +57,7 @@ class _Told:
         self._at: float | None = None
 
     async def now(self, job: Job, *, silent: bool = False) -> None:
-        """Tell how far the job is, unless that was told a moment ago."""
+        """Report how far the job is, unless that was done a moment ago."""
         now = asyncio.get_running_loop().time()
         if not silent and self._at is not None and now - self._at < _EVERY_S:
             return
@@ -67,12 +67,12 @@ class _Told:
         await self._tell(self._last, 100.0, _line(job))
 
     async def end(self) -> None:
-        """Tell that it is done."""
+        """Report that it is done."""
         await self._tell(max(100.0, self._last + _STEP), 100.0, "done")
 
 
 async def _follow(job: Job, told: _Told) -> None:
-    """Tell a job's progress until it has ended."""
+    """Report a job's progress until it has ended."""
     events = job.events()
     async with contextlib.aclosing(events):
         coming = asyncio.ensure_future(anext(events))

@@ -22,7 +22,7 @@ __all__ = ["serve_http", "serve_stdio"]
 
 _INSTRUCTIONS: Final = (
     "Each tool but queue, cancel, check, models and upload runs a workflow on a ComfyUI server and returns "
-    "pictures or other files. A run may take minutes, and tells how far it is. Inputs that take a file take "
+    "pictures or other files. A run may take minutes, and reports its progress. Inputs that take a file take "
     "the name that `upload` returns, or a data: URI. Cancelling a call cancels its job."
 )
 _PATH: Final = "/mcp"
@@ -59,9 +59,9 @@ def server_of(tools: Toolbox) -> Server[Any]:
 
 
 async def serve_stdio(tools: Toolbox) -> None:
-    """Serve the one who started this process, by stdin and stdout, until stdin ends.
+    """Serve the process that started this one, by stdin and stdout, until stdin ends.
 
-    Nothing but the protocol goes to stdout meanwhile: what anybody prints comes out at stderr.
+    Nothing but the protocol goes to stdout meanwhile: everything that is printed goes to stderr.
 
     Example:
         >>> await serve_stdio(Toolbox("examples/workflows", comfy))
@@ -78,7 +78,7 @@ async def serve_http(
 ) -> AsyncIterator[str]:
     """Serve by streamable HTTP as long as the block lasts, and give the address.
 
-    On this machine alone unless told otherwise: there are no accounts and no TLS. Requests for
+    On this machine alone by default: there are no accounts and no TLS. Requests for
     another `Host` than this machine and `names`, and from pages of another `Origin`, are refused, so
     that no website reaches it through somebody's browser.
 
@@ -89,7 +89,7 @@ async def serve_http(
         names: The names that others reach it by.
 
     Raises:
-        OSError: The address is taken, or not to be had.
+        OSError: The address is taken, or not available.
 
     Example:
         >>> async with serve_http(Toolbox("examples/workflows", comfy), port=0) as url:
@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
 
 
 def _security(names: Collection[str]) -> TransportSecuritySettings:
-    """Return who may ask: those who call this server by one of these names, and pages of it."""
+    """Return which hosts and origins are accepted: this server by one of these names, and pages of it."""
     hosts = [each for name in names for each in (name, f"{name}:*")]
     origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]
     return TransportSecuritySettings(

@@ -53,7 +53,7 @@ class Toolbox:
         partner_api_key: str | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Look at the folder; nothing is read and nobody asked yet.
+        """Check that the folder is there; nothing is read and no request is sent yet.
 
         Args:
             folder: Workflows, or one workflow file.
@@ -78,7 +78,7 @@ class Toolbox:
         self._listed: frozenset[str] | None = None
 
     async def tools(self) -> list[types.Tool]:
-        """Return all tools; without the apps while the server cannot be asked what they need."""
+        """Return all tools; without the apps while the server does not answer what they need."""
         try:
             apps = await self._folder.apps()
         except (ComfyError, OSError) as error:
@@ -93,12 +93,12 @@ class Toolbox:
     async def call(self, name: str, given: Mapping[str, Any], tell: Tell) -> types.CallToolResult:
         """Call a tool and return what it answers; an error is an answer too.
 
-        Whoever is cancelled here cancels the job on the server.
+        When this is cancelled, so is the job on the server.
 
         Args:
             name: The tool's name.
             given: Its arguments.
-            tell: Told how far the call is.
+            tell: Called with how far the call is.
         """
         try:
             return types.CallToolResult(content=await self._answer(name, given, tell))
@@ -189,7 +189,7 @@ def _failed(text: str) -> types.CallToolResult:
 
 
 def _words(error: Exception) -> str:
-    """Return what an error says; a file's path on this machine is nobody's business."""
+    """Return what an error says, without a path of this machine."""
     if isinstance(error, OSError) and not isinstance(error, ComfyError):
         return f"a file could not be read or written: {error.strerror or type(error).__name__}"
     return for_a_caller(str(error))

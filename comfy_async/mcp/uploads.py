@@ -19,7 +19,7 @@ _DATA_URI: Final = re.compile(r"data:[^,;]*(?:;[^,;]*)*,")
 
 
 class RefusedError(Exception):
-    """What was asked for is not done; the text says why, and what would be."""
+    """The request is refused; the text says why, and what is accepted."""
 
 
 async def brought(content: str, *, most: int) -> bytes:
@@ -40,7 +40,7 @@ async def brought(content: str, *, most: int) -> bytes:
 
 
 async def named(given: str, folder: Path, *, most: int) -> tuple[str, bytes]:
-    """Return the name and the bytes of a file below a folder; what lies elsewhere is not even looked at.
+    """Return the name and the bytes of a file below a folder; whether a file exists elsewhere is not checked.
 
     Raises:
         RefusedError: It lies elsewhere, is no file, or is too large.

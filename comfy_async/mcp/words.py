@@ -1,4 +1,4 @@
-"""The library's advice in the words of a tool: it speaks of arguments in Python, a caller has tools."""
+"""The library's advice for a caller of tools: it names arguments of Python, a caller has tools."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Traces and metrics by OpenTelemetry: `pip install 'comfy-async[otel]'`.
 
-`Telemetry` is a hook. It speaks to OpenTelemetry's API alone: what becomes of its spans and numbers is
-up to the SDK that the program sets up, and without one they cost next to nothing. `_telemetry` hears what
-happens, `_job_spans` makes the spans of one job, `_instruments` counts, `_names` has the words.
+`Telemetry` is a hook. It uses OpenTelemetry's API alone: what becomes of its spans and numbers is
+up to the SDK that the program sets up, and without one they cost next to nothing. `_telemetry` has the
+hook, `_job_spans` makes the spans of one job, `_instruments` counts, `_names` has the names.
 
 Example:
     >>> from comfy_async.otel import Telemetry

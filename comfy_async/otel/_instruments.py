@@ -21,8 +21,8 @@ class Instruments:
         queue: Seconds in the server's queue.
         run: Seconds that the server worked.
         transferred: Bytes of files up and down.
-        reconnects: How often a socket was dialled again with success.
-        polls: How often a server was asked about open jobs.
+        reconnects: How often a socket was opened again with success.
+        polls: How often a server was polled for open jobs.
         requests: Seconds to the beginning of an HTTP answer.
     """
 
@@ -55,10 +55,10 @@ class Instruments:
         self.reconnects = meter.create_counter(
             "comfyui.client.reconnects",
             unit="{reconnect}",
-            description="How often the socket was dialled again with success.",
+            description="How often the socket was opened again with success.",
         )
         self.polls = meter.create_counter(
-            "comfyui.client.polls", unit="{poll}", description="Looks at a server while jobs were open."
+            "comfyui.client.polls", unit="{poll}", description="Polls of a server while jobs were open."
         )
         self.requests = meter.create_histogram(
             "comfyui.client.request.duration",

@@ -37,7 +37,7 @@ _FAULTY: Final[frozenset[JobStatus]] = frozenset({"failed", "lost"})
 class JobSpans:
     """The spans of one job, each ended once, whatever becomes of it.
 
-    What is told of the job itself is told in one go at its end: the SDK takes a lock each time. Of a
+    The attributes of the job itself are set at once at its end: the SDK takes a lock each time. Of a
     job that is not recorded (no SDK, or not sampled) only times are kept, for the histograms.
 
     Attributes:
@@ -77,7 +77,7 @@ class JobSpans:
         self._started_at: int | None = None
 
     def take(self, job: Job, event: BaseEvent) -> None:
-        """Take in an event: most are steps of a node, and nothing here."""
+        """Process an event: most are steps of a node, which count for nothing here."""
         handler = (_HANDLERS if self._recording else _MEASURED).get(type(event))
         if handler is not None:
             handler(self, job, event)
@@ -103,7 +103,7 @@ class JobSpans:
         self._instruments.job.record((now - self._began) / 1e9, facts)
 
     def leave(self, job: Job) -> None:
-        """Nobody follows it any more: it may be running still, and is neither a success nor an error."""
+        """It is not followed any more: it may be running still, and is neither a success nor an error."""
         now = time.time_ns()
         self._close_parts(now, "")
         facts = {**self._facts, **self._server, names.STATUS: job.status, names.PROMPT_ID: job.prompt_id}
@@ -153,12 +153,12 @@ class JobSpans:
             span.end()
 
     def _failed(self, _job: Job, event: BaseEvent) -> None:
-        """The node that failed has a span of its own, which is to say so."""
+        """Mark the span of the node that failed."""
         assert isinstance(event, Failed)
         self._failed_node = event.node
 
     def _connection(self, _job: Job, event: BaseEvent) -> None:
-        """Who follows it has lost sight of it, or has found it again."""
+        """Its connection was lost, or is back."""
         self.span.add_event(f"comfyui.{event.type}")
 
     def _close_parts(self, now: int, error: str) -> None:

@@ -1,8 +1,8 @@
-"""The words of spans and metrics, after OpenTelemetry's semantic conventions where these have one.
+"""The names of spans and metrics, after OpenTelemetry's semantic conventions where these have one.
 
 `server.*`, `error.type`, `http.*`, `url.template` and `network.io.direction` are the conventions' own; so
 are `gen_ai.operation.name` and `gen_ai.provider.name`, which are still under development there. What they
-have no word for stands under `comfyui.`.
+have no name for stands under `comfyui.`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ TRACE: Final = "comfy_async_trace"
 """Under which key of `extra_data` the W3C trace context travels with a prompt."""
 
 JOB: Final[Attributes] = {"gen_ai.operation.name": "generate_content", "gen_ai.provider.name": "comfyui"}
-"""What the span of a job says of itself."""
+"""The attributes of every span of a job."""
 
 PROMPT_ID: Final = "comfyui.prompt.id"
 STATUS: Final = "comfyui.job.status"

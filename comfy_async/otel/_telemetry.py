@@ -52,20 +52,20 @@ _SUBMITTING: Final = contextvars.ContextVar[Mapping[int, _Submission]](
 
 
 class Telemetry:
-    """A hook that tells OpenTelemetry what jobs do: `ComfySession(url, hooks=[Telemetry()])`.
+    """A hook that reports jobs to OpenTelemetry: `ComfySession(url, hooks=[Telemetry()])`.
 
     Each job is a span from its submission to its end, a child of the span that was current there.
     Below it are its uploads, its wait in the queue, each node that ran, and its downloads. The
-    trace context goes along with the prompt, so whoever picks the job up elsewhere, or follows it in
+    trace context goes along with the prompt, so a process that picks the job up elsewhere, or follows it in
     a worker of a fleet, goes on in the same trace. Beside that stand counters and histograms. Neither
     has prompts, error messages, file names or keys in it.
 
     Args:
         tracer_provider: Where spans go; the global one unless given.
         meter_provider: Where numbers go; the global one unless given.
-        propagate: False keeps the trace context at home.
+        propagate: False does not send the trace context.
         labels: The names of labels that become attributes, `comfyui.job.label.user`.
-        content: Also tell the workflow and the words of errors, with prompts in them; keys stay hidden.
+        content: Also record the workflow and the texts of errors, with prompts in them; keys stay masked.
 
     Example:
         >>> from comfy_async.otel import Telemetry
@@ -95,7 +95,7 @@ class Telemetry:
         self._files: collections.OrderedDict[tuple[str, str], SpanContext] = collections.OrderedDict()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as what it was made with: jobs stay where they are."""
+        """Pickle its arguments alone: jobs stay in this process."""
         tracers, meters = self._providers
         make = functools.partial(
             Telemetry,
@@ -153,7 +153,7 @@ class Telemetry:
         )
 
     def on_event(self, job: Job, event: BaseEvent) -> None:
-        """Take in what happens to a job."""
+        """Process an event of a job."""
         spans = self._jobs.get(job)
         if spans is not None:
             spans.take(job, event)
@@ -169,7 +169,7 @@ class Telemetry:
             spans.end(job)
 
     def on_left(self, job: Job) -> None:
-        """End the spans of a job that goes on without us."""
+        """End the spans of a job that goes on without being followed."""
         spans = self._jobs.pop(job, None)
         if spans is not None:
             spans.leave(job)
@@ -188,7 +188,7 @@ class Telemetry:
         return _Submission(span, began)
 
     def _describe(self, span: Span, job: Job) -> None:
-        """Say what is known of a job from its beginning."""
+        """Set the attributes that are known of a job from its beginning."""
         if not span.is_recording():
             return
         if job.index is not None:
@@ -204,7 +204,7 @@ class Telemetry:
     # Files, requests and connections.
 
     def on_transfer(self, server: str, direction: str, file: str, size: int, seconds: float) -> None:
-        """Tell of a file: below the job that it is for, or that made it."""
+        """Record a file: below the job that it is for, or that made it."""
         sending = direction == "upload"
         facts = {names.DIRECTION: "transmit" if sending else "receive"}
         self._instruments.transferred.add(size, {**facts, **names.server_of(server)})
@@ -256,7 +256,7 @@ class Telemetry:
             self._instruments.reconnects.add(1, names.server_of(server))
 
     def on_poll(self, server: str) -> None:
-        """Count a look at the server."""
+        """Count a poll of the server."""
         self._instruments.polls.add(1, names.server_of(server))
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 Ray distributes, restarts and streams; this package adds jobs that can be picked up again instead
 of being run again. A submit goes `ComfyFleet` -> `FleetEngine` -> `Places`, which gives it a worker, ->
 `Carrier`, which calls the `ComfyWorker` in its own process and there the session's engine. What the
-worker tells comes back as messages, and whatever dies, the `Carrier` takes it up again.
+worker reports comes back as messages, and whatever dies, the `Carrier` takes it up again.
 
 Example:
     >>> from comfy_async.ray import ComfyFleet

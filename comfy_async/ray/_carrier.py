@@ -74,7 +74,7 @@ class Carrier:
         await self._guarded(job, self._resume(job, member, prompt_id, client_id))
 
     async def _guarded(self, job: FleetJob, work: Coroutine[Any, Any, None]) -> None:
-        """Let no error go unheard; a cancelled task leaves the job where it is."""
+        """Log every unforeseen error; a cancelled task leaves the job where it is."""
         try:
             await work
         except Exception as error:
@@ -97,7 +97,7 @@ class Carrier:
         await self._go(job)
 
     async def _go(self, job: FleetJob) -> None:
-        """Find a server, run there, and go on elsewhere when that was in vain."""
+        """Find a server, run there, and go on elsewhere when that failed."""
         while not job.done:
             if job.cancel_wanted:
                 job.take_cancellation()
@@ -181,7 +181,7 @@ class Carrier:
             posting = None
 
     async def _heard(self, job: FleetJob, messages: AsyncIterator[Message]) -> Ended:
-        """Take in what the worker tells, to the end.
+        """Process what the worker reports, to the end.
 
         Raises:
             WorkerDiedError: The worker died.
@@ -202,19 +202,19 @@ class Carrier:
                     for event in message.events:
                         job.take(event)
                     return message
-        raise WorkerDiedError("the worker stopped telling")
+        raise WorkerDiedError("the worker stopped reporting")
 
     def _has_been_silent(self, job: FleetJob) -> bool:
-        """Say whether nobody answers about the job for as long as the fleet waits."""
+        """Return whether no server has answered about the job for as long as the fleet waits."""
         now, limit = self._office.clock.monotonic(), self._office.settings.away_seconds
         job.silent_since = now if job.silent_since is None else job.silent_since
         return limit is not None and now - job.silent_since >= limit
 
     async def _revived(self, job: FleetJob, member: Member, error: Exception) -> None:
-        """Wait for the next life of a worker that is not its ComfyUI's owner; its jobs go on.
+        """Wait until a worker that does not own its ComfyUI is restarted; its jobs go on.
 
         Raises:
-            SubmitUnknownError: There is none: nobody can say whether the job is on the server.
+            SubmitUnknownError: It is not restarted: it is unknown whether the job is on the server.
         """
         try:
             await member.revive(error)
@@ -244,7 +244,7 @@ class Carrier:
         return False
 
     async def _land(self, job: FleetJob, end: Ended) -> None:
-        """Take the end, with the files if they shall come along."""
+        """Take the end, with the files if they are to come along."""
         state, files_at = job.state, self._office.files_at
         assert isinstance(state, RemoteState)
         state.take_end(end)
@@ -281,13 +281,13 @@ class Carrier:
         return job.status
 
     async def abandon(self, job: FleetJob, seconds: float | None = None) -> None:
-        """Cancel a job that nobody will wait for, in bounded time; says what may still run."""
+        """Cancel a job that is not waited for, in bounded time; logs what may still run."""
         await self.cancel(job, seconds)
         if not job.done:
             _log.warning("job %s could not be cancelled and may still run on %s", job.prompt_id, job.server)
 
     async def _stop(self, job: FleetJob) -> JobStatus | None:
-        """Let the worker cancel, and return what came of it; one that dies is told again when it is back."""
+        """Let the worker cancel, and return the outcome; one that dies is called again when it is back."""
         if job.member is not None:
             try:
                 status: JobStatus | None = await job.member.worker.cancel.remote(job.prompt_id)
@@ -361,5 +361,5 @@ def _is_path(value: object) -> bool:
 
 
 def _may_answer_later(error: ComfyError) -> bool:
-    """Say whether a server was not reached, or is busy: that tells nothing about a job."""
+    """Return whether a server was not reached, or is busy: that says nothing about a job."""
     return error.retryable and isinstance(error, TransportError | ResponseError)

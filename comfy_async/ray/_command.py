@@ -1,4 +1,4 @@
-"""A ComfyUI that a worker starts itself, watches, and takes along when it ends."""
+"""A ComfyUI that a worker starts itself, watches, and ends with itself."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ComfyCommand:
     """How a worker starts a ComfyUI of its own.
 
     Attributes:
-        argv: The command line; `{port}` and `{host}` stand for where it shall listen.
+        argv: The command line; `{port}` and `{host}` stand for where it is to listen.
         cwd: The working directory, the worker's own when None.
         env: Added to the worker's environment, in which Ray has set CUDA_VISIBLE_DEVICES.
         host: Where it listens, "0.0.0.0" for everybody; its worker is on the same machine.
@@ -101,10 +101,10 @@ class OwnServer:
             await self._process.wait()
 
     async def _have_port(self) -> None:
-        """Wait until nobody listens on the port; a worker's earlier life may be ending there.
+        """Wait until the port is free; the server of an earlier worker process may be ending there.
 
         Raises:
-            ConnectError: It is in use by something that does not end: nobody else's server is taken
+            ConnectError: It is in use by something that does not end: another server must not be taken
                 for the worker's own.
         """
         with anyio.move_on_after(self._command.startup_seconds):
@@ -148,14 +148,14 @@ class OwnServer:
 
 
 def _filled(part: str, places: Mapping[str, str]) -> str:
-    """Put host and port into one word of the command; other braces stay as they are."""
+    """Put host and port into one argument of the command; other braces stay as they are."""
     for name, value in places.items():
         part = part.replace(f"{{{name}}}", value)
     return part
 
 
 def _free_port(host: str) -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]

@@ -80,7 +80,7 @@ class ComfyMapper:
         """Open the fleet in a thread of its own; Ray Data calls from another one.
 
         Raises:
-            ValueError: `returns`, `errors`, `folder` or `results` make no sense.
+            ValueError: `returns`, `errors`, `folder` or `results` is invalid.
             ConnectError: No server answers.
         """
         if returns not in ("bytes", "arrays", "paths", "urls") or errors not in ("raise", "column"):
@@ -138,7 +138,7 @@ class ComfyMapper:
         return {**batch, **{column: _column([row[column] for row in made]) for column in columns}}
 
     def _mark(self, batch: Mapping[str, Any]) -> str:
-        """Return what tells one batch from another: a hash of what goes into the workflow."""
+        """Return the hash of what goes into the workflow, by which batches are compared."""
         found = hashlib.sha256()
         for column in self._inputs:
             for value in batch[column]:

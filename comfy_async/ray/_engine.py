@@ -1,4 +1,4 @@
-"""The engine of a fleet: it hires workers, takes jobs in, and lets go of both."""
+"""The engine of a fleet: it makes workers, accepts jobs, and drops both."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ class FleetEngine(JobLifetime):
         settings: Limits and pauses, of every worker's session too.
         clock: What time it is.
         servers: What workers are made for.
-        given: Workers that somebody else has made.
+        given: Workers that the caller has made.
         size: How many start a command, None for as many as there is room for.
         limit: Jobs on one server at once, None for any number.
         files_at: Where output files are when a job has ended.
         actor: Ray's options for each worker.
         session: What each worker's `ComfySession` takes.
         places: The workers, and the queue for them.
-        carrier: Who brings jobs to their end.
+        carrier: What brings jobs to their end.
         jobs: The open jobs.
         timings: How long the nodes of earlier jobs took.
-        hooks: Who is told what happens.
+        hooks: What is called for what happens.
     """
 
     kind = "fleet"
@@ -104,7 +104,7 @@ class FleetEngine(JobLifetime):
 
     @property
     def veil(self) -> Veil:
-        """Hides the keys in what is shown."""
+        """Masks the keys in what is shown."""
         return self._pattern.veil
 
     # The workers.
@@ -167,7 +167,7 @@ class FleetEngine(JobLifetime):
             self.spawn(self._join(self._add(command)))
 
     async def member_at(self, server: str) -> Member | None:
-        """Return the worker for a server by the word of a ref; None when it was its own, long ago."""
+        """Return the worker for a server that a ref names; None when it was its own, long ago."""
         for member in self.places.members:
             if member.url == server or (member.owned and server == f"ray:{member.client_id}"):
                 return member
@@ -256,7 +256,7 @@ class FleetEngine(JobLifetime):
         return job
 
     def options(self, options: Mapping[str, Any]) -> SubmitOptions:
-        """Fill in what the workers' sessions know, and let nobody see the keys in it."""
+        """Fill in the defaults of the workers' sessions, and hold the keys as secrets."""
         return submit_options(self._pattern, **options)
 
     async def attach(self, ref: Mapping[str, Any]) -> FleetJob:
@@ -286,18 +286,18 @@ class FleetEngine(JobLifetime):
     # Jobs go.
 
     def job_ended(self, job: JobCore) -> None:
-        """Let go of a job that has ended."""
+        """Drop a job that has ended."""
         self.jobs.discard(job)
 
     async def cancel(self, job: JobCore) -> JobStatus:
-        """Cancel a job wherever it is and return its true end; goes on when nobody waits any more."""
+        """Cancel a job wherever it is and return its true end; goes on although the caller is cancelled."""
         self.check_loop()
         assert isinstance(job, FleetJob)
         work = functools.partial(self.carrier.cancel, job)
         return await self.cleanups.see_to(work, name="comfy_async fleet cancel")
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody will wait for; None when there is nothing to be done."""
+        """Begin to cancel a job that is not waited for; None when there is nothing to be done."""
         if job.done or self.closed:
             return None
         assert isinstance(job, FleetJob)
@@ -322,20 +322,20 @@ class FleetEngine(JobLifetime):
         await self.close_once(self._shut, name="comfy_async fleet closing")
 
     def send_home(self) -> None:
-        """Wake whoever waits for a job; the jobs go on, but those that are being cancelled."""
+        """Wake all that wait for a job; the jobs go on, except those that are being cancelled."""
         for job in self.jobs.copy():
             if not job.leaving:
                 self._let_go(job)
 
     def _let_go(self, job: FleetJob) -> None:
-        """Cease to follow a job, which goes on."""
+        """Stop following a job, which goes on."""
         job.abandon(self.closed_error(job.prompt_id))
         self.jobs.discard(job)
         if job.following is not None:
             job.following.cancel()
 
     async def _shut(self, seconds: float | None) -> None:
-        """End the tasks and the workers, when the jobs are cancelled that nobody waits for."""
+        """End the tasks and the workers, after the jobs that are not waited for are cancelled."""
         await self.cleanups.finish()
         for job in self.jobs.copy():
             self._let_go(job)

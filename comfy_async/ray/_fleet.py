@@ -1,4 +1,4 @@
-"""The fleet: many workers, one face, which is that of a session."""
+"""The fleet: many workers with the methods of one session."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ _MAP_LIMIT_EACH = 4
 class ComfyFleet(Client):
     """Many ComfyUI servers on a Ray cluster, used as one session.
 
-    Every verb means what it means on a `ComfySession`: a job can be awaited and iterated, its
+    Every method means what it means on a `ComfySession`: a job can be awaited and iterated, its
     events come live from the worker's process. A job that outlives its worker, or this driver
     with the same results file, is picked up where it runs; it runs again only when its ComfyUI
     has lost it.
 
     Args:
-        servers: URLs, one worker each; or a `ComfyCommand`, started by each worker anew.
+        servers: URLs, one worker each; or a `ComfyCommand`, which each worker starts for itself.
         size: How many workers start the command; None is as many as the machines of the cluster
             have room for by what `actor` takes: `num_gpus`, which is 1 unless given, `num_cpus`,
             `memory` and `resources`.
-        workers: Actors of `ComfyWorker` that exist already, in the place of servers.
+        workers: Actors of `ComfyWorker` that exist already, instead of servers.
         limit: Jobs on one server at once: one runs, the next one waits for it. None is any number.
         away_seconds: How long a server with jobs may be silent before they count as lost, and run
             elsewhere, and how long a batch waits when no server answers; None is for ever. A
@@ -86,7 +86,7 @@ class ComfyFleet(Client):
         """Prepare; no worker is made before `async with`.
 
         Raises:
-            ValueError: There is neither a server nor a worker, or an option makes no sense.
+            ValueError: There is neither a server nor a worker, or an option is invalid.
         """
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
@@ -118,7 +118,7 @@ class ComfyFleet(Client):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to other processes as a fleet over the same workers, which stay the first one's."""
+        """Pickle as a fleet over the same workers, which stay the first one's."""
         engine = self._engine
         workers = self.workers or engine.given
         options: dict[str, Any] = {
@@ -197,11 +197,11 @@ class ComfyFleet(Client):
         """Return what the first worker's server can run that answers.
 
         Raises:
-            ConnectError: No worker can be asked.
-            ComfyError: The last one that was asked cannot ask its server.
+            ConnectError: No worker answers.
+            ComfyError: The request of the last worker to its server failed.
         """
         self._engine.check_loop()
-        error: ComfyError = ConnectError("no worker of the fleet can be asked what its server can run")
+        error: ComfyError = ConnectError("no worker of the fleet answers what its server can run")
         for member in self._engine.places.members:
             try:
                 found: NodeCatalog = await member.call("catalog", tuple(again))

@@ -74,11 +74,11 @@ class FleetItems:
         return []
 
     def leave(self, job: JobCore) -> asyncio.Task[None] | None:
-        """Begin to cancel a job that nobody waits for any more."""
+        """Begin to cancel a job that is not waited for any more."""
         return self._fleet.leave(job)
 
     async def clean_up(self, work: Work[None], *, name: str) -> None:
-        """Do something to its end, however often whoever waits for it is cancelled."""
+        """Do something to its end, however often its caller is cancelled."""
         await self._fleet.clean_up(work, name=name)
 
     async def _recalled(self, job: FleetJob, item: Item, record: Record) -> Item | None:
@@ -100,7 +100,7 @@ class FleetItems:
         return item
 
     async def _as_sent(self, workflow: Workflow) -> Workflow:
-        """Return what would be sent, by which a results file tells workflows apart.
+        """Return what would be sent, by which a results file recognizes workflows.
 
         Raises:
             ComfyError: It cannot be converted, or the server refuses a file.

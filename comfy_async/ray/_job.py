@@ -32,13 +32,13 @@ class FleetJob(JobCore):
         journal: The results file of its batch.
         item: What it is in its batch, None outside of one.
         needs: What a server might lack.
-        refused: The workers whose servers would not run it, with their words.
+        refused: The workers whose servers would not run it, with their messages.
         unreached: Those that could not be reached.
         accepted: Done when the first server has taken it, or it is clear that none will.
         following: The task that brings it to its end.
         member: The worker that it has a place with.
         waits_since: Since when it waits for one.
-        silent_since: Since when nobody answers about it.
+        silent_since: Since when no server answers about it.
         is_queued: Its server said that it has it.
         losses: How often a server has lost it.
     """
@@ -83,7 +83,7 @@ class FleetJob(JobCore):
     # On its way.
 
     def board(self, member: Member, prompt_id: str, workflow: Workflow | None = None) -> None:
-        """Be a job of this worker from now on, under an id that nobody has seen yet."""
+        """Be a job of this worker from now on, under an id that no server has seen yet."""
         if workflow is not None:
             self.workflow = workflow
             self.plan = Plan(workflow.to_api(), targets=self.options.targets)
@@ -117,18 +117,18 @@ class FleetJob(JobCore):
         self._accept()
 
     def tell_connection(self, cls: type[Disconnected | Reconnected], reason: str) -> None:
-        """Tell the consumers whether anybody follows it."""
+        """Send the consumers an event that says whether it is followed."""
         self._is_cut_off = cls is Disconnected
         self.tell_own(cls(None, {"reason": reason}, self.prompt_id, received_at=self._now()))
 
     # Its end.
 
     def lost(self, reason: str) -> Ended:
-        """Return the end of one attempt of which nobody will hear more."""
+        """Return the end of one attempt of which no more news will come."""
         return Ended(Lost(None, {"reason": reason}, self.prompt_id, received_at=self._now()), {}, None, ())
 
     def take_end(self, end: Ended) -> None:
-        """End as the worker told."""
+        """End as the worker reported."""
         assert end.terminal is not None
         self.take(end.terminal)
         self._accept()
@@ -139,7 +139,7 @@ class FleetJob(JobCore):
         self._accept()
 
     def fail(self, error: Exception) -> None:
-        """End by an error, which is also that of whoever is still submitting it."""
+        """End by an error, which also ends a submission that still waits."""
         if not self.patient and not self.accepted.done():
             # It fails where it is submitted, and never was a job.
             self.tell_no_more()
@@ -155,12 +155,12 @@ class FleetJob(JobCore):
         self.take(Failed(None, data, self.prompt_id, received_at=self._now()))
 
     def abandon(self, error: Exception) -> None:
-        """The fleet closes: whoever waits, also for its submission, gets an error."""
+        """The fleet closes: all that wait, also for its submission, get an error."""
         super().abandon(error)
         self._accept(error)
 
     def _accept(self, error: Exception | None = None) -> None:
-        """Let whoever submits it go on, once."""
+        """Wake the submitter, once."""
         if not self.accepted.done():
             if error is None:
                 self.accepted.set_result(None)

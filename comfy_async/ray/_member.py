@@ -79,7 +79,7 @@ class Member:
     """One worker of a fleet.
 
     Attributes:
-        server: What it is for; None for a worker that somebody else has made.
+        server: What it is for; None for a worker that the caller has made.
         url: The server's address without credentials, "" until it is known.
         client_id: Under which the server sends events.
         owned: The server is the worker's own, and ends with it.
@@ -88,7 +88,7 @@ class Member:
         lacks: What its server does not have.
         turn: When it last got a job: the one that waited longest comes first.
         ready: It answers.
-        visiting: It is not of this fleet any more, and gets no new jobs.
+        visiting: It does not belong to this fleet any more, and gets no new jobs.
         gone: It will never answer again.
         error: Why its server gets no jobs, None when it does.
         retry_at: When it may be tried again.
@@ -127,7 +127,7 @@ class Member:
         self._take(await self.call("about"))
 
     def _take(self, about: About) -> None:
-        """Take in what a worker says of itself: it may have jobs."""
+        """Process a worker's description of itself: it may have jobs."""
         self.url, self.client_id, self.owned = about.url, about.client_id, about.owned
         self.ready = True
         if about.error is not None:
@@ -141,7 +141,7 @@ class Member:
         return max(0, most - len(self.jobs)) if self.ready and not self.gone else 0
 
     def away(self, error: Exception, pause: float | None = None) -> None:
-        """Its server does not answer: no new jobs for a while, unless nobody else answers either."""
+        """Its server does not answer: no new jobs for a while, unless no other one answers either."""
         self.error = error
         self.retry_at = self._employer.clock.monotonic() + max(self._backoff.next(), pause or 0.0)
 
@@ -172,7 +172,7 @@ class Member:
                 return answer
 
     async def messages(self, method: str, *arguments: Any) -> AsyncIterator[Message]:
-        """Yield what the worker tells about a job.
+        """Yield what the worker reports about a job.
 
         Raises:
             WorkerDiedError: The worker died; the job may go on.
@@ -197,7 +197,7 @@ class Member:
             yield chunk
 
     async def _streamed(self, method: str, *arguments: Any) -> AsyncIterator[Any]:
-        """Yield the values of one of Ray's streaming generators; what is unread holds it back."""
+        """Yield the values of one of Ray's streaming generators, with backpressure."""
         call = getattr(self.worker, method).options(
             num_returns="streaming", _generator_backpressure_num_objects=_UNREAD_MESSAGES
         )
@@ -205,7 +205,7 @@ class Member:
             yield await reference
 
     def down(self, error: BaseException | None = None) -> asyncio.Task[None]:
-        """Give it no jobs until its next life answers, which all wait for together."""
+        """Give it no jobs until it is restarted and answers, which all wait for together."""
         if self._reviving is None or self._reviving.done():
             self.ready = False
             self._reviving = self._employer.spawn(self._revive(error))
@@ -226,7 +226,7 @@ class Member:
             raise ConnectError(f"the worker for {self.url or '?'} is gone: {self.error}", server=self.url)
 
     async def _revive(self, error: BaseException | None) -> None:
-        """Ask until the next life answers."""
+        """Ask until the restarted worker answers."""
         _log.warning("the worker for %s gets no jobs until it answers: %s", self.url or "?", error)
         backoff = Backoff(first=_REVIVE_FIRST_S, cap=_REVIVE_CAP_S)
         while not self.gone:
@@ -245,7 +245,7 @@ class Member:
             await asyncio.sleep(backoff.next())
 
     def _replace(self, failure: ray_errors.ActorDiedError) -> None:
-        """Hire another worker for the one that Ray will not start again, unless that is in vain."""
+        """Make another worker for the one that Ray will not start again, unless that is useless."""
         never_lived = failure.actor_init_failed and not self.url
         if never_lived or (self.server is None and self.owned):
             self.gone, self.error = True, ConnectError(f"Ray has given it up: {failure}", server=self.url)

@@ -1,4 +1,4 @@
-"""What travels between the driver and its workers: plain data, and keys that nobody reads on the way."""
+"""The messages between the driver and its workers: plain data, and keys that are not shown on the way."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Happened:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ended:
-    """The last event with all that it stands for; None when the session ended before the job.
+    """The last event with all that belongs to it; None when the session ended before the job.
 
     What happened just before comes along: each message between processes costs a millisecond.
     """
@@ -85,7 +85,7 @@ class Parcel(Generic[_T]):
         self._held = Secret(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel as what is in it."""
+        """Pickle as its content."""
         buffer = io.BytesIO()
         packer: pickle.Pickler = _Packer(buffer)  # type: ignore[no-untyped-call]
         packer.dump(self._held.reveal())

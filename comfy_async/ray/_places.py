@@ -1,4 +1,4 @@
-"""Which worker a job goes to, and who waits for a place: the first come first."""
+"""Which worker a job goes to, and which jobs wait for a place: first come, first served."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Places:
     """
 
     def __init__(self, clock: Clock, *, away_seconds: float | None) -> None:
-        """Start without workers; who is patient waits so long for a server to answer."""
+        """Start without workers; a patient job waits so long for a server to answer."""
         self.members: list[Member] = []
         self._clock = clock
         self._away_seconds = away_seconds
@@ -73,7 +73,7 @@ class Places:
             turn.set()
 
     def wake(self) -> None:
-        """Something has changed: give free places to those who wait, the first ones first."""
+        """Something has changed: give free places to waiting jobs, the first ones first."""
         for job, turn in self._waiting.items():
             if turn.is_set():
                 continue
@@ -135,7 +135,7 @@ class Places:
         return able if job.patient else _answering(able, job)
 
     def _may_wait_in_vain(self) -> bool:
-        """Say whether workers have gone, or their servers do not start: who waits has to be told."""
+        """Return whether workers have gone, or their servers do not start: waiting jobs must know."""
         return any(each.gone or (each.error is not None and not each.ready) for each in self.members)
 
 

@@ -37,7 +37,7 @@ class Keeper(Protocol):
 
     @property
     def veil(self) -> Veil:
-        """Hides the keys in what is shown."""
+        """Masks the keys in what is shown."""
         ...
 
     def check_loop(self) -> None:
@@ -57,7 +57,7 @@ class Keeper(Protocol):
         ...
 
     async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody waits for any more."""
+        """Cancel a job that is not waited for any more."""
         ...
 
 
@@ -74,7 +74,7 @@ class RemoteState(JobState):
         return getattr(self, "_missing_there", ())
 
     def take_end(self, end: Ended) -> None:
-        """Take over what the worker knows in the end, before the last event is told."""
+        """Take over what the worker knows in the end, before the last event is sent."""
         self.outputs.update(end.outputs)
         self._missing_there = end.missing
         if end.cached is not None:
@@ -121,7 +121,7 @@ class RemoteOwner:
         """Do nothing: where it runs, it is followed."""
 
     def ask_for_place(self, job: JobCore) -> bool:
-        """Nobody asks a worker for it."""
+        """A worker is not asked for it."""
         return False
 
     async def cancel(self, job: JobCore) -> JobStatus:
@@ -129,7 +129,7 @@ class RemoteOwner:
         return await self._keeper.cancel(job)
 
     async def abandon(self, job: JobCore) -> None:
-        """Cancel a job that nobody waits for any more."""
+        """Cancel a job that is not waited for any more."""
         await self._keeper.abandon(job)
 
 
@@ -159,7 +159,7 @@ class RemoteFiles:
         """Return a file's bytes: those that came with the result, else from its server.
 
         Raises:
-            ComfyError: The server has no such file any more, or cannot be asked.
+            ComfyError: The server has no such file any more, or the request failed.
         """
         kept = self.kept.get((filename, subfolder, type))
         if isinstance(kept, ray.ObjectRef):

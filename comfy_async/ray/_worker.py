@@ -35,14 +35,14 @@ _LOOK_S: Final = 0.25
 class ComfyWorker:
     """One session with one ComfyUI, several jobs at once; a fleet makes an async Ray actor of it.
 
-    The driver chooses each job's id before it is posted. Whatever dies, the id tells where the
+    The driver chooses each job's id before it is posted. Whatever dies, by the id it is known where the
     job is: `resume` finds it on the server again, and a job that was resumed is never posted.
 
     Args:
         server: The URL of a ComfyUI that runs, or a `ComfyCommand` to start one that is the
             worker's own and ends with it.
         limit: Jobs on the server at once, None for any number; further ones wait here.
-        client_id: The same in every life of the worker, so that its jobs' events find it again.
+        client_id: The same after every restart of the worker, so that it gets its jobs' events again.
         session: Further options of `ComfySession`, such as `api_key` or `settings`.
 
     Example:
@@ -110,7 +110,7 @@ class ComfyWorker:
             return error
 
     async def catalog(self, again: Collection[str]) -> NodeCatalog | Exception:
-        """Return what its server can run; the classes `again` are read anew."""
+        """Return what its server can run; the classes `again` are read again."""
         try:
             nodes = (await self._engine()).resources.nodes
             return await (nodes.read_again(again) if again else nodes.catalog())
@@ -120,7 +120,7 @@ class ComfyWorker:
     async def post(
         self, prompt_id: str, workflow: Workflow, options: SubmitOptions
     ) -> AsyncIterator[Message]:
-        """Submit a workflow under an id that the driver has noted, and tell what happens to it.
+        """Submit a workflow under an id that the driver has noted, and report what happens to it.
 
         Yields:
             `Accepted` or `Refused`, then `Happened` any number of times, then `Ended`.
@@ -153,7 +153,7 @@ class ComfyWorker:
     async def cancel(self, prompt_id: str) -> JobStatus | None:
         """Cancel one job, also one that is being posted, and return how it stands.
 
-        None is for one that was not posted here, and will not be; how the others ended is told
+        None is for one that was not posted here, and will not be; how the others ended is reported
         where they are followed as well.
         """
         task = self._posts.get(prompt_id)
@@ -203,10 +203,10 @@ class ComfyWorker:
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> Engine:
-        """Start the server if it is our own, and open the session.
+        """Start the server if it is the worker's own, and open the session.
 
         Raises:
-            ConnectError: Our own server does not answer in time.
+            ConnectError: The worker's own server does not answer in time.
         """
         engine = engine_of(ComfySession(self._url.reveal(), connect="lazy", **self._options.reveal()))
         engine.check_loop()
@@ -250,13 +250,13 @@ class ComfyWorker:
 
         Raises:
             SubmitUnknownError: The server chooses the ids, and never said this one's.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         engine = await self._engine()
         server = await engine.known_server()
         if not accepted and not engine.api.finds_posted:
             raise SubmitUnknownError(
-                f"whether job {prompt_id} reached {engine.base_url} is unknown",
+                f"it is unknown whether job {prompt_id} reached {engine.base_url}",
                 prompt_id=prompt_id,
                 server=engine.base_url,
             )
@@ -266,7 +266,7 @@ class ComfyWorker:
         return await engine.attach({"prompt_id": prompt_id, "client_id": client_id})
 
     async def _life_of(self, prompt_id: str, task: asyncio.Task[JobCore]) -> AsyncIterator[Message]:
-        """Tell a job's life."""
+        """Report a job's run."""
         try:
             await asyncio.wait([task])
             if task.cancelled():
@@ -301,7 +301,7 @@ async def _answers(engine: Engine) -> bool:
 
 
 async def _follow(job: JobCore) -> AsyncIterator[Message]:
-    """Yield a job's events in handfuls, then its end."""
+    """Yield a job's events in batches, then its end."""
     stream = job.read()
     events: list[BaseEvent] = []
     try:
@@ -323,7 +323,7 @@ async def _follow(job: JobCore) -> AsyncIterator[Message]:
 
 
 def _end_of(job: JobCore, events: list[BaseEvent]) -> Ended:
-    """Return how a job ended, with the events that were not yet told."""
+    """Return how a job ended, with the events that were not yet sent."""
     state = job.state
     end = state.terminal
     if end is not None:

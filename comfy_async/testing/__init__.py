@@ -1,9 +1,9 @@
-"""A ComfyUI to test against: `FakeComfy` speaks its protocol over real sockets.
+"""A ComfyUI to test against: `FakeComfy` implements its protocol over real sockets.
 
 It needs aiohttp and Pillow: `pip install 'comfy-async[testing]'`. A request passes the rules of the faults
 and reaches a route (`_routes_*`); a prompt is validated, waits in the queue, and is taken by the one worker,
-whose run tells the socket hub what happens and the books what is true. Around it stand the faults, the gates
-that hold a run, the recorder and its replay, and the pytest plugin.
+whose run sends its events to the socket hub and records them in the books. Around it stand the faults, the
+gates that hold a run, the recorder and its replay, and the pytest plugin.
 
 Example:
     >>> from comfy_async.testing import FakeComfy

@@ -1,5 +1,5 @@
 """The web application of a server: which routes there are, and what every request passes:
-the books, the faults, the gatekeeper, the origin check.
+the records, the faults, the gatekeeper, the origin check.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def cloud_application(core: Core, cloud: CloudRoutes, prefix: str) -> web.Applic
 
 
 def v2_application(core: Core, prefix: str) -> web.Application:
-    """Return a server that speaks API v2 and nothing else."""
+    """Return a server that has API v2 and nothing else."""
     return _application(core, _v2(core, prefix), prefix)
 
 
 def _v2(core: Core, prefix: str) -> list[web.RouteDef]:
-    """Return the routes of API v2, none where it is not spoken."""
+    """Return the routes of API v2, none where it is not served."""
     if core.v2 is None:
         return []
     jobs = V2Jobs(core, core.v2, prefix=prefix)
@@ -112,7 +112,7 @@ def _middlewares(core: Core, prefix: str) -> list[Any]:
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Enter the request in the books."""
+        """Record the request."""
         key = (request.method, _route(request, prefix))
         core.books.requests[key] += 1
         core.books.touch()
@@ -164,7 +164,7 @@ def _middlewares(core: Core, prefix: str) -> list[Any]:
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let in whom the gatekeeper knows."""
+        """Let requests in that the gatekeeper accepts."""
         keeper = core.gatekeeper
         if keeper is not None and not _is_open(request, prefix) and not keeper.admits(request):
             refusal = keeper.refusal()
@@ -180,7 +180,7 @@ def _is_open(request: web.Request, prefix: str) -> bool:
 
 
 def _v2_refusal(status: int) -> web.Response:
-    """Return what those get from API v2 that are not let in."""
+    """Return API v2's answer to requests that are not let in."""
     code: JobRefusal = "forbidden" if status == 403 else "unauthorized"
     return V2Problem(status, code, REFUSALS[code][1]).response()
 

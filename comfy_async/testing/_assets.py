@@ -1,4 +1,4 @@
-"""What newer servers know of their files: an id for each, and one hash for each content."""
+"""The assets of newer servers: an id for each file, and one hash for each content."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class StoredAsset:
 class AssetStore:
     """The assets of one server, by id.
 
-    The hash is none of BLAKE3 but looks like one: it stands for the content all the same.
+    The hash is not BLAKE3 but looks like it: it identifies the content all the same.
     """
 
     def __init__(self, folders: Folders) -> None:

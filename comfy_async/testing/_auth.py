@@ -1,4 +1,4 @@
-"""Gateways before a server: who may come in."""
+"""Gateways before a server: which requests are let in."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Gatekeeper", "Keeper"]
 
 
 class Keeper(Protocol):
-    """Whoever decides what requests come in."""
+    """What decides which requests are let in."""
 
     def admits(self, request: web.Request) -> bool:
-        """Whether a request comes in."""
+        """Whether a request is let in."""
         ...
 
     def refusal(self) -> web.Response:
-        """Return what the others get."""
+        """Return the answer to the others."""
         ...
 
 
@@ -35,7 +35,7 @@ class Gatekeeper:
         headers: Names and values of headers, such as X-API-Key; all of them are needed.
         token: A `?token=` in the query, as ComfyUI-Login takes it.
         cookies: Names and values of cookies; all of them are needed.
-        status: What those get that are not let in: 401 or 403.
+        status: The answer to those that are not let in: 401 or 403.
 
     Example:
         >>> async with FakeComfy(auth=Gatekeeper(bearer="s3cret")) as fake:
@@ -55,7 +55,7 @@ class Gatekeeper:
         return any(self._matches(request))
 
     def refusal(self) -> web.Response:
-        """Return what the others get."""
+        """Return the answer to the others."""
         scheme = "Basic" if self.basic is not None else "Bearer"
         headers = {"WWW-Authenticate": f'{scheme} realm="fake"'} if self.status == 401 else {}
         return web.Response(status=self.status, text="who are you?", headers=headers)

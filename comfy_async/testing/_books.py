@@ -1,4 +1,4 @@
-"""The server's own books: what ran, how often, how it ended, and what was asked for."""
+"""The server's own records: what ran, how often, how it ended, and what was requested."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class RunRecord:
 
     Attributes:
         prompt_id: The id it was queued under.
-        client_id: Who submitted it, None when nobody said.
+        client_id: The client that submitted it, None when the request named none.
         number: Its place in the queue, lower first.
         started: Whether it ever ran.
         end: How it ended, None while it has not.
         told: How its last event said that it ended. A server that goes down between that event
-            and the history makes a run that was told to be a success and is lost.
+            and the history makes a run that was reported as a success and is lost.
         forgotten: Its history entry went, by a restart or because a client deleted it: since then
-            nobody can find out any more how it ended.
+            no client can find out how it ended.
         executed: Ids of the nodes that ran to their end, in order.
         cached: Ids of the nodes that `execution_cached` named.
         extra_data: What was sent along and is stored.
@@ -79,7 +79,7 @@ class RunRecord:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Upload:
-    """One file that was uploaded: what it is called on the server, and its size in bytes.
+    """One file that was uploaded: its name on the server, and its size in bytes.
 
     Example:
         >>> face = await comfy.files.upload("face.png", name="anna.png")
@@ -95,11 +95,11 @@ class Upload:
 
 
 class Books:
-    """What happened on the server, for tests to read; nothing here is what a client was told.
+    """What truly happened on the server, for tests to read, whatever its clients were sent.
 
     Attributes:
         accepted: Every prompt that was queued, in order; one posted twice is here twice.
-        requests: How often each route was asked for, as `("GET", "/history/{prompt_id}")`.
+        requests: How often each route was requested, as `("GET", "/history/{prompt_id}")`.
             A prefix and `/api` are left out, so both spellings count as one route, except
             where only `/api` exists (`/api/jobs`).
         log: The last requests as `(method, path, status)`; status 0 when the answer was lost.
@@ -117,7 +117,7 @@ class Books:
     """
 
     def __init__(self) -> None:
-        """Open empty books."""
+        """Start without records."""
         self.accepted: list[RunRecord] = []
         self.requests: collections.Counter[tuple[str, str]] = collections.Counter()
         self.log: collections.deque[tuple[str, str, int]] = collections.deque(maxlen=_LOG_LENGTH)
@@ -157,7 +157,7 @@ class Books:
         return [record.end for record in self._by_id.get(prompt_id, ()) if record.end is not None]
 
     def count(self, method: str, path: str) -> int:
-        """Return how often a route was asked for, e.g. `count("GET", "/history/{prompt_id}")`."""
+        """Return how often a route was requested, e.g. `count("GET", "/history/{prompt_id}")`."""
         return self.requests[method, path]
 
     def accept(self, record: RunRecord) -> None:
@@ -198,7 +198,7 @@ class Books:
         self._waiters = [waiter for waiter in self._waiters if not waiter[1].done()]
 
     async def until(self, predicate: Callable[[Books], object]) -> None:
-        """Wait until a condition on these books holds.
+        """Wait until a condition on these records holds.
 
         Raises:
             Exception: Whatever the predicate raises.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 __all__ = ["CURRENT_VERSION", "OLD_VERSION", "Capabilities"]
 
 CURRENT_VERSION = "0.33.0"
-"""The one whose recordings the answers are held against."""
+"""The one with whose recordings the answers are compared."""
 
 OLD_VERSION = "0.3.26"
 """What `mode="old"` stands for: no jobs API, no client prompt_id, no targeted interrupt,

@@ -40,7 +40,7 @@ _ROUTES = ("/history/*", "/api/jobs*", "/queue", "/prompt", "/view")
 
 
 class Chaos(V2Draws):
-    """Does one random fault after the other until its block is left, then heals the server.
+    """Does one random fault after the other until its block is left, then repairs the server.
 
     Attributes:
         log: What was done, as `(seconds since the start, kind, details)`.
@@ -70,7 +70,7 @@ class Chaos(V2Draws):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End, and heal what can be healed.
+        """End, and repair what can be repaired.
 
         Raises:
             Exception: What went wrong in the chaos itself.

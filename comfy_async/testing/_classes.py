@@ -53,7 +53,7 @@ class NodeClasses:
         self.add(self.specs[name], function, cached=False)
 
     def rules(self, capabilities: Capabilities) -> Rules:
-        """Return what a prompt is held against."""
+        """Return what a prompt is validated by."""
         custom: Mapping[str, tuple[str, CustomCheck]] = {"LoadImage": ("image", self._check_image)}
         return Rules(self.specs, self.folders.choices, custom, capabilities)
 
@@ -71,7 +71,7 @@ class NodeClasses:
         return None
 
     def _check_image(self, inputs: dict[str, Any]) -> dict[str, str]:
-        """Complain about a file that is not there."""
+        """Refuse a file that is not there."""
         name = inputs.get("image")
         if not isinstance(name, str) or self.folders.annotated(name).is_file():
             return {}

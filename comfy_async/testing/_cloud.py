@@ -1,4 +1,4 @@
-"""The cloud's v1 dialect, as its documentation has it (PROTOCOL 4); nobody compared it with the cloud."""
+"""The cloud's v1 dialect, as its documentation has it (PROTOCOL 4); never compared with the cloud."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DEFAULT_LIMIT, _MAX_LIMIT = 100, 1000
 
 
 class CloudRoutes:
-    """What the cloud serves in other words than a local server."""
+    """What the cloud serves in another format than a local server."""
 
     def __init__(self, core: Core, storage: Storage, *, api_key: str, prefix: str) -> None:
         """Serve one account with one key."""

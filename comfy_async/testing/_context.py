@@ -37,7 +37,7 @@ class Blocked:
     """An output that keeps what depends on it from running (ComfyUI's ExecutionBlocker).
 
     Attributes:
-        message: Told once, by the first node that would have used it; None says nothing.
+        message: Sent once, by the first node that would have used it; None sends nothing.
     """
 
     message: str | None
@@ -69,7 +69,7 @@ class Latent:
 
 
 class Workshop:
-    """A thread for work that would hold up the event loop; made when first used."""
+    """A thread for work that would block the event loop; made when first used."""
 
     def __init__(self) -> None:
         """Make a workshop without a thread yet."""

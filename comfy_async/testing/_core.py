@@ -48,15 +48,15 @@ class Core:
     """The state of one server, shared by its routes, its worker and its faults.
 
     Attributes:
-        life: Counts restarts, so that what belongs to an earlier life can be told.
+        life: Counts restarts, so that what belongs to the time before one is recognized.
         account: In the cloud, who stands in for every client.
-        gatekeeper: Who may come in; anybody when None.
+        gatekeeper: What decides which requests are let in; all when None.
         users: Names by id of a server for several users, None when there is but one.
         served: What some routes answer with, by their name.
         assets: What it knows of its files, None where that is switched off.
         doomed: How the next runs fail outside of any node, as type and message.
         rules: What happens to requests besides being answered.
-        v2: The jobs and assets of API v2, None where it is not spoken.
+        v2: The jobs and assets of API v2, None where it is not served.
         speaks_plain: Whether it has ComfyUI's own routes, or the cloud's.
     """
 
@@ -124,11 +124,11 @@ class Core:
         return features
 
     def queue_info(self) -> dict[str, Any]:
-        """Return what `status` and GET /prompt tell."""
+        """Return the body of `status` and GET /prompt."""
         return {"exec_info": {"queue_remaining": self.queue.remaining}}
 
     def announce_queue(self) -> None:
-        """Tell everybody how long the queue is now."""
+        """Send every client how long the queue is now."""
         self.hub.post(text_frame("status", {"status": self.queue_info()}), None)
         if self.v2 is not None:
             self.v2.refresh()
@@ -185,5 +185,5 @@ class Core:
             self.books.end(item.record, "lost")
 
     def _node_of(self, sid: str) -> str | None:
-        """Return the node that a reconnecting client is told about."""
+        """Return the node that a reconnecting client is sent."""
         return self.current_node if self.client_id == sid else None

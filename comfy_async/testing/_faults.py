@@ -1,4 +1,4 @@
-"""What can go wrong with a server, on request: one thing at a time."""
+"""The faults of a server, on request: one at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _JPEG_START = b"\xff\xd8\xff\xe0"
 
 
 class SingleFaults(V2Faults):
-    """What goes wrong when it is asked for, each by itself; `Faults` adds random ones."""
+    """The faults on request, each by itself; `Faults` adds random ones."""
 
     def __init__(
         self, core: Core, *, go_down: Callable[..., Awaitable[None]], come_up: Callable[[], Awaitable[None]]
@@ -55,7 +55,7 @@ class SingleFaults(V2Faults):
 
         Args:
             how: "close" sends a close frame, "cut" ends the TCP connection without one,
-                "reset" resets it, and "half_open" lets the network vanish: the client gets
+                "reset" resets it, and "half_open" makes the network vanish: the client gets
                 nothing any more, not even a pong, and the server does not notice.
             client_id: Only this client's.
             code: The code of the close frame: 1009 for a message too big, 1011 for an
@@ -84,7 +84,7 @@ class SingleFaults(V2Faults):
         return len(found)
 
     def deafen(self, client_id: str | None = None, *, later: float | None = None) -> None:
-        """Forget a client's socket, now or in some seconds: it stays open, and hears nothing more."""
+        """Forget a client's socket, now or in some seconds: it stays open, and receives nothing more."""
         ids = list(self._core.hub.registered) if client_id is None else [client_id]
         for sid in ids:
             self._core.hub.forget_later(sid, later or 0.0)
@@ -92,12 +92,12 @@ class SingleFaults(V2Faults):
     def late_cleanup(self, seconds: float) -> None:
         """Let every handler end that long after its socket, as after a network that vanished.
 
-        A client that has reconnected in between is then deafened by its own old socket.
+        A client that has reconnected in between is then cut off by the handler of its old socket.
         """
         self._core.hub.cleanup_delay = seconds
 
     def stall(self) -> None:
-        """Send nobody anything any more, as when one client does not read; HTTP goes on."""
+        """Send nothing to any client any more, as when one client does not read; HTTP goes on."""
         self._core.hub.flowing.clear()
 
     def unstall(self) -> None:
@@ -197,8 +197,8 @@ class SingleFaults(V2Faults):
             count: How many of them, all when None.
             probability: What part of them, by a chance of the rule's own.
             seed: What makes that chance the same every time.
-            after_effect: The server does its work at once, and its answer comes late: what a prompt
-                does is heard by the socket before its POST is answered.
+            after_effect: The server does its work at once, and its answer comes late: events of a
+                prompt come by the socket before its POST is answered.
 
         Example:
             >>> rule = fake.faults.delay("POST", "/prompt", 60, after_effect=True)
@@ -295,14 +295,14 @@ class SingleFaults(V2Faults):
         """Let the next runs fail outside of any node, as newer servers do: their error names none.
 
         Args:
-            kind: The type that is told, `ModelNotPermittedError` for one.
-            message: What is told.
+            kind: The type that is sent, such as `ModelNotPermittedError`.
+            message: The message that is sent.
             count: How many runs.
         """
         self._core.doomed.extend([(kind, message)] * count)
 
     def lose_queue(self) -> int:
-        """Forget all pending prompts without a word, and return how many."""
+        """Forget all pending prompts without any message, and return how many."""
         lost, self._core.queue.pending = self._core.queue.pending, []
         for item in lost:
             self._core.books.end(item.record, "lost")

@@ -19,7 +19,7 @@ _SHUTDOWN_SECONDS = 2.0
 
 
 class _Refusal(asyncio.Protocol):
-    """What a connection meets that comes while the server goes down."""
+    """What gets a connection that comes while the server goes down."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Break it."""
@@ -146,7 +146,7 @@ class Listener:
                     connection.transport.abort()
 
     def _answer(self) -> asyncio.BaseProtocol:
-        """Return who speaks on a new connection."""
+        """Return the protocol of a new connection."""
         if self._server is None or self._runner is None or self._runner.server is None:
             return _Refusal()
         return self._runner.server()

@@ -185,7 +185,7 @@ async def save_animated_webp(context: NodeContext, inputs: dict[str, Any]) -> Ou
 
 
 async def primitive_string(_context: NodeContext, inputs: dict[str, Any]) -> Outcome:
-    """Hand a text on."""
+    """Pass a text on."""
     return Outcome((inputs["value"],))
 
 
@@ -212,7 +212,7 @@ async def load_vae(_context: NodeContext, inputs: dict[str, Any]) -> Outcome:
 
 
 async def encode_text(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
-    """Hand the text on; loading the text model is where a real server notices an interrupt."""
+    """Pass the text on; loading the text model is where a real server notices an interrupt."""
     context.report.checkpoint()
     return Outcome((inputs["text"],))
 

@@ -47,7 +47,7 @@ async def connected(node: pytest.Item, server: FakeComfy) -> AsyncIterator[Comfy
 
 @asynccontextmanager
 async def recorded(node: pytest.Item) -> AsyncIterator[Recorder | Replay]:
-    """Replay the recording of a test's marker, or make it anew.
+    """Replay the recording of a test's marker, or record it again.
 
     Raises:
         pytest.UsageError: There is no marker, or no file yet.

@@ -1,4 +1,4 @@
-"""The state of every node of one run, as `progress_state` tells it.
+"""The state of every node of one run, as `progress_state` has it.
 
 A message carries all nodes each time, so the JSON of those that did not change is kept.
 """
@@ -60,7 +60,7 @@ class ProgressBoard:
         self._maximum: dict[str, float] = {}
 
     def start(self, place: Place, *, activity: str | None = None) -> None:
-        """A node begins; on newer servers it may say what it does before it has steps to tell of."""
+        """A node begins; on newer servers it may say what it does before it has steps."""
         self._set(place, 0.0, 1.0, "running", activity)
 
     def update(self, place: Place, value: float, maximum: float) -> None:
@@ -75,7 +75,7 @@ class ProgressBoard:
     def _set(
         self, place: Place, value: float, maximum: float, state: str, activity: str | None = None
     ) -> None:
-        """Note the state of a node and tell all of them."""
+        """Note the state of a node and send all of them."""
         self._maximum[place.node] = maximum
         if self._tell is None:
             return

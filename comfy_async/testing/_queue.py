@@ -123,7 +123,7 @@ class JobQueue:
         return dropped
 
     def lose(self, *, history: bool) -> list[QueueItem]:
-        """Forget everything, as a process that ends does, without a word to anybody.
+        """Forget everything, as a process that ends does, without any message.
 
         Args:
             history: Keep the history.

@@ -1,4 +1,4 @@
-"""A server that says again what a recorded one said."""
+"""A server that replays what a recorded one sent."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Replay:
             await self._moved.wait()
 
     async def _send(self, frame: str | bytes) -> None:
-        """Send a frame to everybody, with the ids of this day."""
+        """Send a frame to every client, with the ids of this replay."""
         shown = self._today(frame)
         if isinstance(shown, str):
             self._note_end(shown)

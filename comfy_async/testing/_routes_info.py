@@ -1,4 +1,4 @@
-"""The routes that tell about the server: nodes, models, features, logs."""
+"""The routes about the server: nodes, models, features, logs."""
 
 from __future__ import annotations
 

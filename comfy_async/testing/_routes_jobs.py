@@ -112,7 +112,7 @@ class JobRoutes:
         return known[1]
 
     def _told(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Return a job of the history in the words of this version."""
+        """Return a job of the history in the format of this version."""
         if job["status"] == "cancelled" and not self._knows_cancelled:
             return {**job, "status": "failed"}
         return job

@@ -57,7 +57,7 @@ class RunRoutes:
         return web.json_response(self._core.queue_info())
 
     async def _submit(self, request: web.Request) -> web.Response:
-        """Validate a prompt and queue it; nothing here looks whether its id is taken."""
+        """Validate a prompt and queue it; nothing here checks whether its id is taken."""
         core = self._core
         core.log("got prompt")
         body = await request.json()

@@ -45,10 +45,10 @@ class UserRoutes:
         ]
 
     def _user(self, request: web.Request) -> str:
-        """Return who asks.
+        """Return the user of a request.
 
         Raises:
-            HTTPInternalServerError: The header names nobody; ComfyUI stumbles over it too.
+            HTTPInternalServerError: The header names no user; ComfyUI fails with it too.
         """
         users = self._core.users
         name = "default" if users is None else request.headers.get("comfy-user", "default")

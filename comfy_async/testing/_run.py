@@ -204,7 +204,7 @@ class Run:
         return Outcome((Blocked(None),) * len(outputs))
 
     def _show(self, place: Place, output: dict[str, Any]) -> None:
-        """Tell what a node shows."""
+        """Send what a node shows."""
         if self._core.assets is not None:
             output = self._core.assets.shown(output, self._item.prompt_id)
         meta = {
@@ -217,7 +217,7 @@ class Run:
         self._send_executed(place, output)
 
     def _show_again(self, node_id: str, entry: CacheEntry) -> None:
-        """Tell what a cached node showed when it ran, null when that was nothing."""
+        """Send what a cached node showed when it ran, null when that was nothing."""
         place = self._places[node_id]
         if entry.shown is not None:
             self.shown[node_id] = entry.shown
@@ -225,7 +225,7 @@ class Run:
         self._board.finish(place)
 
     def _send_executed(self, place: Place, output: dict[str, Any] | None) -> None:
-        """Send an output, to nobody when nobody said who he is."""
+        """Send an output, to no socket when the prompt named no client."""
         if self._sid is not None:
             self._send("executed", {"node": place.node, "display_node": place.display, "output": output})
 

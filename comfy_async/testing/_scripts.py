@@ -1,4 +1,4 @@
-"""Node classes that a test defines, and those that it lets fail."""
+"""Node classes that a test defines, and those that it makes fail."""
 
 from __future__ import annotations
 

@@ -31,25 +31,25 @@ __all__ = ["FakeComfy"]
 
 
 class FakeComfy(Steering):
-    """A server that speaks ComfyUI 0.33.0's protocol, runs small graphs, and keeps books.
+    """A server with ComfyUI 0.33.0's protocol, which runs small graphs and records what it ran.
 
     It really executes EmptyImage, LoadImage, ImageScale, ImageInvert, ImageBatch, SaveImage,
     PreviewImage, SaveImageWebsocket, SaveAnimatedWEBP, PrimitiveString and PreviewAny. The
     nodes of an SD1.5 workflow are stand-ins: they take steps, send previews and paint a
     picture from seed and text, but nothing is diffused. `script()` adds classes.
 
-    With `dialect="api-v2"` it plays a server that speaks Comfy API v2 alone, with `api_v2=True` one that
-    speaks it beside its own protocol; `ApiV2` has the manners.
+    With `dialect="api-v2"` it plays a server of Comfy API v2 alone, with `api_v2=True` one that
+    serves it beside its own protocol; `ApiV2` sets how it behaves.
 
     With `version=` it plays another release, from "0.3.10" to "0.45.2", with what that one lacks or
-    has more. What it says as 0.33.0 is held against recordings of one; older ones are played by what
+    has more. What it sends as 0.33.0 is compared with recordings of one; older ones are played by what
     their sources do, and 0.45.2 by its documentation: assets switched on, files with ids, activities.
 
     Attributes:
         faults: What can be made to go wrong.
         storage: The other origin that files of a cloud come from, None else; its
             `leaks` are the requests that carried a credential there.
-        v2: How it speaks API v2, None when it does not; may be changed while it runs.
+        v2: How it serves API v2, None when it does not; may be changed while it runs.
         pace: Durations that may be changed while it runs.
         core: The parts of the server, for tests of this package itself.
 
@@ -97,9 +97,9 @@ class FakeComfy(Steering):
             version: The ComfyUI version to play; features that came later are missing.
             mode: "old" plays a server without the jobs API, client-made ids, feature flags;
                 "cloud" plays Comfy Cloud's v1 dialect, as its documentation has it.
-            dialect: What it speaks, in a session's words: "cloud-v1" is the mode "cloud", "api-v2"
+            dialect: Its API, as a session names it: "cloud-v1" is the mode "cloud", "api-v2"
                 serves nothing but API v2, to those who bring `api_key` as a bearer token.
-            api_v2: Speak API v2 too: True as comfy-api-proxy does, or in manners of its own.
+            api_v2: Serve API v2 too: True as comfy-api-proxy does, or as an `ApiV2` says.
             without: Single features to leave out, see `Capabilities`.
             auth: What a gateway in front of it accepts, a `Gatekeeper`; None lets anybody in.
             api_key: The key of the cloud account.
@@ -249,13 +249,13 @@ def _mode(mode: Any, dialect: str | None) -> Literal["local", "old", "cloud"]:
     if dialect not in (None, "comfyui", "cloud-v1", "api-v2"):
         raise ValueError(f"no such dialect: {dialect!r}; there are comfyui, cloud-v1, api-v2")
     if mode == "cloud" and dialect in ("comfyui", "api-v2"):
-        raise ValueError(f"mode='cloud' speaks cloud-v1, not {dialect}")
+        raise ValueError(f"mode='cloud' is cloud-v1, not {dialect}")
     found: Literal["local", "old", "cloud"] = "cloud" if dialect == "cloud-v1" else mode
     return found
 
 
 def _manners(dialect: str | None, api_v2: bool | ApiV2) -> ApiV2 | None:
-    """Return how API v2 is spoken, None where it is not."""
+    """Return how API v2 is served, None where it is not."""
     if isinstance(api_v2, ApiV2):
         return api_v2
     if dialect == "api-v2":

@@ -2,7 +2,7 @@
 
 The registry behaves as ComfyUI's does (server.py, the /ws handler), its faults included:
 a second socket under an id replaces the first, and the handler that ends first removes
-whatever stands under that id then, so that the new socket goes deaf.
+whatever stands under that id then, so that the new socket gets nothing any more.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TextBytes(bytes):
 
 
 class Connection:
-    """One open WebSocket, registered or deaf.
+    """One open WebSocket, registered or silent.
 
     Attributes:
         sid: The client id it was opened under.
@@ -92,16 +92,16 @@ class SocketHub:
     """The registry of sockets and the one loop that publishes to them.
 
     Attributes:
-        registered: The sockets that hear, by client id.
+        registered: The sockets that receive messages, by client id.
         flags: What each of those clients negotiated.
-        connections: Every open socket, the deaf ones too.
+        connections: Every open socket, the silent ones too.
         flowing: While this is not set nobody gets an event: one slow reader stalls all.
         cleanup_delay: How long after its end a handler removes what stands under its id;
             a dropped network makes that minutes.
         closing_soon: How many sockets are closed as soon as they are greeted.
         greetings: What every socket is sent when it opens, after its `status`.
         broadcasting: Send everything to everybody, as the cloud does.
-        taps: Who hears what is sent to a client id, besides its socket.
+        taps: What receives the messages to a client id, besides its socket.
     """
 
     def __init__(
@@ -201,7 +201,7 @@ class SocketHub:
         return ws
 
     def forget(self, sid: str) -> None:
-        """Remove whatever stands under an id now; its socket stays open and hears nothing more."""
+        """Remove whatever stands under an id now; its socket stays open and receives nothing more."""
         self.registered.pop(sid, None)
         self.flags.pop(sid, None)
         self._books.touch()

@@ -28,7 +28,7 @@ class Steering:
         return self.core.books
 
     async def wait_for(self, predicate: Callable[[Books], object]) -> None:
-        """Wait until a condition on the books holds.
+        """Wait until a condition on the records holds.
 
         Bound it with `asyncio.timeout` where it might never come true.
 
@@ -90,7 +90,7 @@ class Steering:
         """Close a place in a run, where it will stand until the gate is opened.
 
         Args:
-            class_type: The node's class, any when None. The word "history" stands for the
+            class_type: The node's class, any when None. "history" stands for the
                 place after the last event and before the history is written.
             step: Before which step of the node; before the node's work when None.
             prompt_id: Only in that run.
@@ -183,7 +183,7 @@ class Steering:
         error_at: int | None = None,
         count: int | None = None,
     ) -> None:
-        """Let a class that there is fail; its inputs, outputs and everything else stay as they are.
+        """Make an existing class fail; its inputs, outputs and everything else stay as they are.
 
         Args:
             class_type: Its name.

@@ -83,7 +83,7 @@ class V2Assets:
         return web.json_response(body, status=201 if fresh else 200)
 
     def _stored(self, path: Path, file_path: str, more: dict[str, Any]) -> V2Asset:
-        """Put a file where nodes find it, and enter it in the books.
+        """Put a file where nodes find it, and record it.
 
         Raises:
             V2Problem: There is no such place.

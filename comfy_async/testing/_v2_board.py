@@ -37,18 +37,18 @@ class Board:
     """All jobs that API v2 was given, their streams, and the keys that were used.
 
     Attributes:
-        manners: How it speaks.
+        manners: How it behaves.
         jobs: The jobs by id, the oldest first.
         keys: The Idempotency-Keys that are claimed.
         shelf: The assets.
         streams: The open streams.
         swallowed: How many of the next jobs are lost with their answer, and its status.
-        false_expiries: How often a job whose end was not told is said to have expired.
+        false_expiries: How often a job whose end was not sent is reported as expired.
         silent_ends: How many of the next streams end without a terminal status.
         cuts: After how many events the next streams are cut, how, and of which job.
         stalls: Which streams are silent, and whether they send comments.
         storage: The other origin of the files, None where there is none.
-        words: How assets are told.
+        words: How assets are written.
     """
 
     def __init__(self, parts: Parts, manners: ApiV2, storage: Storage | None) -> None:
@@ -71,14 +71,14 @@ class Board:
     # Jobs
 
     def add(self, job: LiveJob) -> None:
-        """Know a job, and hear what is said of it."""
+        """Add a job, and receive its frames."""
         job.tell = lambda event, data: self._tell(job.id, event, data)
         job.output = lambda: self._outputs_came(job)
         job.closing = lambda: self._closing(job)
         self.jobs[job.id] = job
 
     def find(self, job_id: str) -> LiveJob | None:
-        """Return a job; one that came by another door is known while queue and history have it."""
+        """Return a job; one that came by another route is known while queue and history have it."""
         job = self.jobs.get(job_id)
         if job is None:
             item = self._queued(job_id)
@@ -123,7 +123,7 @@ class Board:
         return "expired"
 
     def _seen(self, job: LiveJob) -> JobStatus:
-        """Return how a job stands for who looks now: before its end was told it may be called expired."""
+        """Return how a job stands for a request now: before its end was sent it may be called expired."""
         status = self.status(job)
         if self.false_expiries > 0 and not job.end_was_told:
             self.false_expiries -= 1
@@ -256,24 +256,24 @@ class Board:
                 self._deafen(stream.job.id)
 
     def _deafen(self, job_id: str) -> None:
-        """Let the streams of a job hear nothing but at their keepalives."""
+        """Let the streams of a job receive nothing but at their keepalives."""
         for stream in self.streams:
             if stream.job.id == job_id:
                 stream.deaf = True
 
     def refresh(self) -> None:
-        """Tell the streams what has changed in the queue."""
+        """Send the streams what has changed in the queue."""
         self._ranked = None
         for stream in list(self.streams):
             if not stream.deaf and self._hears(stream):
                 self.reconcile(stream)
 
     def _hears(self, stream: Stream) -> bool:
-        """Whether the end of a job is heard at once: the proxy hears of runs, and not of what is dequeued."""
+        """Whether the end of a job is sent at once: the proxy gets events of runs, not of dequeued jobs."""
         return self.manners.style == "cloud" or stream.job.id in self._parts.queue.history
 
     def reconcile(self, stream: Stream) -> None:
-        """Tell a stream where its job stands, if that is news."""
+        """Send a stream where its job stands, if that has changed."""
         if stream.ended:
             return
         status = self.status(stream.job)
@@ -293,7 +293,7 @@ class Board:
             self._tell_status(stream, status)
 
     def _is_unsettled(self, job: LiveJob, status: JobStatus) -> bool:
-        """Whether a job has just left the queue, and how it ended is not in the books yet."""
+        """Whether a job has just left the queue, and how it ended is not recorded yet."""
         record = self._record(job.id)
         return status == "expired" and not job.expired and record is not None and record.end is None
 
@@ -303,7 +303,7 @@ class Board:
             stream.cut("cut")
 
     def _end(self, stream: Stream) -> None:
-        """End a stream; the proxy tells the outputs after the last status."""
+        """End a stream; the proxy sends the outputs after the last status."""
         if self.manners.style == "proxy":
             self._tell_outputs(stream)
         stream.end()

@@ -1,4 +1,4 @@
-"""The errors of API v2: one envelope, and ComfyUI's complaints in its words."""
+"""The errors of API v2: one envelope, and ComfyUI's validation errors in its format."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def envelope(code: str, message: str, details: Mapping[str, Any] | None = None) 
 
 
 def rejection(verdict: Validation, prompt: Mapping[str, Any], *, style: str) -> V2Problem:
-    """Return the refusal of a graph, in the cloud's words or in the proxy's."""
+    """Return the refusal of a graph, in the cloud's format or in the proxy's."""
     error = verdict.error or {"type": "", "message": "Some outputs cannot run.", "extra_info": {}}
     if style == "proxy":
         return V2Problem(422, "invalid_workflow", error["message"], node_errors=verdict.node_errors)
@@ -86,13 +86,13 @@ def rejection(verdict: Validation, prompt: Mapping[str, Any], *, style: str) -> 
 
 
 def _field(reason: Mapping[str, Any]) -> str | None:
-    """Return the input that a complaint is about, None when it is about none."""
+    """Return the input that a validation error is about, None when it is about none."""
     found: str | None = reason["extra_info"].get("input_name")
     return found
 
 
 def _message(verdict: Validation, prompt: Mapping[str, Any], error: Mapping[str, Any]) -> str:
-    """Return a sentence about the first complaint."""
+    """Return a sentence about the first validation error."""
     for node, found in verdict.node_errors.items():
         for reason in found["errors"]:
             return f"Node {node} ({prompt[node]['class_type']}): {reason['message']}: {reason['details']}"

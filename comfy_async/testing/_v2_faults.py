@@ -18,7 +18,7 @@ StreamEnd: TypeAlias = Literal["end", "cut", "reset"]
 
 
 class V2Faults:
-    """What can go wrong with the jobs, streams and links of API v2, where it is spoken."""
+    """The faults of the jobs, streams and links of API v2, where it is served."""
 
     _core: Core
 
@@ -85,7 +85,7 @@ class V2Faults:
             self._core.books.forget([job_id])
 
     def expire_falsely(self, count: int = 1) -> None:
-        """Let so many looks at jobs, and streams that are opened, find them expired, though they are not.
+        """Let so many requests for jobs, and streams that are opened, find them expired, though they are not.
 
         The proxy does so when a job ends between its look into the history and that into the queue: seen
         in 4 of 60 streams and in 4 of 160 polled jobs. The next look finds the truth.
@@ -136,7 +136,7 @@ class V2Faults:
             stream.unstall()
 
     def silence_ends(self, count: int = 1) -> None:
-        """End the next streams whose job ends without a word about it."""
+        """End the next streams whose job ends without an event for it."""
         self._board.silent_ends = count
 
     def send_to_streams(self, payload: bytes | str, *, job_id: str | None = None) -> int:
@@ -174,10 +174,10 @@ class V2Faults:
         """The jobs of API v2.
 
         Raises:
-            RuntimeError: It is not spoken.
+            RuntimeError: It is not served.
         """
         if self._core.v2 is None:
-            raise RuntimeError('this FakeComfy does not speak API v2: FakeComfy(dialect="api-v2")')
+            raise RuntimeError('this FakeComfy does not serve API v2: FakeComfy(dialect="api-v2")')
         return self._core.v2
 
     def _streams(self, job_id: str | None) -> Iterator[Stream]:

@@ -1,4 +1,4 @@
-"""What API v2 tells of a running job, made of the frames that ComfyUI sends to the one who submitted it."""
+"""What API v2 sends of a running job, made of the frames that ComfyUI sends to the job's submitter."""
 
 from __future__ import annotations
 

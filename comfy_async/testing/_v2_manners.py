@@ -1,4 +1,4 @@
-"""How a server speaks Comfy API v2: what the cloud, a deployment and a proxy do in ways of their own."""
+"""How a server of Comfy API v2 behaves: in what the cloud, a deployment and a proxy differ."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _DAY = 86_400.0
 
 @dataclasses.dataclass(slots=True, kw_only=True)
 class ApiV2:
-    """The manners of a server that speaks API v2; all of them may be changed while it runs, as `fake.v2`.
+    """How a server of API v2 behaves; all of it may be changed while it runs, as `fake.v2`.
 
-    As they stand they are the public description's; what that leaves open is a guess, for nobody compared
-    it with Comfy Cloud. `ApiV2.proxy()` is comfy-api-proxy 0.1.6, held against recordings of one.
+    The defaults are the public description's; what that leaves open is a guess, never compared
+    with Comfy Cloud. `ApiV2.proxy()` is comfy-api-proxy 0.1.6, compared with recordings of one.
 
     Attributes:
-        style: In whose words it answers. The proxy hands ComfyUI's node errors on, tells no sizes, times
+        style: In whose format it answers. The proxy passes ComfyUI's node errors on, has no sizes, times
             or tracebacks, lets its progress jump from node to node, and calls a waiting job that was
             cancelled expired.
         links: Where the bytes of an asset are: "served" here, "redirect" by a 302 to a signed URL on
@@ -32,14 +32,14 @@ class ApiV2:
         labels: What becomes of `metadata`, which it does not know either: the cloud refuses it, a
             deployment keeps it and lists jobs by it, an older one drops it.
         retention_seconds: How long a job is known; after that it is a 404.
-        hash_after: How often an asset is told with its hash null before the hash is there.
+        hash_after: How often an asset is returned with its hash null before the hash is there.
         request_ids: Send `X-Comfy-Request-Id`.
         partial: A graph of which only some outputs are valid is run as far as it goes, or rejected.
         lingering: Notice that a client has left its stream only when the next frame is sent to it, as the
             proxy does: until then the stream counts against `max_streams`.
         early_ends: End a stream with execution_success, though the job is still running by then.
-        deafening: Let only the newest stream of a job hear what is said, and none any more once one of
-            them is closed, as with the proxy: the others find out at their next keepalive.
+        deafening: Send events to the newest stream of a job only, and to none any more once one of
+            them is closed, as the proxy does: the others find out at their next keepalive.
         throttle_seconds: The least time between two progress (or preview) events of a stream.
         keepalive_seconds: The silence after which a stream sends a comment.
         newline: How lines of a stream end: LF, CRLF or CR.
@@ -81,12 +81,12 @@ class ApiV2:
 
     @classmethod
     def deployment(cls, **changes: Any) -> ApiV2:
-        """Return the manners of a deployment, with some of them changed: it lists jobs, by labels too."""
+        """Return how a deployment behaves, with some fields changed: it lists jobs, by labels too."""
         return cls(**{"lists_jobs": True, "labels": "kept", **changes})
 
     @classmethod
     def proxy(cls, **changes: Any) -> ApiV2:
-        """Return the manners of comfy-api-proxy 0.1.6, with some of them changed."""
+        """Return how comfy-api-proxy 0.1.6 behaves, with some fields changed."""
         found: dict[str, Any] = {"links": "served", "lists_jobs": True, "request_ids": False}
         found |= {"labels": "kept"}
         return cls(**{"style": "proxy", "lingering": True, "deafening": True, **found, **changes})

@@ -25,9 +25,9 @@ class Stream:
     Attributes:
         job: Whose events it carries.
         base: Scheme, host and prefix under which the client asked.
-        told: The last status with its place in the queue.
-        outputs: The ids of the outputs that were told.
-        deaf: It hears nothing of its job, but for what it finds out when it was silent for long.
+        told: The last status that was sent, with its place in the queue.
+        outputs: The ids of the outputs that were sent.
+        deaf: It gets nothing of its job, but for what it finds out when it was silent for long.
         ended: No more events come, once what is waiting was sent.
         stalled: Nothing is sent; comments are when `breathing`.
         cut_after: Cut the connection after so many events, None never.

@@ -1,4 +1,4 @@
-"""Assets in the words of API v2."""
+"""Assets in the format of API v2."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Words"]
 
 
 class Words:
-    """How assets and times are told."""
+    """How assets and times are written."""
 
     def __init__(self, manners: ApiV2, storage: Storage | None) -> None:
-        """Tell them in these manners; the storage is where signed links lead."""
+        """Write them as these fields say; the storage is where signed links lead."""
         self._manners = manners
         self._storage = storage
 

@@ -1,6 +1,6 @@
-"""What POST /prompt checks, and the words in which it complains.
+"""What POST /prompt checks, and the errors that it returns.
 
-The kinds and shapes of the complaints are those of ComfyUI's execution.py; a prompt is valid
+The kinds and shapes of the errors are those of ComfyUI's execution.py; a prompt is valid
 when at least one of its output nodes is, and the bad ones are then left out in silence.
 """
 

@@ -4,7 +4,7 @@
 by POST, its events as server-sent events, its files, and a page for a person. A request passes the `Guard`
 (names, origins, headers) and reaches the `Site` (addresses); that takes the app from the `Shelf`, the values
 out of the body (`intake`, `values`), and hands the job to the `Desk`, which knows all of them within
-`Limits`. Its events are read once by a `Hub`, and told to each reader by an `EventResponse`.
+`Limits`. Its events are read once by a `Hub`, and sent to each reader by an `EventResponse`.
 
 Example:
     >>> from comfy_async.web import routes

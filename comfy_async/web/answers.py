@@ -1,4 +1,4 @@
-"""Every refusal as JSON, with a status that says whose turn it is; nothing of the inside gets out."""
+"""Every refusal as JSON, with a status that says who can do something about it; no internal details."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _SHOWN: Final = 200
 
 
 class RefusedError(Exception):
-    """A request that is not done, and what the caller is told.
+    """A request that is refused, and the answer to the caller.
 
     Attributes:
         status: The HTTP status.
-        code: The kind, one word that stays the same over versions.
+        code: The kind, one word that stays the same in later versions.
         problems: What is wrong, input by input.
         hint: What to do.
         retry_after: Seconds to wait before the next try.
@@ -58,7 +58,7 @@ class RefusedError(Exception):
         hint: str = "",
         retry_after: float | None = None,
     ) -> None:
-        """Keep what is to be told."""
+        """Keep what the answer says."""
         super().__init__(message)
         self.status = status
         self.code = code
@@ -83,7 +83,7 @@ class RefusedError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Kind:
-    """What an error of the library becomes: a status, a word, and what strangers are told of it."""
+    """What an error of the library becomes: a status, a code, and a message for callers."""
 
     status: int
     code: str
@@ -100,7 +100,7 @@ _KINDS: Final[Mapping[type[Exception], _Kind]] = {
     InsufficientCreditsError: _Kind(402, "no_credits", "the account of this service has no credits left"),
     RateLimitError: _Kind(429, "too_many_jobs", "the ComfyUI has too much to do", retry=True),
     NotFoundError: _Kind(404, "not_found", "the ComfyUI does not have it any more"),
-    SubmitUnknownError: _Kind(503, "submit_unknown", "nobody knows whether the job arrived"),
+    SubmitUnknownError: _Kind(503, "submit_unknown", "it is unknown whether the job arrived"),
     TransportError: _Kind(503, "comfyui_away", "the ComfyUI does not answer", retry=True),
     SessionClosedError: _Kind(503, "closing", "this service is being closed", retry=True),
     ComfyError: _Kind(502, "comfyui_error", "the ComfyUI answered with an error"),
@@ -108,7 +108,7 @@ _KINDS: Final[Mapping[type[Exception], _Kind]] = {
 
 
 def refusal_of(error: ComfyError, *, retry_seconds: float) -> RefusedError:
-    """Return what a caller is told of an error of the library."""
+    """Return the answer to a caller for an error of the library."""
     kind = next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
     if isinstance(error, ResponseError) and error.status in (502, 503, 504):
         kind = _KINDS[TransportError]
@@ -143,7 +143,7 @@ def _own_words(error: ComfyError) -> str:
 
 
 def _without_address(message: str, error: ComfyError) -> str:
-    """Return what is said, without the address of the server."""
+    """Return a text, without the address of the server."""
     return message.replace(error.server, "the ComfyUI") if error.server else message
 
 
@@ -162,7 +162,7 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
 
 
 def fault_of_job(error: ComfyError) -> dict[str, Any]:
-    """Return why a job did not complete, for whoever submitted it: no traceback, no address."""
+    """Return why a job did not complete, for its submitter: no traceback, no address."""
     code, advice = next(_FAULTS[cls] for cls in type(error).__mro__ if cls in _FAULTS)
     message, node, title = _own_words(error), None, ""
     if isinstance(error, JobFailedError):

@@ -46,7 +46,7 @@ class Offer:
 class Shelf:
     """The apps of a site by the names in their addresses.
 
-    Those of a folder are loaded when somebody first asks, since that takes the server's catalog, and
+    Those of a folder are loaded when they are first needed, since that takes the server's catalog, and
     again when their file changes. A file that is no workflow is named, and keeps nothing else from working.
     """
 
@@ -75,7 +75,7 @@ class Shelf:
         """Return all apps by name.
 
         Raises:
-            ComfyError: The ComfyUI cannot be asked for what the workflows need.
+            ComfyError: The request to the ComfyUI for what the workflows need failed.
             OSError: The folder cannot be read.
         """
         if self._folder is None:
@@ -91,10 +91,10 @@ class Shelf:
         return {path.name: reason.replace(str(path.parent) + os.sep, "") for path, reason in broken.items()}
 
     async def renew(self, offer: Offer, *, after: float) -> bool:
-        """Read the choices of an app again, unless that was done in the last `after` seconds; say whether.
+        """Read the choices of an app again, unless that was done in the last `after` seconds; return whether.
 
         Raises:
-            ComfyError: The ComfyUI cannot be asked.
+            ComfyError: The request to the ComfyUI failed.
         """
         now = asyncio.get_running_loop().time()
         if offer.renewed_at is not None and now - offer.renewed_at < after:

@@ -30,14 +30,14 @@ class Entry:
     """One job of the site.
 
     Attributes:
-        id: What callers name it by, its `prompt_id` when it was submitted.
+        id: By which callers name it, its `prompt_id` when it was submitted.
         job: The job.
         app: The name of its app.
         caller: Whose it is.
-        epoch: Tells the log of its events from that of another life.
-        hub: Who reads its events, None while nobody is there.
+        epoch: Identifies the log of its events: another process has another one.
+        hub: What reads its events, None without readers.
         bound: It is cancelled when its readers have left.
-        leaving: What cancels it a little later, None while somebody reads, and when it is not bound.
+        leaving: What cancels it a little later, None with readers, and when it is not bound.
         ended_at: When its end was first seen.
     """
 
@@ -77,7 +77,7 @@ class Place:
 
 
 class Desk:
-    """Takes on jobs within the limits, and knows those that it took on, or finds them again."""
+    """Accepts jobs within the limits, and remembers them, or finds them again."""
 
     def __init__(self, comfy: Client, limits: Limits, *, options: dict[str, Any]) -> None:
         """Use the caller's session or pool; `options` is what `submit` gets for every job."""
@@ -114,7 +114,7 @@ class Desk:
             place.free()
 
     def _check_open(self, caller: str) -> None:
-        """See whether the caller may have one job more.
+        """Check whether the caller may have one job more.
 
         Raises:
             RefusedError: It may not, or nobody may.
@@ -154,11 +154,11 @@ class Desk:
         return entry
 
     async def find(self, id: str) -> Entry:
-        """Return a job by its id; one that this process does not know is looked for on the ComfyUI.
+        """Return a job by its id; one that this process does not know is looked up on the ComfyUI.
 
         Raises:
             RefusedError: There is none.
-            ComfyError: The ComfyUI cannot be asked.
+            ComfyError: The request to the ComfyUI failed.
         """
         entry = self._entries.get(id)
         if entry is None and is_job_id(id):
@@ -168,7 +168,7 @@ class Desk:
         return entry
 
     async def _look_for(self, id: str) -> Entry | None:
-        """Look for a job, once for all who ask for it now."""
+        """Look up a job, once for all that ask for it now."""
         looking = self._looking.get(id)
         if looking is None:
             looking = self._looking[id] = asyncio.create_task(self._found(id), name="comfy_async web lookup")
@@ -207,7 +207,7 @@ class Desk:
             raise
 
     def check_room(self, entry: Entry) -> None:
-        """See whether there is room for one reader more.
+        """Check whether there is room for one reader more.
 
         Raises:
             RefusedError: There is none.
@@ -232,14 +232,14 @@ class Desk:
             self._bind(entry)
 
     def _bind(self, entry: Entry) -> None:
-        """Have a job cancelled unless a reader comes soon."""
+        """Cancel a job unless a reader comes soon."""
         entry.bound = True
         if not entry.job.done:
             loop = asyncio.get_running_loop()
             entry.leaving = loop.call_later(self.limits.leave_seconds, self._let_go, entry)
 
     def _let_go(self, entry: Entry) -> None:
-        """Cancel a job that nobody reads any more."""
+        """Cancel a job without readers."""
         entry.leaving = None
         if entry.hub is None and not entry.job.done:
             stopping = asyncio.create_task(_stop(entry.job), name="comfy_async web left job")
@@ -249,7 +249,7 @@ class Desk:
     # Jobs go.
 
     def _sweep(self) -> None:
-        """Let go of jobs that ended long ago, or are too many; they are found again when asked for."""
+        """Drop jobs that ended long ago, or are too many; they are found again when requested."""
         now = asyncio.get_running_loop().time()
         ended: list[Entry] = []
         for entry in self._entries.values():
@@ -263,13 +263,13 @@ class Desk:
                 del self._entries[entry.id]
 
     def send_away(self) -> None:
-        """End the streams of all readers; they come again, to this process or the next."""
+        """End the streams of all readers; they reconnect, to this process or the next."""
         for entry in self._entries.values():
             if entry.hub is not None:
                 entry.hub.close()
 
     async def aclose(self) -> None:
-        """Cancel what was bound to readers, and let go of everything; other jobs go on."""
+        """Cancel what was bound to readers, and drop everything; other jobs go on."""
         self.send_away()
         for entry in list(self._entries.values()):
             if entry.leaving is not None:
@@ -283,7 +283,7 @@ class Desk:
 
 
 async def _stop(job: Job) -> None:
-    """Cancel a job that nobody waits for any more."""
+    """Cancel a job that is not waited for any more."""
     try:
         await job.cancel()
     except SessionClosedError:

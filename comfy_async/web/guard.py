@@ -25,18 +25,18 @@ CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What our pages may load: files of ours, and previews, which come as data. No inline script."""
+"""What the site's pages may load: its own files, and previews, which come as data. No inline script."""
 
 
 class Guard:
     """Stands before the routes; pure ASGI, so that streams pass untouched.
 
-    A browser sends a form, or JSON without asking first, to any address that a strange page names,
+    A browser sends a form, or JSON without a preflight, to any address that a foreign page names,
     also to one on this very machine. So what changes something is done only for pages of the own
     site, and for those that were allowed. Programs, which send neither `Sec-Fetch-Site` nor `Origin`,
     may come from anywhere.
 
-    A strange page can also have its own name lead to 127.0.0.1, and then is of the "same site". So on
+    A foreign page can also make its own name resolve to 127.0.0.1, and then is of the "same site". So on
     loopback only names that cannot be another's are answered, and those that were allowed.
     """
 
@@ -88,7 +88,7 @@ class Guard:
         )
 
     def _is_our_name(self, scope: Scope, host: str) -> bool:
-        """Say whether a request that carries this `Host` can have been meant for us."""
+        """Return whether a request with this `Host` can have been meant for this site."""
         name = _hostname(host)
         if self._hosts is not None and (name in self._hosts or "*" in self._hosts):
             return True
@@ -109,7 +109,7 @@ def _is_own_page(headers: Headers) -> bool:
 
 
 def _is_plain(name: str) -> bool:
-    """Say whether no stranger's name server has a say in what this name means."""
+    """Return whether no foreign name server can decide what this name resolves to."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -168,7 +168,7 @@ class _Body:
 
     @property
     def is_left(self) -> bool:
-        """True when an answer now comes before the end of the body: the rest of it nobody will read."""
+        """True when an answer now comes before the end of the body: the rest of it will not be read."""
         return self._open
 
     async def receive(self) -> Message:

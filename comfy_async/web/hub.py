@@ -69,7 +69,7 @@ def progress_fields(job: Job) -> dict[str, Any]:
 
 
 class Reader:
-    """What one reader has yet to be told: every milestone in order, and of the rest the newest of each kind.
+    """What one reader has yet to be sent: every milestone in order, of the rest the newest of each kind.
 
     Attributes:
         over: Nothing comes after what is unread.
@@ -77,7 +77,7 @@ class Reader:
     """
 
     def __init__(self, hub: Hub, *, most: int) -> None:
-        """Start with nothing; beyond `most` milestones the reader is sent away."""
+        """Start with nothing; beyond `most` milestones the reader is disconnected."""
         self._hub = hub
         self._most = most
         self._unread: OrderedDict[object, bytes | None] = OrderedDict()
@@ -134,7 +134,7 @@ class Reader:
 
 
 class Hub:
-    """Reads the events of a job once, as long as anybody is there, and gives them to all readers.
+    """Reads the events of a job once, as long as there are readers, and gives them to all.
 
     Milestones are numbered in the order in which the job itself keeps them, so that a reader who comes
     back with the last number that it saw gets those that it missed, whether this hub has run meanwhile
@@ -142,7 +142,7 @@ class Hub:
     """
 
     def __init__(self, job: Job, *, epoch: str) -> None:
-        """Prepare; nothing is read before `start`. `epoch` tells one life of the job's log from another."""
+        """Prepare; nothing is read before `start`. `epoch` identifies the job's log in this process."""
         self._job = job
         self._epoch = epoch
         self._log: list[bytes] = []
@@ -157,7 +157,7 @@ class Hub:
 
     @staticmethod
     def new_epoch() -> str:
-        """Return a word that no other log has."""
+        """Return an id that no other log has."""
         return secrets.token_hex(4)
 
     @property
@@ -197,13 +197,13 @@ class Hub:
         return reader
 
     def leave(self, reader: Reader) -> None:
-        """Forget a reader; with the last one, cease to read."""
+        """Forget a reader; with the last one, stop reading."""
         reader.close()
         self._readers.discard(reader)
         self._rest()
 
     def _rest(self) -> None:
-        """Cease to read when nobody is there."""
+        """Stop reading when there are no readers."""
         if not self.readers and self._reading is not None:
             self._reading.cancel()
 
@@ -214,7 +214,7 @@ class Hub:
         return self._written[kind]
 
     def close(self) -> None:
-        """Send every reader away."""
+        """Disconnect every reader."""
         self._over = True
         for reader in self._readers:
             reader.close()
@@ -227,7 +227,7 @@ class Hub:
         return self._log[int(number) :] if epoch == self._epoch and number.isdecimal() else []
 
     async def _read(self) -> None:
-        """Take in the past at once, then what happens, until the job ends."""
+        """Read the past at once, then what happens, until the job ends."""
         stream = self._job.events()
         try:
             while stream.unread:
@@ -245,7 +245,7 @@ class Hub:
             await stream.aclose()
 
     def _take(self, event: Event) -> None:
-        """Take in one event, and tell the readers."""
+        """Process one event, and give it to the readers."""
         match event:
             case Progress() | ProgressState():
                 self._renew(_PROGRESS)
@@ -269,7 +269,7 @@ class Hub:
             reader.touch(kind)
 
     def _keep(self, name: str, data: Mapping[str, Any]) -> None:
-        """Number a milestone, and give it to everybody."""
+        """Number a milestone, and give it to every reader."""
         # A node that starts or ends changes how far the job is.
         self._renew(_PROGRESS)
         message = packed(name, data, id=f"{self._epoch}-{len(self._log) + 1}")
@@ -292,9 +292,9 @@ class Hub:
 
 
 def _milestone(event: Event) -> tuple[str, Mapping[str, Any]] | None:
-    """Return what is told of a milestone, None for what is not about the job or is its end.
+    """Return what is sent of a milestone, None for what is not about the job or is its end.
 
-    The end is told with the job's whole state.
+    The end is sent with the job's whole state.
     """
     match event:
         case Queued():

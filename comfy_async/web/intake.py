@@ -1,4 +1,4 @@
-"""A request's body as values by name: read with an eye on its size, while it comes in."""
+"""A request's body as values by name: its size is checked while it comes in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["FormText", "fields_of"]
 
 
 class FormText(str):
-    """A value that came as a form's text: numbers and truths have yet to be read out of it."""
+    """A value that came as a form's text: numbers and booleans have yet to be parsed from it."""
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ async def fields_of(request: Request, limits: Limits) -> AsyncIterator[Mapping[s
 
 
 def _check_announced(request: Request, limits: Limits) -> None:
-    """Refuse before anything is read what says itself that it is too large.
+    """Refuse a body whose declared length is too large, before anything is read.
 
     Raises:
         RefusedError: It does.
@@ -67,7 +67,7 @@ def _check_announced(request: Request, limits: Limits) -> None:
 
 
 def _gone() -> RefusedError:
-    """Return the refusal that nobody reads."""
+    """Return the refusal for a caller that has left."""
     return RefusedError(400, "gone", "the caller left while it was sending")
 
 
@@ -121,7 +121,7 @@ def _loads(body: bytes) -> Any:
 
 
 def _no_number(word: str) -> Any:
-    """Refuse a word that Python takes for a number.
+    """Refuse a constant that Python takes for a number.
 
     Raises:
         ValueError: Always.

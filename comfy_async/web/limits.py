@@ -1,4 +1,4 @@
-"""How much one site takes on: jobs, uploads, readers, and what it remembers."""
+"""How much one site accepts: jobs, uploads, readers, and what it remembers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MEBIBYTE: Final = 1024 * 1024
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a site takes on; sizes in bytes, durations in seconds.
+    """How much a site accepts; sizes in bytes, durations in seconds.
 
     Attributes:
         open_jobs: Jobs that wait or run at once; one more is answered 429.
@@ -20,19 +20,19 @@ class Limits:
         body_bytes: The largest request, all its files together; counted while it comes in.
         fields: The most inputs, and the most files, of one request.
         upload_seconds: How long a request may take to come in; then it is answered 408.
-        retry_seconds: What `Retry-After` says where nobody knows better.
+        retry_seconds: What `Retry-After` says where nothing better is known.
         readers: Readers of events at once, of all jobs.
         readers_per_job: The same for one job.
-        unread_events: What a slow reader may leave unread before it is sent away, to come again.
+        unread_events: What a slow reader may leave unread before it is disconnected; it may reconnect.
             Steps, previews and places are not counted: only the newest of them is kept.
-        stalled_seconds: How long a reader may take nothing at all.
+        stalled_seconds: How long a reader may read nothing at all.
         keep_alive_seconds: After how much silence a reader is sent a comment, since proxies cut
-            connections on which nothing is said.
+            connections on which nothing is sent.
         leave_seconds: How long a job that is bound to its readers outlives the last of them: a page
             that is loaded anew, or a network that fails for a moment, comes back within that.
         kept_jobs: Jobs that have ended and are remembered; older ones are asked of ComfyUI again.
         kept_seconds: How long they are remembered.
-        lookups: Jobs that are looked for on the ComfyUI at once.
+        lookups: Jobs that are looked up on the ComfyUI at once.
 
     Example:
         >>> from comfy_async.web import Limits, routes

@@ -1,4 +1,4 @@
-"""By what a job of ours is known again, in this process and after its end.
+"""By what a job of this site is recognized, in this process and after its end.
 
 The id of a job on the web is its `prompt_id`: a random UUID, made here, told to nobody but the caller.
 So a process that knows nothing yet finds the job by that id alone, in the ComfyUI's queue or history.
@@ -27,7 +27,7 @@ _LONGEST: Final = 200
 
 
 def is_job_id(text: str) -> bool:
-    """Say whether this can be a job's id: whatever else is asked for needs no look."""
+    """Return whether this can be a job's id: anything else needs no look-up."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:
@@ -35,21 +35,21 @@ def is_job_id(text: str) -> bool:
 
 
 def marked(app: str, caller: str) -> dict[str, Any]:
-    """Return what `submit` is to send along, so that the job is known again."""
+    """Return what `submit` is to send along, so that the job is recognized."""
     return {"labels": {_APP: app, _CLIENT: caller[:_LONGEST]}}
 
 
 def marks_of(labels: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return app and caller as a job's labels tell them, None when it is no job of ours."""
+    """Return app and caller by a job's labels, None when it is no job of this site."""
     app, caller = labels.get(_APP), labels.get(_CLIENT)
     return (app, caller) if isinstance(app, str) and isinstance(caller, str) else None
 
 
 async def found_again(comfy: Client, prompt_id: str) -> tuple[Job, str, str] | None:
-    """Return a job of ours with its app and its caller, None when the ComfyUI has none of that id.
+    """Return a job of this site with its app and its caller, None when the ComfyUI has none of that id.
 
     Raises:
-        ComfyError: It cannot be asked.
+        ComfyError: The request failed.
     """
     marks = marks_of(await _labels_of(comfy, prompt_id))
     if marks is None or not isinstance(comfy, ComfySession | ComfyPool):

@@ -33,28 +33,28 @@ def routes(
     """Return an ASGI app that offers workflows as functions: endpoints for programs, a page for people.
 
     The session or pool stays yours: open it before, close it afterwards, use it for anything else. There
-    are no accounts and no TLS in it: whoever reaches it may run the apps. Put your own login around it,
-    or a proxy before it.
+    are no accounts and no TLS in it: everybody who can reach it may run the apps. Put your own login
+    around it, or a proxy before it.
 
     Args:
-        apps: A folder of workflows (or one file), loaded when somebody first asks and again when a file
+        apps: A folder of workflows (or one file), loaded when they are first needed and again when a file
             changes; or an `App`, several, or a mapping of name to `App`.
         comfy: The session or pool that runs the jobs of all callers.
-        caller: Tells whose a request is, for the limit per client and for the job's labels; the address
+        caller: Returns whose a request is, for the limit per client and for the job's labels; the address
             that it comes from unless given. Behind a proxy that is the proxy's, unless your server
             takes it from `X-Forwarded-For` (uvicorn's `proxy_headers`).
         hosts: The names that the site is called by, "*" for any. Without them it answers to any name,
-            but on loopback, where a page of a stranger could lead its own name, only to `localhost`
-            and addresses.
+            but on loopback, to which a foreign page could make its own name resolve, only to
+            `localhost` and addresses.
         origins: Other sites whose pages may use this one, such as `https://example.com`.
-        limits: How much it takes on.
+        limits: How much it accepts.
         previews: What every job gets; the session's unless given.
         cancel_on_leave: Cancel a job when nobody reads its events any more, unless its reader says
             `?cancel_on_leave=0`; as it is, only for readers who say `?cancel_on_leave=1`.
 
     Raises:
         FileNotFoundError: There is no such folder.
-        ValueError: There is no app, or an origin is none.
+        ValueError: There is no app, or an origin is invalid.
 
     Example:
         >>> from starlette.applications import Starlette

@@ -26,18 +26,18 @@ async def serve(
 ) -> AsyncIterator[str]:
     """Serve a site as long as the block lasts, and give its address.
 
-    On this machine alone unless told otherwise: there are no accounts and no TLS, so for others a
+    On this machine alone by default: there are no accounts and no TLS, so for others a
     proxy belongs before it.
 
     Args:
         site: What `routes` returned; it is closed at the end, its session is not.
         host: Where it listens; "0.0.0.0" for everybody who can reach this machine.
         port: 0 picks a free one.
-        root_path: The prefix that a proxy takes off before it passes a request on.
+        root_path: The prefix that a proxy removes before it passes a request on.
 
     Raises:
         ImportError: uvicorn is missing.
-        OSError: The address is taken, or not to be had.
+        OSError: The address is taken, or not available.
 
     Example:
         >>> from comfy_async.web import routes, serve
@@ -66,7 +66,7 @@ async def serve(
 
 
 def check_server() -> None:
-    """See whether there is what serves a site; mounting one takes none.
+    """Check that what serves a site is installed; mounting one needs nothing.
 
     Raises:
         ImportError: uvicorn is missing.
@@ -83,7 +83,7 @@ def _listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens.
 
     Raises:
-        OSError: The address is taken, or not to be had.
+        OSError: The address is taken, or not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)

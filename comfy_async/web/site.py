@@ -38,7 +38,7 @@ from .values import values_of
 __all__ = ["Caller", "Site"]
 
 Caller = Callable[[Request], str]
-"""What tells whose a request is."""
+"""Returns whose a request is."""
 
 _log = logging.getLogger("comfy_async")
 
@@ -84,24 +84,24 @@ class Site:
         await self._app(scope, receive, send)
 
     async def aclose(self) -> None:
-        """Send the readers away, and cancel the jobs that are bound to them; all others go on.
+        """Disconnect the readers, and cancel the jobs that are bound to them; all others go on.
 
         When the site is not mounted, the server's end does it. The session stays open: it is yours.
         """
         await self._desk.aclose()
 
     def send_away(self) -> None:
-        """End the streams of all readers, which come again by themselves: before a server ends."""
+        """End the streams of all readers, which reconnect by themselves: before a server ends."""
         self._desk.send_away()
 
     @property
     def limits(self) -> Limits:
-        """How much it takes on."""
+        """How much it accepts."""
         return self._desk.limits
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """The ids of the jobs that it remembers; others are asked of the ComfyUI when somebody names them."""
+        """The ids of the jobs that it remembers; others are looked up on the ComfyUI when requested."""
         return self._desk.ids
 
     # Apps.
@@ -125,7 +125,7 @@ class Site:
             await self._shelf.renew(offer, after=_CHOICES_S)
         except ComfyError as error:
             # What could be chosen a while ago is better than nothing.
-            _log.info("web: the choices of %s may be old: %s", slug, error)
+            _log.info("web: the choices of %s may be outdated: %s", slug, error)
         return JSONResponse(describe_app(slug, offer, _root(request)), headers=_NO_STORE)
 
     async def app_page(self, request: Request) -> Response:
@@ -152,7 +152,7 @@ class Site:
 
         Raises:
             RefusedError: There is none.
-            ComfyError: The ComfyUI cannot be asked what the workflow needs.
+            ComfyError: The request to the ComfyUI for what the workflow needs failed.
         """
         slug = request.path_params["app"]
         offers = await self._shelf.offers()
@@ -165,7 +165,7 @@ class Site:
 
         Raises:
             UnknownInputError: The app does not take these values; says which, and why.
-            ComfyError: The ComfyUI cannot be asked what there is to choose now.
+            ComfyError: The request to the ComfyUI for the present choices failed.
         """
         try:
             return offer.app.workflow(**values)
@@ -244,7 +244,7 @@ class Site:
 
         Raises:
             RefusedError: There is none.
-            ComfyError: The ComfyUI cannot be asked.
+            ComfyError: The request to the ComfyUI failed.
         """
         return await self._desk.find(request.path_params["job"])
 
@@ -299,7 +299,7 @@ class Site:
         await self.aclose()
 
     async def _on_refusal(self, request: Request, error: RefusedError) -> Response:
-        """Answer a refusal of ours."""
+        """Answer a refusal of the site."""
         return error.response()
 
     async def _on_error(self, request: Request, error: ComfyError) -> Response:
@@ -310,7 +310,7 @@ class Site:
         """Answer what the router says: an unknown address, or a method that it does not take."""
         refusal = RefusedError(error.status_code, "not_found", "there is nothing at this address")
         if error.status_code == 405:
-            refusal = RefusedError(405, "wrong_method", f"{request.method} is nothing to do here")
+            refusal = RefusedError(405, "wrong_method", f"{request.method} is not allowed here")
         response = refusal.response()
         response.headers.update(error.headers or {})
         return response

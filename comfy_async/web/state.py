@@ -23,7 +23,7 @@ _LONGEST_TEXT: Final = 20_000
 
 
 async def files_of(job: Job) -> list[OutputFile]:
-    """Return what a completed job made, each always at the same place: also for who found the job again.
+    """Return what a completed job made, each always at the same place, also for a job that was found again.
 
     The history has the nodes in another order than they ran in.
     """
@@ -34,7 +34,7 @@ async def files_of(job: Job) -> list[OutputFile]:
 
 
 def _by_number(node: str) -> list[tuple[int, str]]:
-    """Return what sorts "9" before "10", and "12:3" among them."""
+    """Return a key that sorts "9" before "10", and "12:3" among them."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"[:.]", node)]
 
 

@@ -1,4 +1,4 @@
-"""Server-sent events: the state first, then what happens, and an end that is one."""
+"""Server-sent events: the state first, then what happens, and at last the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["EventResponse", "Teller"]
 _log = logging.getLogger("comfy_async")
 
 Teller: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-"""What tells the state of a job as JSON."""
+"""Returns the state of a job as JSON."""
 
 # Twenty times a second is as much as anybody sees; what comes between is told together.
 _PACE_S: Final = 0.05
@@ -33,7 +33,7 @@ _HEADERS: Final = (
 
 
 class EventResponse:
-    """Tells one reader what happens to a job, until its end or until the reader leaves.
+    """Sends one reader what happens to a job, until its end or until the reader leaves.
 
     An ASGI app of its own, since here lies the knowledge of who is there: a body that is merely a
     generator may never be begun when its reader leaves first.
@@ -68,7 +68,7 @@ class EventResponse:
                 sending.result()
         except (OSError, TimeoutError):
             # It is gone, and said nothing.
-            _log.debug("web: a reader of job %s takes nothing any more", entry.id)
+            _log.debug("web: a reader of job %s reads nothing any more", entry.id)
         finally:
             desk.leave(entry, reader)
 
@@ -97,7 +97,7 @@ class EventResponse:
 
 
 async def _write(send: Send, body: bytes, limits: Limits) -> None:
-    """Send a part, to a reader who takes it.
+    """Send a part, to a reader that reads it.
 
     Raises:
         TimeoutError: It does not.

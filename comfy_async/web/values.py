@@ -1,4 +1,4 @@
-"""What a caller sent, made into what an app takes; a stranger's text never becomes a path or a link."""
+"""What a caller sent, made into what an app takes; a caller's text never becomes a path or a link."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def _value(field: AppInput, given: Any, folder: Path) -> Any:
 
 
 async def _file(field: AppInput, given: Any, kind: str, folder: Path) -> Any:
-    """Return where a file was put, under a name of ours.
+    """Return where a file was put, under a random name.
 
     A text is never taken for one: it would name a file of this machine, or somebody else's on the ComfyUI.
     """
@@ -120,7 +120,7 @@ async def _file(field: AppInput, given: Any, kind: str, folder: Path) -> Any:
 
 
 def _is_plain(value: object) -> bool:
-    """Say whether this is a text, a number or a truth."""
+    """Return whether this is a text, a number or a boolean."""
     return isinstance(value, (str, int, float))
 
 
@@ -138,7 +138,7 @@ def _a(kind: str) -> str:
 
 
 def _copy(upload: UploadFile, target: Path) -> None:
-    """Write what was sent into a file of ours."""
+    """Write what was sent into a new file."""
     with target.open("xb") as file:
         while chunk := upload.file.read(_CHUNK):
             file.write(chunk)

@@ -1,7 +1,7 @@
 """Webhooks: a signed POST for each job that ends, and what a receiver needs to trust it.
 
 `Webhook` is a hook; `_signing` signs and verifies as https://www.standardwebhooks.com has it, so that any
-library for that can receive, `_body` says what is sent, and `_sender` delivers it in its own time.
+library for that can receive, `_body` makes what is sent, and `_sender` delivers it in the background.
 
 Example:
     >>> from comfy_async.webhooks import Webhook

@@ -1,4 +1,4 @@
-"""What a webhook says of a job."""
+"""The body of a webhook."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def about_event(job: Job, event: BaseEvent, kind: str) -> tuple[str, bytes]:
 
 
 def _about(job: Job) -> dict[str, Any]:
-    """Return what names a job."""
+    """Return what identifies a job."""
     return {
         "id": job.prompt_id,
         "status": job.status,
@@ -57,7 +57,7 @@ def _about(job: Job) -> dict[str, Any]:
 
 
 def _about_error(job: Job) -> dict[str, Any]:
-    """Return an error with its words, in which the server may have repeated a key."""
+    """Return an error with its message, in which the server may have repeated a key."""
     error, veil = job.error, core_of(job).owner.veil
     found: dict[str, Any] = {"type": type(error).__name__, "message": veil(error)}
     if isinstance(error, JobFailedError):

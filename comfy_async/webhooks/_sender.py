@@ -1,4 +1,4 @@
-"""Delivers messages in its own time: a receiver that is dead or slow holds nobody up."""
+"""Delivers messages in the background: a receiver that is dead or slow blocks nothing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Message:
     """One message: the same in each attempt, but for its time.
 
     Attributes:
-        id: What tells it from others, for receivers that get it twice.
+        id: By which receivers recognize it when they get it twice.
         about: What it is about, for the log.
         body: What is sent.
     """
@@ -87,7 +87,7 @@ class Sender:
         task.add_done_callback(lambda done: self._under_way.pop(done, None))
 
     async def finish(self, seconds: float) -> None:
-        """Wait so long for what is under way, then say what is not delivered, and let it go."""
+        """Wait so long for what is under way, then log what is not delivered, and drop it."""
         tasks = list(self._under_way)
         try:
             if tasks:
@@ -113,7 +113,7 @@ class Sender:
             task.cancel()
 
     async def _deliver(self, message: Message) -> None:
-        """Try until the receiver has it, or there is no hope."""
+        """Try until the receiver has it, or further tries are useless."""
         backoff = Backoff(first=_FIRST_S, cap=_CAP_S)
         reason = ""
         for attempt in range(1, self._attempts + 1):

@@ -25,7 +25,7 @@ _SHORTEST: Final = 16
 
 
 class SignatureError(ValueError):
-    """A message that `verify_webhook` does not believe: forged, changed on the way, too old, or not for us.
+    """A message that `verify_webhook` refuses: forged, changed on the way, too old, or for another receiver.
 
     Example:
         >>> from comfy_async.webhooks import SignatureError, verify_webhook
@@ -48,18 +48,18 @@ def verify_webhook(
     """Return what a webhook says, if it was sent by somebody who has the secret, and just now.
 
     The same message may come twice: when an answer was lost it is sent again, under the same
-    `webhook-id`. Who must not act twice remembers the ids for as long as `tolerance`.
+    `webhook-id`. To act only once, remember the ids for as long as `tolerance`.
 
     Args:
         headers: Those of the request; upper and lower case are one.
-        body: The request's body as it came, not parsed and written anew.
+        body: The request's body as it came, not parsed and serialized again.
         secret: The sender's, or several while it is being replaced.
-        tolerance: How many seconds the message may be old, or ahead of our clock.
+        tolerance: How many seconds the message may be old, or ahead of this machine's clock.
         now: Unix seconds, the clock's unless given.
 
     Raises:
-        SignatureError: It is not to be believed; says why.
-        ValueError: The secret is none.
+        SignatureError: It is refused; says why.
+        ValueError: The secret is invalid.
 
     Example:
         >>> from comfy_async.webhooks import verify_webhook
@@ -138,11 +138,11 @@ def _demand_fresh(timestamp: str, now: float, tolerance: float) -> None:
     """Refuse what was sent long ago, which somebody may have kept.
 
     Raises:
-        SignatureError: It is old, or of tomorrow.
+        SignatureError: It is too old, or too far in the future.
     """
     if not timestamp.isascii() or not timestamp.isdigit() or len(timestamp) > 12:
         raise SignatureError(f"the header {TIMESTAMP} is no time")
     age = now - int(timestamp)
     if abs(age) > tolerance:
-        when = "old" if age > 0 else "ahead of our clock"
+        when = "old" if age > 0 else "ahead of this clock"
         raise SignatureError(f"the message is {abs(age):.0f} s {when}, {tolerance:g} s are allowed")

@@ -1,4 +1,4 @@
-"""The hook that tells somebody else's server what becomes of jobs."""
+"""The hook that notifies another server of what becomes of jobs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Webhook:
     and `data` with the job's id, status, server, labels, outputs by name and URL, or its error. No
     prompt and no key is in it. It is signed as Standard Webhooks has it; receivers call `verify_webhook`.
 
-    What is not taken with a 2xx is sent again with growing pauses, the same message under the
+    What is not answered with a 2xx is sent again with growing pauses, the same message under the
     same `webhook-id`; redirects are not followed. Jobs never wait for it. When the session is closed
     it has four seconds for what is left, and the log says what was not delivered.
 
@@ -41,7 +41,7 @@ class Webhook:
         url: Where to; it is kept out of every log but for its host.
         secret: What it is signed with: `whsec_` and base64, or any text. Several sign by each of
             them, while the secret is being replaced. None sends without a signature.
-        events: Which events are told: the four ends, or others of `comfy_async`, such as `Started`.
+        events: Which events are sent: the four ends, or others of `comfy_async`, such as `Started`.
         headers: Further headers.
         verify: False, a CA file, or an SSLContext.
         trust_env: Take proxies from the environment.
@@ -77,7 +77,7 @@ class Webhook:
         """Prepare; nothing is sent.
 
         Raises:
-            ValueError: The URL, the secret, a number or a class of events makes no sense.
+            ValueError: The URL, the secret, a number or a class of events is invalid.
             OSError: The CA file cannot be read.
         """
         self._url, self._keys = Secret(url), keys_of(secret)
@@ -98,7 +98,7 @@ class Webhook:
         self._trusted, self._trust_env = trust_for(self._url, verify), trust_env
 
     def on_event(self, job: Job, event: BaseEvent) -> None:
-        """Send what was asked for of what happens; ends are told with their results, by `on_end`."""
+        """Send the requested events; ends are sent with their results, by `on_end`."""
         kind = self._kinds.get(type(event))
         if kind is not None and not event.terminal:
             self._send(job, *about_event(job, event, kind))
@@ -130,7 +130,7 @@ class Webhook:
         sender.send(Message(f"msg_{uuid.uuid4().hex}", f"{kind} of {job.prompt_id}", body))
 
     def _poster(self) -> Poster:
-        """Return what sends."""
+        """Return the sender."""
         return Poster(
             self._url, trusted=self._trusted, trust_env=self._trust_env, seconds=self._request_seconds
         )
@@ -141,7 +141,7 @@ class Webhook:
 
 
 def _type_of(kind: type[BaseEvent]) -> str:
-    """Return the word for a class of events.
+    """Return the type of a class of events.
 
     Raises:
         ValueError: It is none, or its events come by the thousand.

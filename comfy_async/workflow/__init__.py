@@ -1,6 +1,6 @@
 """What you send: workflows, node catalogs, conversion, checks. Pure: no I/O beyond files, no await.
 
-A source is told for what it is (`_load`, `_wrappers`, and `media/` for pictures and films) and
+A source is recognized (`_load`, `_wrappers`, and `media/` for pictures and videos) and
 becomes the nodes of a graph (`_nodes`), with the editor file that it came with. `Workflow` holds
 both: it is read (`_view`), edited (`_editing`) and built in code (`_builder`), always as a new
 one. With a `NodeCatalog`, which is what a server can run, editor files are converted (`convert/`,

@@ -79,7 +79,7 @@ class Outputs(tuple[Output, ...]):
 
 
 class BuiltNode:
-    """A node whose outputs nobody knows: without a catalog, `node[1]` is its second output.
+    """A node whose outputs are unknown: without a catalog, `node[1]` is its second output.
 
     It stands for its first output where an input wants one.
 

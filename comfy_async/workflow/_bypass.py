@@ -22,7 +22,7 @@ def bypassed(graph: Graph, name: Any, catalog: NodeCatalog | None) -> Graph:
 
     Raises:
         UnknownInputError: The node is not there.
-        WorkflowError: The catalog does not know its class, or the names do not tell.
+        WorkflowError: The catalog does not know its class, or the names do not decide.
     """
     gone = one_node(graph, name)
     node = graph[gone]
@@ -67,7 +67,7 @@ def _by_name(graph: Mapping[str, Node], gone: str, field: str) -> list[Any] | No
 
 
 def _by_type(node: Node, slot: int, consumer: Node, field: str, catalog: NodeCatalog) -> list[Any] | None:
-    """Return the link that a bypassed node hands on at an output, None when it has none to hand on."""
+    """Return the link that a bypassed node passes on at an output, None when it has none to pass on."""
     outputs = catalog.outputs(node.class_type)
     output = outputs[slot].type if slot < len(outputs) else "*"
     spec = catalog.input(consumer.class_type, field, consumer.inputs)

@@ -1,4 +1,4 @@
-"""The verbs of a workflow: each returns a new workflow. What does the work is loaded when it is used."""
+"""The methods of a workflow that return a new one. What does the work is loaded when it is used."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Editing(GraphView):
         Raises:
             UnknownInputError: The node is not there, or several have the name.
             WorkflowError: The catalog does not know its class, or none was given and the
-                names do not tell.
+                names do not decide.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -227,11 +227,11 @@ class Editing(GraphView):
         return self._with(with_seed(self.graph, seed, catalog))
 
     def randomized(self: Self, source: int | None = None, *, catalog: NodeCatalog | None = None) -> Self:
-        """Return a copy with every seed drawn anew.
+        """Return a copy with a new random number in every seed.
 
         Args:
             source: What the draws depend on: the same number draws the same seeds, for each
-                node its own. It is no seed itself, which is `with_seed`. None draws anew each time.
+                node its own. It is no seed itself, which is `with_seed`. None gives new ones each time.
             catalog: Its ranges are kept, and seeds by other names than `seed` and
                 `noise_seed` are known by it. Without one the draws stay below 2**31.
 

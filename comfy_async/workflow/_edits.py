@@ -207,7 +207,7 @@ def seed_inputs(graph: Graph, catalog: NodeCatalog | None) -> Iterator[tuple[str
 
 
 def _is_plain_number(node: Node) -> bool:
-    """Tell whether a node only hands a number on: PrimitiveInt has the flag of a seed, whatever it feeds."""
+    """Return whether a node only passes a number on: PrimitiveInt is flagged as a seed, whatever it feeds."""
     return len(node.inputs) == 1 and "value" in node.inputs
 
 
@@ -219,7 +219,7 @@ def _feeds_seeds(graph: Graph, key: str, node: Node) -> bool:
 
 
 def randomized(graph: Graph, source: int | None, catalog: NodeCatalog | None) -> Graph:
-    """Draw every seed anew; the same source draws the same, whatever else is in the graph."""
+    """Put a random number into every seed; the same source gives the same, whatever else is in the graph."""
     base = random.SystemRandom().getrandbits(64) if source is None else source
     result = dict(graph)
     for key, name, spec in seed_inputs(graph, catalog):
@@ -255,7 +255,7 @@ def with_seed(graph: Graph, seed: int, catalog: NodeCatalog | None) -> Graph:
 def _range(
     graph: Graph, key: str, spec: InputSpec | None, catalog: NodeCatalog | None
 ) -> tuple[int | None, int | None]:
-    """Return the least and the largest seed that the server declares, None for what nobody declares.
+    """Return the least and the largest seed that the server declares, None for what it does not declare.
 
     A number that other nodes take for their seeds must suit them all.
     """

@@ -109,7 +109,7 @@ def resolve(nodes: Mapping[str, Node], key: Any, accepts: Accepts) -> tuple[str,
 def changed(
     nodes: Mapping[str, Node], key: str, values: Mapping[str, Any], catalog: NodeCatalog | None = None
 ) -> Node:
-    """Return a node with other values in some inputs; a catalog tells what a text means to them.
+    """Return a node with other values in some inputs; a catalog decides what a text means to them.
 
     Raises:
         UnknownInputError: A value cannot be sent, or links to a node that is not there.

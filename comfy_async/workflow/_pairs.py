@@ -34,7 +34,7 @@ class Pair:
 
     Attributes:
         prompt: The prompt as it stands there.
-        told: Whether somebody was told that it is another workflow.
+        told: Whether it was logged that it is another workflow.
     """
 
     prompt: Graph

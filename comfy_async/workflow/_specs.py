@@ -115,7 +115,7 @@ class InputSpec:
 
     @property
     def is_seed(self) -> bool:
-        """Whether it is an integer that the editor draws anew for each run."""
+        """Whether it is an integer that the editor randomizes for each run."""
         if self.type != "INT":
             return False
         flag = self.options.get("control_after_generate")
@@ -155,7 +155,7 @@ class NodeClass:
     """
 
     def __init__(self, name: str, raw: Mapping[str, Any]) -> None:
-        """Wrap an entry; nothing is read before it is asked for."""
+        """Wrap an entry; nothing is read before it is needed."""
         self.name = name
         self.raw = raw
 

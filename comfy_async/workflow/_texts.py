@@ -18,7 +18,7 @@ def meant(value: Any, node: Node, name: str, spec: InputSpec | None) -> Any:
     """Return a value as its input wants it; what is no text stays what it is.
 
     To the server every text but "" is true, so `"false"` from a command line or a table would
-    mean its opposite. Without a catalog the value that stands there tells the type.
+    mean its opposite. Without a catalog the present value decides the type.
 
     Raises:
         DamageError: The text is neither yes nor no where one of them is wanted, holds a

@@ -69,7 +69,7 @@ def tidy(value: Any, *, depth: int = 0) -> Any:
 
     Raises:
         DamageError: It holds NaN, an infinity, a key that is no text, or something else that
-            JSON has no word for.
+            JSON cannot express.
     """
     if value is None or isinstance(value, str | bool | int):
         return value

@@ -64,12 +64,12 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         self._readings: dict[Any, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let copies and other processes read the entries anew."""
+        """Let copies and other processes read the entries again."""
         return partial(NodeCatalog, editor=self._editor), (self._data,)
 
     @property
     def editor(self) -> str | None:
-        """The version of ComfyUI's editor that the server ships, None when nobody said."""
+        """The version of ComfyUI's editor that the server ships, None when unknown."""
         return self._editor
 
     @property

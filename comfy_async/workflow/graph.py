@@ -64,7 +64,7 @@ class Workflow(Shown, Editing):
         """Read a workflow from a path, JSON text, bytes or a dict.
 
         API format, the editor's format, and pictures, films and sounds that ComfyUI saved
-        are told apart by their content; what requests, histories and other services wrap them
+        are distinguished by their content; what requests, histories and other services wrap them
         in is taken off.
 
         Args:
@@ -113,7 +113,7 @@ class Workflow(Shown, Editing):
             editor: Whose ways count, "1.49.6" for one; by default the server's own, else the newest.
             unknown: "keep" keeps nodes of classes that the catalog lacks, which no server runs, with
                 None for a class and values called `UNKNOWN`.
-            lost: "keep" drops values, links and inputs that nobody can place, as the editor does.
+            lost: "keep" drops values, links and inputs that cannot be placed, as the editor does.
 
         Raises:
             ConversionError: A node cannot be converted; every one is listed.
@@ -274,7 +274,7 @@ class Workflow(Shown, Editing):
     def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> ProblemList:
         """Return what a server with this catalog would refuse (errors), and what to know (warnings).
 
-        Errors are in the server's own words (`Problem.type`). An editor file is converted first.
+        Errors have the server's own types (`Problem.type`). An editor file is converted first.
         Files that wait to be uploaded count as there.
 
         Args:
@@ -303,7 +303,7 @@ class Workflow(Shown, Editing):
         """Return the classes and models that it needs and a server with this catalog lacks.
 
         Packs, versions and addresses are what the editor file says, or the remarks at the nodes
-        of a prompt. Nothing is installed: `commands` has what comfy-cli is to be told.
+        of a prompt. Nothing is installed: `commands` has the commands of comfy-cli for that.
 
         Args:
             catalog: What the server can run.

@@ -108,7 +108,7 @@ def test_a_slow_hook_is_named_once(caplog: pytest.LogCaptureFixture, monkeypatch
     tell("b")
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 1
-    assert told[0].startswith("the hook Ends.on_end held up the event loop for")
+    assert told[0].startswith("the hook Ends.on_end blocked the event loop for")
 
 
 class Nothing:
@@ -140,7 +140,7 @@ class ClosesAtOnce:
     ("one", "words"),
     [
         (Nothing(), "Nothing is no hook: a hook has any of the methods before_submit, "),
-        (Slip(), "is 'on_evnt' a slip?"),
+        (Slip(), "is 'on_evnt' misspelt?"),
         (Waits(), "Waits.on_event is never awaited: make it `def`"),
         (ClosesAtOnce(), "ClosesAtOnce.before_close is awaited: make it `async def`"),
         (Ends, "a class: make an object of it"),

@@ -259,7 +259,7 @@ def dropped(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
 
 
 def silent(server: Worker, driver: Worker) -> tuple[str, dict[str, Any]]:
-    """The socket goes deaf while it runs."""
+    """The socket falls silent while it runs."""
     driver.ask(do="begin", graphs=[graphs.picture(1, middle="Wait1200")], limit=LIMIT_S)
     server.ask(do="running")
     time.sleep(0.3)

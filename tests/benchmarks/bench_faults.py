@@ -1,4 +1,4 @@
-"""From a drop, and from deafness, to the result of a job that finished meanwhile; a quiet socket."""
+"""From a drop, and from a silent socket, to the result of a job that finished meanwhile; a quiet socket."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def figure_deaf(scale: float = 1.0) -> list[Row]:
             at = server.ask(do="deafen")["at"]
             server.ask(do="open_gates")
             times = [ended - at for ended in client.ask(do="ended")["at"]]
-    return _rows("deaf", "from deafness to the result", times, limit=10)
+    return _rows("deaf", "from a silent socket to the result", times, limit=10)
 
 
 def figure_quiet(scale: float = 1.0, *, seconds: float = 60.0) -> list[Row]:

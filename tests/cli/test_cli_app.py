@@ -205,7 +205,7 @@ async def test_stubs_of_an_app(cli: Any, sd15: Path, tmp_path: Path) -> None:
     assert "async def sd15_text2image_api(" in stub
     assert "async def sd15_text2image_api_2(" in stub
     alone = await cli("nodes", "--app", sd15)
-    assert (alone.code, "--app wants --stubs" in alone.err) == (2, True)
+    assert (alone.code, "--app needs --stubs" in alone.err) == (2, True)
 
 
 async def test_what_is_unresolved_is_listed(cli: Any, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ async def test_a_file_url(cli: Any, sd15: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "code", "says"),
     [
-        ("nosuch://b/out", 2, "--out nosuch://b/out cannot be written: nobody knows nosuch://"),
+        ("nosuch://b/out", 2, "--out nosuch://b/out cannot be written: unknown scheme nosuch://"),
         ("adl://b/out", 1, "pip install 'comfy-async[fsspec]' adlfs"),
         ("file://server/out", 2, "another machine"),
         ("faulty://b/out", 2, "--out faulty://b/out cannot be written: nothing can be written there"),

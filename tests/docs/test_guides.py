@@ -86,7 +86,7 @@ def test_the_table_of_events(kind: type[BaseEvent]) -> None:
     """Every class has a row with its word on the wire and every field of its own."""
     row = rows("events.md")[kind.__name__]
     word = kind.type  # of those that keep the word themselves no text, but their slot
-    assert (f"`{word}`" if isinstance(word, str) else "the server's own word") in row
+    assert (f"`{word}`" if isinstance(word, str) else "the server's own type") in row
     base: Any = NodeEvent if issubclass(kind, NodeEvent) else BaseEvent
     assert (", node |" in row) == (base is NodeEvent)
     assert ("; last |" in row) == kind.terminal

@@ -376,7 +376,7 @@ async def test_keys_are_nowhere(store: Faults, caplog: pytest.LogCaptureFixture)
 @pytest.mark.parametrize(
     ("place", "kind", "says"),
     [
-        ("nosuch://bucket/out", ValueError, "nobody knows nosuch://"),
+        ("nosuch://bucket/out", ValueError, "unknown scheme nosuch://"),
         ("memory://out::s3://bucket", ValueError, "chain of file systems"),
         ("adl://bucket/out", ImportError, r"adl:// needs adlfs: pip install 'comfy-async\[fsspec\]' adlfs"),
     ],

@@ -30,7 +30,7 @@ class TestQuiet:
         settings = Settings(clock=clock, look_every=0.02, poll_min=0.02, poll_max=0.02)
 
         def warnings() -> list[str]:
-            return [r.getMessage() for r in caplog.records if "nothing was heard" in r.getMessage()]
+            return [r.getMessage() for r in caplog.records if "no news of it came" in r.getMessage()]
 
         async def looks(count: int) -> None:
             seen = fake.books.requests.total()

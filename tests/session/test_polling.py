@@ -248,5 +248,5 @@ async def test_a_quiet_run_costs_few_requests_and_raises_no_alarm(
         gate.open()
         assert (await job).texts == ("shown",)
         assert not [event async for event in job if isinstance(event, Disconnected)]
-    warnings = [record for record in caplog.records if "nothing was heard" in record.getMessage()]
+    warnings = [record for record in caplog.records if "no news of it came" in record.getMessage()]
     assert len(warnings) == 1

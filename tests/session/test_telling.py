@@ -247,4 +247,4 @@ async def test_the_cause_of_a_cancel_that_fails(fake: FakeComfy, caplog: pytest.
             await gate.reached()
             assert await job.cancel() == "running"
         await eventually(lambda: job.done)
-    assert any("heeds no interrupt yet" in line for line in warnings(caplog))
+    assert any("does not check for interrupts yet" in line for line in warnings(caplog))

@@ -381,7 +381,7 @@ def test_what_does_not_go_together() -> None:
         FakeComfy(dialect="v3")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="api_v2"):
         FakeComfy(dialect="cloud-v1", api_v2=True)
-    with pytest.raises(RuntimeError, match="does not speak API v2"):
+    with pytest.raises(RuntimeError, match="does not serve API v2"):
         FakeComfy().faults.swallow_jobs()
 
 

@@ -61,7 +61,7 @@ def test_what_is_the_same() -> None:
         ({"body": b'{"test": 2432232315}'}, "no signature"),
         ({"secret": OTHER}, "no signature"),
         ({"now": NOW + 301}, "301 s old, 300 s are allowed"),
-        ({"now": NOW - 301}, "301 s ahead of our clock"),
+        ({"now": NOW - 301}, "301 s ahead of this clock"),
     ],
 )
 def test_what_is_not_believed(change: dict[str, Any], words: str) -> None:

@@ -1,4 +1,4 @@
-"""The requests of a session in the words of Comfy API v2 (PROTOCOL 5)."""
+"""The requests of a session in Comfy API v2 (PROTOCOL 5)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class ApiV2(AssetFiles):
         """Return the body of POST /api/v2/jobs.
 
         Raises:
-            UnsupportedError: Something is asked for that API v2 has no word for.
+            UnsupportedError: Something is asked for that API v2 cannot express.
         """
         unknown = sorted(draft.extra.keys() - {_EXTRA, LABELS})
         if unknown:
@@ -128,7 +128,7 @@ class ApiV2(AssetFiles):
         return body_of("workflow", draft.graph, envelope)
 
     async def post(self, draft: Draft, body: Secret[bytes]) -> Posted | Mapping[str, Any]:
-        """POST /api/v2/jobs, under a key by which the server takes it on once, however often it comes."""
+        """POST /api/v2/jobs, under a key by which the server accepts it once, however often it comes."""
         headers = {"Content-Type": "application/json", "Idempotency-Key": draft.prompt_id}
         async with self._asking:
             answer = await self._http.request(
@@ -141,7 +141,7 @@ class ApiV2(AssetFiles):
                 # The public description knows no labels: servers keep pairs, one text, or none.
                 self._labels = "text" if self._labels == "pairs" and code == "invalid_request" else "none"
                 if self._labels == "none":
-                    _log.warning("%s keeps no labels (%s): they stay here", self.address, code)
+                    _log.warning("%s keeps no labels (%s): only this process has them", self.address, code)
                 return await self.post(draft, self.encode(draft))
             if code not in REFUSALS:
                 raise error_of(answer)
@@ -154,17 +154,17 @@ class ApiV2(AssetFiles):
 
     @property
     def finds_posted(self) -> bool:
-        """True while nobody has found out that the server lists no jobs."""
+        """True until it is known that the server lists no jobs."""
         return self._lists is not False
 
     async def find_posted(self, draft: Draft, known: Collection[str]) -> str | None:
         """Look through the latest jobs for one with this graph.
 
-        GET /api/v2/jobs is in no public description; where it is served, each job's own graph tells.
+        GET /api/v2/jobs is in no public description; where it is served, each job's own graph decides.
 
         Raises:
             SubmitUnknownError: Several could be it.
-            ComfyError: The server cannot be asked.
+            ComfyError: The request failed.
         """
         answer = await self._http.request(
             "GET", JOBS, params={"limit": _LISTED}, root=True, expect=(404, 405, 501), retry=True
@@ -183,7 +183,7 @@ class ApiV2(AssetFiles):
                 found.append(prompt_id)
         if len(found) > 1:
             raise SubmitUnknownError(
-                f"whether a prompt reached {self.address} is unknown: {len(found)} jobs have its workflow",
+                f"it is unknown whether a prompt reached {self.address}: {len(found)} jobs have its workflow",
                 hint=f"One of them may be it: {', '.join(found[:5])}. `attach` follows it.",
                 server=self.address,
             )
@@ -242,7 +242,7 @@ class ApiV2(AssetFiles):
         return False
 
     async def snapshot(self, of: Collection[str] = (), *, whole: bool = False) -> QueueSnapshot:
-        """Return which of these jobs wait or run; it says nothing of those that could not be asked about."""
+        """Return which of these jobs wait or run; those whose request failed are left out."""
         answers = await asyncio.gather(*map(self._job, of), return_exceptions=True)
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         if failures and (
@@ -262,7 +262,7 @@ class ApiV2(AssetFiles):
         )
 
     async def job_record(self, prompt_id: str) -> Mapping[str, Any] | None:
-        """Return a job in the words of ComfyUI's jobs API.
+        """Return a job in the format of ComfyUI's jobs API.
 
         Raises:
             NotFoundError: The server does not know it.
@@ -276,13 +276,13 @@ class ApiV2(AssetFiles):
         return found if isinstance(found, QueueEntry) else None
 
     async def history(self, prompt_id: str) -> HistoryEntry | None:
-        """Return a job that is over; one that a look has just found is not asked for again."""
+        """Return a job that has ended; one that a poll has just found is not requested again."""
         found = self._over.pop(prompt_id, None) or await self._job(prompt_id)
         self._over.pop(prompt_id, None)
         return found if isinstance(found, HistoryEntry) else None
 
     async def workflow(self, prompt_id: str) -> Mapping[str, Any]:
-        """Return the graph that a job ran; {} for one that only the editor's file is known of."""
+        """Return the graph that a job ran; {} for one of which only the editor's file is known."""
         path = f"{JOBS}/{quote(prompt_id, safe='')}/workflow"
         answer = await self._http.request("GET", path, root=True, expect=(404, 405, 501), retry=True)
         body = answer.json_object() if answer.status == 200 else {}
@@ -290,7 +290,7 @@ class ApiV2(AssetFiles):
         return graph if isinstance(graph, Mapping) and body.get("format") == "api" else {}
 
     async def _job(self, prompt_id: str) -> QueueEntry | HistoryEntry | None:
-        """Ask for one job; what is over is kept until it is read."""
+        """Request one job; one that has ended is kept until it is read."""
         async with self._asking:
             answer = await self._http.request("GET", **self._links.at(prompt_id, "self"), expect=(404,))
         self._expired.pop(prompt_id, None)
@@ -312,15 +312,15 @@ class ApiV2(AssetFiles):
         return found
 
     async def queue(self, *, retry: bool = False) -> Any:
-        """Raise: nobody sees the jobs of others."""
+        """Raise: the jobs of others are not shown."""
         raise self._without("show the queue of everybody")
 
     async def queue_remaining(self) -> int:
         """Raise, as `queue`."""
-        raise self._without("tell how long the queue is")
+        raise self._without("say how long the queue is")
 
     async def ping(self) -> int | None:
-        """Prove that the server answers; it does not tell how busy it is."""
+        """Prove that the server answers; it does not say how busy it is."""
         await self.probe()
         return None
 
@@ -331,11 +331,11 @@ class ApiV2(AssetFiles):
         await self._cancelled(prompt_id)
 
     async def cancel_all(self, prompt_ids: Sequence[str]) -> bool:
-        """Ask for the end of these jobs; say whether any of them was still to end."""
+        """Ask for the end of these jobs; return whether any of them was still to end."""
         return any(await together([self._cancelled(one) for one in prompt_ids]))
 
     async def interrupt(self, prompt_id: str) -> None:
-        """Ask for the end of this job: there is one word for that and for removing it."""
+        """Ask for the end of this job: there is one request for that and for removing it."""
         await self._cancelled(prompt_id)
 
     async def _cancelled(self, prompt_id: str) -> bool:
@@ -368,7 +368,7 @@ class ApiV2(AssetFiles):
         """Raise: the nodes are not described."""
         raise self._without(
             "describe its nodes",
-            hint="`comfy.nodes.use(NodeCatalog.load(path))` takes what another server was asked for.",
+            hint="`comfy.nodes.use(NodeCatalog.load(path))` takes a catalog saved from another server.",
         )
 
     def history_rows(self, body: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -392,7 +392,7 @@ def _code(body: Mapping[str, Any]) -> str:
 
 
 def _is_absence(answer: Answer) -> bool:
-    """Say whether an answer is API v2's own word that it has no such job: a gateway's 404 is none."""
+    """Return whether API v2 itself answers that it has no such job: a gateway's 404 does not count."""
     try:
         return answer.status == 404 and bool(_code(answer.json_object()))
     except NotComfyUIError:

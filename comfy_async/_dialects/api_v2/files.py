@@ -96,7 +96,7 @@ class AssetFiles:
         return answer.json_object()
 
     async def has_file(self, place: FilePlace) -> bool | None:
-        """Ask for the asset; without one nobody knows."""
+        """Request the asset; None without one: then it is unknown."""
         if place.asset is None:
             return None
         answer = await self._http.request(

@@ -1,4 +1,4 @@
-"""Where each job of API v2 is asked for: its own links, as far as they lead anywhere."""
+"""The URLs of each job of API v2: its own links, as far as they work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINKS_KEPT: Final = 10_000
 
 
 class JobLinks:
-    """The links that jobs came with; those of the oldest are let go."""
+    """The links that jobs came with; those of the oldest are dropped."""
 
     def __init__(self, http: HttpClient) -> None:
         """Know none; the client says what stays with its server."""
@@ -32,7 +32,7 @@ class JobLinks:
             self._links[prompt_id] = {name: link for name, link in urls.items() if self._http.is_home(link)}
 
     def at(self, prompt_id: str, name: str) -> dict[str, Any]:
-        """Return where a job is asked for, stopped or followed: its own link, else the usual route.
+        """Return where a job is read, stopped or followed: its own link, else the usual route.
 
         A server behind a gateway may not know its public name, and its links lead nowhere then.
         """

@@ -1,4 +1,4 @@
-"""What API v2 says against a prompt, in ComfyUI's words."""
+"""The refusals of API v2, in ComfyUI's format."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ REFUSALS: Final = frozenset(
 def in_comfyui_words(body: Mapping[str, Any], graph: bytes) -> Mapping[str, Any]:
     """Return an error as ComfyUI's POST /prompt would word it: `error` and `node_errors`.
 
-    The public description has a list of {field, reason} for each node; comfy-api-proxy hands on what
-    ComfyUI itself said.
+    The public description has a list of {field, reason} for each node; comfy-api-proxy passes on what
+    ComfyUI itself answered.
     """
     error = body.get("error")
     said = error if isinstance(error, Mapping) else {}
@@ -44,7 +44,7 @@ def _classes(graph: bytes) -> dict[str, str]:
 
 
 def _node(rows: object, class_type: str) -> Mapping[str, Any]:
-    """Return the complaints about one node."""
+    """Return the problems of one node."""
     if isinstance(rows, Mapping):
         return rows
     listed = rows if isinstance(rows, list) else []
@@ -53,7 +53,7 @@ def _node(rows: object, class_type: str) -> Mapping[str, Any]:
 
 
 def _complaint(row: Mapping[str, Any], class_type: str) -> Mapping[str, Any]:
-    """Return one complaint: {field, reason} in ComfyUI's form."""
+    """Return one problem: {field, reason} in ComfyUI's format."""
     if "type" in row:
         return row
     reason = str(row.get("reason") or "")

@@ -2,7 +2,7 @@
 
 `drafts` finds the inputs that somebody named, in a mapping, in titles or in the editor's App mode,
 or else those that people change; `names` makes Python names, `describe` asks the catalog what each
-takes, `values` tells right values from wrong ones, and `reading` puts it together. `schema` and
+takes, `values` checks values, and `reading` puts it together. `schema` and
 `models` say it to others, `stubs` to type checkers.
 """
 

@@ -30,7 +30,7 @@ def name_of(workflow: Any) -> str:
 
 
 def sentence_of(name: str, reading: AppReading) -> str:
-    """Return what an app does, as far as its inputs and outputs tell."""
+    """Return what an app does, as far as its inputs and outputs show it."""
     takes = ", ".join(item.title or item.name for item in reading.inputs.values()) or "nothing"
     gives = ", ".join(reading.outputs) or "nothing"
     return f"Runs the ComfyUI workflow {name!r}. It takes {takes}; it gives {gives}."

@@ -72,7 +72,7 @@ def limits(specs: Iterable[InputSpec | None]) -> tuple[int | float | None, int |
 
 
 def choices_of(specs: Iterable[InputSpec | None]) -> tuple[Any, ...] | None:
-    """Return what may be chosen at all places; an empty list says that nobody knows."""
+    """Return what may be chosen at all places; an empty list means that it is unknown."""
     lists = [spec.choices for spec in specs if spec is not None and spec.choices]
     if not lists:
         return None

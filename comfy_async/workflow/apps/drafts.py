@@ -213,7 +213,7 @@ def _draft(
 ) -> Draft:
     """Return an input that nobody named: by its label, by what it is for, and by its node's title.
 
-    The title comes first where a node only hands a value on, and second where it tells two apart.
+    The title comes first where a node only passes a value on, and second where it distinguishes two.
     """
     key, name = targets[0]
     node = graph[key]

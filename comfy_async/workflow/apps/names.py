@@ -49,7 +49,7 @@ def is_name(text: object) -> bool:
 def unique(candidates: Sequence[Sequence[str]]) -> list[str]:
     """Return a name for each of several things, out of those that it may have, the best first.
 
-    What two would share goes to neither while a further name tells them apart; else the
+    What two would share goes to neither while a further name distinguishes them; else the
     first keeps it and the others are numbered.
 
     Example:

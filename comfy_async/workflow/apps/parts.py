@@ -24,7 +24,7 @@ class AppInput:
         name: Its name, a Python identifier.
         node: The id of the node that gets it, in the prompt.
         input: The input of that node.
-        type: ComfyUI's word for what it takes: "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO" or another.
+        type: ComfyUI's type of what it takes: "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO" or another.
         default: What it has when nothing is given; None when nothing would do.
         choices: What may be chosen, None when it is no choice or the choices are not known.
         minimum: The smallest number, or None.
@@ -32,7 +32,7 @@ class AppInput:
         step: In which steps the editor counts; other numbers are taken all the same.
         multiline: Whether it is a text of several lines.
         required: Whether it must be given.
-        description: What it is for, "" when nobody says.
+        description: What it is for, "" when unknown.
         upload: Which kind of file it takes, None for no file.
         title: What people call it.
         targets: Every input that gets it; the first is `node` and `input`.
@@ -79,7 +79,7 @@ class AppOutput:
     Attributes:
         name: Its name, a Python identifier.
         node: The id of the node that makes it.
-        type: "image", "video", "audio", "model_3d", "text", or "any" when its class does not tell.
+        type: "image", "video", "audio", "model_3d", "text", or "any" when its class does not say.
         title: What people call it.
         class_type: The node's class.
     """
@@ -112,15 +112,15 @@ class Unresolved:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Draft:
-    """An input before the catalog was asked about it.
+    """An input before it was looked up in the catalog.
 
     Attributes:
         targets: Where it goes.
-        names: The words that it may be named by, the best first.
+        names: What it may be named by, the best first.
         title: What people call it.
         description: What it is for.
         fixed: Whether the first name was written by somebody, and is kept as it is.
-        loaded: Whether its node was made to load it: what stands there is nobody's wish.
+        loaded: Whether its node was made to load it: its present value is no default.
         optional: Whether that node goes away when nothing is given.
     """
 

@@ -113,7 +113,7 @@ def role(graph: Graph, catalog: NodeCatalog, target: Target) -> str:
 
 
 def _without(graph: Graph, key: str) -> Graph:
-    """Return a graph without a node, so that nobody goes round in a circle."""
+    """Return a graph without a node, so that no walk goes round in a cycle."""
     return {other: node for other, node in graph.items() if other != key}
 
 

@@ -1,4 +1,4 @@
-"""The values of one call: told right from wrong before anything is sent, all that is wrong at once."""
+"""The values of one call: checked before anything is sent, all that is wrong at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WrongValueError(ValueError):
     """A value that an input does not take."""
 
     def __init__(self, type: str, message: str, *, close: tuple[Any, ...] = (), advice: str = "") -> None:
-        """Keep ComfyUI's own word for it, the sentence, and the way out."""
+        """Keep ComfyUI's own type of it, the sentence, and what to do."""
         super().__init__(message)
         self.type = type
         self.close = close

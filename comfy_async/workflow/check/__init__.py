@@ -1,7 +1,7 @@
 """What a server would say to a graph, before it is asked.
 
 In come the nodes of an API graph and what a server can run (a `NodeCatalog`), with the editor
-file where there is one. Out go `Problem`s: errors in the server's own words for what it refuses,
+file where there is one. Out go `Problem`s: errors of the server's own types for what it refuses,
 warnings for what it takes although you should know.
 """
 

@@ -1,4 +1,4 @@
-"""What a check found by lists that may be old, or that do not tell: ask the server, then settle it."""
+"""What a check found by lists that may be outdated or incomplete: ask the server, then settle it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stale_classes(problems: Iterable[Problem]) -> set[str]:
 
 
 def unseen_files(problems: Iterable[Problem]) -> dict[str, FilePlace]:
-    """Return the files that no list tells of, by the value that names them: GET /view finds each, or not."""
+    """Return the files that are in no list, by the value that names them: GET /view finds each, or not."""
     places: dict[str, FilePlace] = {}
     for found in problems:
         if found.type == UNSEEN and isinstance(found.received, str):

@@ -15,7 +15,7 @@ from .values import EXCEPTION, Finding
 __all__ = ["Loose", "deadly_links", "loose_links", "named", "problems_of_loose", "undeclared_links"]
 
 Loose = list[tuple[str, str, str]]
-"""Node, input, and the id that it is linked to in vain."""
+"""Node, input, and the missing id that it is linked to."""
 
 
 def loose_links(graph: Graph) -> Loose:
@@ -30,7 +30,7 @@ def loose_links(graph: Graph) -> Loose:
 
 
 def undeclared_links(graph: Graph, loose: Loose, catalog: NodeCatalog) -> Loose:
-    """Return those in inputs that their classes do not declare, which no validation looks at."""
+    """Return those in inputs that their classes do not declare, which no validation checks."""
     return [
         (key, name, source)
         for key, name, source in loose
@@ -42,7 +42,7 @@ def undeclared_links(graph: Graph, loose: Loose, catalog: NodeCatalog) -> Loose:
 def deadly_links(graph: Graph, catalog: NodeCatalog) -> list[Problem]:
     """Return those that a server takes and then dies of: undeclared, in a node that some output needs.
 
-    Of the others the server itself speaks when an output needs them, and when none does they
+    The others the server itself reports when an output needs them, and when none does they
     do no harm.
     """
     run = GraphCheck(graph, catalog)

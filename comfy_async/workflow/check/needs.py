@@ -79,11 +79,11 @@ class MissingModel:
 
     Attributes:
         name: Its file's name, with its subfolder as the workflow has it.
-        folder: Its folder below models, "" when nothing tells.
+        folder: Its folder below models, "" when unknown.
         url: Where it can be downloaded, "" when the file does not say.
         hash: The sum of its content, or "".
         hash_type: What sum that is, for example `SHA256`, or "".
-        places: The (node id, input) that want it; () when no conversion could tell.
+        places: The (node id, input) that want it; () when no conversion could find them.
     """
 
     name: str

@@ -21,7 +21,7 @@ from .values import EXCEPTION, Finding, unwrapped
 __all__ = ["UNSEEN", "annotated", "checks_itself", "checks_link_types", "makes_outputs", "own_findings"]
 
 UNSEEN = "unseen_file"
-"""Our word for a file that no list of the server's tells of."""
+"""The library's own type for a file that is in no list of the server."""
 
 # Bounded: within megabytes of text there is nothing to be looked for.
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
@@ -138,10 +138,10 @@ def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
         how = "Download it, and pass the bytes or a path to with_inputs()."
         return Finding(kind, f"{shown} is an address, not a file of the server's", value, (), how)
     if PureWindowsPath(plain).is_absolute() or PurePosixPath(plain).is_absolute():
-        how = f"{advice} A text is looked for on the server's own disk, and cannot be checked from here."
+        how = f"{advice} A text is looked up on the server's own disk, and cannot be checked from here."
         return Finding(kind, f"{shown} is a path, not a file in the server's folders", value, (), how)
     if folder != "input" or "/" in plain or "\\" in plain:
-        told = f"whether the server has the file {shown} is not known: its list does not tell"
+        told = f"it is not known whether the server has the file {shown}: its list does not say"
         return Finding(UNSEEN, told, value, (), advice, warning=True)
     names = [choice for choice in choices if isinstance(choice, str)]
     return Finding(kind, f"the server has no input file {shown}", value, nearest(plain, names), advice)

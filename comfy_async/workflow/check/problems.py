@@ -27,7 +27,7 @@ def check_graph(
 ) -> list[Problem]:
     """Return what is wrong with a graph on a server, [] when it would be taken as it is.
 
-    Errors are what the server refuses, in its own words (`Problem.type`); warnings are what
+    Errors are what the server refuses, by its own types (`Problem.type`); warnings are what
     it takes, but what you should know. Files that wait to be uploaded count as there.
 
     Args:

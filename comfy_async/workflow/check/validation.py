@@ -1,4 +1,4 @@
-"""A graph against a catalog, in the order and with the words of the server's validation.
+"""A graph against a catalog, in the order and with the error types of the server's validation.
 
 This follows validate_prompt and validate_inputs of ComfyUI 0.33 (execution.py): only what an
 output needs is validated, inputs that a class does not declare are ignored, and whatever
@@ -27,10 +27,10 @@ Place = tuple[str, str | None, Finding]
 """Node, input and what is wrong there."""
 
 DEADLY = "missing_link_source"
-"""Our word for what the server overlooks and then dies of."""
+"""The library's own type for what the server overlooks and then dies of."""
 
 OUTER = "exception_during_validation"
-"""The server's word for an exception in the output node itself."""
+"""The server's type for an exception in the output node itself."""
 
 
 class GraphCheck:
@@ -43,7 +43,7 @@ class GraphCheck:
     """
 
     def __init__(self, graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
-        """Prepare; nothing is looked at yet."""
+        """Prepare; nothing is checked yet."""
         self._graph = graph
         self._catalog = catalog
         self._path: list[str] = []
@@ -81,11 +81,11 @@ class GraphCheck:
         return seen
 
     def _deadly(self) -> Iterator[Place]:
-        """Yield links to absent nodes in inputs that no validation looks at.
+        """Yield links to absent nodes in inputs that no validation checks.
 
         These are inputs that the class does not declare, and all inputs of nodes that only such
         inputs lead to. The server follows them when it runs the prompt, and the exception there
-        ends its worker thread: it takes prompts and runs none until it is started anew (seen on
+        ends its worker thread: it accepts prompts and runs none until it is restarted (seen on
         0.33.0; execution.py, the first add_node).
         """
         for key in self.running:
@@ -246,7 +246,7 @@ class GraphCheck:
 
 
 def _outer(place: Place, outputs: set[str]) -> Place:
-    """Give an exception in an output node the word that the server has for it."""
+    """Give an exception in an output node the type that the server has for it."""
     node, name, finding = place
     if finding.type != EXCEPTION or node not in outputs:
         return place

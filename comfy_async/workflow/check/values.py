@@ -14,7 +14,7 @@ from .._values import same_path, truth
 __all__ = ["Finding", "check_value", "not_among", "truth_of", "unwrapped"]
 
 EXCEPTION = "exception_during_inner_validation"
-"""The server's word for whatever its validation did not foresee."""
+"""The server's type for whatever its validation did not foresee."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Classes:
         return range(len(values)) if model.takes_all else places_of(node, values, model.declared)
 
     def _model(self, class_type: str) -> _Model:
-        """Return the model of a class, made when it is first asked for."""
+        """Return the model of a class, made when it is first needed."""
         pack = pack_of(class_type)
         models = self._shared if pack is None else self._own
         if (model := models.get(class_type)) is None:

@@ -9,7 +9,7 @@ What is converted is what the editor sends when the file is opened and queued:
   `links_table` says, values from `saved_values`, subgraph instances that own values from
   `promoted_widgets`, older lists of such values from `old_promotions`, and types that follow the
   links from `slot_types`.
-- `refusals` says what nobody could know of it.
+- `refusals` says what cannot be known of it.
 - `primitives`, `prompt_texts` and `camera` do what happens when a prompt is queued.
 - `fields` tells which inputs of the prompt a field of the drawing becomes.
 - `follow_links` finds the nodes that are really run at the other end of a link, and
@@ -66,7 +66,7 @@ def convert_editor(
             editor does, with null for a class and values called `UNKNOWN`. No server runs that.
         lost: What to do where saved values, links or kinds of inputs cannot be placed for
             certain: "keep" goes on without them, as the editor does.
-        rng: Chooses in prompts like `{red|green}`; by default anew each time, as ComfyUI does.
+        rng: Chooses in prompts like `{red|green}`; by default randomly each time, as ComfyUI does.
         now: The time for file names like `%date:yyyy-MM-dd%`, by default the present.
 
     Raises:

@@ -24,7 +24,7 @@ def as_text(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """Return a double with as few digits as tell it from its neighbours (ECMA-262, Number::toString)."""
+    """Return a double with the fewest digits that distinguish it (ECMA-262, Number::toString)."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if value == 0:

@@ -208,7 +208,7 @@ def _new_boundary(definition: Graph, name: str, type_: str) -> Boundary:
 
 
 def _connect(definition: Graph, boundary: Boundary, node: Node, slot: InputSlot) -> None:
-    """Link a definition's input to an inner slot; what was linked there gives way."""
+    """Link a definition's input to an inner slot; what was linked there is replaced."""
     _disconnect(definition, slot)
     link_id = max(definition.links, default=0) + 1
     origin, target = definition.inputs.index(boundary), node.inputs.index(slot)

@@ -1,4 +1,4 @@
-"""What conversion refuses because nobody could know it: classes, kinds of inputs, values, links.
+"""What conversion refuses because it cannot be known: classes, kinds of inputs, values, links.
 
 A file may be newer than the catalog, a pack may make widgets in JavaScript, a class may have
 changed since the file was saved. The editor goes on and drops what it cannot place; a run with
@@ -53,7 +53,7 @@ def refuse(
         catalog: What the server can run.
         groups: The group nodes that could not be expanded, and what of them is not known.
         unknown: "keep" takes nodes of classes that the server does not have.
-        lost: "keep" goes on without what nobody can place.
+        lost: "keep" goes on without what cannot be placed.
     """
     if unknown == "raise":
         strangers = [(place, node) for place, node in nodes if node.class_type is None]
@@ -137,7 +137,7 @@ def _install(properties: Mapping[str, Any]) -> str:
 
 
 def _losses(place: str, node: Node, given: _Given) -> Iterator[Problem]:
-    """Yield what of a node nobody could place."""
+    """Yield what of a node cannot be placed."""
     if values := [value for value in node.surplus if value not in (None, "")]:
         message = f"{len(values)} saved values are more than its widgets take: {_shown(values)}"
         yield _problem(place, node, "values_lost", message, received=values)
@@ -150,7 +150,7 @@ def _losses(place: str, node: Node, given: _Given) -> Iterator[Problem]:
 
 
 def _chooses_unknown(node: Node) -> bool:
-    """Return whether a choice is none that the class offers: nobody knows what that one brings.
+    """Return whether a choice is none that the class offers: it is unknown what that one brings.
 
     The server refuses the choice itself, so nothing is run wrongly.
     """

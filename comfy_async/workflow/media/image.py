@@ -17,7 +17,7 @@ def png(reader: Reader) -> Texts:
     """Read the chunks tEXt, zTXt, iTXt, and comf, which ComfyUI gives animated PNGs.
 
     Some programs append their texts after the end of the picture. What stands there may be
-    anything, so no damage is told of it.
+    anything, so no damage is reported of it.
     """
     offset, ended = 8, False
     while offset < reader.size:

@@ -1,4 +1,4 @@
-"""Bounded reading of files that nobody vouches for."""
+"""Bounded reading of untrusted files."""
 
 from __future__ import annotations
 

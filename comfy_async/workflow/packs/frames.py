@@ -1,7 +1,7 @@
 """Which nodes lie in which frame (a group, in the editor's own word) of a file.
 
 A node lies in a frame when its middle does (LGraphGroup.ts, 1.49.6). How wide a collapsed node
-is depends on the font; where that decides, nobody can know.
+is depends on the font; where that decides, it cannot be known.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ class Pack:
 
 
 def not_convertible(node: Node, message: str, *, advice: str = "", received: Any = None) -> ConversionError:
-    """Return the error for a node of which nobody can know what the editor would send."""
+    """Return the error for a node of which it cannot be known what the editor would send."""
     problem = Problem(
         node=node.id,
         title=node.title or "",

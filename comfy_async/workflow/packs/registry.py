@@ -1,7 +1,7 @@
 """Which pack a node belongs to: those that were registered, those of installed packages, our own.
 
 Nothing is imported before a node of the pack is met: our own packs are known by the form of
-their nodes' names, and packages are asked for theirs when the first file is converted.
+their nodes' names, and packages are loaded when the first file is converted.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def unregister(pack: Pack) -> None:
 
 
 def _forget_answers() -> None:
-    """Ask anew which pack a node belongs to."""
+    """Decide again which pack a node belongs to."""
     pack_of.cache_clear()
     marks.cache_clear()
     packs_with_mark.cache_clear()
@@ -107,13 +107,13 @@ def packs_with_mark(name: str) -> tuple[Pack, ...]:
 
 @functools.cache
 def _own(module: str) -> Pack:
-    """Return one of our own packs, loaded when it is first asked for."""
+    """Return one of the built-in packs, loaded when it is first needed."""
     return _load(EntryPoint(module, f"{__package__}.{module}:PACK", GROUP))
 
 
 @functools.cache
 def _installed() -> tuple[Pack, ...]:
-    """Return the packs of installed packages; one that does not load is told, and left out."""
+    """Return the packs of installed packages; one that does not load is logged, and left out."""
     packs = []
     for point in entry_points(group=GROUP):
         try:

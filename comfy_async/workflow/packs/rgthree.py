@@ -176,7 +176,7 @@ def _number(value: Any) -> Any:
 
 
 def _truth(value: Any) -> bool:
-    """Return a value as true or false; some words are false."""
+    """Return a value as true or false; some texts are false."""
     if isinstance(value, str):
         return value.lower() not in ("false", "null", "none", "", "0")
     return value is not MISSING and bool(value)

@@ -67,7 +67,7 @@ class _VideoHelper(Pack):
             choose_load_format(node, formats, chosen.value, base)
 
     def restore(self, node: Node, values: Any) -> bool:
-        """Take values by name; lists of old files in the order of then."""
+        """Take values by name; lists of old files in the order of their version."""
         if isinstance(values, JSON_OBJECT):
             _clear(node)
             _by_name(node, values, {name: name for name in values})
@@ -80,7 +80,7 @@ class _VideoHelper(Pack):
         if isinstance(values, list) and (more := _beyond(node, values)):
             raise not_convertible(
                 node,
-                f"its values are in the order of an old version that nobody knows: {more!r:.80} is left over",
+                f"its values are in the order of an unknown old version: {more!r:.80} is left over",
                 advice="Open the file in ComfyUI, set the values of this node again, and save it.",
                 received=values,
             )
