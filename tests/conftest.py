@@ -32,9 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(folder))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a test that hangs fail instead."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let a test that hangs fail instead, and the tests that share a cluster run on one worker."""
     for item in items:
+        if config.pluginmanager.hasplugin("xdist") and item.path.parent.name == "ray":
+            item.add_marker(pytest.mark.xdist_group("ray"))
         function = getattr(item, "obj", None)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
             if not hasattr(function, "hypothesis"):
@@ -57,7 +59,7 @@ async def fake() -> AsyncIterator[FakeComfy]:
     """A server of its own for each test; at the end nobody is connected and no task is left."""
     async with FakeComfy() as server:
         yield server
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await server.wait_for(lambda books: books.sockets_now == 0)
         assert not library_tasks()
 

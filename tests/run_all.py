@@ -1,7 +1,9 @@
-"""Everything that must be green: lint, types, tests, coverage. One command, for you and for CI.
+"""Everything that must be green: lint, types, tests. One command, for you and for CI.
 
 python tests/run_all.py            # all of it
 python tests/run_all.py lint types # some of it
+python tests/run_all.py quick      # the tests that take no minute, while you work
+python tests/run_all.py coverage   # the tests once more, half as slow again, and what they cover
 
 The tests must leave no file behind in the checkout but caches.
 """
@@ -11,25 +13,25 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadgroup"]
+
 STEPS: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],
     "types": [["mypy"], ["pyright", "--pythonpath", sys.executable]],
-    "tests": [
-        ["coverage", "run", "-m", "pytest", "-q"],
+    "tests": [PYTEST],
+    "quick": [[*PYTEST, *(f"tests/{name}" for name in ("base", "dialects", "job", "protocol"))]],
+    "coverage": [
+        ["coverage", "run", "-m", *PYTEST],
         ["coverage", "combine", "-q"],
         ["coverage", "report"],
     ],
 }
-
-PYTEST = STEPS["tests"][0]
-MIDDLE = "job"
-"""The folder of tests where the second half begins, which takes about as long as the first."""
+DEFAULT = ("lint", "types", "tests")
 
 CACHES = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".coverage"})
 
@@ -60,46 +62,23 @@ def run(command: list[str]) -> int:
     return code
 
 
-def halves() -> list[list[str]]:
-    """Return the folders of tests in two parts: the machines that run them have two cores or more."""
-    folders = sorted({path.parts[len(ROOT.parts) + 1] for path in (ROOT / "tests").glob("*/test_*.py")})
-    parts = [[name for name in folders if (name < MIDDLE) == early] for early in (True, False)]
-    return [[f"tests/{name}" for name in part] for part in parts]
-
-
-def run_halves() -> int:
-    """Run the tests, both halves at once; print what each says when both are over; return a code."""
-    begin = time.monotonic()
-    running = []
-    for part in halves():
-        say(" ".join([*PYTEST, *part]))
-        output = tempfile.TemporaryFile()
-        command = [sys.executable, "-m", *PYTEST, *part]
-        running.append((subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT), output))
-    codes = []
-    for process, output in running:
-        codes.append(process.wait())
-        output.seek(0)
-        sys.stdout.write(output.read().decode("utf-8", "replace"))
-        output.close()
-    say(f"the tests: {time.monotonic() - begin:.0f} s, codes {codes}")
-    return max(codes, key=abs)
-
-
 def main() -> int:
     """Run the steps that were asked for, stop at the first that fails, and say how long each took."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "steps", nargs="*", metavar="step", help=f"of {', '.join(STEPS)}; all when none is named"
+        "steps",
+        nargs="*",
+        metavar="step",
+        help=f"of {', '.join(STEPS)}; {', '.join(DEFAULT)} when none is named",
     )
-    steps = parser.parse_args().steps or list(STEPS)
+    steps = parser.parse_args().steps or list(DEFAULT)
     if unknown := [step for step in steps if step not in STEPS]:
         parser.error(f"there is no step {unknown[0]!r}: {', '.join(STEPS)}")
     before = files()
     for command in [command for step in steps for command in STEPS[step]]:
-        if code := run_halves() if command == PYTEST else run(command):
+        if code := run(command):
             return code
     if left := sorted(files() - before):
         say(f"left behind in the checkout: {', '.join(left)}")

@@ -22,7 +22,7 @@ from .._protocol.snapshot import HistoryEntry, history_events
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
 from .._session.options import SubmitOptions, submit_options
-from .._session.submission import Submission
+from .._session.submission import Submission, demands_saves
 from .._transport.address import Address
 from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
 from ..events import Failed
@@ -132,7 +132,7 @@ class SessionItems:
         key = workflow_key(ready)
         assert options.index is not None
         record = journal.find(options.index, key)
-        item = None if record is None else await self._from_record(record, ready, options.index)
+        item = None if record is None else await self._from_record(record, ready, options)
         if item is None:
             submission = Submission(engine, ready, options)
             # Before the post: a process that dies now leaves no job that nobody knows of.
@@ -155,13 +155,15 @@ class SessionItems:
             self.leave(job)
             raise
 
-    async def _from_record(self, record: Record, workflow: Workflow, index: int) -> Item | None:
+    async def _from_record(self, record: Record, workflow: Workflow, options: SubmitOptions) -> Item | None:
         """Return the job that an earlier batch noted, or None when it has to run again."""
-        engine, ref = self._engine, record.get("ref")
+        engine, ref, index = self._engine, record.get("ref"), options.index
+        assert index is not None
         if not isinstance(ref, Mapping):
             return None
         if is_final(record):
             item = restored(engine, record, workflow, index, history=engine.api.history)
+            item.job.state.demands_saves = demands_saves(engine, options)
             tell_of_saves(item.job, engine.hooks)
             return item
         if record.get("status") != "submitted":
@@ -169,6 +171,7 @@ class SessionItems:
         found = {**ref, "prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
         job = await engine.attach(found)
         job.index, job.workflow = index, workflow
+        job.state.demands_saves = demands_saves(engine, options)
         if not job.done and not job.seen:
             # In neither queue nor history: polling finds out whether that is the truth.
             await job.ended.wait()

@@ -116,7 +116,7 @@ class Submission:
             if desk.closed and isinstance(error, TransportError):
                 raise desk.closed_error(job.prompt_id) from error
             raise
-        job.state.demands_saves = self._api.hides_partial and self._options.on_partial == "raise"
+        job.state.demands_saves = demands_saves(desk, self._options)
         desk.router.posted(job, frames_before=frames_before)
         return job
 
@@ -388,3 +388,8 @@ def _is_unknown(error: ComfyError) -> bool:
     if isinstance(error, ResponseError):
         return error.status >= 500
     return not isinstance(error, (ConnectError, NotComfyUIError))
+
+
+def demands_saves(desk: Desk, options: SubmitOptions) -> bool:
+    """Say whether nodes that save must have saved: nobody else tells that the server left them out."""
+    return desk.api.hides_partial and options.on_partial == "raise"

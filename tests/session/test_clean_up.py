@@ -332,7 +332,7 @@ async def test_ctrl_c_twice_in_a_task_group_of_ten(fake: FakeComfy) -> None:
     program.send_signal(signal.SIGINT)
     await asyncio.sleep(0.02)
     program.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         out, err = await program.communicate()
     assert b"interrupted" in out, err
     # On a busy machine the answers can come after the time that a second Ctrl-C leaves.

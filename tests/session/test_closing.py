@@ -197,7 +197,7 @@ class TestClosing:
         comfy = fake.session()
         await comfy.run(picture())
         fake.faults.drop_sockets("half_open")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             await comfy.aclose()
         assert not library_tasks()
         fake.faults.end_half_open()
