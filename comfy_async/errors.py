@@ -619,7 +619,7 @@ class PartnerNodeError(JobFailedError):
 
 
 class JobCancelledError(JobError):
-    """The job was cancelled or interrupted, by you or by somebody else.
+    """The job was cancelled or interrupted, by you or by another client.
 
     Example:
         >>> fake.hold()

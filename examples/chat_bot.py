@@ -1,7 +1,7 @@
 """A chat bot: `!draw` answers with a picture, one message that is edited while the job runs.
 
 The network is left out: `Chat` stands where discord.py, a Slack or a Telegram client would.
-What matters is the rest: one session for the life of the bot, a place in the queue for each
+What matters is the rest: one session for as long as the bot runs, a place in the queue for each
 user, edits that are not too frequent for the chat's rate limit, and cancelling by a reaction.
 
 Needs `pip install 'comfy-async[testing]'`, and a ComfyUI (`--server URL`) or its stand-in.

@@ -1,7 +1,7 @@
 """What the examples share: the server to talk to, and the workflow to run.
 
 `--server URL` or COMFY_LOCAL_URL name a ComfyUI. Without either a FakeComfy is started, which
-speaks the same protocol and paints stand-ins for pictures, so every example runs anywhere.
+implements the same protocol and paints stand-ins for pictures, so every example runs anywhere.
 
 Needs `pip install 'comfy-async[testing]'`; with a ComfyUI plain `comfy-async` is enough.
 """

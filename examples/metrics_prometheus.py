@@ -5,7 +5,7 @@ Needs `pip install 'comfy-async[testing]' prometheus-client`, and a ComfyUI (`--
     python examples/metrics_prometheus.py --server http://127.0.0.1:8188 --port 9100
 
 With `--port` Prometheus reads them at http://127.0.0.1:9100/metrics while the jobs run; without it they are
-printed in the end. `comfy_async.otel.Telemetry` has these and more for whoever uses OpenTelemetry.
+printed in the end. `comfy_async.otel.Telemetry` has these and more for OpenTelemetry.
 """
 
 from __future__ import annotations

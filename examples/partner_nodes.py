@@ -77,7 +77,7 @@ async def main() -> None:
 
 
 async def everybody(studio: Studio) -> None:
-    """Ask for a picture in the name of each user."""
+    """Run a workflow with the key of each user."""
     for user in ("anna", "ben", "cleo"):
         print(await studio.draw(user, f"a picture for {user}"))
 

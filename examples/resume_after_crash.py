@@ -44,7 +44,7 @@ async def second_life(url: str, note: Path, out: Path) -> None:
 
 
 async def main() -> None:
-    """Live twice: the first life in a process that does not survive it."""
+    """Run the batch twice: the first time in a process that is killed."""
     arguments = parser(__doc__)
     arguments.add_argument("--crash", type=Path, help=argparse.SUPPRESS)
     options = arguments.parse_args()

@@ -11,7 +11,7 @@ Needs `pip install 'comfy-async[testing]' fastapi uvicorn`, and a ComfyUI (`--se
     DELETE /jobs/{id}                 cancels it, and says how it truly ended
     POST   /pictures                  the bytes of a picture; 413 when they are too many
 
-Ids cannot be guessed. Who may ask at all is for your own login to say.
+Ids cannot be guessed. Who may use it at all is up to your own login.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ ENDINGS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 SECONDS_OF_SILENCE = 15.0
 PAGE = Path(__file__).with_name("web_app.html")
 
-# What the caller can mend is 4xx and told; the rest is ours: logged, and no address gets out.
+# What the caller can correct is 4xx and explained; the rest is logged, and no address gets out.
 STATUSES: dict[type[ComfyError], int] = {
     PromptRejectedError: 422,
     WorkflowError: 422,
@@ -81,7 +81,7 @@ router = APIRouter()
 
 
 class Order(BaseModel):
-    """What somebody wants: a picture of a prompt, or the negative of a picture that was uploaded."""
+    """What a caller wants: a picture of a prompt, or the negative of a picture that was uploaded."""
 
     prompt: str = Field("", max_length=2000)
     picture: str | None = None
@@ -89,7 +89,7 @@ class Order(BaseModel):
 
 
 class Desk:
-    """The jobs and pictures of this app: what may be asked for by id, and a bound for each.
+    """The jobs and pictures of this app: what may be requested by id, and a bound for each.
 
     A table of `job.ref`s in your database instead outlives the process: `await comfy.attach(ref)`.
     """
@@ -217,7 +217,7 @@ async def upload(request: Request, desk: TheDesk) -> dict[str, str]:
 
 
 class EventResponse(StreamingResponse):
-    """Server-sent events of a job, which is cancelled when its reader leaves, if that was asked for."""
+    """Server-sent events of a job, which is cancelled when its reader leaves, if that was requested."""
 
     def __init__(self, job: Job, bound: set[Job] | None) -> None:
         """Prepare; `bound` has the jobs that do not outlive their readers, None for one that does."""
@@ -241,7 +241,7 @@ class EventResponse(StreamingResponse):
 
 
 async def stop(job: Job) -> None:
-    """Cancel a job that nobody waits for any more."""
+    """Cancel a job that is not waited for any more."""
     try:
         await job.cancel()
     except SessionClosedError:
@@ -322,7 +322,7 @@ async def on_error(_request: Request, error: Exception) -> JSONResponse:
 
 
 def make_app(url: str) -> FastAPI:
-    """Return an app with one session for its whole life."""
+    """Return an app with one session for as long as it runs."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -10,8 +10,8 @@ stand-in.
     POST /studio/apps/{name}          202 with the job's id and links
     GET  /studio/openapi.json         the rest, with a schema for each app
 
-`comfy-async serve examples/workflows` is the same without a line of Python. Who may ask at all is for
-your own login to say: a dependency around `/studio`, or a proxy before it.
+`comfy-async serve examples/workflows` is the same without a line of Python. Who may use it at all is up to
+your own login: a dependency around `/studio`, or a proxy before it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ with needs(__doc__):
 
 
 def make_app(url: str) -> FastAPI:
-    """Return an app with one session for its whole life, and the apps of a workflow below /studio."""
+    """Return an app with one session for as long as it runs, and the apps of a workflow below /studio."""
     # Lazy: the app starts while ComfyUI still does, and answers 503 until it is there.
     comfy = ComfySession(url, connect="lazy", previews="latent2rgb")
     limits = Limits(open_jobs=50, open_jobs_per_client=5)

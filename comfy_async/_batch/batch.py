@@ -160,10 +160,10 @@ class Batch(Steered):
         return self
 
     def _look_elsewhere(self, journal: Journal) -> None:
-        """See to jobs that were on a server which this session is not with.
+        """Handle jobs that were on another server than this session's.
 
         Raises:
-            ValueError: There are such, and nobody said what becomes of them.
+            ValueError: There are such, and `results_elsewhere` does not say what becomes of them.
         """
         known = journal.servers
         others = self._runner.elsewhere(known)

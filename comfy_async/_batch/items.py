@@ -191,7 +191,7 @@ def restored(
 ) -> Item:
     """Return a finished job made from its line: nothing is asked before its files are read.
 
-    `history` asks the server for a job that is over.
+    `history` asks the server for a job that has ended.
     """
     entry = as_history(record, workflow.to_api())
     job = JobCore(owner, JobState(entry.prompt_id, Plan(entry.prompt)), keep_frames=False, index=index)

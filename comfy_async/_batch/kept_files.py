@@ -1,4 +1,4 @@
-"""The files of jobs of which only a results file tells: whether they are still those jobs'."""
+"""The files of jobs that only a results file knows: whether they are still those jobs'."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class KeptFiles:
     """Reads files as the session does, and takes none that another workflow has made.
 
     A server whose outputs were cleared counts its names from one again, so the name in a results file
-    may be another job's by now. ComfyUI writes the prompt into what it saves: that tells. Some nodes
-    change the prompt as they run, so a file with another one is taken while the history vouches for it.
+    may be another job's by now. ComfyUI writes the prompt into what it saves: that shows it. Some nodes
+    change the prompt as they run, so a file with another one is accepted while the history confirms it.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class KeptFiles:
         server: str,
         history: Callable[[str], Awaitable[HistoryEntry | None]] | None,
     ) -> None:
-        """Read files of the job that ran this graph; `history` asks the server for a job that is over."""
+        """Read files of the job that ran this graph; `history` asks the server for a job that has ended."""
         self._files = files
         self._made_by = _essence(graph)
         self._prompt_id = prompt_id

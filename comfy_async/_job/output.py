@@ -71,7 +71,7 @@ class FileReader(Protocol):
 
 
 class OutputFile:
-    """One file that a node made; its bytes stay on the server until they are asked for.
+    """One file that a node made; its bytes stay on the server until they are read.
 
     Attributes:
         filename: The name on the server.

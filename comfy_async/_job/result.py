@@ -280,7 +280,7 @@ class JobResult(Shown):
                 f"the job completed, but the server reported nothing of {', '.join(self._unreported)}: "
                 "it may have left these nodes out",
                 hint="API v2 servers do not say so. `comfy.check(workflow)` finds what they refuse, once "
-                "`comfy.nodes.use(NodeCatalog.load(path))` has told which nodes there are; "
+                "`comfy.nodes.use(NodeCatalog.load(path))` names the nodes that there are; "
                 "`save(allow_missing=True)` and `files` give what was made.",
                 prompt_id=self.prompt_id,
             )

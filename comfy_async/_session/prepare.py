@@ -130,7 +130,7 @@ def _loose(desk: Desk, workflow: Workflow, loose: Loose) -> PromptRejectedError:
     from ..workflow.check import problems_of_loose
 
     return PromptRejectedError(
-        "the server would leave out a part of the workflow without a word; nothing was sent",
+        "the server would leave out a part of the workflow without saying so; nothing was sent",
         problems=problems_of_loose(workflow.graph, loose),
         type="checked",
         hint='`on_partial="keep"` runs what can be run.',

@@ -1,4 +1,4 @@
-"""Whom to ask about where every job costs a request of its own (API v2), and which jobs got no answer."""
+"""Which jobs to poll where each takes a request of its own (API v2), and which got no answer."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _FEW: Final = 8
 
 
 class Turns:
-    """Chooses a bounded number of jobs for each look.
+    """Chooses a bounded number of jobs for each poll.
 
     Those that are due come first. Servers run what came first first, so of the others the oldest are
-    asked about: a few, and twice as many each time that all of them had ended. Whoever is further
-    behind is asked about now and then, for servers that run several at once.
+    polled: a few, and twice as many each time that all of them had ended. Those further behind are
+    polled now and then, for servers that run several at once.
 
     Attributes:
-        more: There is reason to look again at once.
+        more: There is reason to poll again at once.
     """
 
     def __init__(self, *, fresh: float, stale: float) -> None:
-        """An answer counts as fresh for `fresh` seconds; after `stale` every job is asked about."""
+        """An answer counts as fresh for `fresh` seconds; after `stale` every job is polled."""
         self.more = False
         self._fresh = fresh
         self._stale = stale
@@ -39,7 +39,7 @@ class Turns:
     def next(
         self, jobs: list[JobCore], *, due: Collection[str], most: int | None, now: float
     ) -> list[JobCore]:
-        """Return the jobs that are asked about now, all of them where one question is for all (None)."""
+        """Return the jobs that are polled now, all of them where one request is for all (None)."""
         if most is None:
             return jobs
         first = [job for job in jobs if job.prompt_id in due]

@@ -45,7 +45,7 @@ def verify_webhook(
     tolerance: float = 300.0,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """Return what a webhook says, if it was sent by somebody who has the secret, and just now.
+    """Return what a webhook says, if its sender has the secret, and it was sent just now.
 
     The same message may come twice: when an answer was lost it is sent again, under the same
     `webhook-id`. To act only once, remember the ids for as long as `tolerance`.

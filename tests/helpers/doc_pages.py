@@ -68,9 +68,9 @@ _HEAD = """\
 Made from the docstrings by `python tests/helpers/doc_pages.py`; the tests run each example as it stands.
 
 In the examples `comfy` is an entered `ComfySession`, `fake` the `FakeComfy` that it leads to, `flow` the
-workflow of `examples/workflows/sd15_text2image_api.json`, `job` one that was submitted, `result` what came
-of it. `fake` makes things happen on purpose, which happen by themselves with a real server. `await` at the
-top level works in notebooks and in `python -m asyncio`. `help(ComfySession)` tells all that a class can do:
+workflow of `examples/workflows/sd15_text2image_api.json`, `job` one that was submitted, `result` its
+result. `fake` makes things happen on purpose, which happen by themselves with a real server. `await` at the
+top level works in notebooks and in `python -m asyncio`. `help(ComfySession)` has all that a class can do:
 the methods, their arguments and what each of them raises."""
 
 
