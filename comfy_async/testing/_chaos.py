@@ -46,7 +46,7 @@ class Chaos(V2Draws):
         log: What was done, as `(seconds since the start, kind, details)`.
 
     Example:
-        >>> async with fake.faults.chaos(seed=7, rate=20, kinds=["drop", "fail_submit"]) as chaos:
+        >>> async with fake.faults.chaos(seed=7, rate=20, kinds=["drop"]) as chaos:
         ...     result = await comfy.run(flow)  # comes through, whatever happens
         >>> for seconds, kind, details in chaos.log:
         ...     print(f"{seconds:.2f} {kind}")

@@ -30,6 +30,7 @@ from comfy_async import (
     Completed,
     Job,
     JobCancelledError,
+    JobError,
     JobFailedError,
     JobLostError,
     NodeCatalog,
@@ -269,12 +270,18 @@ class TestEvents:
         assert fractions == sorted(fractions)
         assert fractions[-1] == 1.0
 
-    async def test_previews(self, comfy: ComfySession) -> None:
+    async def test_previews(self, anywhere: Place, comfy: ComfySession) -> None:
         """Pictures of work in progress come decoded; a node that shows nothing else is missed."""
         graph = long_chain(6)
         graph["4"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["100", 0]}}
+        if anywhere.fake is not None:
+            anywhere.fake.hold()
         job = await comfy.submit(graph)
-        previews = [event for event in await collect(job) if isinstance(event, Preview)]
+        reading = asyncio.create_task(collect(job))
+        if anywhere.fake is not None:
+            await eventually(lambda: engine_of(comfy).streams.live)
+            anywhere.fake.release()
+        previews = [event for event in await reading if isinstance(event, Preview)]
         assert previews
         assert {event.prompt_id for event in previews} == {job.prompt_id}
         assert opened(previews[0].image).size == (1024, 1024)
@@ -329,7 +336,10 @@ class TestRefusals:
         """The proxy says nothing of it; where a catalog is at hand, it is found before anything is sent."""
         async with place.session() as comfy:
             result = await comfy.run(half_valid())
-            assert [file.node for file in result.images] == ["2"]
+            assert [file.node for file in result.files] == ["2"]
+            assert result.missing == ("3",)
+            with pytest.raises(JobError, match="it may have left these nodes out"):
+                _ = result.images
             async with ComfySession(place.comfyui) as direct:
                 catalog: NodeCatalog = await direct.nodes.catalog()
             comfy.nodes.use(catalog)
@@ -358,7 +368,8 @@ class TestCancel:
                 await waiting
             cancelling = asyncio.create_task(running.cancel())
             if anywhere.fake is not None:
-                await anywhere.fake.wait_for(lambda books: books.count("POST", CANCEL) >= 2)
+                route = CANCEL.format(job_id=running.prompt_id)
+                await anywhere.fake.wait_for(lambda books: any(path == route for _, path, _ in books.log))
         assert await cancelling == "cancelled"
         assert isinstance((await collect(running))[-1], Cancelled)
 

@@ -30,7 +30,7 @@ async def one_client(web: Web, number: int) -> list[str]:
         seen += await first_part(web, job["links"]["events"], random.Random(number).randint(1, 4))
     after = {"Last-Event-ID": seen[-1]} if seen else {}
     query = "" if seen else "?since=0"
-    answer = await web.http.get(job["links"]["events"] + query, headers=after, timeout=120)
+    answer = await web.http.get(job["links"]["events"] + query, headers=after, timeout=200)
     seen += [line.removeprefix("id: ") for line in answer.text.split("\n") if line.startswith("id: ")]
     assert "event: end" in answer.text
     return seen
@@ -39,7 +39,7 @@ async def one_client(web: Web, number: int) -> list[str]:
 async def first_part(web: Web, path: str, most: int) -> list[str]:
     """Read some milestones from the beginning, and cut the connection."""
     seen: list[str] = []
-    async with web.http.stream("GET", f"{path}?since=0", timeout=120) as answer:
+    async with web.http.stream("GET", f"{path}?since=0", timeout=200) as answer:
         lines = answer.aiter_lines()
         while len(seen) < most:
             line = await until(lines, ": ")
@@ -55,7 +55,7 @@ async def test_a_crowd(fake: FakeComfy) -> None:
     teach(fake, steps=3)
     limits = Limits(open_jobs=PLACES, open_jobs_per_client=1, kept_jobs=20, retry_seconds=3)
     caller: dict[str, Any] = {"caller": lambda request: request.headers["x-user"]}
-    async with offered(fake, client={"timeout": 60}, limits=limits, **caller) as web:
+    async with offered(fake, client={"timeout": 200}, limits=limits, **caller) as web:
         fake.hold()
         clients = [asyncio.create_task(one_client(web, number)) for number in range(CROWD)]
         # Nothing has ended yet: so many got a place, and no more.
