@@ -32,7 +32,7 @@ _log = logging.getLogger("comfy_async")
 
 # Whoever has heard nothing for this long looks for himself, as slowly as the poller does.
 _FRESH_S: Final = 2.0
-# Nobody waits for longer for a look that finds a job going on.
+# A look that takes longer than this is not waited for.
 _FIRST_LOOK_S: Final = 2.0
 _TOO_MANY_S: Final = 5.0
 # A stream that lasted for this long proves that the server does not just open and end them.
@@ -149,10 +149,7 @@ class Streams:
     async def _run(self, job: JobCore) -> None:
         """Follow one job to its end, through as many streams as it takes."""
         backoff = Backoff(first=self._settings.reconnect_first, cap=self._settings.reconnect_cap)
-        # A quick job is over by the first look: no stream is opened for it.
-        found = self._found[job.prompt_id] = asyncio.Event()
-        self.poller.poke([job])
-        await self._clock.wait(found, _FIRST_LOOK_S)
+        await self._first_look(job)
         while not job.done and self._jobs.has(job):
             began = self._clock.monotonic()
             try:
@@ -181,6 +178,19 @@ class Streams:
             if self._clock.monotonic() - began >= _STABLE_S:
                 backoff.reset()
             await self._clock.sleep(backoff.next())
+
+    async def _first_look(self, job: JobCore) -> None:
+        """Wait until a look has found a job going on: a quick one has ended by then, and needs no stream."""
+        found = self._found[job.prompt_id] = asyncio.Event()
+        if not self._is_crowded:
+            self.poller.poke([job])
+        while not await self._clock.wait(found, _FIRST_LOOK_S) and self._is_crowded:
+            pass
+
+    @property
+    def _is_crowded(self) -> bool:
+        """True for many more jobs than may have streams: for all but the oldest a look is too soon."""
+        return len(self._jobs) > 2 * self._most
 
     async def _read(self, job: JobCore) -> bool:
         """Read one stream to its end; return whether it reported the job's end."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode
 
 import httpx
@@ -15,6 +17,9 @@ __all__ = ["Root", "is_home", "leads_home", "url_of"]
 
 Root: TypeAlias = bool | Literal["origin", "anywhere"]
 """Where a path stands: below `/api`, beside it, or it is a link of an answer."""
+
+# A path from the origin's root, in which nothing has to be resolved.
+_ROOTED: Final = re.compile(r"(?:/(?![./\\])[\w~%.:-]+)+(?:\?[\w~%.:&=-]*)?", re.ASCII)
 
 
 def url_of(
@@ -40,8 +45,12 @@ def url_of(
 
 def leads_home(address: Address, link: object) -> bool:
     """Say whether a link of an answer stays with our own origin."""
+    if not isinstance(link, str):
+        return False
+    if _rooted(address, link) is not None:
+        return True
     try:
-        return isinstance(link, str) and bool(_resolved(address, link, abroad=False))
+        return bool(_resolved(address, link, abroad=False))
     except NotComfyUIError:
         return False
 
@@ -57,9 +66,11 @@ def _resolved(address: Address, link: str, *, abroad: bool) -> httpx.URL:
     Raises:
         NotComfyUIError: It is an invalid link, or leads to another host although it must not.
     """
-    scheme, host, port = address.origin
+    origin = _origin(address.base)
+    if (rooted := _rooted(address, link)) is not None:
+        return httpx.URL(f"{origin}{rooted}")
     try:
-        url = httpx.URL(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}").join(link)
+        url = httpx.URL(origin).join(link)
         at_home = is_home(address, url)
     except (httpx.InvalidURL, ValueError):
         at_home, abroad, url = False, False, httpx.URL("")
@@ -70,3 +81,18 @@ def _resolved(address: Address, link: str, *, abroad: bool) -> httpx.URL:
         hint="Check the address: the server should be told its public one.",
         server=address.base,
     )
+
+
+def _rooted(address: Address, link: str) -> str | None:
+    """Return a link from the origin's root on, None where it takes a closer look: most take none."""
+    path = link.removeprefix(_origin(address.base))
+    return path if _ROOTED.fullmatch(path) else None
+
+
+@functools.lru_cache(maxsize=64)
+def _origin(base: str) -> str:
+    """Return the origin of an address, its port included."""
+    origin = origin_of(base)
+    assert origin is not None, "Address.parse lets no other address in"
+    scheme, host, port = origin
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -26,10 +26,10 @@ class JobLinks:
         self._links = Latest[str, Mapping[str, Any]](_LINKS_KEPT)
 
     def keep(self, prompt_id: str, body: object) -> None:
-        """Remember where a job's own links lead, as long as they stay with this server."""
+        """Remember a job's own links; whether one stays with this server is seen when it is used."""
         urls = body.get("urls") if isinstance(body, Mapping) else None
         if isinstance(urls, Mapping):
-            self._links[prompt_id] = {name: link for name, link in urls.items() if self._http.is_home(link)}
+            self._links[prompt_id] = urls
 
     def at(self, prompt_id: str, name: str) -> dict[str, Any]:
         """Return where a job is read, stopped or followed: its own link, else the usual route.
@@ -37,7 +37,7 @@ class JobLinks:
         A server behind a gateway may not know its public name, and its links lead nowhere then.
         """
         link = self._links.get(prompt_id, {}).get(name)
-        if isinstance(link, str):
+        if self._http.is_home(link):
             return {"path": link, "root": "origin"}
         rest = "" if name == "self" else f"/{name}"
         return {"path": f"{JOBS}/{quote(prompt_id, safe='')}{rest}", "root": True}
