@@ -64,7 +64,7 @@ class Batch(Steered):
     the iterable of workflows raised, and with `on_error="stop"` the first failure.
 
     Example:
-        >>> variants = [flow.randomized(seed) for seed in range(4)]
+        >>> variants = [flow.with_seed(seed) for seed in range(4)]
         >>> async with comfy.map(variants, limit=2) as finished:
         ...     async for job in finished:
         ...         print(job.index, job.status, "|", finished.progress)
@@ -288,7 +288,7 @@ class Batch(Steered):
             JobError: A job did not complete, with `on_error="stop"`.
 
         Example:
-            >>> async with comfy.map([flow.randomized(seed) for seed in range(3)]) as batch:
+            >>> async with comfy.map([flow.with_seed(seed) for seed in range(3)]) as batch:
             ...     jobs = await batch.show()
             >>> [job.status for job in jobs]
             ['completed', 'completed', 'completed']

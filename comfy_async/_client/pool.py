@@ -64,7 +64,7 @@ class ComfyPool(Client):
         options: What `ComfySession` takes, for every server.
 
     Example:
-        >>> variants = [flow.randomized(seed) for seed in range(4)]
+        >>> variants = [flow.with_seed(seed) for seed in range(4)]
         >>> async with ComfyPool(["http://10.0.0.7:8188", "http://10.0.0.8:8188"]) as pool:
         ...     async with pool.map(variants) as finished:
         ...         async for job in finished:

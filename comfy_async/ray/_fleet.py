@@ -61,7 +61,7 @@ class ComfyFleet(Client):
             requests, which the workers make.
 
     Example:
-        >>> variants = [flow.randomized(seed) for seed in range(4)]
+        >>> variants = [flow.with_seed(seed) for seed in range(4)]
         >>> async with ComfyFleet(["http://10.0.0.7:8188", "http://10.0.0.8:8188"]) as fleet:
         ...     async with fleet.map(variants, results="run.jsonl") as finished:
         ...         async for job in finished:
