@@ -145,7 +145,7 @@ class Batch(Steered):
         if self._results is not None:
             self._journal = await self._opened(self._results)
             try:
-                self._look_elsewhere(self._journal)
+                self._journal.settle(self._runner.elsewhere, self._results_elsewhere)
                 self._journal.counted(self._total)
             except BaseException:
                 self._journal.close()
@@ -158,26 +158,6 @@ class Batch(Steered):
             for number in range(min(self._limit, self._total or self._limit))
         ]
         return self
-
-    def _look_elsewhere(self, journal: Journal) -> None:
-        """Handle jobs that were on another server than this session's.
-
-        Raises:
-            ValueError: There are such, and `results_elsewhere` does not say what becomes of them.
-        """
-        known = journal.servers
-        others = self._runner.elsewhere(known)
-        if not others or self._results_elsewhere == "keep":
-            return
-        if self._results_elsewhere == "rerun":
-            journal.forget(others)
-            return
-        told = ", ".join(f"{known[server]} of {server}" for server in others)
-        raise ValueError(
-            f"{journal.path} holds jobs of another server ({told}): their files are there. "
-            'results_elsewhere="rerun" runs them here, "keep" takes this for the same server under another '
-            "address; or take another results file"
-        )
 
     async def _opened(self, path: Path) -> Journal:
         """Open the results file, as soon as no other batch uses it.

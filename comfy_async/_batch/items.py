@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,7 +32,7 @@ from .gate import Gate
 from .journal import Journal, Record, as_history, is_final, workflow_key
 from .kept_files import KeptFiles
 
-__all__ = ["Item", "SessionItems", "restored"]
+__all__ = ["Item", "SessionItems", "restored", "unreadable"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -126,7 +127,8 @@ class SessionItems:
         """Make a job of one workflow, or find it by the results file."""
         engine = self._engine
         await engine.known_server()
-        ready = await engine.prepared(workflow, check=check)
+        with unreadable():
+            ready = await engine.prepared(workflow, check=check)
         if journal is None:
             return Item(await Submission(engine, ready, options).run())
         key = workflow_key(ready)
@@ -163,7 +165,7 @@ class SessionItems:
             return None
         if is_final(record):
             item = restored(engine, record, workflow, index, history=engine.api.history)
-            item.job.state.demands_saves = demands_saves(engine, options)
+            item.job.demands_saves = demands_saves(engine, options)
             tell_of_saves(item.job, engine.hooks)
             return item
         if record.get("status") != "submitted":
@@ -171,7 +173,7 @@ class SessionItems:
         found = {**ref, "prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
         job = await engine.attach(found)
         job.index, job.workflow = index, workflow
-        job.state.demands_saves = demands_saves(engine, options)
+        job.demands_saves = demands_saves(engine, options)
         if not job.done and not job.seen:
             # In neither queue nor history: polling finds out whether that is the truth.
             await job.ended.wait()
@@ -179,6 +181,15 @@ class SessionItems:
                 return None
         # An interrupted batch cancels what it was submitting, and had no time to note that.
         return None if job.status == "cancelled" else Item(job, recalled=True)
+
+
+@contextlib.contextmanager
+def unreadable() -> Iterator[None]:
+    """Make a file that cannot be read the failure of the workflow that names it: the others go on."""
+    try:
+        yield
+    except OSError as error:
+        raise ComfyError(f"a file of the workflow cannot be read: {error}") from error
 
 
 def restored(

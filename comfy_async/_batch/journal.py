@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, Literal
 
@@ -109,8 +109,25 @@ class Journal:
         )
         return dict(found)
 
-    def forget(self, servers: Collection[str]) -> None:
-        """Know nothing more of the jobs that were on these servers: they run again."""
+    def settle(self, elsewhere: Callable[[Collection[str]], Collection[str]], how: str) -> None:
+        """Raise for jobs that were on other servers, or drop them, which runs them again.
+
+        Args:
+            elsewhere: Returns which servers are others.
+            how: "raise", "rerun", or "keep", which changes nothing.
+
+        Raises:
+            ValueError: There are such, with "raise".
+        """
+        known = self.servers
+        servers = [] if how == "keep" else elsewhere(known)
+        if servers and how == "raise":
+            told = ", ".join(f"{known[server]} of {server}" for server in servers)
+            raise ValueError(
+                f"{self.path} holds jobs of another server ({told}): their files are there. "
+                'results_elsewhere="rerun" runs them here, "keep" says that this is the same server under '
+                "another address; or take another results file"
+            )
         self._last = {
             place: record
             for place, record in self._last.items()

@@ -114,6 +114,7 @@ class JobCore:
         seen: It was found in the queue when it was attached to.
         seen_as: The handle that users hold, while they do.
         is_wanted: Somebody has read its events, or waited for its end.
+        demands_saves: Nodes that save must have saved: the server does not say what it left out.
         reader: Where its files are read, None for its owner's.
         saved_to: Called for each file of its result that is saved, with its place; None without hooks for it.
     """
@@ -144,6 +145,7 @@ class JobCore:
         self.is_wanted = False
         self._place_wanted = False
         self._listener: Listener | None = None
+        self.demands_saves = False
         self.reader: FileReader | None = None
         self.saved_to: SavedTo | None = None
         self.made: JobResult | None = None
@@ -205,7 +207,7 @@ class JobCore:
                 node_seconds=state.meter.node_seconds,
                 duration=state.duration,
                 missing=state.missing,
-                unreported=state.unreported,
+                unreported=state.plan.unsaved(state.outputs) if self.demands_saves else (),
                 workflow=self.workflow,
                 saved_to=self.saved_to,
             )

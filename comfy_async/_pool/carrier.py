@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import Final, Protocol
 
 from .._base.hooks import NO_HOOKS
+from .._batch.items import unreadable
 from .._dialects.dialect import MARK
 from .._job.core import JobCore
 from .._protocol.plan import Plan, Plans
@@ -156,7 +158,8 @@ class Carrier:
         if workflow.format == "api":
             others = {m.url: m.engine for m in self._office.servers.known()}
             workflow = await own_files(workflow, member.engine, others)
-        ready = await member.engine.prepared(workflow, check=order.check)
+        with unreadable() if order.group is not None else contextlib.nullcontext():
+            ready = await member.engine.prepared(workflow, check=order.check)
         order.learn(ready)
         return ready
 

@@ -9,7 +9,7 @@ from typing import Any
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._batch.gate import Gate
-from .._batch.items import Item, restored
+from .._batch.items import Item, restored, unreadable
 from .._batch.journal import Journal, is_final, workflow_key
 from .._job.core import JobCore
 from .._job.hooks import introduce, tell_of_saves
@@ -47,7 +47,8 @@ class PoolItems:
                 item = offered(hooks, item, chosen)
                 order.check = chosen.pop("check", False)
                 introduce(job, hooks, chosen.get("extra_data"))
-                await self._pool.carrier.load(order, item)
+                with unreadable():
+                    await self._pool.carrier.load(order, item)
                 old = None if journal is None else await self._recall(job, made, journal)
                 if old is not None:
                     return old

@@ -60,6 +60,10 @@ class Plan:
 
         self.savers = frozenset(node for node in self.parents if self.nodes[node].class_type in _SAVERS)
 
+    def unsaved(self, outputs: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the nodes that save a file whenever they run, and of which nothing came."""
+        return tuple(sorted(self.savers - {node for node, shown in outputs.items() if shown}))
+
     def needs(self, node: str) -> set[str]:
         """Return a node and everything that it reads from, near and far."""
         return _closure(self.parents, [node])

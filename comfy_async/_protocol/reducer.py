@@ -69,7 +69,6 @@ class JobState:
         "_start",
         "_unsure",
         "cached",
-        "demands_saves",
         "ended_at",
         "gap",
         "images",
@@ -103,7 +102,6 @@ class JobState:
         self.images: dict[str, list[Preview]] = {}
         self.terminal: BaseEvent | None = None
         self.gap = False
-        self.demands_saves = False
         self._start: Started | None = None
         self._unsure = False
         self._intact: set[str] = set()
@@ -136,13 +134,6 @@ class JobState:
             return ()
         whole = self._intact & self.meter.finished
         return tuple(sorted(self.plan.socket_outputs - whole))
-
-    @property
-    def unreported(self) -> tuple[str, ...]:
-        """Nodes that save a file whenever they run, and of which nothing came (see `demands_saves`)."""
-        if not self.demands_saves:
-            return ()
-        return tuple(sorted(self.plan.savers - {node for node, shown in self.outputs.items() if shown}))
 
     @property
     def duration(self) -> float:

@@ -55,7 +55,7 @@ async def attach(desk: Desk, id_or_ref: str | Mapping[str, Any], hooks: Hooks) -
     job.seen = entry is not None
     job.state.status = "pending"
     job.state.mark_gap()
-    job.state.demands_saves = desk.api.hides_partial
+    job.demands_saves = desk.api.hides_partial
     introduce(job, hooks, extra)
     desk.jobs.add(job)
     desk.router.posted(job)

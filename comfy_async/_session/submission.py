@@ -116,7 +116,7 @@ class Submission:
             if desk.closed and isinstance(error, TransportError):
                 raise desk.closed_error(job.prompt_id) from error
             raise
-        job.state.demands_saves = demands_saves(desk, self._options)
+        job.demands_saves = demands_saves(desk, self._options)
         desk.router.posted(job, frames_before=frames_before)
         return job
 

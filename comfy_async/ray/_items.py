@@ -9,7 +9,7 @@ from typing import Any
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._batch.gate import Gate
-from .._batch.items import Item, restored
+from .._batch.items import Item, restored, unreadable
 from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
 from .._job.hooks import introduce, tell_of_saves
@@ -40,8 +40,9 @@ class FleetItems:
         given = {"previews": "none", **options}
         with submitting(fleet.hooks, item):
             try:
-                workflow = await with_files_read(await loaded(offered(fleet.hooks, item, given)))
-                key = "" if journal is None else workflow_key(await self._as_sent(workflow))
+                with unreadable():
+                    workflow = await with_files_read(await loaded(offered(fleet.hooks, item, given)))
+                    key = "" if journal is None else workflow_key(await self._as_sent(workflow))
             except ComfyError as error:
                 failed = self._job(None, index, given)
                 failed.fail(error)

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from session_tools import fast, graph, lines_of
 
 from comfy_async import (
+    ComfyError,
+    ComfyPool,
     ComfySession,
     ConnectError,
     JobError,
@@ -19,6 +22,7 @@ from comfy_async import (
     JobResult,
     PromptRejectedError,
     Settings,
+    Workflow,
 )
 from comfy_async._client.session import engine_of
 from comfy_async.testing import FakeComfy, FastClock
@@ -276,3 +280,38 @@ async def test_a_killed_batch_goes_on(server: FakeComfy, tmp_path: Path) -> None
     assert {line.partition(" ")[2] for line in seen} == {"completed shown"}
     await server.idle()
     assert server.books.started == 30
+
+
+@pytest.mark.parametrize("kind", ["session", "pool"])
+@pytest.mark.parametrize("results", [False, True])
+async def test_a_file_that_is_not_there(fake: FakeComfy, tmp_path: Path, kind: str, results: bool) -> None:
+    """It is the failure of the workflow that names it, and no verdict: the others run, and it may come."""
+    face = tmp_path / "face.png"
+    flow = Workflow.load(
+        {
+            "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        }
+    )
+    there = picture_file(tmp_path / "there.png")
+    flows = [flow.with_inputs({"1.image": face}), flow.with_inputs({"1.image": there})]
+    options: dict[str, Any] = {"results": tmp_path / "r.jsonl"} if results else {}
+
+    async def run() -> list[str]:
+        async with fake.session() if kind == "session" else ComfyPool([fake.url]) as comfy:
+            async with comfy.map(flows, ordered=True, **options) as finished:
+                jobs = [job async for job in finished]
+            if jobs[0].status == "failed":
+                with pytest.raises(ComfyError, match=r"cannot be read.*face\.png"):
+                    await jobs[0]
+            return [job.status for job in jobs]
+
+    assert await run() == ["failed", "completed"]
+    picture_file(face)
+    assert await run() == ["completed"] * 2
+
+
+def picture_file(path: Path) -> Path:
+    """Write a small picture."""
+    Image.new("RGB", (8, 8)).save(path)
+    return path
