@@ -89,8 +89,7 @@ class Batch(Steered):
         """Prepare; nothing is read from the iterable before the block is entered.
 
         Raises:
-            ValueError: `limit` is less than one, an option has an unknown value, or `results` is a place
-                in a store.
+            ValueError: `limit` is below one, a word is unknown, or `results` is a place in a store.
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
