@@ -9,7 +9,7 @@ from session_tools import picture
 
 from comfy_async import AuthError, ComfyPool, ComfySession, NotComfyUIError, UnsupportedError
 from comfy_async._client.session import engine_of
-from comfy_async.testing import FakeComfy
+from comfy_async.testing import FakeComfy, Gatekeeper
 
 KEY = "comfyui-k3y-of-v2"
 
@@ -60,6 +60,16 @@ async def test_a_wrong_key() -> None:
         with pytest.raises(AuthError):
             async with ComfySession(fake.url, api_key="wrong"):
                 pass
+
+
+async def test_a_wrong_password_of_a_plain_server() -> None:
+    """The refusal of the first request is the error, with the server's name, not that of our own guess."""
+    async with FakeComfy() as fake:
+        fake.auth = Gatekeeper(basic=("anna", "s3cret"))
+        with pytest.raises(AuthError, match=f"GET /api/system_stats at {fake.url} answered 401") as caught:
+            async with ComfySession(fake.url, auth=("anna", "wrong")):
+                pass
+        assert caught.value.path == "/api/system_stats"
 
 
 async def test_a_gateway_that_was_in_the_way() -> None:
