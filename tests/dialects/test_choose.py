@@ -62,6 +62,24 @@ async def test_a_wrong_key() -> None:
                 pass
 
 
+@pytest.mark.parametrize(
+    "route", ["prompt", "ws", "history", "view", "object_info", "queue", "api/prompt", "system_stats/"]
+)
+async def test_an_address_that_ends_in_a_route(route: str) -> None:
+    """As scripts have it in a constant: the error says which part to leave away."""
+    async with FakeComfy() as fake:
+        says = f"ends in /{route.rstrip('/')}, which is a route: give only {fake.url}"
+        with pytest.raises(NotComfyUIError, match=f"{says}.$"):
+            async with ComfySession(f"{fake.url}/{route}"):
+                pass
+
+
+async def test_an_address_that_ends_in_api(caplog: pytest.LogCaptureFixture) -> None:
+    """It works in part: a warning says so."""
+    async with FakeComfy() as fake, ComfySession(f"{fake.url}/api"):
+        assert f"ends in /api, which is a route: give only {fake.url}" in caplog.text
+
+
 async def test_a_wrong_password_of_a_plain_server() -> None:
     """The refusal of the first request is the error, with the server's name, not that of our own guess."""
     async with FakeComfy() as fake:
