@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from session_tools import JumpClock, collect, eventually, fast, picture, seeded, steps
@@ -257,9 +258,10 @@ async def test_many_that_may_still_run(what: str, fake: FakeComfy, caplog: pytes
     fake.hold()
     session = fast(fake, cancel_seconds=1.0)
     comfy = await session.connect()
+    tasks: list[asyncio.Future[Any]]
     if what == "prompts":
         rule = fake.faults.delay("POST", "/prompt", 3600)
-        tasks = [asyncio.create_task(comfy.submit(picture(n))) for n in range(20)]
+        tasks = [asyncio.ensure_future(comfy.submit(picture(n))) for n in range(20)]
         await eventually(lambda: rule.hits >= 8)
     else:
         jobs = [await comfy.submit(picture(n)) for n in range(20)]
