@@ -27,7 +27,7 @@
     │   │   ├── OutOfMemoryError
     │   │   └── PartnerNodeError
     │   ├── JobCancelledError
-    │   └── JobLostError            the server does not know the job any more
+    │   └── JobLostError            the server does not know the job any more, or is silent
     ├── SaveError                   some files of a result could not be saved
     ├── SessionClosedError
     └── WrongLoopError
@@ -636,7 +636,11 @@ class JobCancelledError(JobError):
 
 
 class JobLostError(JobError):
-    """The server does not know the job any more, and it never ended: mostly after a restart.
+    """The server does not know the job any more, mostly after a restart, or is silent for too long.
+
+    `retryable` tells them apart. True: the server knows nothing of the job, which will never run. False: the
+    server has not answered for `Settings.away_seconds`, and may run the job still (`attach` finds it when
+    the server is back), or the job has ended in a way that cannot be read.
 
     Example:
         >>> fake.hold()
@@ -644,8 +648,9 @@ class JobLostError(JobError):
         >>> await fake.faults.restart(history=False)
         >>> try:
         ...     result = await job
-        ... except JobLostError:
-        ...     job = await comfy.submit(flow)  # it is safe: the first one will never run
+        ... except JobLostError as error:
+        ...     if error.retryable:
+        ...         job = await comfy.submit(flow)  # it is safe: the first one will never run
     """
 
     retryable = True

@@ -611,7 +611,7 @@ class Cancelled(NodeEvent):
 
 
 class Lost(BaseEvent):
-    """The server does not know the job any more, and it never ended; found by polling.
+    """The server does not know the job any more, or has been silent for too long; found by polling.
 
     Example:
         >>> fake.hold()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import functools
 import inspect
 import logging
 import time
@@ -40,7 +41,8 @@ class Hooks:
         on_end: (job): it has had its one end.
         on_left: (job): nobody follows it any more, and it has had no end.
         on_saved: (job, file, place): a file of its result was saved, or was there: a `Path`, or a URL.
-        on_request: (method, path, status, seconds): an HTTP request; status None without an answer.
+        on_request: (method, path, status, seconds, server): an HTTP request; status None without an
+            answer. The server's base URL may be left out of the method.
         on_transfer: (server, direction, file, size, seconds): a file went up or came down.
         on_connection: (server, event): `Disconnected` or `Reconnected`, once for all jobs.
         on_poll: (server): the server is polled for open jobs.
@@ -75,6 +77,8 @@ class Hooks:
         self.closers = tuple(_methods(found, "before_close"))
         for name in _TOLD:
             calls = tuple(_methods(found, name))
+            if name == "on_request":
+                calls = tuple(map(_without_server, calls))
             setattr(self, name, _Tell(calls, self) if calls else None)
 
     @classmethod
@@ -195,6 +199,17 @@ def _methods(objects: Iterable[object], name: str) -> list[Callable[..., Any]]:
     """Return one method of every object that has it."""
     found = (getattr(one, name, None) for one in objects)
     return [call for call in found if callable(call)]
+
+
+def _without_server(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return an `on_request` that can be called with the server, whether it takes that or not."""
+    try:
+        inspect.signature(call).bind(*range(5))
+    except TypeError:
+        return functools.wraps(call)(lambda *facts: call(*facts[:4]))
+    except ValueError:
+        pass
+    return call
 
 
 def _said(call: Callable[..., Any]) -> str:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import math
+import re
+from typing import Any, Final
 
 from .clock import Clock
 from .secrets import Secret
 
 __all__ = ["Settings"]
+
+_COUNTS: Final = frozenset("streams mailbox_events mailbox_bytes transfers max_frame max_body".split())
+_DURATIONS: Final = frozenset({"float", "float | None"})
+# 0 stands for not waiting at all; a limit of 0 for a request would let none through.
+_MAY_BE_ZERO: Final = frozenset(
+    "hearing_seconds busy_seconds submit_seconds cancel_seconds away_seconds history_seconds "
+    "quiet_seconds".split()
+)
+_PROXY: Final = re.compile(r"(https?|socks5h?)://[^/\s]|[^/\s]+:\d+/?$", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +85,59 @@ class Settings:
     http_transport: Any = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Hold a proxy's password as what it is."""
+        """Hold a proxy's password as what it is, and refuse what cannot be meant.
+
+        Raises:
+            ValueError: A number is too small, or is none, or the proxy is no URL.
+        """
         if isinstance(self.proxy, str) and "@" in self.proxy:
             object.__setattr__(self, "proxy", Secret(self.proxy))
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if name in _COUNTS:
+                _demand_count(name, value, none_too=name == "max_frame")
+            elif field.type in _DURATIONS:
+                _demand_seconds(name, value, none_too=name == "away_seconds", or_zero=name in _MAY_BE_ZERO)
+        if self.proxy is not None:
+            _demand_proxy(Secret.of(self.proxy))
+
+
+def _demand_seconds(name: str, value: object, *, none_too: bool, or_zero: bool) -> None:
+    """Check a duration.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if value is None and none_too:
+        return
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not (number > 0 or (or_zero and number == 0)):
+        least = "0 or more" if or_zero else "more than 0"
+        also = ", or None for ever" if none_too else ""
+        raise ValueError(f"Settings.{name} is a number of seconds, {least}{also}, not {value!r}")
+
+
+def _demand_count(name: str, value: object, *, none_too: bool) -> None:
+    """Check a number of things, or of bytes.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if value is None and none_too:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        also = ", or None for any" if none_too else ""
+        raise ValueError(f"Settings.{name} is a whole number, 1 or more{also}, not {value!r}")
+
+
+def _demand_proxy(proxy: Secret[str]) -> None:
+    """Check that a proxy's URL has the form of one; it is not repeated, since it may hold a password.
+
+    Raises:
+        ValueError: It has not.
+    """
+    if not isinstance(proxy.reveal(), str) or not _PROXY.match(proxy.reveal()):
+        raise ValueError(
+            "Settings.proxy is a URL such as http://proxy:3128, or host:port; schemes are http, https, "
+            "socks5 and socks5h"
+        )

@@ -15,9 +15,10 @@ from .._job.mailbox import EventStream
 from .._pool.engine import PoolEngine
 from .._pool.items import PoolItems
 from .._pool.member import Member, PoolServer
+from .._pool.servers import undecided
 from .._session.engine import Engine
 from .._session.prepare import WorkflowLike, check_with, loaded
-from ..errors import ConnectError
+from ..errors import ComfyError, ConnectError
 from ..workflow import NodeCatalog, ProblemList
 from .client import Client, Runner
 from .session import ComfySession, engine_of
@@ -262,9 +263,14 @@ class ComfyPool(Client):
         for member, answer in zip(members, found, strict=True):
             if answer is True:
                 return handle(await member.engine.attach(id_or_ref, hooks=self._engine.hooks))
-        silent = [error for error in found if isinstance(error, BaseException)]
-        if silent:
-            raise silent[0]
+        failures = {}
+        for member, error in zip(members, found, strict=True):
+            if isinstance(error, ComfyError):
+                failures[member.url] = error
+            elif isinstance(error, BaseException):
+                raise error
+        if failures:
+            raise undecided(f"where job {prompt_id} is", failures, prompt_id=prompt_id)
         return handle(await members[0].engine.attach(id_or_ref, hooks=self._engine.hooks))
 
     async def check(self, workflow: WorkflowLike) -> ProblemList:

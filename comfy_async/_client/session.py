@@ -66,7 +66,7 @@ class ComfySession(Client, Requesting, Shown):
             for example the name of your application, on a server that several use.
         hooks: Objects that are called for what happens (examples/guides/telemetry.md), with any of
             the methods `before_submit(workflow, options)`, `on_event(job, event)`, `on_end(job)`,
-            `on_request(method, path, status, seconds)` and some more.
+            `on_request(method, path, status, seconds, server)` and some more.
         settings: Limits and pauses.
 
     Example:

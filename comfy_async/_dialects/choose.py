@@ -58,6 +58,8 @@ async def what_answers(api: Dialect, http: HttpClient) -> Dialect:
         except ComfyError as failure:
             http.prefix = prefix
             turn_back()
-            raise (failure if isinstance(failure, AuthError) else error) from None
+            # The second request was ours to make: whoever was refused is told of the first.
+            told = failure if isinstance(failure, AuthError) and isinstance(error, NotComfyUIError) else error
+            raise told from None
         return other
     return api

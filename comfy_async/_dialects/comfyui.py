@@ -15,10 +15,12 @@ from .._base.secrets import Secret
 from .._transport.answers import Answer
 from .._transport.http import HttpClient, Stream
 from .._transport.multipart import Multipart
+from ..errors import ComfyError
 from .bodies import body_of
 from .comfyui_jobs import NO_ROUTE, JobLists
 from .dialect import MARK, DialectName, Draft, Posted
 from .server import ServerInfo
+from .wrong_address import perhaps_tls, too_long_an_address
 
 __all__ = ["RunApi"]
 
@@ -68,7 +70,11 @@ class RunApi(JobLists):
             NotComfyUIError: It is no ComfyUI.
             ComfyError: It cannot be reached, or refuses.
         """
-        answer = await self._http.request("GET", "/api/system_stats", root=True, expect=(404, 405))
+        try:
+            answer = await self._http.request("GET", "/api/system_stats", root=True, expect=(404, 405))
+        except ComfyError as error:
+            perhaps_tls(error, self.address)
+            raise
         self._http.prefix = "/api"
         if answer.status != 200 or answer.content_type == "text/html":
             # Servers before 2024-06 have no /api; some gateways map it away.
@@ -76,8 +82,13 @@ class RunApi(JobLists):
             self._http.prefix = ""
         body = answer.json_object() if answer.status == 200 else {}
         system = body.get("system")
+        too_long = too_long_an_address(self._http.address)
         if not isinstance(system, dict):
-            raise answer.not_comfyui("this is no ComfyUI")
+            wrong = answer.not_comfyui("this is no ComfyUI")
+            wrong.hint = too_long or wrong.hint
+            raise wrong
+        if self._http.address.route_at_end == "/api" and not self._http.prefix:
+            _log.warning("%s: some of its routes are not found there. %s", self.address, too_long)
         devices = body.get("devices")
         self.probed = True
         self.server = ServerInfo(

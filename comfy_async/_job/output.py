@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import mimetypes
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
@@ -12,6 +13,7 @@ from .._base.paths import is_folder, safe_name, safe_parts, save_at, write_whole
 from .._base.places import StoredPlace, said, where
 from .._base.secrets import Secret
 from .._base.tasks import in_thread
+from ..errors import ComfyError, ConnectError, NotFoundError, ResponseError
 from ..events import Preview
 from ..types import FileUrl
 from .storing import open_store, store_at
@@ -34,6 +36,11 @@ _KINDS: Mapping[FileKind, frozenset[str]] = {
     "audio": frozenset("flac mp3 wav ogg opus m4a aac".split()),
     "model_3d": frozenset("glb gltf obj fbx stl ply usdz splat spz ksplat".split()),
 }
+
+
+_AGAIN = "run the workflow again, and save as soon as a job ends."
+_SILENT = f"The file is on that server alone: try again when it answers. Where it does not, {_AGAIN}"
+_GONE = f"It was deleted, or the server is a new one: {_AGAIN}"
 
 
 class FileReader(Protocol):
@@ -166,7 +173,8 @@ class OutputFile:
         """
         if self._data is not None:
             return self._data.image
-        return await self._reader.read(self.filename, **self._place())
+        with self._on_its_server():
+            return await self._reader.read(self.filename, **self._place())
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield the file's bytes as they come, for files that do not fit into memory.
@@ -179,8 +187,9 @@ class OutputFile:
             return
         chunks = self._reader.open(self.filename, **self._place())
         try:
-            async for chunk in chunks:
-                yield chunk
+            with self._on_its_server():
+                async for chunk in chunks:
+                    yield chunk
         finally:
             # Who leaves early leaves no connection open until the garbage collector comes by.
             if isinstance(chunks, AsyncGenerator):
@@ -242,7 +251,22 @@ class OutputFile:
         if self._data is not None:
             await in_thread(write_whole, target, self._data.image)
             return target
-        return await self._reader.save(self.filename, target, **self._place())
+        with self._on_its_server():
+            return await self._reader.save(self.filename, target, **self._place())
+
+    @contextlib.contextmanager
+    def _on_its_server(self) -> Iterator[None]:
+        """Say of a file that cannot be had what to do about that: no other server has it."""
+        try:
+            yield
+        except ComfyError as error:
+            gateway = isinstance(error, ResponseError) and error.status in {502, 503, 504}
+            if isinstance(error, ConnectError) or gateway:
+                error.hint = _SILENT
+            elif isinstance(error, NotFoundError):
+                where = f"{self.subfolder}/{self.filename}" if self.subfolder else self.filename
+                error.hint = f"The server has no {self.type} {where!r} any more. {_GONE}"
+            raise
 
     def _place(self) -> dict[str, Any]:
         """Return where it lies: by its name, and by its asset where it is one."""

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from .._base.paths import safe_name, safe_parts, save_at
 from .._base.stores import Store
 from .._base.tasks import together
-from ..errors import ComfyError, NotFoundError, SaveError, SessionClosedError
+from ..errors import ComfyError, ConnectError, NotFoundError, SaveError, SessionClosedError
 from ..types import FileUrl
 from .output import OutputFile
 from .storing import store_at
@@ -246,6 +246,8 @@ def _error(
             "The run was cached: the server made nothing anew, and the files of the earlier run are gone. "
             "Another seed (`flow.randomized()`) makes new ones."
         )
+    elif isinstance(first, ConnectError) and all(isinstance(e, ConnectError) for e in failed.values()):
+        hint = f"{first.hint} `error.saved` has the paths of the others." if done else first.hint
     if len(files) == 1 or all(isinstance(error, SessionClosedError) for error in failed.values()):
         if hint and isinstance(first, ComfyError):
             first.hint = f"The server has no {_shown(files[0])!r}. {hint}"

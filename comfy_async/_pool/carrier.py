@@ -26,6 +26,7 @@ from ..errors import (
     SessionClosedError,
     SubmitUnknownError,
     TransportError,
+    UnsupportedError,
 )
 from ..events import Reconnected
 from ..workflow import Workflow
@@ -35,7 +36,7 @@ from .job import Order, PoolJob
 from .member import Member
 from .needs import lacks
 from .places import Places
-from .servers import Servers
+from .servers import Servers, undecided
 
 __all__ = ["Carrier", "Office"]
 
@@ -113,16 +114,21 @@ class Carrier:
 
         Raises:
             ConnectError: One of them does not answer: it may have it.
-            ComfyError: A request to one failed.
+            ComfyError: One of them answers with an error, or knows no keys.
         """
         members = self._office.servers.known()
         found = await asyncio.gather(*(_has_key(each, key) for each in members), return_exceptions=True)
         for member, answer in zip(members, found, strict=True):
             if answer is True:
                 return member
-        for error in found:
-            if isinstance(error, BaseException):
+        failures = {}
+        for member, error in zip(members, found, strict=True):
+            if isinstance(error, ComfyError) and not isinstance(error, UnsupportedError):
+                failures[member.url] = error
+            elif isinstance(error, BaseException):
                 raise error
+        if failures:
+            raise undecided(f"key {key!r}", failures)
         return None
 
     async def rejoin(self, job: PoolJob, member: Member) -> JobCore | None:

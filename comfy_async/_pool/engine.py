@@ -228,7 +228,7 @@ class PoolEngine(JobLifetime):
             job.give_up(Cancelled(None, {}, job.prompt_id, received_at=now))
         elif isinstance(event, Lost):
             reason = f"{event.data.get('reason') or 'it was lost'}, and no other server took it: {error}"
-            job.give_up(Lost(None, {"reason": reason}, job.prompt_id, received_at=now))
+            job.give_up(Lost(None, {**event.data, "reason": reason}, job.prompt_id, received_at=now))
         else:
             job.give_up(event)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from .._base.settings import Settings
 from .._job.mailbox import EventStream, Mailbox, Watchers
 from .._session.engine import Engine
 from .._transport.address import Address
+from ..errors import ComfyError, ConnectError, TransportError
 from .member import Member
 from .places import Places
 
-__all__ = ["Servers"]
+__all__ = ["Servers", "undecided"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -65,7 +67,7 @@ class Servers:
             ValueError: It is not in the pool.
         """
         base = Address.parse(url).base
-        member = next((m for m in self.places.members if m.url == base), None)
+        member = next((m for m in self.known() if m.url == base), None)
         if member is None:
             raise ValueError(f"{base} is not in the pool")
         member.leaving = True
@@ -74,8 +76,9 @@ class Servers:
         while not member.idle.is_set() or member.engine.jobs:
             await member.idle.wait()
             await _ends_of(member.engine)
-        if member in self.places.members:
-            self.places.members.remove(member)
+        if member in self.known():
+            own = member in self.places.members
+            (self.places.members if own else self._guests).remove(member)
             self._retired.append(member.engine)
             member.engine.watchers.boxes.clear()
             await member.engine.link.aclose()
@@ -112,6 +115,27 @@ class Servers:
         self._watchers.drop(box)
         for engine in self.engines():
             engine.watchers.drop(box)
+
+
+def undecided(what: str, failures: Mapping[str, ComfyError], *, prompt_id: str | None = None) -> ComfyError:
+    """Return the error for what only servers can decide that do not answer, or answer with an error.
+
+    Args:
+        what: What is to be decided, such as `key 'order-12'`.
+        failures: What each of those servers failed with, by its URL.
+        prompt_id: The job that is looked for.
+    """
+    first = next(iter(failures.values()))
+    reasons = "; ".join(f"{url}: {error.args[0] if error.args else error}" for url, error in failures.items())
+    told = ConnectError(server=first.server) if isinstance(first, TransportError) else copy.copy(first)
+    told.args = (f"{what} cannot be decided: a server that may have the job does not say so ({reasons})",)
+    drains = " and ".join(f"`await pool.drain({url!r})`" for url in failures)
+    told.hint = (
+        f"Try again when the server answers, or leave it out with {drains}: "
+        "what it has is not looked for then, and may run a second time."
+    )
+    told.prompt_id = prompt_id
+    return told
 
 
 def _watch(box: Mailbox, engine: Engine) -> None:

@@ -25,6 +25,8 @@ _ORDERS: Final = ("created", "duration")
 
 _OPEN: Final = frozenset({"pending", "in_progress"})
 _STATUSES: Final = _OPEN | {"completed", "failed", "cancelled"}
+# `job.status` has a word of its own for what the server calls so.
+_ALSO: Final[Mapping[str, str]] = {"running": "in_progress"}
 
 
 class Jobs(Resource):
@@ -80,7 +82,8 @@ class Jobs(Resource):
         """Yield the jobs in pages.
 
         Args:
-            status: Only these: "pending", "in_progress", "completed", "failed", "cancelled".
+            status: Only these: "pending", "in_progress" (or "running", as `job.status` has it), "completed",
+                "failed", "cancelled".
             workflow_id: Only those of this workflow of the editor.
             size: Jobs in a page.
             order: By "created" or by "duration".
@@ -93,7 +96,7 @@ class Jobs(Resource):
         """
         if size < 1 or order not in _ORDERS:
             raise ValueError(f"a page has at least one job; orders are {', '.join(_ORDERS)}")
-        wanted = [status] if isinstance(status, str) else None if status is None else list(status)
+        wanted = None if status is None else _words(status)
         if not await self._lists(wanted):
             found = await self._assembled(wanted, newest_first=newest_first)
             if workflow_id is not None:
@@ -139,7 +142,8 @@ class Jobs(Resource):
 
         Args:
             labels: What a job must have been submitted with; None finds jobs with any labels and none.
-            status: Only these: "pending", "in_progress", "completed", "failed", "cancelled".
+            status: Only these: "pending", "in_progress" (or "running", as `job.status` has it), "completed",
+                "failed", "cancelled".
 
         Raises:
             ValueError: There is no such status, or a label is no text.
@@ -153,7 +157,7 @@ class Jobs(Resource):
             {'user': '7', 'order': '12'} 1
         """
         wanted = checked_labels(labels).items()
-        states = _STATUSES if status is None else {status} if isinstance(status, str) else set(status)
+        states = _STATUSES if status is None else set(_words(status))
         _demand_known(states)
         self._host.check_loop()
         await self._host.known_server()
@@ -261,6 +265,12 @@ class Jobs(Resource):
         return [job for job in found if wanted is None or job.status in wanted]
 
 
+def _words(status: str | Iterable[str]) -> list[str]:
+    """Return statuses by the server's words."""
+    given = [status] if isinstance(status, str) else status
+    return [_ALSO.get(word, word) for word in given]
+
+
 def _demand_known(states: Iterable[str]) -> None:
     """Refuse a status that no job has.
 
@@ -269,7 +279,8 @@ def _demand_known(states: Iterable[str]) -> None:
     """
     unknown = set(states) - _STATUSES
     if unknown:
-        raise ValueError(f"no such status: {', '.join(sorted(map(str, unknown)))}")
+        there_are = "pending, in_progress (or running), completed, failed, cancelled"
+        raise ValueError(f"no such status: {', '.join(sorted(map(str, unknown)))}; there are {there_are}")
 
 
 def _queued(job: QueueRecord, status: str, *, whole: bool = False) -> JobRecord:

@@ -14,6 +14,7 @@ from .._dialects.dialect import Dialect, Speaker
 from .._job.core import JobCore
 from ..errors import ComfyError
 from ..types import JobStatus
+from .leftovers import Leftovers
 from .poller import Poller
 
 __all__ = ["Canceller"]
@@ -30,10 +31,15 @@ _LOOK_S: Final = 0.1
 
 
 class Canceller:
-    """Stops jobs, for their users or because they are not waited for any more."""
+    """Stops jobs, for their users or because they are not waited for any more.
+
+    Attributes:
+        leftovers: What may still run.
+    """
 
     def __init__(self, *, speaker: Speaker, poller: Poller, settings: Settings) -> None:
         """Send the request in the server's dialect, and have the poller find the end."""
+        self.leftovers = Leftovers()
         self._speaker = speaker
         self._poller = poller
         self._clock = settings.clock
@@ -88,13 +94,14 @@ class Canceller:
             seconds = HURRIED_S
         limit = self._patience(job) if seconds is None else min(seconds, self._patience(job))
         problem: object = "it took too long"
-        with anyio.move_on_after(limit):
-            try:
-                await self.cancel(job, limit)
-            except ComfyError as error:
-                problem = error
-        if not job.done:
-            _log.warning("job %s could not be cancelled and may still run: %s", job.prompt_id, problem)
+        with self.leftovers.burst():
+            with anyio.move_on_after(limit):
+                try:
+                    await self.cancel(job, limit)
+                except ComfyError as error:
+                    problem = error
+            if not job.done:
+                self.leftovers.tell("job {} could not be cancelled and", job.prompt_id, problem)
 
     async def _tell_server(self, job: JobCore) -> ComfyError | None:
         """Request that the server stops it; return a transient failure.

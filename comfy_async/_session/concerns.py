@@ -8,6 +8,7 @@ from typing import Final
 
 from .._base.settings import Settings
 from .._protocol.snapshot import QueueSnapshot
+from .leftovers import FEW
 from .open_jobs import OpenJobs
 
 __all__ = ["Concerns"]
@@ -80,17 +81,19 @@ class Concerns:
 
     def quiet(self) -> None:
         """Log, once, a job of which no news came for long."""
-        now = self._clock.unix()
-        for job in self._jobs:
-            if not job.quiet_told and now - job.news_at >= self._settings.quiet_seconds:
-                job.quiet_told = True
-                minutes = self._settings.quiet_seconds / 60
+        now, limit = self._clock.unix(), self._settings.quiet_seconds
+        quiet = [job for job in self._jobs if not job.quiet_told and now - job.news_at >= limit]
+        for place, job in enumerate(quiet):
+            job.quiet_told = True
+            if place < FEW:
                 _log.warning(
                     "job %s is %s, and no news of it came for %.0f minutes; still waiting",
                     job.prompt_id,
                     job.status,
-                    minutes,
+                    limit / 60,
                 )
+        if more := [job.prompt_id for job in quiet[FEW:]]:
+            _log.warning("no news came of %d more jobs; still waiting for %s", len(more), ", ".join(more))
 
     def _tell_away(self, reason: str) -> None:
         """Log that the server is away, once until it is back."""

@@ -47,6 +47,8 @@ _ROOT: Final = uuid.UUID("6f3a1f0e-7c52-4d0b-9a55-5b0d5d2f7c11")
 # Between a claim and its post lie two looks and the way of one request.
 _PATIENCE_S: Final = 30.0
 _LOOK_S: Final = 0.25
+# A process that lives has posted by then: whoever waits for longer is told why.
+_SOON_S: Final = 2.0
 # Whoever was stopped for so long after its claim may have been given up by the others.
 _HESITATION_S: Final = 5.0
 _CLOSE_S: Final = 5.0
@@ -208,7 +210,8 @@ class Keys:
     async def _awaited(self, work: KeyedWork, claim: _Claim) -> str | None:
         """Wait for the job of the process with a claim; None when the round has ended, or was given up."""
         clock = self._desk.clock
-        deadline = clock.monotonic() + _PATIENCE_S
+        began = clock.monotonic()
+        deadline, told = began + _PATIENCE_S, False
         while True:
             # Asked before the look: what was posted in a round that is over is there by then.
             over = await self._desk.api.claim_text(claim.over)
@@ -225,6 +228,16 @@ class Keys:
                     _PATIENCE_S,
                 )
                 return None
+            if not told and clock.monotonic() - began >= _SOON_S:
+                told = True
+                _log.warning(
+                    "key %r: another process was about to submit job %s to %s; its post is waited for, at "
+                    "most %g s, since it may have died",
+                    work.key,
+                    claim.prompt_id,
+                    self._desk.base_url,
+                    _PATIENCE_S,
+                )
             await clock.sleep(_LOOK_S)
 
     async def _posted(

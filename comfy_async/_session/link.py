@@ -44,10 +44,14 @@ _HELLO: Final = json.dumps({"type": "feature_flags", "data": {"supports_preview_
 
 # A server before 0.3.45 never answers the hello; its first `status` has to do.
 _FLAGS_WAIT_S: Final = 1.0
+# A server that restarts is not worth a line; one that opens no socket for longer is.
+_WORTH_TELLING_S: Final = 4.0
 # Hearing for this long proves that the server does not just accept and close.
 _STABLE_S: Final = 5.0
 _UNAUTHORIZED: Final = 401
 _REFUSALS: Final = frozenset({401, 403})
+# What a proxy's rules say to CONNECT; 502 and the like are of the moment.
+_PROXY_REFUSALS: Final = frozenset({403, 405, 407})
 _ABOUT_THE_LINK: Final = frozenset({FeatureFlags, MalformedFrame})
 _FREE_TEXTS: Final = frozenset({Failed, NodeBlocked, LogEntries, ProgressText, UnknownEvent})
 
@@ -110,6 +114,8 @@ class Link:
         self._used_renewals = 0
         self._up_at = 0.0
         self._frames_at_up = 0
+        self._closed_to_us_since: float | None = None
+        self._told = False
 
     @property
     def frames_since_up(self) -> int:
@@ -182,6 +188,9 @@ class Link:
             return
         except TransportError as error:
             self._failed(str(error.args[0]))
+            if self._http.proxy is not None or isinstance(error.__cause__, TimeoutError):
+                # Requests may well get through: else the poller says that the server is away.
+                self._tell(str(error.args[0]))
             return
         except AuthError as error:
             # The callback that renews credentials is the user's own.
@@ -301,6 +310,7 @@ class Link:
                 self.reconnects += 1
             self._was_up = True
             self._renewed = False
+            self._closed_to_us_since, self._told = None, False
             self._settled.set()
             self.listener.up()
 
@@ -320,16 +330,38 @@ class Link:
             self.state, self.reason = "down", reason
             self._settled.set()
 
+    def _tell(self, why: str, *, at_once: bool = False) -> None:
+        """Log, once until a socket has opened, that none does although somebody answers."""
+        now = self._clock.monotonic()
+        if self._closed_to_us_since is None:
+            self._closed_to_us_since = now
+        if not self._told and (at_once or now - self._closed_to_us_since >= _WORTH_TELLING_S):
+            self._told = True
+            _log.warning("%s; polling instead", why)
+
     async def _refused(self, error: HandshakeError) -> None:
         """The upgrade was refused: for good when the credentials are, else try the other path later."""
+        # What importing the session did without: see `_dial`.
+        from .._transport.socket import ProxyHandshakeError
+
+        why = str(error.args[0])
+        if isinstance(error, ProxyHandshakeError):
+            if error.status in _PROXY_REFUSALS:
+                self.state, self.reason = "refused", why
+                self._settled.set()
+            else:
+                self._failed(why)
+            self._tell(why, at_once=True)
+            return
         if error.status == _UNAUTHORIZED and not self._renewed and await self._renew():
-            self._failed(str(error.args[0]))
+            self._failed(why)
             return
         if error.status in _REFUSALS:
-            self.state, self.reason = "refused", str(error.args[0])
+            self.state, self.reason = "refused", why
             self._settled.set()
-            _log.warning("%s; polling instead", error.args[0])
+            self._tell(why, at_once=True)
             return
         if error.status == 404:
             self._path = "/api/ws" if self._path == "/ws" else "/ws"
-        self._failed(str(error.args[0]))
+        self._failed(why)
+        self._tell(why)

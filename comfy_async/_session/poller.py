@@ -291,7 +291,7 @@ class Poller:
         wanted = set(needy)
         limit = self._settings.away_seconds
         for job in self._turns.untold(snapshot, needy, now=self._clock.monotonic(), limit=limit):
-            self.ends.lose(job, {"reason": f"the server said nothing of it for {limit:g} s"})
+            self.ends.lose(job, _silent(f"the server said nothing of it for {limit:g} s"))
         positions = snapshot.positions()
         now = self._clock.unix()
         for job in self._jobs:
@@ -331,7 +331,12 @@ class Poller:
         self._concerns.unanswered(error.args[0] if error.args else "no answer")
         limit = self._settings.away_seconds
         if limit is not None and now - self._away_since >= limit:
-            data = {"reason": f"the server has not answered for {limit:g} s"}
+            data = _silent(f"the server has not answered for {limit:g} s")
             for job in self._jobs:
                 if job.status != "submitting":
                     job.take(Lost(None, data, job.prompt_id, received_at=self._clock.unix()))
+
+
+def _silent(reason: str) -> dict[str, Any]:
+    """Return what stands in the end of a job that is given up although it may run on."""
+    return {"reason": reason, "silent": True}

@@ -11,13 +11,18 @@ from .._job.core import JobCore
 from .._protocol.rejection import choices, nearest, problems
 from ..errors import ComfyError, PromptRejectedError
 from ..types import Problem
-from ..workflow import Workflow
+from ..workflow import NodeCatalog, Workflow
 from ..workflow._keys import nearest as near_names
 from .desk import Desk
 
 __all__ = ["Refusals"]
 
 _SHOWN = 5
+_CHECK = "`await comfy.check(flow)` finds such things before anything is sent."
+_CATALOG = (
+    "This server lists no nodes: `comfy.nodes.use(NodeCatalog.load(path))`, saved from a ComfyUI with "
+    "the same packs, lets `await comfy.check(flow)` find such things before anything is sent."
+)
 
 # Options of ComfyUI's command line that keep classes out of its lists (comfy/cli_args.py; PROTOCOL 7.6).
 _SWITCHES = frozenset(
@@ -50,7 +55,7 @@ class Refusals:
         return PromptRejectedError(
             f"{self._desk.base_url} refused the workflow",
             problems=await self.with_nearest(found),
-            hint="`await comfy.check(flow)` finds such things before anything is sent.",
+            hint=_CHECK if self._knows_classes else _CATALOG,
             type=str(error.get("type") or "") if isinstance(error, Mapping) else "",
             node_errors=node_errors if isinstance(node_errors, Mapping) else {},
             prompt_id=job.prompt_id,
@@ -127,8 +132,17 @@ class Refusals:
         folder = model_advice(self._workflow.drawn, problem.input or "", problem.received)
         return dataclasses.replace(problem, advice=f"{there} {folder}".strip())
 
+    @property
+    def _knows_classes(self) -> bool:
+        """True unless the server lists no classes, and the session was given no catalog."""
+        return self._desk.api.has_routes or bool(self._desk.resources.known_classes)
+
     async def _info(self, class_type: str) -> Mapping[str, Any] | None:
         """Ask for one class's spec, None when it cannot be asked for: advice is not worth an error."""
+        if not self._desk.api.has_routes:
+            # The catalog that the session was given, if any.
+            known = await self._desk.resources.nodes.catalog() if self._knows_classes else NodeCatalog({})
+            return known.get(class_type)
         try:
             return await self._desk.api.object_info(class_type)
         except ComfyError:

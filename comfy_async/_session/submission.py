@@ -316,7 +316,8 @@ class Submission:
         self.job.leaving = True
 
         async def work(seconds: float | None) -> None:
-            await self._take_back(self._posting, _CLEANUP_S if seconds is None else seconds)
+            with self._desk.canceller.leftovers.burst():
+                await self._take_back(self._posting, _CLEANUP_S if seconds is None else seconds)
             self._desk.jobs.drop(self.job)
 
         await self._desk.clean_up(work, name="comfy_async submit withdrawn")
@@ -335,7 +336,7 @@ class Submission:
                 problem = failure
         posting.cancel()
         if problem is not None:
-            _log.warning("prompt %s may still run: %s", self.job.prompt_id, problem)
+            self._desk.canceller.leftovers.tell("prompt {}", self.job.prompt_id, problem)
 
     async def _withdraw(self, posting: asyncio.Task[_Outcome], seconds: float) -> None:
         """Wait a while for the answer, which may name another id, then cancel the job until it has ended.

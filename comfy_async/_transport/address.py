@@ -15,6 +15,11 @@ __all__ = ["CLOUD_URL", "Address", "cloud_api_key", "default_base_url"]
 
 CLOUD_URL: Final = "https://cloud.comfy.org"
 _LOCAL_URL: Final = "http://127.0.0.1:8188"
+# What scripts that call ComfyUI's routes by themselves have at the end of a constant.
+_ROUTES: Final = frozenset(
+    "api embeddings extensions features free history image interrupt jobs mask models object_info prompt "
+    "queue settings system_stats upload userdata users view ws".split()
+)
 
 
 def default_base_url() -> str:
@@ -91,6 +96,14 @@ class Address:
     def speaks_v2(self) -> bool:
         """True for Comfy Cloud and its deployments (openapi_v2, servers)."""
         return self.is_cloud or self.origin[1].endswith(".run.comfy.app")
+
+    @property
+    def route_at_end(self) -> str:
+        """A route of ComfyUI at the end of the path, "" when there is none: `/prompt`."""
+        base = self.base
+        while (cut := base.rpartition("/"))[2] in _ROUTES:
+            base = cut[0]
+        return self.base.removeprefix(base)
 
     def environment_proxy(self) -> Proxy | None:
         """Return the proxy that the environment names for this address.

@@ -148,7 +148,8 @@ def error_of(answer: Answer, asked: Mapping[str, Any] | None = None) -> ComfyErr
         "retry_after": retry_after(answer.headers),
     }
     said = f": {message}" if message else ""
-    text = f"{answer.method} {answer.path} answered {answer.status}{said}"
+    where = f" at {answer.server}" if answer.server else ""
+    text = f"{answer.method} {answer.path}{where} answered {answer.status}{said}"
     match answer.status:
         case 403 if code == "PARTNER_NODE_DISABLED":
             hint = "The workspace does not allow these partner nodes: its owner can."

@@ -20,6 +20,9 @@ __all__ = ["CredentialTransport", "SocketClosedError", "connect_error", "forget_
 # Their frames hold headers and URLs as they are sent, and stay in the traceback of an error.
 _ROOMS: Final = ("httpx", "httpcore", "h11", "websockets", "anyio", "asyncio", "ssl", __package__)
 
+# What OpenSSL makes of an answer in plain HTTP.
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+
 
 class SocketClosedError(Exception):
     """The WebSocket is closed; `str()` says why in a few words. Never leaves the library."""
@@ -122,7 +125,9 @@ def connect_error(server: str, error: Exception, *, proxy: Proxy | None = None) 
     about_tls = "CERTIFICATE" in reason.upper() or "SSL" in reason.upper()
     if proxy is not None and not about_tls:
         return _proxy_error(server, reason, proxy)
-    if about_tls:
+    if about_tls and any(sign in reason.upper() for sign in _NO_TLS):
+        hint = f"This port speaks http and no TLS: try http{server.removeprefix('https')}."
+    elif about_tls:
         hint = "For a private CA pass `verify=` a CA file or an SSLContext."
     elif address.is_loopback:
         port = address.origin[2]

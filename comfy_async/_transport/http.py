@@ -300,15 +300,16 @@ class HttpClient:
         """Send one request, follow redirects within the own origin, and read the body up to the limit."""
         with self._translated(request.method, path, seconds):
             async with asyncio.timeout(None if math.isinf(seconds) else seconds), self._lines:
-                response = await told(self.hooks, self._send(request), request.method, path)
+                response = await self._send(request, path)
                 try:
                     return await self._read(response, request.method, path, max_body=max_body)
                 finally:
                     await response.aclose()
 
-    async def _send(self, request: httpx.Request, *, abroad: bool = False) -> httpx.Response:
+    async def _send(self, request: httpx.Request, path: str, *, abroad: bool = False) -> httpx.Response:
         """Send, following redirects of GET within the own origin, or `abroad` to others too."""
-        return await sent(self._client, request, address=self.address, veil=self.veil, abroad=abroad)
+        sending = sent(self._client, request, address=self.address, veil=self.veil, abroad=abroad)
+        return await told(self.hooks, sending, request.method, path, self.address.base)
 
     def is_home(self, link: object) -> bool:
         """Say whether a link of an answer stays with our own origin."""
@@ -390,10 +391,10 @@ class HttpClient:
         used = self.renewals
         method = request.method
         with self._translated(method, path):
-            response = await told(self.hooks, self._send(request, abroad=True), method, path)
+            response = await self._send(request, path, abroad=True)
         if response.status_code == 401 and auth.renews:
             await response.aclose()
             await self.credentials(refused=used)
             with self._translated(method, path):
-                response = await told(self.hooks, self._send(request, abroad=True), method, path)
+                response = await self._send(request, path, abroad=True)
         return response

@@ -44,9 +44,19 @@ class Handshake:
 
 
 def trust(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
-    """Return what httpx and websockets both take: one context for both."""
+    """Return what httpx and websockets both take: one context for both.
+
+    Raises:
+        OSError: The CA file cannot be read, or holds no certificates; it is named.
+    """
     if isinstance(verify, ssl.SSLContext):
         return verify
     if isinstance(verify, str):
-        return ssl.create_default_context(cafile=verify)
+        # Python names no file in these errors.
+        try:
+            return ssl.create_default_context(cafile=verify)
+        except ssl.SSLError as error:
+            raise OSError(f"verify={verify!r} is no file of certificates in PEM: {error.reason}") from None
+        except OSError as error:
+            raise type(error)(error.errno, f"verify={verify!r}: {error.strerror}", verify) from None
     return verify

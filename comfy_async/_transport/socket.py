@@ -9,7 +9,13 @@ import ssl
 from typing import Any, Final
 
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxyStatus,
+    InvalidStatus,
+    ProxyError,
+    WebSocketException,
+)
 
 from .._base.secrets import Veil
 from ..errors import ConnectError, HandshakeError
@@ -18,7 +24,7 @@ from .foreign import SocketClosedError, connect_error, forget_locals
 from .http import USER_AGENT
 from .options import Handshake
 
-__all__ = ["Socket"]
+__all__ = ["ProxyHandshakeError", "Socket"]
 
 # ComfyUI answers pings, but a server whose Python holds the GIL while a model loads can miss one
 # for a minute (PITFALLS P10). The session's own watch is faster than this and knows more.
@@ -34,6 +40,10 @@ _CLOSE_REASONS: Final = {
     1011: "no sign of life (1011)",
     1012: "the server restarts",
 }
+
+
+class ProxyHandshakeError(HandshakeError):
+    """The proxy on the way to the server lets no WebSocket through. Internal."""
 
 
 class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
@@ -69,7 +79,7 @@ class Socket:
         """Dial.
 
         Raises:
-            HandshakeError: The server refused the upgrade, or does not support WebSocket.
+            HandshakeError: The server, or the proxy before it, refused the upgrade, or does not support it.
             ConnectError: No server answers.
         """
         server = knock.server
@@ -83,9 +93,12 @@ class Socket:
                     f"{server} refused the WebSocket with status {status}", status=status, server=server
                 ) from None
             if isinstance(error, TimeoutError):
+                way = "" if knock.proxy is None else f" by way of the proxy {knock.proxy}"
                 raise ConnectError(
-                    f"{server} did not open the WebSocket within {connect_seconds:g} s", server=server
+                    f"{server} did not open the WebSocket within {connect_seconds:g} s{way}", server=server
                 ) from error
+            if isinstance(error, ProxyError):
+                raise _proxy_refusal(knock, error) from None
             if isinstance(error, WebSocketException):
                 raise HandshakeError(
                     f"{server} did not open the WebSocket: {type(error).__name__}", server=server
@@ -159,6 +172,17 @@ async def _dial(knock: Handshake, *, connect_seconds: float, max_size: int | Non
     )
     assert isinstance(connection, BulkConnection)
     return connection
+
+
+def _proxy_refusal(knock: Handshake, error: ProxyError) -> ProxyHandshakeError:
+    """Return the error for a proxy that lets no WebSocket through, with what it said."""
+    what = f"the proxy {knock.proxy} refused the WebSocket to {knock.server}"
+    if isinstance(error, InvalidProxyStatus):
+        status = error.response.status_code
+        return ProxyHandshakeError(f"{what} with status {status}", status=status, server=knock.server)
+    cause = error.__cause__ or error
+    said = knock.veil(" ".join(str(cause).split())[:120])
+    return ProxyHandshakeError(f"{what}: {said or type(cause).__name__}", server=knock.server)
 
 
 def _context(context: ssl.SSLContext | bool) -> ssl.SSLContext:

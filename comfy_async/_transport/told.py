@@ -26,7 +26,7 @@ class Body(Protocol):
 
 
 async def told(
-    hooks: Hooks, sending: Coroutine[Any, Any, httpx.Response], method: str, path: str
+    hooks: Hooks, sending: Coroutine[Any, Any, httpx.Response], method: str, path: str, server: str
 ) -> httpx.Response:
     """Return the answer to a request; hooks are called when it begins, or when there is none.
 
@@ -41,7 +41,7 @@ async def told(
         status = response.status_code
         return response
     finally:
-        hooks.on_request(method, path, status, time.perf_counter() - began)
+        hooks.on_request(method, path, status, time.perf_counter() - began, server)
 
 
 def tell_of_file(

@@ -30,6 +30,7 @@ __all__ = [
     "NODE_CLASS",
     "NODE_ID",
     "NODE_TITLE",
+    "OTHER",
     "PROMPT_ID",
     "REMOTE_ERROR",
     "ROUTE",
@@ -37,6 +38,7 @@ __all__ = [
     "STATUS_CODE",
     "TRACE",
     "Attributes",
+    "method_of",
     "server_of",
     "template_of",
 ]
@@ -66,6 +68,11 @@ METHOD: Final = "http.request.method"
 STATUS_CODE: Final = "http.response.status_code"
 ROUTE: Final = "url.template"
 
+OTHER: Final = "_OTHER"
+"""What OpenTelemetry calls a value that is none of those that are known."""
+
+_METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
+_API_V2: Final = re.compile(r"/api/v2/(jobs|assets(?:/from-hash)?)(?:(/[^/]+)(/cancel|/events|/workflow)?)?")
 _ID: Final = re.compile(r"/[0-9a-fA-F-]{16,}(?=/|$)")
 
 
@@ -81,15 +88,26 @@ def server_of(url: str) -> Attributes:
 
 
 def template_of(method: str, path: str) -> str:
-    """Return the route of a request without what is special to it: `/history/{prompt_id}`."""
-    return _template_of(method, _ID.sub("/0", path))
+    """Return the route of a request without what is special to it: `/history/{prompt_id}`.
+
+    Whatever stands in no table is `_OTHER`: of paths that a program makes up there is no end.
+    """
+    return _template_of("GET" if method == "HEAD" else method, _ID.sub("/0", path))
+
+
+def method_of(method: str) -> str:
+    """Return a request's method, `_OTHER` for one that is none of HTTP's."""
+    return method if method in _METHODS else OTHER
 
 
 @functools.lru_cache(maxsize=1024)
 def _template_of(method: str, path: str) -> str:
-    """Look it up in the table of routes; what stands in none is named by its first part."""
-    for known in (path, f"/api{path}"):
+    """Look it up in the table of routes, and among those of API v2."""
+    for known in (path, f"/api{path}", path.removeprefix("/api")):
         route = route_of(method, known)
         if route is not None:
             return route.path
-    return "/" + path.lstrip("/").partition("/")[0]
+    found = _API_V2.fullmatch(path)
+    if found is None:
+        return OTHER
+    return f"/api/v2/{found[1]}{'/{id}' if found[2] else ''}{found[3] or ''}"

@@ -20,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from .._base.secrets import HIDDEN, is_secret_name
 from .._job.job import Job
+from ..errors import PromptRejectedError
 from ..events import BaseEvent, NodeFinished, Reconnected
 from ..workflow import Workflow
 from . import _names as names
@@ -130,6 +131,9 @@ class Telemetry:
             return
         submission.over = True
         name = type(error).__name__
+        server = names.server_of(getattr(error, "server", None) or "")
+        refused = "rejected" if isinstance(error, PromptRejectedError) else "unsubmitted"
+        self._instruments.jobs.add(1, {**server, names.STATUS: refused, names.ERROR_TYPE: name})
         submission.span.set_attribute(names.ERROR_TYPE, name)
         submission.span.set_status(Status(StatusCode.ERROR, str(error) if self._content else name))
         submission.span.end()
@@ -241,9 +245,13 @@ class Telemetry:
         while len(self._files) > _REMEMBERED:
             self._files.popitem(last=False)
 
-    def on_request(self, method: str, path: str, status: int | None, seconds: float) -> None:
+    def on_request(
+        self, method: str, path: str, status: int | None, seconds: float, server: str = ""
+    ) -> None:
         """Measure a request, by its route."""
-        facts: dict[str, Any] = {names.METHOD: method, names.ROUTE: names.template_of(method, path)}
+        route = names.template_of(method, path)
+        facts: dict[str, Any] = {names.METHOD: names.method_of(method), names.ROUTE: route}
+        facts.update(names.server_of(server))
         if status is not None:
             facts[names.STATUS_CODE] = status
         if status is None or status >= 400:

@@ -176,7 +176,7 @@ class Carrier:
                 if posting is not None or not _may_answer_later(error):
                     raise
                 if self._has_been_silent(job):
-                    return job.lost(f"its server was silent for too long: {error.args[0]}")
+                    return job.lost(f"its server was silent for too long: {error.args[0]}", silent=True)
                 await asyncio.sleep(backoff.next())
             posting = None
 

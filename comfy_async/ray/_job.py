@@ -123,9 +123,10 @@ class FleetJob(JobCore):
 
     # Its end.
 
-    def lost(self, reason: str) -> Ended:
-        """Return the end of one attempt of which no more news will come."""
-        return Ended(Lost(None, {"reason": reason}, self.prompt_id, received_at=self._now()), {}, None, ())
+    def lost(self, reason: str, *, silent: bool = False) -> Ended:
+        """Return the end of one attempt of which no more news will come; a silent server may run it on."""
+        data = {"reason": reason, "silent": silent}
+        return Ended(Lost(None, data, self.prompt_id, received_at=self._now()), {}, None, ())
 
     def take_end(self, end: Ended) -> None:
         """End as the worker reported."""

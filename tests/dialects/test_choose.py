@@ -9,7 +9,7 @@ from session_tools import picture
 
 from comfy_async import AuthError, ComfyPool, ComfySession, NotComfyUIError, UnsupportedError
 from comfy_async._client.session import engine_of
-from comfy_async.testing import FakeComfy
+from comfy_async.testing import FakeComfy, Gatekeeper
 
 KEY = "comfyui-k3y-of-v2"
 
@@ -60,6 +60,34 @@ async def test_a_wrong_key() -> None:
         with pytest.raises(AuthError):
             async with ComfySession(fake.url, api_key="wrong"):
                 pass
+
+
+@pytest.mark.parametrize(
+    "route", ["prompt", "ws", "history", "view", "object_info", "queue", "api/prompt", "system_stats/"]
+)
+async def test_an_address_that_ends_in_a_route(route: str) -> None:
+    """As scripts have it in a constant: the error says which part to leave away."""
+    async with FakeComfy() as fake:
+        says = f"ends in /{route.rstrip('/')}, which is a route: give only {fake.url}"
+        with pytest.raises(NotComfyUIError, match=f"{says}.$"):
+            async with ComfySession(f"{fake.url}/{route}"):
+                pass
+
+
+async def test_an_address_that_ends_in_api(caplog: pytest.LogCaptureFixture) -> None:
+    """It works in part: a warning says so."""
+    async with FakeComfy() as fake, ComfySession(f"{fake.url}/api"):
+        assert f"ends in /api, which is a route: give only {fake.url}" in caplog.text
+
+
+async def test_a_wrong_password_of_a_plain_server() -> None:
+    """The refusal of the first request is the error, with the server's name, not that of our own guess."""
+    async with FakeComfy() as fake:
+        fake.auth = Gatekeeper(basic=("anna", "s3cret"))
+        with pytest.raises(AuthError, match=f"GET /api/system_stats at {fake.url} answered 401") as caught:
+            async with ComfySession(fake.url, auth=("anna", "wrong")):
+                pass
+        assert caught.value.path == "/api/system_stats"
 
 
 async def test_a_gateway_that_was_in_the_way() -> None:

@@ -12,9 +12,18 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from session_tools import picture
+from session_tools import fast, picture, two_outputs
 
-from comfy_async import ComfySession, JobError, NotFoundError, OutputFile, ResponseError, SaveError, Workflow
+from comfy_async import (
+    ComfySession,
+    ConnectError,
+    JobError,
+    NotFoundError,
+    OutputFile,
+    ResponseError,
+    SaveError,
+    Workflow,
+)
 from comfy_async._base.paths import write_whole
 from comfy_async._job.result import JobResult
 from comfy_async.testing import FakeComfy
@@ -342,6 +351,33 @@ async def test_one_bad_file_of_three(tmp_path: Path) -> None:
         "b..b.png": ResponseError,
         "d.png": NotFoundError,
     }
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_files_whose_server_is_gone(count: int, fake: FakeComfy, tmp_path: Path) -> None:
+    """No other server has them: the error says so, not how to start a ComfyUI; read, streamed or saved."""
+    flow = picture() if count == 1 else two_outputs()
+    async with fast(fake) as comfy:
+        result = await comfy.run(flow)
+        await fake.faults.go_down()
+        for read in (result.files[0].read(), anext(result.files[0].stream()), result.save(tmp_path)):
+            with pytest.raises(
+                (ConnectError, SaveError), match="on that server alone.*again.*save"
+            ) as caught:
+                await read
+            assert "Start ComfyUI" not in caught.value.hint
+            assert caught.value.retryable
+        await fake.faults.come_up()
+        assert len(await result.save(tmp_path)) == count
+
+
+async def test_a_file_of_a_server_that_came_back_empty(fake: FakeComfy) -> None:
+    """The error names the file and says what to do, not to look in another folder."""
+    async with fast(fake) as comfy:
+        result = await comfy.run(picture())
+        fake.faults.fail("GET", "/view", 404)
+        with pytest.raises(NotFoundError, match=r"no output 'pic_00001_\.png' any more.*workflow again"):
+            await result.files[0].read()
 
 
 async def test_a_disk_that_is_full(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from session_tools import eventually, fast, graph, picture
 from span_tools import Traces
 
 from comfy_async import (
+    ComfyError,
     ComfySession,
     JobFailedError,
     JobLostError,
@@ -34,6 +35,7 @@ from comfy_async._protocol.reducer import JobState
 from comfy_async._session.options import SubmitOptions
 from comfy_async.events import Completed, NodeFinished, NodeStarted, ProgressState, Queued, Started
 from comfy_async.otel import Telemetry
+from comfy_async.otel import _names as names
 from comfy_async.testing import FakeComfy
 
 PROMPT = "a secret unicorn in the rain"
@@ -459,8 +461,62 @@ async def test_the_numbers(server: FakeComfy, traces: Traces, tmp_path: Path) ->
         (each["http.request.method"], each["url.template"])
         for each, _ in numbers["comfyui.client.request.duration"]
     }
-    assert {("POST", "/prompt"), ("GET", "/view")} <= routes
+    assert {("POST", "/prompt"), ("GET", "/view"), ("GET", "/system_stats")} <= routes
     assert not [route for _, route in routes if job.prompt_id in route]
+    for each, _ in numbers["comfyui.client.request.duration"]:
+        assert where.items() <= each.items()
+
+
+async def test_routes_without_bound(fake: FakeComfy, traces: Traces) -> None:
+    """Paths and methods that a program makes up are one value each; known ones keep their template."""
+    async with fake.session(hooks=[traces.telemetry]) as comfy:
+        for n in range(5):
+            await comfy.request("GET", f"/my-pack-{n}/things/{n}", expect=(404,))
+            await comfy.request("POST", f"/api/my-pack-{n}", expect=(404, 405))
+        await comfy.request("GET", "/api/queue")
+        points = traces.numbers()["comfyui.client.request.duration"]
+    routes = {each["url.template"] for each, _ in points}
+    assert routes == {"_OTHER", "/queue", "/system_stats"}
+    assert names.method_of("BREW") == "_OTHER"
+
+
+@pytest.mark.parametrize(
+    ("path", "template"),
+    [
+        ("/api/v2/jobs", "/api/v2/jobs"),
+        ("/api/v2/jobs/job_12", "/api/v2/jobs/{id}"),
+        ("/api/v2/jobs/job_12/events", "/api/v2/jobs/{id}/events"),
+        ("/api/v2/assets/from-hash", "/api/v2/assets/from-hash"),
+        ("/api/v2/assets/a_1", "/api/v2/assets/{id}"),
+        ("/api/v2/jobs/job_12/made-up", "_OTHER"),
+        ("/bucket/signed/a.png", "_OTHER"),
+    ],
+)
+def test_routes_of_api_v2(path: str, template: str) -> None:
+    """They have templates too, and links to other hosts have none."""
+    assert names.template_of("GET", path) == template
+
+
+async def test_what_never_became_a_job(fake: FakeComfy, traces: Traces) -> None:
+    """A refused prompt is counted, and one that could not be sent: else a broken client looks idle."""
+    async with fake.session(hooks=[traces.telemetry]) as comfy:
+        with pytest.raises(PromptRejectedError):
+            await comfy.submit({"1": {"class_type": "Nope", "inputs": {}}})
+        fake.faults.fail("POST", "/prompt", 503, headers={"Retry-After": "0"})
+        with pytest.raises(ComfyError):
+            await comfy.submit(picture())
+        async with comfy.map([{"1": {"class_type": "Nope", "inputs": {}}}]) as finished:
+            async for job in finished:
+                assert job.status == "failed"
+        counted = traces.numbers()["comfyui.client.jobs"]
+    where = {"server.address": "127.0.0.1", "server.port": fake.port}
+    by_status = {facts["comfyui.job.status"]: (facts, count) for facts, count in counted}
+    assert by_status["rejected"] == (
+        {**where, "comfyui.job.status": "rejected", "error.type": "PromptRejectedError"},
+        1,
+    )
+    assert by_status["unsubmitted"][1] == 1
+    assert by_status["failed"][1] == 1
 
 
 class Dead(SpanExporter):

@@ -251,8 +251,9 @@ async def test_nobody_else_takes_it() -> None:
         async with one_running(pool, servers) as (job, here, there):
             there.script("Show", inputs={"other": "VALUE"}, is_output=True)
             await here.faults.go_down()
-            with pytest.raises(JobLostError, match="no other server took it"):
+            with pytest.raises(JobLostError, match="no other server took it") as caught:
                 await job
+            assert not caught.value.retryable, "the silent server may run it still"
             await here.faults.come_up()
         events = await collect(job)
         assert ends(events) == ["Lost"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from session_tools import fast, picture
 
-from comfy_async import ComfyPool, ConnectError, Settings, WorkflowError
+from comfy_async import ComfyPool, ConnectError, ResponseError, Settings, WorkflowError
 from comfy_async.testing import FakeComfy, FastClock
 
 KEY = "order-12"
@@ -58,12 +58,58 @@ async def test_a_silent_server(server: FakeComfy) -> None:
     """It may have the job: that is an error, and nothing is posted."""
     async with FakeComfy() as other, pool(server, other) as both:
         await other.faults.go_down()
-        with pytest.raises(ConnectError):
+        with pytest.raises(ConnectError, match=rf"key '{KEY}' cannot be decided.*{other.url}") as caught:
             await both.submit(picture(), key=KEY)
+        assert "Start ComfyUI" not in str(caught.value)
+        assert f"`await pool.drain('{other.url}')`" in caught.value.hint
+        assert caught.value.retryable
         assert accepted(server) == 0
         await other.faults.come_up()
         await both.run(picture(), key=KEY)
         assert accepted(server, other) == 1
+
+
+async def test_a_server_with_an_error(server: FakeComfy) -> None:
+    """What it answers stays what it is; the key, and the way out, are named all the same."""
+    async with FakeComfy() as other, pool(server, other) as both:
+        other.faults.fail("GET", "*", 500)
+        with pytest.raises(ResponseError, match=f"key '{KEY}' cannot be decided") as caught:
+            await both.submit(picture(), key=KEY)
+        assert caught.value.status == 500
+        assert f"`await pool.drain('{other.url}')`" in caught.value.hint
+
+
+async def test_a_dead_server_is_left_out(server: FakeComfy) -> None:
+    """A drained server is not asked any more: the keyed job runs on another one."""
+    async with FakeComfy() as other, pool(server, other) as both:
+        await other.faults.go_down()
+        await both.drain(other.url)
+        await both.run(picture(), key=KEY)
+        assert accepted(server) == 1
+
+
+async def test_a_server_that_is_only_asked(server: FakeComfy) -> None:
+    """A server outside of the pool, known by a ref, can be left out too."""
+    async with FakeComfy() as other, pool(server) as lone:
+        async with fast(other) as comfy:
+            ref = (await comfy.submit(picture(7))).ref
+        await (await lone.attach(ref))
+        await other.faults.go_down()
+        with pytest.raises(ConnectError, match=other.url):
+            await lone.submit(picture(), key=KEY)
+        await lone.drain(other.url)
+        await lone.run(picture(), key=KEY)
+        assert accepted(server) == 1
+
+
+async def test_where_a_job_is(server: FakeComfy) -> None:
+    """An id that is on no server that answers: the error names the job and the silent one."""
+    async with FakeComfy() as other, pool(server, other) as both:
+        await other.faults.go_down()
+        says = rf"where job some-id is cannot be decided.*{other.url}"
+        with pytest.raises(ConnectError, match=says) as caught:
+            await both.attach("some-id")
+        assert caught.value.prompt_id == "some-id"
 
 
 async def test_goes_on_elsewhere() -> None:

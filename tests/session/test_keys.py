@@ -275,7 +275,11 @@ class TestRaces:
                 assert await engine_of(dead).api.claim(f"{key_id(KEY)}-0.txt", "dead")
             await comfy.run(graph(), key=KEY)
         assert posts(server) == 1
-        assert "is not waited for" in caplog.text
+        first, last = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        about = f"key {KEY!r}: another process was about to submit job {key_id(KEY)} to {server.url}"
+        assert first.startswith(about)
+        assert "is waited for, at most 30 s" in first
+        assert "is not waited for" in last
 
     async def test_whoever_was_stopped_posts_no_more(self, server: FakeComfy) -> None:
         """A process that was asleep after its claim asks for another one: the others may have gone on."""

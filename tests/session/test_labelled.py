@@ -193,9 +193,22 @@ class TestFinding:
                 await job
             assert found == [job.prompt_id]
 
+    @pytest.mark.parametrize("word", ["running", "in_progress"])
+    async def test_either_word_for_what_runs(self, word: str, server: FakeComfy) -> None:
+        """The server's own, and that of `job.status`; in pages too."""
+        async with fast(server) as comfy:
+            with server.gate("Steps") as gate:
+                job = await comfy.submit(graph(), labels=SEVEN)
+                await gate.reached()
+                assert await ids(comfy.jobs.find(status=word)) == [job.prompt_id]
+                paged = [one.id async for page in comfy.jobs.page(status=[word]) for one in page]
+                assert paged == [job.prompt_id]
+            await job
+
     async def test_no_such_status(self, comfy: ComfySession) -> None:
         """A status that no job has is refused by name; so is a label that is no text."""
-        with pytest.raises(ValueError, match="no such status: done"):
+        says = r"no such status: done; there are pending, in_progress \(or running\), completed, failed"
+        with pytest.raises(ValueError, match=says):
             await ids(comfy.jobs.find(status="done"))
         bad: Any = {"user": 7}
         with pytest.raises(ValueError, match="is a text, not 7"):

@@ -142,8 +142,10 @@ async def test_a_server_that_stays_away_is_waited_for_or_not(server: FakeComfy) 
         other = await hurried.submit(graph(2))
         await gate.reached()
         await server.faults.go_down()
-        with pytest.raises(JobLostError, match="has not answered"):
+        with pytest.raises(JobLostError, match="unknown what became of.*has not answered.*attach") as caught:
             await other
+        assert not caught.value.retryable
+        assert "submit it again:" not in str(caught.value)
         assert not job.done
         told = [event async for event in other if isinstance(event, Disconnected)]
         assert any("does not answer" in event.reason for event in told)
@@ -190,8 +192,9 @@ async def test_a_hostile_history_is_named_and_harms_one_job_only(server: FakeCom
         server.release()
         server.faults.fail("GET", f"/history/{job.prompt_id}", 200, json={job.prompt_id: [1, 2]})
         assert (await other).texts == ("shown",)
-        with pytest.raises(JobLostError, match="cannot be read"):
+        with pytest.raises(JobLostError, match="has ended.*cannot be read") as caught:
             await job
+        assert not caught.value.retryable
 
 
 async def test_failed_jobs_are_found_by_polling(server: FakeComfy) -> None:

@@ -146,6 +146,33 @@ class TestRefused:
         (problem,) = caught.value.problems
         assert (problem.node, problem.input, problem.type) == ("9", "images", "required_input_missing")
 
+    async def test_a_value(self, comfy: ComfySession) -> None:
+        """The answer leaves the value out: it is the workflow's; what to do first works on this server."""
+        flow = picture()
+        flow["1"]["inputs"]["width"] = "wide"
+        flow["4"] = {"class_type": "LoadImage", "inputs": {"image": "examplo.png"}}
+        flow["5"] = {"class_type": "PreviewImage", "inputs": {"images": ["4", 0]}}
+        with pytest.raises(PromptRejectedError) as caught:
+            await comfy.submit(flow)
+        received = {problem.input: problem.received for problem in caught.value.problems}
+        assert received == {"width": "wide", "image": "examplo.png"}
+        assert "'wide'" in str(caught.value)
+        assert "None" not in str(caught.value)
+        assert "`comfy.nodes.use(NodeCatalog.load(path))`" in caught.value.hint
+
+    async def test_a_value_with_a_catalog(self, comfy: ComfySession) -> None:
+        """The nearest values come from the catalog that the session was given, and `check` works."""
+        async with FakeComfy() as plain, plain.session() as session:
+            comfy.nodes.use(await session.nodes.catalog())
+        path = Path(__file__).parents[2] / "examples/workflows/sd15_text2image_api.json"
+        flow = Workflow.load(path).with_inputs({"3.sampler_name": "eulr"})
+        with pytest.raises(PromptRejectedError, match="'eulr' is not one of the values") as caught:
+            await comfy.submit(flow, on_partial="keep")
+        (problem,) = caught.value.problems
+        assert problem.nearest[0] == "euler"
+        assert caught.value.hint.startswith("`await comfy.check(flow)`")
+        assert [found.input for found in await comfy.check(flow)] == ["sampler_name"]
+
     async def test_a_class(self, comfy: ComfySession) -> None:
         """A class that is not there is named as a class, not as an input."""
         with pytest.raises(PromptRejectedError, match="no node class 'Nope'") as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from session_tools import JumpClock, collect, eventually, fast, picture, seeded, steps
@@ -11,6 +12,7 @@ from session_tools import JumpClock, collect, eventually, fast, picture, seeded,
 from comfy_async import (
     ComfySession,
     Completed,
+    Job,
     NotComfyUIError,
     Preview,
     Progress,
@@ -248,3 +250,52 @@ async def test_the_cause_of_a_cancel_that_fails(fake: FakeComfy, caplog: pytest.
             assert await job.cancel() == "running"
         await eventually(lambda: job.done)
     assert any("does not check for interrupts yet" in line for line in warnings(caplog))
+
+
+@pytest.mark.parametrize("what", ["prompts", "jobs"])
+async def test_many_that_may_still_run(what: str, fake: FakeComfy, caplog: pytest.LogCaptureFixture) -> None:
+    """The first few have a line each, the others one line together, which has all of their ids."""
+    fake.hold()
+    session = fast(fake, cancel_seconds=1.0)
+    comfy = await session.connect()
+    tasks: list[asyncio.Future[Any]]
+    if what == "prompts":
+        rule = fake.faults.delay("POST", "/prompt", 3600)
+        tasks = [asyncio.ensure_future(comfy.submit(picture(n))) for n in range(20)]
+        await eventually(lambda: rule.hits >= 8)
+    else:
+        jobs = [await comfy.submit(picture(n)) for n in range(20)]
+        tasks = [asyncio.create_task(_left(job)) for job in jobs]
+        await asyncio.sleep(0)
+    fake.faults.fail("*", "*", "reset")
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await comfy.aclose()
+    lines = [line for line in warnings(caplog) if "may still run" in line]
+    assert len(lines) == 4
+    told = [word.strip(",;") for line in lines for word in line.split() if len(word.strip(",;")) == 36]
+    assert len(set(told)) == 20
+    assert lines[3].startswith("17 more may still run: ")
+    fake.faults.clear()
+    fake.release()
+
+
+async def _left(job: Job) -> None:
+    """Leave a job's block as soon as that is asked."""
+    async with job:
+        await job
+
+
+async def test_many_without_news(fake: FakeComfy, caplog: pytest.LogCaptureFixture) -> None:
+    """So it is with jobs of which no news comes."""
+    fake.hold()
+    clock = JumpClock()
+    async with fake.session(settings=Settings(clock=clock, quiet_seconds=600)) as comfy:
+        jobs = [await comfy.submit(picture(n)) for n in range(9)]
+        clock.jump(700)
+        engine_of(comfy).poller._concerns.quiet()
+        lines = [line for line in warnings(caplog) if "still waiting" in line]
+        assert len(lines) == 4
+        assert all(any(job.prompt_id in line for line in lines) for job in jobs)
+        fake.release()

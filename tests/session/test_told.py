@@ -326,6 +326,25 @@ async def test_requests_are_told(fake: FakeComfy) -> None:
     assert all(seconds >= 0 for *_, seconds in told)
 
 
+async def test_the_server_of_a_request(fake: FakeComfy) -> None:
+    """Who takes a fifth argument gets the server; who takes four gets those; an error names the method."""
+    servers: list[str] = []
+
+    class Five:
+        def on_request(self, method: str, path: str, status: int | None, seconds: float, server: str) -> None:
+            servers.append(server)
+
+    class Any5:
+        def on_request(self, *facts: object) -> None:
+            servers.append(str(facts[4]))
+
+    book = Book()
+    async with fake.session(hooks=[Five(), book, Any5()]) as comfy:
+        await comfy.queue.snapshot()
+    assert set(servers) == {fake.url}
+    assert len(servers) == 2 * len(book.of("on_request"))
+
+
 async def test_files_are_told(fake: FakeComfy, tmp_path: Path) -> None:
     """Up and down, with their sizes: read, streamed and saved."""
     book = Book()

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from session_tools import picture
 
-from comfy_async import ComfySession, ConnectError, Settings
+from comfy_async import ComfySession, ConnectError, ResponseError, Settings, TransportError
 from comfy_async.testing import FakeComfy
 
 
@@ -57,6 +57,34 @@ async def test_no_verification(secure: FakeComfy) -> None:
     async with ComfySession(secure.url, verify=False) as comfy:
         await comfy.run(picture())
         assert comfy.connection.state == "hearing"
+
+
+async def test_the_other_scheme(secure: FakeComfy, fake: FakeComfy) -> None:
+    """http to a port of TLS, and https to one of http: the error says which address to try."""
+    plain = secure.url.replace("https:", "http:")
+    with pytest.raises(TransportError, match=f"may speak TLS: try {secure.url}"):
+        await enter(ComfySession(plain))
+    with pytest.raises(ConnectError, match=f"speaks http and no TLS: try {fake.url}") as caught:
+        await enter(ComfySession(fake.url.replace("http:", "https:")))
+    assert "private CA" not in str(caught.value)
+
+
+async def test_a_gateway_that_says_so(fake: FakeComfy) -> None:
+    """nginx answers plain HTTP on a port of TLS, and its page says what is wrong."""
+    page = "<html>400 The plain HTTP request was sent to HTTPS port</html>"
+    fake.faults.fail("GET", "*", 400, json={"error": page})
+    with pytest.raises(ResponseError, match=f"may speak TLS: try {fake.url.replace('http', 'https')}"):
+        await enter(ComfySession(fake.url))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_is_none(content: str | None, tmp_path: Path) -> None:
+    """The error names the file."""
+    path = tmp_path / "nope.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(OSError, match="nope.pem"):
+        ComfySession("https://127.0.0.1:8188", verify=str(path))
 
 
 async def test_client_certificate(ca: trustme.CA) -> None:

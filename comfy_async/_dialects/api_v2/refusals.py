@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from ...types import clipped
+
 __all__ = ["REFUSALS", "in_comfyui_words"]
 
 REFUSALS: Final = frozenset(
@@ -27,44 +29,40 @@ def in_comfyui_words(body: Mapping[str, Any], graph: bytes) -> Mapping[str, Any]
     code = str(said.get("code") or "")
     nodes = details.get("node_errors")
     rows = nodes if isinstance(nodes, Mapping) else {}
-    classes = _classes(graph) if rows else {}
-    found = {str(node): _node(row, classes.get(str(node), "")) for node, row in rows.items()}
+    sent = json.loads(graph) if rows else {}
+    found = {str(node): _node(row, sent.get(str(node))) for node, row in rows.items()}
     if code == "missing_asset":
         found = _missing_assets(graph, details, str(said.get("message") or "")) or found
     return {"error": {"type": code, "message": said.get("message") or code}, "node_errors": found}
 
 
-def _classes(graph: bytes) -> dict[str, str]:
-    """Return the class of each node."""
-    return {
-        node: str(spec.get("class_type") or "")
-        for node, spec in json.loads(graph).items()
-        if isinstance(spec, dict)
-    }
-
-
-def _node(rows: object, class_type: str) -> Mapping[str, Any]:
-    """Return the problems of one node."""
+def _node(rows: object, spec: object) -> Mapping[str, Any]:
+    """Return the problems of one node, given what was sent of it."""
     if isinstance(rows, Mapping):
         return rows
     listed = rows if isinstance(rows, list) else []
-    found = [_complaint(row, class_type) for row in listed if isinstance(row, Mapping)]
-    return {"errors": found, "class_type": class_type}
+    sent = spec if isinstance(spec, Mapping) else {}
+    found = [_complaint(row, sent) for row in listed if isinstance(row, Mapping)]
+    return {"errors": found, "class_type": str(sent.get("class_type") or "")}
 
 
-def _complaint(row: Mapping[str, Any], class_type: str) -> Mapping[str, Any]:
-    """Return one problem: {field, reason} in ComfyUI's format."""
+def _complaint(row: Mapping[str, Any], sent: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return one problem: {field, reason} in ComfyUI's format, with the value that the answer leaves out."""
     if "type" in row:
         return row
     reason = str(row.get("reason") or "")
     # The one reason of the public description's example that ComfyUI has another word for.
     kind = {"missing_input": "required_input_missing"}.get(reason, reason)
-    message = str(row.get("message") or reason)
-    extra = {} if row.get("field") is None else {"input_name": str(row["field"])}
-    if extra.get("input_name") == "class_type":
+    message, details = str(row.get("message") or reason), ""
+    extra: dict[str, Any] = {} if row.get("field") is None else {"input_name": str(row["field"])}
+    name, inputs = extra.get("input_name"), sent.get("inputs")
+    if name == "class_type":
         # The class is no input.
-        extra, message = {}, f"the server has no node class {class_type!r}"
-    return {"type": kind, "message": message, "details": "", "extra_info": extra}
+        extra, message = {}, f"the server has no node class {str(sent.get('class_type') or '')!r}"
+    elif isinstance(inputs, Mapping) and name in inputs:
+        extra["received_value"] = inputs[name]
+        details = f"received {clipped(inputs[name])}"
+    return {"type": kind, "message": message, "details": details, "extra_info": extra}
 
 
 def _missing_assets(graph: bytes, details: Mapping[str, Any], message: str) -> dict[str, Mapping[str, Any]]:
