@@ -66,6 +66,14 @@ def test_a_good_workflow_has_no_problems(graph: Graph, catalog: NodeCatalog) -> 
     assert Workflow.load(SD15).check(catalog) == []
 
 
+@pytest.mark.parametrize("name", ["photo_api", "sd15_inpaint_api"])
+def test_the_examples_are_good(catalog: NodeCatalog, name: str) -> None:
+    """Those that load a picture, and its mask, run on a bare ComfyUI as they are."""
+    flow = Workflow.load(ROOT / f"examples/workflows/{name}.json")
+    assert check(flow, catalog) == []
+    assert check(flow.with_inputs({"Photo.image": b"picture"}), catalog) == []
+
+
 def put(node_id: str, name: str, value: Any) -> Callable[[Graph], None]:
     """Make a damage that puts a value."""
 
