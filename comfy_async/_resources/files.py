@@ -15,7 +15,7 @@ from .._base.places import is_stored
 from .._base.tasks import in_thread, together
 from .._dialects.dialect import FilePlace
 from .._transport.http import Stream
-from ..errors import ResponseError, TransportError
+from ..errors import ResponseError, TransportError, UploadTooLargeError
 from ._answered import demand_file
 from ._downloads import Download
 from ._masks import demand_mask
@@ -26,6 +26,7 @@ from .host import Host
 
 if TYPE_CHECKING:
     from ..workflow import Workflow
+    from ..workflow._nodes import Graph
 
 __all__ = ["Files"]
 
@@ -147,15 +148,30 @@ class Files:
         Returns the workflow with the handles in their places; `submit` does this by itself.
 
         Raises:
-            ComfyError: As `upload`.
-            OSError: As `upload`.
-            ValueError: As `upload`.
+            ComfyError: As `upload`, with node and input before its message.
+            OSError: As `upload`, with node and input before its message.
+            ValueError: As `upload`, with node and input before its message.
         """
         pending = workflow.uploads()
-        unique = {id(value): value for value in pending.values()}
-        sent = await together([self.upload(value) for value in unique.values()])
+        unique = {id(value): (value, place) for place, value in pending.items()}
+        sent = await together(
+            [self._placed(value, workflow.graph, place) for value, place in unique.values()]
+        )
         handles = dict(zip(unique, sent, strict=True))
         return workflow.with_inputs({place: handles[id(value)] for place, value in pending.items()})
+
+    async def _placed(self, value: UploadSource, graph: Graph, place: tuple[str, str]) -> UploadedFile:
+        """Upload what stands in an input, and name the place when that cannot be done."""
+        try:
+            return await self.upload(value)
+        except (OSError, ValueError, UploadTooLargeError) as error:
+            key, name = place
+            told = f"node {graph[key].info(key)}, input {name!r}: "
+            if isinstance(error, OSError) and error.errno is not None:
+                error.strerror = told + (error.strerror or "")
+            elif len(error.args) == 1:
+                error.args = (told + str(error.args[0]),)
+            raise
 
     async def sent_again(self, workflow: Workflow, places: Iterable[tuple[str, str]]) -> Workflow | None:
         """Send the files again that the server no longer has; internal, `submit` does this by itself.

@@ -10,7 +10,7 @@ from typing import Any
 from .._job.core import JobCore
 from .._protocol.rejection import choices, nearest, problems
 from ..errors import ComfyError, PromptRejectedError
-from ..types import Problem
+from ..types import Problem, clipped
 from ..workflow import Workflow
 from ..workflow._keys import nearest as near_names
 from .desk import Desk
@@ -47,10 +47,11 @@ class Refusals:
             error = {"type": body.get("code"), "message": body["message"]}
         node_errors = body.get("node_errors")
         found = await self._named_classes(self.complaints(error, node_errors, job))
+        found = await self.with_nearest(found)
         return PromptRejectedError(
             f"{self._desk.base_url} refused the workflow",
-            problems=await self.with_nearest(found),
-            hint="`await comfy.check(flow)` finds such things before anything is sent.",
+            problems=found,
+            hint=_way_out(found),
             type=str(error.get("type") or "") if isinstance(error, Mapping) else "",
             node_errors=node_errors if isinstance(node_errors, Mapping) else {},
             prompt_id=job.prompt_id,
@@ -65,7 +66,7 @@ class Refusals:
 
     async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""
-        from ..workflow.check import model_advice
+        from ..workflow.check import file_advice, model_advice
 
         done = []
         found = list(found)
@@ -79,6 +80,10 @@ class Refusals:
             if problem.type == "value_not_in_list" and problem.input and not problem.advice:
                 folder = model_advice(self._workflow.drawn, problem.input, problem.received)
                 problem = dataclasses.replace(problem, advice=folder)
+            node = self._workflow.graph.get(problem.node or "")
+            if problem.type in _OF_FILES and problem.input and node is not None and not problem.advice:
+                info = await self._info(node.class_type) or {}
+                problem = dataclasses.replace(problem, advice=file_advice(node, problem.input, info))
             done.append(problem)
         return done
 
@@ -133,6 +138,37 @@ class Refusals:
             return await self._desk.api.object_info(class_type)
         except ComfyError:
             return None
+
+
+_OF_FILES = frozenset({"custom_validation_failed", "value_not_in_list"})
+
+_WAYS_OUT = {
+    "required_input_missing": "Give {} a value, or link it to a node that gives what it takes.",
+    "return_type_mismatch": "Link {} to an output of the type that it takes.",
+    "exception_during_inner_validation": "Link {} to a node that is there, or take the input away.",
+    "exception_during_validation": "Link {} to a node that is there, or take the input away.",
+    "value_smaller_than_min": "Set {} to a value within its range.",
+    "value_bigger_than_max": "Set {} to a value within its range.",
+    "invalid_input_type": "Set {} to a value of the type that it takes.",
+    "value_not_in_list": "Set {} to a value that the server has, or put there what it lacks.",
+}
+
+
+def _way_out(found: Iterable[Problem]) -> str:
+    """Return how to mend the first problem, as far as its own line does not say it."""
+    first = next(iter(found), Problem())
+    if first.node is not None and first.input is not None:
+        place = f"{first.node}.{first.input}"
+        if first.nearest:
+            return f"Set {place} to {clipped(first.nearest[0])}, for example."
+        is_link = first.type not in _OF_EXCEPTIONS or first.message.startswith(_LINKS)
+        if first.type in _WAYS_OUT and is_link:
+            return _WAYS_OUT[first.type].format(place)
+    return "`await comfy.check(flow)` finds such things before anything is sent."
+
+
+_OF_EXCEPTIONS = frozenset({"exception_during_inner_validation", "exception_during_validation"})
+_LINKS = ("it is linked to node", "a link leads to a node")
 
 
 def _choices(info: Mapping[str, Any], name: str) -> Iterable[object]:

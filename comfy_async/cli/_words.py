@@ -50,8 +50,8 @@ _WORDS: Final[dict[str, str]] = {
     "submit() uploads them; comfy.files.upload() gives": (
         "run and submit upload them; `comfy-async upload` prints"
     ),
-    "with_inputs() takes a path, and comfy.files.upload() uploads": (
-        "--set NODE.INPUT=@FILE does, and so does `comfy-async upload`"
+    "To upload one of yours, give its path: a pathlib.Path, not a text": (
+        "To upload one of yours, write @ before its path (--set NODE.INPUT=@FILE)"
     ),
     "Decode it and pass the bytes: with_inputs() takes them, and submit() uploads them": (
         "Decode it into a file, and --set NODE.INPUT=@FILE uploads that"

@@ -13,6 +13,9 @@ _WORDS: Final[dict[str, str]] = {
     "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": (
         "Give the name that `upload` returned, or a data: URI"
     ),
+    "To upload one of yours, give its path: a pathlib.Path, not a text": (
+        "`upload` takes one of yours, and returns its name"
+    ),
     "Download it, and give the bytes or a path": "Give it to `upload`, and the name that it returns here",
     "Give True or False": "Give true or false",
     "`error.traceback` has the server's traceback": "The server's own log has the traceback",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import io
 import threading
@@ -153,10 +154,25 @@ async def test_upload_inputs_keeps_the_original(comfy: ComfySession) -> None:
 
 
 async def test_failing_upload_ends_the_others(comfy: ComfySession, tmp_path: Path) -> None:
-    """A file that is missing comes out as the FileNotFoundError that it is."""
+    """A file that is missing comes out as the FileNotFoundError that it is, with its node and input."""
     inputs = {"Face.image": tmp_path / "no.png", "Hat.image": png()}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         await comfy.run(Workflow.load(GRAPH).with_inputs(inputs))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(tmp_path / "no.png"))
+    assert "node 1 \"Face\" (LoadImage), input 'image': No such file" in str(caught.value)
+
+
+async def test_what_cannot_be_uploaded_names_its_place(tmp_path: Path) -> None:
+    """An array that is no picture, a text file, and what is too large, too."""
+    async with FakeComfy(max_upload_size=1000) as fake, fake.session() as comfy:
+        for value, error, says in (
+            (np.zeros((2, 2, 7)), ValueError, "is no picture"),
+            (io.StringIO("text"), ValueError, "opened as text"),
+            (tmp_path, IsADirectoryError, "Is a directory"),
+            (bytes(1001), UploadTooLargeError, "1,001 bytes"),
+        ):
+            with pytest.raises(error, match=rf"node 2 \"Hat\" \(LoadImage\), input 'image': .*{says}"):
+                await comfy.run(Workflow.load(GRAPH).with_inputs({"Hat.image": value, "Face.image": png()}))
 
 
 async def test_mask(fake: FakeComfy, comfy: ComfySession) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from ...types import clipped
 from .._keys import nearest
 from .._nodes import Node
+from .._specs import FILE_INPUTS
 from .origins import CORE, Origins
+from .own import A_TEXT
 
-__all__ = ["REPLACED", "Advisor", "model_advice"]
+__all__ = ["REPLACED", "Advisor", "file_advice", "model_advice"]
 
 REPLACED = {
     "T2IAdapterLoader": "ControlNetLoader",
@@ -57,6 +59,24 @@ class Advisor:
             return ""
         source = f"; download: {model.url}" if model.url else ""
         return f"It belongs in models/{model.folder} on the server{source}."
+
+
+def file_advice(node: Node, name: str, info: Mapping[str, Any]) -> str:
+    """Return what to know of a text in an input that takes uploads, "" when this is none.
+
+    Args:
+        node: The node that the server refuses.
+        name: The input.
+        info: What the server says of its class, {} when that is not known.
+    """
+    from ..catalog import NodeCatalog
+
+    if not isinstance(node.inputs.get(name), str):
+        return ""
+    catalog = NodeCatalog({node.class_type: dict(info)} if info else {})
+    spec = catalog.input(node.class_type, name, node.inputs)
+    known = FILE_INPUTS.get(node.class_type) == name or (spec is not None and spec.is_upload)
+    return A_TEXT if known else ""
 
 
 def model_advice(editor: Mapping[str, Any] | None, input_name: str, value: Any) -> str:

@@ -28,7 +28,8 @@ def check_graph(
     """Return what is wrong with a graph on a server, [] when it would be taken as it is.
 
     Errors are what the server refuses, by its own types (`Problem.type`); warnings are what
-    it takes, but what you should know. Files that wait to be uploaded count as there.
+    it takes, but what you should know. Files that wait to be uploaded count as there
+    if their paths lead to one.
 
     Args:
         graph: The nodes by id.
