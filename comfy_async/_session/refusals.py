@@ -66,7 +66,7 @@ class Refusals:
 
     async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""
-        from ..workflow.check import file_advice, model_advice
+        from ..workflow.check import file_advice, model_advice, muted_source
 
         done = []
         found = list(found)
@@ -80,6 +80,11 @@ class Refusals:
             if problem.type == "value_not_in_list" and problem.input and not problem.advice:
                 folder = model_advice(self._workflow.drawn, problem.input, problem.received)
                 problem = dataclasses.replace(problem, advice=folder)
+            if problem.type == "required_input_missing" and problem.node and problem.input:
+                muted = muted_source(self._workflow.drawn, problem.node, problem.input)
+                problem = dataclasses.replace(problem, advice=problem.advice or muted)
+            elif problem.type == "prompt_no_outputs":
+                problem = dataclasses.replace(problem, advice=await self._off() or problem.advice)
             node = self._workflow.graph.get(problem.node or "")
             if problem.type in _OF_FILES and problem.input and node is not None and not problem.advice:
                 info = await self._info(node.class_type) or {}
@@ -102,6 +107,18 @@ class Refusals:
             if info.class_type in lacking
         ]
         return [problem for problem in found if problem not in vague] + missing if missing else found
+
+    async def _off(self) -> str:
+        """Return which nodes of the editor file would make outputs if they were not muted or bypassed."""
+        from ..workflow.check import muted_outputs
+
+        drawn = self._workflow.drawn
+        if drawn is None:
+            return ""
+        try:
+            return muted_outputs(drawn, await self._desk.resources.nodes.catalog())
+        except ComfyError:
+            return ""
 
     async def _switches(self) -> list[str]:
         """Return the options by which the server leaves nodes out, none when it does not say."""

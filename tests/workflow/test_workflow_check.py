@@ -540,7 +540,7 @@ def test_the_editor_file_knows_packs_versions_and_models(graph: Graph, catalog: 
     graph["8"]["inputs"]["vae"] = ["10", 0]
     advice = {problem.node: problem.advice for problem in check(graph, catalog, editor=EDITOR)}
     assert "'comfyui-some-pack'" in advice["20"]
-    assert "ComfyUI 0.40.0 or later" in advice["21"]
+    assert "ComfyUI itself (0.40.0 when the file was made)" in advice["21"]
     assert "'somebody/nodes'" in advice["22"]
     assert "ControlNetLoader" in advice["23"]
     assert advice["4"] == (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .advice import file_advice, model_advice
 from .doubts import FilePlace, settled, stale_classes, unseen_files
 from .loose import Loose, deadly_links, loose_links, named, problems_of_loose, undeclared_links
+from .muted import muted_outputs, muted_source
 from .needs import MissingClass, MissingModel, Needs, graph_needs, unconverted_needs
 from .problems import check_graph, check_node, conversion_problems
 
@@ -28,6 +29,8 @@ __all__ = [
     "loose_links",
     "problems_of_loose",
     "model_advice",
+    "muted_outputs",
+    "muted_source",
     "named",
     "settled",
     "stale_classes",
