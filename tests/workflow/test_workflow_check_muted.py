@@ -126,7 +126,12 @@ def test_a_class_of_comfyui_that_the_server_lacks(catalog: NodeCatalog) -> None:
 def test_damaged_files_are_no_errors_here(catalog: NodeCatalog) -> None:
     """What the editor file says is believed only as far as its shape is right."""
     flow = Workflow.load(EXAMPLES / "sd15_text2image_api.json").remove("8")
-    for damage in ({"links": None}, {"links": [[9], {"id": 9, "origin_id": 8}]}, {"nodes": []}):
+    damages: list[dict[str, Any]] = [
+        {"links": None},
+        {"links": [[9], {"id": 9, "origin_id": 8}]},
+        {"nodes": []},
+    ]
+    for damage in damages:
         file = {**drawn("sd15_text2image", n8=MUTED), **damage}
         (problem,) = [
             found

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...types import clipped
-from .._keys import is_slip, nearest
+from .._keys import is_slip, nearest, nearest_ids
 from .._nodes import Node
 from .._specs import DYNAMIC_COMBO, InputSpec
 from .._types import raw_types_link
@@ -198,7 +198,7 @@ class GraphCheck:
         source, slot = value
         origin = self._graph.get(source) if isinstance(source, str) else None
         if origin is None:
-            close = nearest(clipped(source, most=40).strip("'"), list(self._graph))
+            close = nearest_ids(clipped(source, most=40).strip("'"), self._graph)
             return Finding(
                 EXCEPTION, f"it is linked to node {clipped(source)}, which is not there", value, close
             ), None
