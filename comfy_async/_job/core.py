@@ -208,6 +208,8 @@ class JobCore:
                 unreported=state.unreported,
                 workflow=self.workflow,
                 saved_to=self.saved_to,
+                index=self.index,
+                labels=self.labels,
             )
         return self.made
 
