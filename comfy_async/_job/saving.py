@@ -60,7 +60,7 @@ class NamePattern:
         """
         parts = re.split(r"[\\/]+", text)
         if _OUTSIDE.match(text) or ".." in parts:
-            raise ValueError(f"{text!r} leads out of the folder: name the folder itself, not in `name=`")
+            raise ValueError(f"{text!r} leads out of the folder: a pattern names files and folders below it")
         ending = _ENDING.search(text)
         self._ending = ending[1] if ending else ""
         stem = text[: ending.start()] if ending else text

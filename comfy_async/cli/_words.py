@@ -58,6 +58,9 @@ _WORDS: Final[dict[str, str]] = {
     ),
     "and pass the bytes or a path to with_inputs()": "and --set NODE.INPUT=@FILE uploads it",
     "`app.inputs` has what it takes": "`comfy-async app WORKFLOW` lists what it takes",
+    "`app.inputs[name].parse(text)` reads a text of a table or a form; what is empty is left out": (
+        "Write it as the table of inputs has it, and leave out what is empty"
+    ),
     "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": "Give the path of a file",
     "Download it, and give the bytes or a path": "Download it, and give the path of the file",
     "Give True or False": "Write true or false",

@@ -17,6 +17,9 @@ _WORDS: Final[dict[str, str]] = {
         "`upload` takes one of yours, and returns its name"
     ),
     "Download it, and give the bytes or a path": "Give it to `upload`, and the name that it returns here",
+    "`app.inputs[name].parse(text)` reads a text of a table or a form; what is empty is left out": (
+        "Give no text here; leave out what is empty"
+    ),
     "Give True or False": "Give true or false",
     "`error.traceback` has the server's traceback": "The server's own log has the traceback",
     "; `error.body` has what it answered": "",
