@@ -14,6 +14,7 @@ from pathlib import Path
 from .tasks import in_thread
 
 __all__ = [
+    "MAX_BYTES",
     "fresh_path",
     "is_folder",
     "part_of",
@@ -29,7 +30,7 @@ _RESERVED = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(10)), *(f"lpt{n}" for n in range(10))]
 )
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*/\\]')
-_MAX_BYTES = 200
+MAX_BYTES = 200
 _MAX_DEPTH = 16
 _CHUNK = 1 << 20
 
@@ -45,7 +46,7 @@ def safe_name(name: str) -> str:
     stem, dot, ending = name.rpartition(".")
     if not dot or len(ending) > 16:
         stem, dot, ending = name, "", ""
-    room = _MAX_BYTES - len((dot + ending).encode())
+    room = MAX_BYTES - len((dot + ending).encode())
     stem = stem.encode()[:room].decode("utf-8", "ignore")
     return f"{stem}{dot}{ending}" or "file"
 

@@ -251,7 +251,7 @@ class App:
         All rows of a list are checked before anything is sent, those of an iterator as they come.
 
         Raises:
-            UnknownInputError: Values of a row are wrong; it says of which.
+            UnknownInputError: Values of rows are wrong; it says of which, counted from 1.
             WorkflowError: It has no session.
             ComfyError: As `ComfySession.map`.
             ValueError: As `ComfySession.map`.

@@ -210,6 +210,8 @@ class JobCore:
                 unreported=state.plan.unsaved(state.outputs) if self.demands_saves else (),
                 workflow=self.workflow,
                 saved_to=self.saved_to,
+                index=self.index,
+                labels=self.labels,
             )
         return self.made
 

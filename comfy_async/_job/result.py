@@ -65,10 +65,13 @@ class JobResult(Shown):
         unreported: tuple[str, ...] = (),
         workflow: Workflow | None = None,
         saved_to: SavedTo | None = None,
+        index: int | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         """Collect the files and values out of the outputs.
 
-        `workflow` is what was submitted, and `saved_to` is called for each file that is saved.
+        `workflow` is what was submitted, `index` the job's place in its batch, and `saved_to` is called
+        for each file that is saved.
         `unreported` are nodes that save whenever they run, and of which the server reported nothing.
         """
         self.prompt_id = prompt_id
@@ -81,6 +84,7 @@ class JobResult(Shown):
         self.values: dict[str, dict[str, Any]] = {}
         self.shown: str | None = None
         self._workflow = workflow
+        self._index, self._labels = index, dict(labels or {})
         found: list[OutputFile] = []
         for node, output in outputs.items():
             title = _title(nodes, node)
@@ -187,8 +191,9 @@ class JobResult(Shown):
                 so is an `OpenFile` or a `UPath`: files are streamed there, and URLs come back.
                 `file:///tmp/out` is a folder on this machine.
             name: A pattern for the names: `{seed}_{index:02d}` and the like. Its fields are `index`
-                (the place among the files, from 0), `seed`, `filename`, `node`, `title`, `kind`,
-                `type`, `prompt_id`, and any input as `{3.steps}` or `{KSampler.steps}`.
+                (the place among the files of this result, from 0), `job` (the place in a batch, from
+                0), `seed`, `filename`, `node`, `title`, `kind`, `type`, `prompt_id`, a label as
+                `{label.user}`, and any input as `{3.steps}` or `{KSampler.steps}`.
             overwrite: Replace files that have such names; else they get numbers, `cat (1).png`.
             allow_missing: Save what there is although images of the socket may be lost.
             storage_options: What fsspec makes the file system with: keys, an endpoint. They are in
@@ -201,8 +206,8 @@ class JobResult(Shown):
             ComfyError: The only file could not be fetched.
             OSError: The disk, or the store, would not take it.
             ImportError: fsspec, or what it needs for this store, is not installed; nothing was fetched.
-            ValueError: The pattern has a field that is unknown, or could be several things; or the
-                URL's scheme is unknown.
+            ValueError: The pattern has a field that is unknown, or could be several things, or leads
+                out of the folder; or the URL's scheme is unknown.
 
         Example:
             >>> await result.save("pictures")
@@ -238,7 +243,7 @@ class JobResult(Shown):
         if name is None:
             return None
         graph = None if self._workflow is None else self._workflow.to_api()
-        return NamePattern(name, prompt_id=self.prompt_id, graph=graph)
+        return NamePattern(name, prompt_id=self.prompt_id, graph=graph, job=self._index, labels=self._labels)
 
     async def _saved(self, folder: Folder[_P], names: NamePattern | None, *, overwrite: bool) -> list[_P]:
         """Save all files below a folder."""

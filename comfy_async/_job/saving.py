@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from .._base.paths import safe_name, safe_parts, save_at
+from .._base.paths import MAX_BYTES, safe_name, safe_parts, save_at
 from .._base.stores import Store
 from .._base.tasks import together
 from ..errors import ComfyError, ConnectError, NotFoundError, SaveError, SessionClosedError
@@ -25,32 +26,60 @@ _SEEDS: Final = ("seed", "noise_seed")
 _ENDING: Final = re.compile(r"\.([A-Za-z0-9]{1,8})$")
 _SAME_ENDINGS: Final = {"jpeg": "jpg", "tiff": "tif", "mpeg": "mpg"}
 _AT_ONCE: Final = 4
-_FIELDS: Final = "index, seed, filename, node, title, kind, type, prompt_id, and `{node.input}`"
+_FIELDS: Final = (
+    "index, job, seed, filename, node, title, kind, type, prompt_id, `{label.NAME}` and `{node.input}`"
+)
+_LABEL: Final = "label."
+_OUTSIDE: Final = re.compile(r"[\\/]|[A-Za-z]:")
+
+_log = logging.getLogger("comfy_async")
 
 
 class NamePattern:
     """A pattern for file names, such as `{seed}_{index:03d}.png`; folders in it are made.
 
-    Fields: `index` (the file's place in the result, from 0), `filename` (the server's, without its
-    ending), `node`, `title`, `kind`, `type`, `prompt_id`, `seed`, and any input of the workflow as
-    `{3.steps}` or `{KSampler.steps}`. The ending is each file's own where the pattern's is another.
+    Fields: `index` (the file's place in the result, from 0), `job` (the job's place in its batch, from
+    0), `filename` (the server's, without its ending), `node`, `title`, `kind`, `type`, `prompt_id`,
+    `seed`, a label as `{label.user}`, and any input of the workflow as `{3.steps}` or
+    `{KSampler.steps}`. The ending is each file's own where the pattern's is another.
     """
 
-    def __init__(self, text: str, *, prompt_id: str, graph: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        prompt_id: str,
+        graph: Mapping[str, Any] | None,
+        job: int | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Read a pattern.
 
         Raises:
-            ValueError: It is no pattern, or is empty.
+            ValueError: It is no pattern, is empty, or leads out of the folder.
         """
+        parts = re.split(r"[\\/]+", text)
+        if _OUTSIDE.match(text) or ".." in parts:
+            raise ValueError(f"{text!r} leads out of the folder: a pattern names files and folders below it")
         ending = _ENDING.search(text)
         self._ending = ending[1] if ending else ""
         stem = text[: ending.start()] if ending else text
-        self._parts = [part for part in re.split(r"[\\/]+", stem) if part]
+        self._parts = [part for part in re.split(r"[\\/]+", stem) if part not in {"", "."}]
         if not self._parts:
             raise ValueError(f"{text!r} names no file")
         self._text = text
         self._prompt_id = prompt_id
         self._graph = graph
+        self._job = job
+        self._labels = labels or {}
+
+    def tell_endings(self, files: Sequence[OutputFile]) -> None:
+        """Log that the pattern's ending is that of no file: nothing is converted."""
+        found = {match[1] for file in files if (match := _ENDING.search(file.filename))}
+        if self._ending and found and _plain(self._ending) not in map(_plain, found):
+            others = " and ".join(f".{ending}" for ending in sorted(found))
+            told = "files are saved as the server made them, %s, not as %r says: nothing is converted"
+            _log.warning(told, others, self._text)
 
     def parts(self, file: OutputFile, index: int) -> tuple[str, ...]:
         """Return the path of a file below the target folder.
@@ -58,23 +87,36 @@ class NamePattern:
         Raises:
             ValueError: A field is unknown, or could be several things.
         """
-        *folders, leaf = (self._filled(part, file, index) for part in self._parts)
         own = _ENDING.search(file.filename)
         ending = own[1] if own and _plain(own[1]) != _plain(self._ending) else self._ending
-        return (*map(safe_name, folders), safe_name(f"{leaf}.{ending}" if ending else leaf))
+        ending = f".{ending}" if ending else ""
+        *folders, leaf = self._parts
+        made = [safe_name(self._filled(part, file, index)) for part in folders]
+        return (*made, safe_name(self._filled(leaf, file, index, room=MAX_BYTES - len(ending)) + ending))
 
-    def _filled(self, part: str, file: OutputFile, index: int) -> str:
-        """Return a part with its fields filled in, each made safe by itself: none of them makes a folder."""
-        made = ""
+    def _filled(self, part: str, file: OutputFile, index: int, *, room: int = MAX_BYTES) -> str:
+        """Return a part with its fields filled in, each made safe by itself: none of them makes a folder.
+
+        Of one that is too long the longest fields are shortened, so that what tells files apart stays.
+        """
+        texts: list[str] = []
+        fields: list[int] = []
         for literal, field, spec, _ in string.Formatter().parse(part):
-            made += literal
+            texts.append(literal)
             if field is not None:
                 value = self._value(field, file, index)
                 try:
-                    made += safe_name(format(value, spec or ""))
+                    made = safe_name(format(value, spec or ""))
                 except (TypeError, ValueError) as error:
                     raise ValueError(f"{{{field}:{spec}}} in {self._text!r}: {error}") from None
-        return made
+                fields.append(len(texts))
+                texts.append(made)
+        over = len("".join(texts).encode()) - room
+        while over > 0 and any(texts[place] for place in fields):
+            longest = max(fields, key=lambda place: len(texts[place].encode()))
+            over -= len(texts[longest][-1].encode())
+            texts[longest] = texts[longest][:-1]
+        return "".join(texts)
 
     def _value(self, field: str, file: OutputFile, index: int) -> object:
         """Return what a field stands for."""
@@ -89,6 +131,12 @@ class NamePattern:
                 return getattr(file, field)
             case "seed":
                 return self._seed(file)
+            case "job":
+                if self._job is None:
+                    raise ValueError("{job} is the place in a batch, and this job is of none")
+                return self._job
+        if field.removeprefix(_LABEL) in self._labels and field.startswith(_LABEL):
+            return self._labels[field.removeprefix(_LABEL)]
         if "." in field:
             return self._input(field)
         raise ValueError(f"a name has no field {{{field}}}: there are {_FIELDS}")
@@ -130,6 +178,8 @@ class NamePattern:
         }
         values = [value for value in found.values() if isinstance(value, str | int | float)]
         if not values:
+            if field.startswith(_LABEL):
+                raise ValueError(f"{{{field}}}: the job has the labels {', '.join(self._labels) or 'none'}")
             raise ValueError(f"{{{field}}}: the workflow has no such input with a value")
         if len(set(values)) > 1:
             raise ValueError(f"{{{field}}} could be several: nodes {', '.join(found)} have that name")
@@ -205,6 +255,8 @@ async def save_all(
         ComfyError: The only one could not be.
         OSError: As before.
     """
+    if names is not None:
+        names.tell_endings(files)
     by_name: dict[tuple[str, ...], list[int]] = {}
     for index, file in enumerate(files):
         parts = names.parts(file, index) if names else safe_parts(file.subfolder, file.filename)

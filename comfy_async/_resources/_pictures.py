@@ -20,8 +20,10 @@ _log = logging.getLogger("comfy_async.files")
 _KEPT: Final = frozenset({"1", "L", "LA", "P", "RGB", "RGBA", "I;16"})
 _WITH_ALPHA: Final = {"PA": "RGBA", "RGBa": "RGBA", "La": "LA"}
 _WIDE: Final = frozenset({"I", "I;16B", "I;16L", "I;16N"})
+_SIXTEEN: Final = _WIDE | {"I;16"}
 _MOST: Final = 65535
 _WHITE: Final = 255
+_OVERSHOOT: Final = 0.5
 _COLOUR_TYPES: Final = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
@@ -29,18 +31,21 @@ def png_of_array(array: Any) -> bytes:
     """Return an array as a PNG.
 
     Args:
-        array: Height x width, with 1 to 4 channels last, or such a picture as a batch of one,
-            as ComfyUI's own tensors are. Floats are 0 to 1, integers 0 to 255 but uint16, which is
-            0 to 65535 as in Pillow and OpenCV; bools are a mask.
+        array: Height x width, with 1 to 4 channels last (grey, grey and alpha, RGB, RGBA), or such a
+            picture as a batch of one, as ComfyUI's own tensors are. Floats are 0.0 to 1.0, integers 0
+            to 255 but uint16, which is 0 to 65535 as in Pillow and OpenCV; bools are black and white.
 
     Raises:
-        ValueError: It has another shape, or values that are none of these.
+        ValueError: It has another shape, values that are none of these, or values of which it is
+            unknown what is white.
         ImportError: numpy is missing, for an array that is not numpy's.
     """
     import numpy as np
 
     if callable(getattr(array, "detach", None)):
         array = array.detach().cpu()
+        if "bfloat16" in str(array.dtype):
+            array = array.half()  # numpy has no such type
     pixels = np.asarray(array)
     if pixels.ndim == 4 and pixels.shape[0] == 1:
         pixels = pixels[0]
@@ -66,37 +71,67 @@ def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the values of an array as the levels of a PNG, of 8 bits or of 16.
 
     Raises:
-        ValueError: They are floats of another range, of which it is unknown what is white.
+        ValueError: They have another range, or it is unknown what is white.
     """
     import numpy as np
 
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(_WHITE)
-    if pixels.dtype.newbyteorder("=") == np.uint16:
-        return pixels
     if np.issubdtype(pixels.dtype, np.floating):
-        least, most = np.nanmin(pixels, initial=0.0), np.nanmax(pixels, initial=0.0)
-        # Scaled and sharpened pictures overshoot a little.
-        if least < -0.5 or most > 1.5:
+        return _fractions(pixels)
+    if not np.issubdtype(pixels.dtype, np.integer):
+        raise ValueError(f"an array of {pixels.dtype} is no picture: bools, integers and floats are one")
+    least, most = int(pixels.min()), int(pixels.max())
+    told = f"an array of {pixels.dtype} with values from {least} to {most}"
+    if pixels.dtype.newbyteorder("=") == np.uint16:
+        if 0 < most <= _WHITE:
             raise ValueError(
-                f"an array of {pixels.dtype} with values from {least:g} to {most:g} is no picture: "
-                "floats are 0.0 to 1.0"
+                f"{told} would be black, since uint16 is 0 to {_MOST}: pass `array.astype(np.uint8)` where "
+                "255 is white, and a PNG of it where it is as dark as that"
             )
-        if np.isnan(pixels).any():
-            _log.warning("a picture has values that are no number (NaN): they are sent as black")
+        return pixels
+    if least < 0 or most > _WHITE:
+        raise ValueError(
+            f"{told} is no picture: integers are 0 to {_WHITE}, and uint16 0 to {_MOST}. Scale it, or cut it "
+            f"off by `array.clip(0, {_WHITE})`"
+        )
+    if most == 1:
+        black = f"{told} is as good as black: pass `array.astype(bool)` where 1 is white"
+        # Frames of a film may be as dark as that, and are of no other type.
+        if pixels.dtype != np.uint8:
+            raise ValueError(f"{black}, and `array.astype(np.uint8)` where 255 is")
+        _log.warning("%s", black)
+    return pixels.astype(np.uint8)
+
+
+def _fractions(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return floats of 0.0 to 1.0 as levels of 8 bits.
+
+    Raises:
+        ValueError: They have another range, or are no numbers.
+    """
+    import numpy as np
+
+    if np.isnan(pixels).any():
+        raise ValueError(
+            f"an array of {pixels.dtype} with values that are no number (NaN) is no picture: something went "
+            "wrong before, or pass `np.nan_to_num(array)`"
+        )
+    least, most = float(pixels.min()), float(pixels.max())
+    # Scaled and sharpened pictures overshoot a little.
+    if least < -_OVERSHOOT or most > 1 + _OVERSHOOT:
+        raise ValueError(
+            f"an array of {pixels.dtype} with values from {least:g} to {most:g} is no picture: "
+            "floats are 0.0 to 1.0"
+        )
+    if pixels.dtype.itemsize < 4:
+        # Of 16 bits a level may come out a little too small: cut off it would be the one below.
+        pixels = np.rint(pixels.astype(np.float32) * 255.0)
+    else:
         # As ComfyUI's SaveImage: clipped, and cut off rather than rounded.
-        pixels = np.clip(np.nan_to_num(pixels) * 255.0, 0, 255)
-        return pixels.astype(np.uint8)
-    if np.issubdtype(pixels.dtype, np.integer):
-        if pixels.min() < 0 or pixels.max() > _WHITE:
-            _log.warning(
-                "an array of %s has values from %d to %d, and is sent clipped: integers are 0 to 255, "
-                "and uint16 0 to 65535",
-                *(pixels.dtype, pixels.min(), pixels.max()),
-            )
-        pixels = np.clip(pixels, 0, _WHITE)
-        return pixels.astype(np.uint8)
-    raise ValueError(f"an array of {pixels.dtype} is no picture: bools, integers and floats are one")
+        pixels = pixels * 255.0
+    pixels = np.clip(pixels, 0, 255)
+    return pixels.astype(np.uint8)
 
 
 def png_of_picture(image: Image) -> bytes:
@@ -120,6 +155,8 @@ def _upright(image: Image) -> Image:
 
     turned = ImageOps.exif_transpose(image)
     mode = turned.mode
+    if mode in _SIXTEEN and image.format is None:
+        _demand_sixteen(turned)
     if mode in _KEPT:
         return turned
     if mode in _WITH_ALPHA:
@@ -132,6 +169,21 @@ def _upright(image: Image) -> Image:
         return turned.convert("RGB")
     except ValueError:
         raise ValueError(f"a picture of mode {mode} cannot be sent: convert it to RGB first") from None
+
+
+def _demand_sixteen(image: Image) -> None:
+    """Refuse grey levels of 8 bits in a mode of 16: of a file it is what the file has.
+
+    Raises:
+        ValueError: It would be black.
+    """
+    least, most = _extent(image.convert("I"))
+    if 0 < most <= _WHITE and least >= 0:
+        raise ValueError(
+            f"a picture of mode {image.mode} with values from {least:g} to {most:g} would be black, since "
+            f'that mode is 0 to {_MOST}: convert it to L where 255 is white (`image.convert("L")`), and pass '
+            "a PNG of it where it is as dark as that"
+        )
 
 
 def _wide(image: Image) -> Image:

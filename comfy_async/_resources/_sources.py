@@ -17,6 +17,7 @@ from .._base.paths import safe_name
 from .._base.places import StoredPlace, is_stored
 from .._base.stores import opened_stored
 from .._base.tasks import in_thread, look_at, to_the_end
+from ._headers import pixels_of
 from ._pictures import png_of_array, png_of_picture
 
 __all__ = ["Payload", "UploadSource", "prepare", "prepared"]
@@ -70,9 +71,10 @@ class Payload:
         key: By which the session remembers it; more than the digest for large files.
         stem: The file's own name without its ending, "" when it has none.
         ending: With the dot.
+        pixels: Width and height of a PNG or JPEG, else None.
     """
 
-    __slots__ = ("_close", "_open", "digest", "ending", "key", "size", "stem")
+    __slots__ = ("_close", "_open", "digest", "ending", "key", "pixels", "size", "stem")
 
     def __init__(
         self,
@@ -91,6 +93,7 @@ class Payload:
             file.seek(0)
             head = file.read(16)
             self.digest, whole = _digest(file, self.size)
+            self.pixels = pixels_of(file)
         self.key: object = self.digest if whole else (self.digest, identity)
         self.stem = stem
         self.ending = ending or _ending(head)
@@ -112,6 +115,10 @@ class Payload:
             while chunk := file.read(CHUNK):
                 made.update(chunk)
         return f"blake3:{made.hexdigest()}"
+
+    def opened(self) -> BinaryIO:
+        """Return a file object that stands at the first byte."""
+        return self._open()
 
     def close(self) -> None:
         """Drop a copy that was made because the source cannot be read twice."""

@@ -43,6 +43,7 @@ class UploadedFile:
         server: The base URL of the server that has it.
         asset: What the server's asset system says of it (0.34 and later), else None.
         reference: What stands for it in a workflow where a name does not do (API v2), else None.
+        pixels: Width and height of a PNG or JPEG as it was uploaded, else None.
 
     Example:
         >>> face = await comfy.files.upload("face.png")
@@ -56,6 +57,7 @@ class UploadedFile:
     server: str = dataclasses.field(default="", repr=False, compare=False)
     asset: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False, compare=False)
     reference: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False, compare=False)
+    pixels: tuple[int, int] | None = dataclasses.field(default=None, repr=False, compare=False)
 
     @property
     def asset_id(self) -> str | None:
@@ -138,6 +140,7 @@ class Uploader:
                 server=self._host.base_url,
                 asset=asset if isinstance(asset := answer.get("asset"), Mapping) else None,
                 reference=ref if isinstance(ref := answer.get("reference"), Mapping) else None,
+                pixels=payload.pixels,
             )
             if (tell := self._host.hooks.on_transfer) is not None:
                 tell(made.server, "upload", made.name_for_input, meter.done, meter.progress().seconds)

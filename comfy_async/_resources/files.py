@@ -6,25 +6,27 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._base.backoff import Backoff
 from .._base.places import is_stored
-from .._base.tasks import together
+from .._base.tasks import in_thread, together
 from .._dialects.dialect import FilePlace
 from .._transport.http import Stream
-from ..errors import ResponseError, TransportError
+from ..errors import ResponseError, TransportError, UploadTooLargeError
 from ._answered import demand_file
 from ._downloads import Download
-from ._sources import UploadSource, prepared
+from ._masks import demand_mask
+from ._sources import Payload, UploadSource, prepared
 from ._transfer import Meter, Transfer
 from ._uploads import UploadedFile, Uploader, UploadOrder
 from .host import Host
 
 if TYPE_CHECKING:
     from ..workflow import Workflow
+    from ..workflow._nodes import Graph
 
 __all__ = ["Files"]
 
@@ -102,8 +104,11 @@ class Files:
     ) -> Transfer[UploadedFile]:
         """Send a mask; the server joins its alpha with a picture that it has, and keeps both as one file.
 
+        Where alpha is 0 is what is repainted: the mask that LoadImage gives is 1 - alpha. What has no
+        alpha channel, a picture of mode L for one, would mask nothing, and is refused.
+
         Args:
-            mask: As for `upload`; a PNG whose alpha channel is the mask.
+            mask: As for `upload`; a picture with an alpha channel, of the same size as the original.
             original: The picture: a handle, a name among the inputs, or a mapping with
                 `filename`, `subfolder` and `type`.
             name: As for `upload`.
@@ -115,17 +120,25 @@ class Files:
             ComfyError: As `upload`; ResponseError when the server has no such original.
             OSError: As `upload`.
             TypeError: As `upload`.
-            ValueError: As `upload`.
+            ValueError: As `upload`; it has no alpha channel, or another size than an original that was
+                uploaded as PNG or JPEG.
 
         Example:
+            >>> from PIL import Image, ImageOps
             >>> face = await comfy.files.upload("face.png")
-            >>> masked = await comfy.files.upload_mask("face.png", face)
+            >>> white = Image.new("L", face.pixels, 255)  # white is repainted
+            >>> mask = Image.new("RGBA", white.size)
+            >>> mask.putalpha(ImageOps.invert(white))
+            >>> masked = await comfy.files.upload_mask(mask, face)
         """
         folder, leaf = split_name(name or "", subfolder)
         order = UploadOrder(leaf or None, folder, type, overwrite=overwrite, original=_reference(original))
+        pixels = original.pixels if isinstance(original, UploadedFile) else None
 
         async def work(meter: Meter) -> UploadedFile:
-            return await self._send(mask, order, meter=meter)
+            return await self._send(
+                mask, order, meter=meter, check=lambda payload: demand_mask(payload, mask, pixels)
+            )
 
         return Transfer(work, name=name or _named(mask))
 
@@ -135,15 +148,30 @@ class Files:
         Returns the workflow with the handles in their places; `submit` does this by itself.
 
         Raises:
-            ComfyError: As `upload`.
-            OSError: As `upload`.
-            ValueError: As `upload`.
+            ComfyError: As `upload`, with node and input before its message.
+            OSError: As `upload`, with node and input before its message.
+            ValueError: As `upload`, with node and input before its message.
         """
         pending = workflow.uploads()
-        unique = {id(value): value for value in pending.values()}
-        sent = await together([self.upload(value) for value in unique.values()])
+        unique = {id(value): (value, place) for place, value in pending.items()}
+        sent = await together(
+            [self._placed(value, workflow.graph, place) for value, place in unique.values()]
+        )
         handles = dict(zip(unique, sent, strict=True))
         return workflow.with_inputs({place: handles[id(value)] for place, value in pending.items()})
+
+    async def _placed(self, value: UploadSource, graph: Graph, place: tuple[str, str]) -> UploadedFile:
+        """Upload what stands in an input, and name the place when that cannot be done."""
+        try:
+            return await self.upload(value)
+        except (OSError, ValueError, UploadTooLargeError) as error:
+            key, name = place
+            told = f"node {graph[key].info(key)}, input {name!r}: "
+            if isinstance(error, OSError) and error.errno is not None:
+                error.strerror = told + (error.strerror or "")
+            elif len(error.args) == 1:
+                error.args = (told + str(error.args[0]),)
+            raise
 
     async def sent_again(self, workflow: Workflow, places: Iterable[tuple[str, str]]) -> Workflow | None:
         """Send the files again that the server no longer has; internal, `submit` does this by itself.
@@ -170,12 +198,21 @@ class Files:
                 )
         return workflow.with_inputs(again) if again else None
 
-    async def _send(self, source: UploadSource, order: UploadOrder, *, meter: Meter) -> UploadedFile:
-        """Prepare in a thread, and send when there is room."""
+    async def _send(
+        self,
+        source: UploadSource,
+        order: UploadOrder,
+        *,
+        meter: Meter,
+        check: Callable[[Payload], None] | None = None,
+    ) -> UploadedFile:
+        """Prepare and check in a thread, and send when there is room."""
         self._host.check_loop()
         async with self._slots:
             payload = await prepared(source)
             with contextlib.closing(payload):
+                if check is not None:
+                    await in_thread(check, payload)
                 return await self._uploader.send(payload, order, source=source, meter=meter)
 
     # Out.

@@ -10,7 +10,7 @@ from typing import Any
 from .._job.core import JobCore
 from .._protocol.rejection import choices, nearest, problems
 from ..errors import ComfyError, PromptRejectedError
-from ..types import Problem
+from ..types import Problem, clipped
 from ..workflow import NodeCatalog, Workflow
 from ..workflow._keys import nearest as near_names
 from .desk import Desk
@@ -52,10 +52,11 @@ class Refusals:
             error = {"type": body.get("code"), "message": body["message"]}
         node_errors = body.get("node_errors")
         found = await self._named_classes(self.complaints(error, node_errors, job))
+        found = await self.with_nearest(found)
         return PromptRejectedError(
             f"{self._desk.base_url} refused the workflow",
-            problems=await self.with_nearest(found),
-            hint=_CHECK if self._knows_classes else _CATALOG,
+            problems=found,
+            hint=_way_out(found) or (_CHECK if self._knows_classes else _CATALOG),
             type=str(error.get("type") or "") if isinstance(error, Mapping) else "",
             node_errors=node_errors if isinstance(node_errors, Mapping) else {},
             prompt_id=job.prompt_id,
@@ -70,7 +71,7 @@ class Refusals:
 
     async def with_nearest(self, found: Iterable[Problem]) -> list[Problem]:
         """Add the nearest valid values where the answer left out a long list of them."""
-        from ..workflow.check import model_advice
+        from ..workflow.check import file_advice, model_advice, muted_source
 
         done = []
         found = list(found)
@@ -84,6 +85,15 @@ class Refusals:
             if problem.type == "value_not_in_list" and problem.input and not problem.advice:
                 folder = model_advice(self._workflow.drawn, problem.input, problem.received)
                 problem = dataclasses.replace(problem, advice=folder)
+            if problem.type == "required_input_missing" and problem.node and problem.input:
+                muted = muted_source(self._workflow.drawn, problem.node, problem.input)
+                problem = dataclasses.replace(problem, advice=problem.advice or muted)
+            elif problem.type == "prompt_no_outputs":
+                problem = dataclasses.replace(problem, advice=await self._off() or problem.advice)
+            node = self._workflow.graph.get(problem.node or "")
+            if problem.type in _OF_FILES and problem.input and node is not None and not problem.advice:
+                info = await self._info(node.class_type) or {}
+                problem = dataclasses.replace(problem, advice=file_advice(node, problem.input, info))
             done.append(problem)
         return done
 
@@ -102,6 +112,18 @@ class Refusals:
             if info.class_type in lacking
         ]
         return [problem for problem in found if problem not in vague] + missing if missing else found
+
+    async def _off(self) -> str:
+        """Return which nodes of the editor file would make outputs if they were not muted or bypassed."""
+        from ..workflow.check import muted_outputs
+
+        drawn = self._workflow.drawn
+        if drawn is None:
+            return ""
+        try:
+            return muted_outputs(drawn, await self._desk.resources.nodes.catalog())
+        except ComfyError:
+            return ""
 
     async def _switches(self) -> list[str]:
         """Return the options by which the server leaves nodes out, none when it does not say."""
@@ -147,6 +169,37 @@ class Refusals:
             return await self._desk.api.object_info(class_type)
         except ComfyError:
             return None
+
+
+_OF_FILES = frozenset({"custom_validation_failed", "value_not_in_list"})
+
+_WAYS_OUT = {
+    "required_input_missing": "Give {} a value, or link it to a node that gives what it takes.",
+    "return_type_mismatch": "Link {} to an output of the type that it takes.",
+    "exception_during_inner_validation": "Link {} to a node that is there, or take the input away.",
+    "exception_during_validation": "Link {} to a node that is there, or take the input away.",
+    "value_smaller_than_min": "Set {} to a value within its range.",
+    "value_bigger_than_max": "Set {} to a value within its range.",
+    "invalid_input_type": "Set {} to a value of the type that it takes.",
+    "value_not_in_list": "Set {} to a value that the server has, or put there what it lacks.",
+}
+
+
+def _way_out(found: Iterable[Problem]) -> str:
+    """Return how to mend the first problem, "" where its own line says it or nobody knows."""
+    first = next(iter(found), Problem())
+    if first.node is not None and first.input is not None:
+        place = f"{first.node}.{first.input}"
+        if first.nearest:
+            return f"Set {place} to {clipped(first.nearest[0])}, for example."
+        is_link = first.type not in _OF_EXCEPTIONS or first.message.startswith(_LINKS)
+        if first.type in _WAYS_OUT and is_link:
+            return _WAYS_OUT[first.type].format(place)
+    return ""
+
+
+_OF_EXCEPTIONS = frozenset({"exception_during_inner_validation", "exception_during_validation"})
+_LINKS = ("it is linked to node", "a link leads to a node")
 
 
 def _choices(info: Mapping[str, Any], name: str) -> Iterable[object]:

@@ -50,14 +50,17 @@ _WORDS: Final[dict[str, str]] = {
     "submit() uploads them; comfy.files.upload() gives": (
         "run and submit upload them; `comfy-async upload` prints"
     ),
-    "with_inputs() takes a path, and comfy.files.upload() uploads": (
-        "--set NODE.INPUT=@FILE does, and so does `comfy-async upload`"
+    "To upload one of yours, give its path: a pathlib.Path, not a text": (
+        "To upload one of yours, write @ before its path (--set NODE.INPUT=@FILE)"
     ),
     "Decode it and pass the bytes: with_inputs() takes them, and submit() uploads them": (
         "Decode it into a file, and --set NODE.INPUT=@FILE uploads that"
     ),
     "and pass the bytes or a path to with_inputs()": "and --set NODE.INPUT=@FILE uploads it",
     "`app.inputs` has what it takes": "`comfy-async app WORKFLOW` lists what it takes",
+    "`app.inputs[name].parse(text)` reads a text of a table or a form; what is empty is left out": (
+        "Write it as the table of inputs has it, and leave out what is empty"
+    ),
     "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": "Give the path of a file",
     "Download it, and give the bytes or a path": "Download it, and give the path of the file",
     "Give True or False": "Write true or false",

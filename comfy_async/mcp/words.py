@@ -13,7 +13,13 @@ _WORDS: Final[dict[str, str]] = {
     "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": (
         "Give the name that `upload` returned, or a data: URI"
     ),
+    "To upload one of yours, give its path: a pathlib.Path, not a text": (
+        "`upload` takes one of yours, and returns its name"
+    ),
     "Download it, and give the bytes or a path": "Give it to `upload`, and the name that it returns here",
+    "`app.inputs[name].parse(text)` reads a text of a table or a form; what is empty is left out": (
+        "Give no text here; leave out what is empty"
+    ),
     "Give True or False": "Give true or false",
     "`error.traceback` has the server's traceback": "The server's own log has the traceback",
     "; `error.body` has what it answered": "",

@@ -13,7 +13,16 @@ from ._texts import meant
 from ._values import DamageError, is_link, wrap
 from .catalog import NodeCatalog
 
-__all__ = ["Accepts", "changed", "is_slip", "matches", "nearest", "one_node", "resolve"]
+__all__ = [
+    "Accepts",
+    "changed",
+    "is_slip",
+    "matches",
+    "nearest",
+    "nearest_ids",
+    "one_node",
+    "resolve",
+]
 
 Accepts = Callable[[str, str], bool]
 """Whether a node, by id, may be given an input of that name."""
@@ -47,6 +56,17 @@ def _nearest(word: str, names: tuple[str, ...], count: int) -> tuple[str, ...]:
     shares = [difflib.SequenceMatcher(None, name, wanted).ratio() for name in found]
     least = shares[0] * 0.65 if shares else 0.0
     return tuple(by_folded[name] for name, share in zip(found, shares, strict=True) if share >= least)
+
+
+def nearest_ids(wanted: str, ids: Iterable[str]) -> tuple[str, ...]:
+    """Return the ids that an id may stand for: those within the same subgraph, or that resemble a word.
+
+    Numbers resemble nothing: 9 is no more like 99 than 12 is.
+    """
+    outer, colon, leaf = wanted.rpartition(":")
+    if not leaf.isdecimal():
+        return nearest(wanted, ids)
+    return tuple(one for one in ids if colon and one.startswith(f"{outer}:"))[:8]
 
 
 def is_slip(word: str, name: str) -> bool:
@@ -127,7 +147,7 @@ def changed(
         if is_link(inputs[name]) and inputs[name][0] not in nodes:
             raise UnknownInputError(
                 f"{place}: the link {clipped(inputs[name])} leads to no node",
-                candidates=nearest(inputs[name][0], list(nodes)),
+                candidates=nearest_ids(inputs[name][0], list(nodes)),
                 hint='A list of a text and a number that is no link goes in as {"__value__": [...]}.',
             )
     return node.replace(inputs)
@@ -176,9 +196,32 @@ def _nothing(nodes: Mapping[str, Node], splits: list[tuple[str, str]], key: Any)
         for found in matches(nodes, name):
             return _unknown_input(nodes, found, field)
     if not splits:
-        hint = "A key is 'node.input', for example '3.seed'."
+        known = next((f"{one}.{name}" for one, node in nodes.items() for name in node.inputs), "node.input")
+        hint = f"A key is 'node.input', for example {known!r}."
         return UnknownInputError(f"the key {clipped(key)} names no input", hint=hint)
+    for name, field in splits:
+        if inner := _within(nodes, name):
+            return _of_subgraph(nodes, name, field, inner)
     return unknown_node(nodes, splits[0][0])
+
+
+def _within(nodes: Mapping[str, Node], name: str) -> list[str]:
+    """Return the ids of the nodes in the subgraph that has an id."""
+    return [key for key in nodes if name and key.startswith(f"{name}:")]
+
+
+def _of_subgraph(nodes: Mapping[str, Node], name: str, field: str, inner: list[str]) -> UnknownInputError:
+    """Return the error for a field of a subgraph: its values are those of the nodes in it."""
+    places = [f"{key}.{field}" for key in inner if field in nodes[key].inputs]
+    if places:
+        told = f"its {field} is {places[0]}" if len(places) == 1 else f"in it there are {', '.join(places)}"
+    else:
+        told = f"in it there are {', '.join(str(nodes[key].info(key)) for key in inner[:8])}"
+    return UnknownInputError(
+        f"{name} is a subgraph, and {told}",
+        candidates=places,
+        hint="An app (comfy.app, comfy-async app) takes a subgraph's own fields, by the names in the editor.",
+    )
 
 
 def _unknown_input(nodes: Mapping[str, Node], found: list[str], field: str) -> UnknownInputError:
@@ -195,10 +238,14 @@ def _unknown_input(nodes: Mapping[str, Node], found: list[str], field: str) -> U
 
 def unknown_node(nodes: Mapping[str, Node], wanted: str) -> UnknownInputError:
     """Return the error for a name that no node has, with the nearest ones."""
+    if inner := _within(nodes, wanted):
+        listed = ", ".join(str(nodes[key].info(key)) for key in inner[:8])
+        return UnknownInputError(f"{wanted} is a subgraph, and in it there are {listed}", candidates=inner)
     names = [*nodes]
     for node in nodes.values():
         names += [node.title, node.class_type]
-    close = nearest(wanted, [name for name in names if name])
+    is_id = wanted.rpartition(":")[2].isdecimal()
+    close = nearest_ids(wanted, list(nodes)) if is_id else nearest(wanted, [name for name in names if name])
     if close:
         message = (
             f"no node has the id, title or class {clipped(wanted)}; nearest: {', '.join(map(clipped, close))}"

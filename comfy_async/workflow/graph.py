@@ -275,7 +275,8 @@ class Workflow(Shown, Editing):
         """Return what a server with this catalog would refuse (errors), and what to know (warnings).
 
         Errors have the server's own types (`Problem.type`). An editor file is converted first.
-        Files that wait to be uploaded count as there.
+        Files that wait to be uploaded count as there
+        if their paths lead to one.
 
         Args:
             catalog: What the server can run.

@@ -174,6 +174,9 @@ UNSEEN = (
     "await comfy.nodes.blueprints()",
     "await session.aclose()",
     "must be http(s)://",
+    "array.astype(",  # no command passes an array
+    "nan_to_num(array)",
+    "clip(0, ",
     "save(allow_missing=True)",  # commands save what there is, and say what is missing
 )
 
@@ -192,7 +195,7 @@ def test_errors_are_translated_whole() -> None:
     advice = Problem(
         node="1",
         message="no",
-        advice="Upload it: with_inputs() takes a path, and comfy.files.upload() uploads.",
+        advice="To upload one of yours, give its path: a pathlib.Path, not a text.",
     )
     refused = describe(comfy_async.PromptRejectedError("refused", problems=[advice]))
 
@@ -200,8 +203,8 @@ def test_errors_are_translated_whole() -> None:
     assert refused is not None
     assert "--json shows what it answered" in failure.hint
     assert failure.fields()["body"] == "what it said"
-    assert "--set NODE.INPUT=@FILE does" in "\n".join(failure_lines(refused))
-    assert "--set NODE.INPUT=@FILE does" in refused.fields()["problems"][0]["advice"]
+    assert "(--set NODE.INPUT=@FILE)" in "\n".join(failure_lines(refused))
+    assert "(--set NODE.INPUT=@FILE)" in refused.fields()["problems"][0]["advice"]
     failed = describe(JobFailedError("it failed", hint="`error.traceback` has the server's traceback."))
     assert failed is not None
     assert "error.traceback" not in failed.hint

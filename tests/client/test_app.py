@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import pickle
 from collections.abc import AsyncIterator
@@ -79,9 +81,52 @@ async def test_wrong_values_send_nothing(app: App, fake: FakeComfy) -> None:
     with pytest.raises(UnknownInputError):
         async with app.stream(seed=-1):
             pass
-    with pytest.raises(UnknownInputError, match="with row 1: 1 value is wrong"):
+    with pytest.raises(UnknownInputError, match="with row 2: 1 value is wrong"):
         app.map([{"seed": 1}, {"seed": -1}])
     assert fake.books.accepted == []
+
+
+async def through(app: App, rows: Any) -> None:
+    """Run all rows."""
+    async with app.map(rows, limit=1) as finished:
+        async for job in finished:
+            await job
+
+
+async def test_wrong_rows_are_named_as_people_count(app: App, fake: FakeComfy) -> None:
+    """All of a list, ten at the most; of what comes row by row the first one, when it comes."""
+    with pytest.raises(UnknownInputError, match="with rows 2, 3: 3 values are wrong") as caught:
+        app.map([{"seed": 1}, {"seed": -1}, {"seed": -2, "sed": 3}])
+    assert [str(one).partition(":")[0] for one in caught.value.problems] == ["row 2", "row 3", "row 3"]
+    with pytest.raises(
+        UnknownInputError, match="with rows 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more: "
+    ) as caught:
+        app.map([{"seed": -1}] * 12)
+    assert len(caught.value.problems) == 10
+    assert fake.books.accepted == []
+
+    async def one_by_one() -> AsyncIterator[dict[str, Any]]:
+        for row in ({"seed": 1, "steps": 1}, {"seed": -1}):
+            yield row
+
+    for rows in (iter([{"seed": 1, "steps": 1}, {"seed": -1}]), one_by_one()):
+        with pytest.raises(UnknownInputError, match="with row 2: 1 value is wrong"):
+            await through(app, rows)
+
+
+async def test_rows_of_a_table(app: App, fake: FakeComfy) -> None:
+    """Its cells are texts: the error says what reads them, and what is empty is left out."""
+    table = list(csv.DictReader(io.StringIO("prompt,seed\na fox,8\na hare,\n")))
+    with pytest.raises(UnknownInputError, match="with rows 1, 2") as caught:
+        app.map(table)
+    assert all("`app.inputs[name].parse(text)`" in problem.advice for problem in caught.value.problems)
+    rows = [{name: app.inputs[name].parse(cell) for name, cell in row.items() if cell} for row in table]
+    async with app.map(rows) as finished:
+        seeds = {job.index: job.workflow.get("3", "seed") async for job in finished if job.workflow}
+    assert seeds == {0: 8, 1: 1234}
+    with pytest.raises(UnknownInputError) as caught:
+        app.workflow(seed="many")
+    assert caught.value.problems[0].advice == ""
 
 
 async def test_a_stream_cancels_what_is_left(app: App, fake: FakeComfy) -> None:

@@ -428,7 +428,8 @@ def named(*names: str, node: str = "9", graph: Any = GRAPH) -> JobResult:
         ("{title}_{prompt_id}", ["Title 9_" + "p" * 36 + ending for ending in (".png", ".mp4")]),
         ("{4.name}", ["sd_v1.5.png", "sd_v1.5.mp4"]),
         ("{Load.name}.PNG", ["sd_v1.5.PNG", "sd_v1.5.mp4"]),
-        ("../{{x}}", ["file/{x}.png", "file/{x}.mp4"]),
+        ("./{{x}}", ["{x}.png", "{x}.mp4"]),
+        ("{job:03d}_{label.user}", ["007_anna.png", "007_anna.mp4"]),
         ("x.png", ["x.png", "x.mp4"]),
     ],
 )
@@ -443,6 +444,8 @@ async def test_names_by_pattern(pattern: str, expected: list[str], tmp_path: Pat
         reader=Reader(),
         images={},
         workflow=Workflow.load(graph),
+        index=7,
+        labels={"user": "anna"},
     )
     paths = await made.save(tmp_path, name=pattern)
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
@@ -470,6 +473,12 @@ async def test_a_path_with_an_ending_is_a_pattern(tmp_path: Path) -> None:
         ("{3.nothing}", "no such input"),
         ("{index:x.y}", "index"),
         ("", "names no file"),
+        ("{job}", "in a batch, and this job is of none"),
+        ("{label.user}", "the job has the labels none"),
+        ("../x", r"'\.\./x' leads out of the folder"),
+        ("a/../../x.png", "leads out of the folder"),
+        ("/tmp/x.png", "leads out of the folder"),
+        (r"C:\x.png", "leads out of the folder"),
     ],
 )
 async def test_patterns_that_say_nothing_certain(pattern: str, says: str, tmp_path: Path) -> None:
@@ -479,6 +488,39 @@ async def test_patterns_that_say_nothing_certain(pattern: str, says: str, tmp_pa
     with pytest.raises(ValueError, match="attached"):
         await named("a.png", graph=None).save(tmp_path, name="{seed}")
     assert names_in(tmp_path) == []
+
+
+async def test_a_long_name_keeps_what_tells_files_apart(tmp_path: Path) -> None:
+    """The longest fields are shortened, never the seed or the number at the end."""
+    graph = {**GRAPH, "4": {"class_type": "Load", "inputs": {"name": "ä" * 300, "also": "b" * 150}}}
+    made = named("a.png", "b.png", graph=graph)
+    paths = await made.save(tmp_path, name="{4.name}-{4.also}-{seed}_{index}")
+    assert all(len(path.name.encode()) <= 200 for path in paths)
+    assert [path.name.rpartition("-")[2] for path in paths] == ["42_0.png", "42_1.png"]
+    name, also, _ = paths[0].name.split("-")
+    assert (set(name), set(also)) == ({"ä"}, {"b"})
+    assert abs(len(name.encode()) - len(also)) <= 2
+
+
+async def test_an_ending_that_no_file_has_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is converted: that `.jpg` becomes `.png` is said, once for all files."""
+    made = named("a.png", "b.mp4")
+    await made.save(tmp_path, name="pic_{index}.png")
+    assert not caplog.records
+    paths = await made.save(tmp_path, name="pic_{index}.jpg")
+    assert [path.suffix for path in paths] == [".png", ".mp4"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "files are saved as the server made them, .mp4 and .png, not as 'pic_{index}.jpg' says: "
+        "nothing is converted"
+    ]
+
+
+async def test_names_of_a_batch(comfy: ComfySession, tmp_path: Path) -> None:
+    """`{job}` is the place of the job, `{index}` the place of the file in it; labels are known too."""
+    async with comfy.map([picture(n) for n in range(3)], labels={"user": "7"}) as finished:
+        async for job in finished:
+            await (await job).save(tmp_path, name="{label.user}_{job}_{index}")
+    assert names_in(tmp_path) == ["7_0_0.png", "7_1_0.png", "7_2_0.png"]
 
 
 async def test_a_lone_file_follows_the_same_rules(tmp_path: Path) -> None:

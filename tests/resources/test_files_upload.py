@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import io
 import threading
@@ -13,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from comfy_async import ComfySession, ResponseError, UploadTooLargeError, Workflow
-from comfy_async._resources import _sources, _uploads
+from comfy_async._resources import _headers, _sources, _uploads
 from comfy_async._resources._pictures import png_of_array
 from comfy_async._resources._transfer import Meter, Transfer
 from comfy_async.testing import FakeComfy
@@ -153,10 +154,25 @@ async def test_upload_inputs_keeps_the_original(comfy: ComfySession) -> None:
 
 
 async def test_failing_upload_ends_the_others(comfy: ComfySession, tmp_path: Path) -> None:
-    """A file that is missing comes out as the FileNotFoundError that it is."""
+    """A file that is missing comes out as the FileNotFoundError that it is, with its node and input."""
     inputs = {"Face.image": tmp_path / "no.png", "Hat.image": png()}
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         await comfy.run(Workflow.load(GRAPH).with_inputs(inputs))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOENT, str(tmp_path / "no.png"))
+    assert "node 1 \"Face\" (LoadImage), input 'image': No such file" in str(caught.value)
+
+
+async def test_what_cannot_be_uploaded_names_its_place(tmp_path: Path) -> None:
+    """An array that is no picture, a text file, and what is too large, too."""
+    async with FakeComfy(max_upload_size=1000) as fake, fake.session() as comfy:
+        for value, error, says in (
+            (np.zeros((2, 2, 7)), ValueError, "is no picture"),
+            (io.StringIO("text"), ValueError, "opened as text"),
+            (tmp_path, IsADirectoryError, "Is a directory"),
+            (bytes(1001), UploadTooLargeError, "1,001 bytes"),
+        ):
+            with pytest.raises(error, match=rf"node 2 \"Hat\" \(LoadImage\), input 'image': .*{says}"):
+                await comfy.run(Workflow.load(GRAPH).with_inputs({"Hat.image": value, "Face.image": png()}))
 
 
 async def test_mask(fake: FakeComfy, comfy: ComfySession) -> None:
@@ -172,6 +188,113 @@ async def test_mask(fake: FakeComfy, comfy: ComfySession) -> None:
         mask, {"filename": "out.png", "subfolder": "", "type": "output"}, name="m3.png", overwrite=True
     )
     assert picture_of(fake, by_mapping.name).getpixel((2, 2)) == (0, 0, 255, 77)
+
+
+def stored(image: Image.Image, kind: str, **how: Any) -> bytes:
+    """A picture as the bytes of its file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **how)
+    return buffer.getvalue()
+
+
+GREY = Image.new("L", (8, 8), 255)
+CLEAR = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("mask", "says"),
+    [
+        (GREY, "a picture of mode L has none.*\\n.*\\npicture.putalpha"),
+        (Image.new("RGB", (8, 8)), "a picture of mode RGB has none"),
+        (np.full((8, 8), 255, dtype=np.uint8), r"an array of shape \(8, 8\) has none.*\n.*\n.*np\.dstack"),
+        (np.ones((8, 8), dtype=bool), r"an array of shape \(8, 8\) has none"),
+        (stored(GREY, "PNG"), "this picture has none"),
+        (io.BytesIO(stored(GREY, "PNG")), "this picture has none"),
+        (stored(GREY, "JPEG"), "this picture has none"),
+        (stored(GREY, "WEBP"), "this picture has none"),
+        (b"no picture", "cannot be told whether this picture has an alpha channel: send a mask as PNG"),
+        (Path("mask.png"), "the file mask.png has none"),
+        ("mask.png", "the file mask.png has none"),
+    ],
+)
+async def test_what_masks_nothing(
+    fake: FakeComfy,
+    comfy: ComfySession,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mask: Any,
+    says: str,
+) -> None:
+    """A picture without alpha would mask nothing: it is refused, with the lines that make one that does."""
+    (tmp_path / "mask.png").write_bytes(stored(GREY, "PNG"))
+    monkeypatch.chdir(tmp_path)
+    face = await comfy.files.upload(png())
+    with pytest.raises(ValueError, match=f"(?s){says}"):
+        await comfy.files.upload_mask(mask, face)
+    assert fake.books.count("POST", "/upload/mask") == 0
+
+
+async def test_the_lines_that_make_a_mask(fake: FakeComfy, comfy: ComfySession) -> None:
+    """What the error says makes the white of a grey picture, or of an array, the part that is repainted."""
+    face = await comfy.files.upload(png())
+    half = Image.new("L", (8, 8), 0)
+    half.paste(255, (0, 0, 4, 8))
+    for mask in (half, np.asarray(half)):
+        with pytest.raises(ValueError, match="has none") as caught:
+            await comfy.files.upload_mask(mask, face)
+        names: dict[str, Any] = {"mask": mask, "np": np, "Image": Image, "ImageOps": ImageOps}
+        exec(str(caught.value).partition("\n")[2], names)
+        made = picture_of(fake, (await comfy.files.upload_mask(names["picture"], face)).name)
+        assert (made.getpixel((1, 1)), made.getpixel((6, 1))) == ((255, 0, 0, 0), (255, 0, 0, 255))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        CLEAR,
+        CLEAR.convert("LA"),
+        np.zeros((8, 8, 4), dtype=np.uint8),
+        np.zeros((8, 8, 2)),
+        stored(CLEAR, "PNG"),
+        stored(CLEAR, "WEBP", lossless=True),
+        stored(Image.new("P", (8, 8)), "PNG", transparency=0),
+        stored(Image.new("L", (8, 8)), "PNG", transparency=0),
+        stored(CLEAR, "GIF"),
+    ],
+)
+async def test_every_form_of_alpha_masks(fake: FakeComfy, comfy: ComfySession, mask: Any) -> None:
+    """Alpha channels and transparent colours count, as the server reads them."""
+    face = await comfy.files.upload(png())
+    masked = await comfy.files.upload_mask(mask, face)
+    assert picture_of(fake, masked.name).getpixel((2, 2)) == (255, 0, 0, 0)
+
+
+@pytest.mark.parametrize("original", [png(), stored(GREY, "JPEG"), GREY])
+async def test_a_mask_of_another_size(fake: FakeComfy, comfy: ComfySession, original: Any) -> None:
+    """The server would answer 500; of an original that is not known here only the server knows the size."""
+    face = await comfy.files.upload(original, name="face.png")
+    assert face.pixels == (8, 8)
+    with pytest.raises(ValueError, match="the mask has 9 x 4 pixels and its picture 8 x 8"):
+        await comfy.files.upload_mask(Image.new("RGBA", (9, 4)), face)
+    assert fake.books.count("POST", "/upload/mask") == 0
+    with pytest.raises(ResponseError, match="500"):
+        await comfy.files.upload_mask(Image.new("RGBA", (9, 4)), "face.png")
+
+
+async def test_a_mask_that_is_opaque_is_told(comfy: ComfySession, caplog: pytest.LogCaptureFixture) -> None:
+    """A white picture that was made RGBA has alpha, and still masks nothing."""
+    face = await comfy.files.upload(png())
+    await comfy.files.upload_mask(GREY.convert("RGBA"), face)
+    assert "masks nothing: the alpha channel of a picture of mode RGBA is 255 everywhere" in caplog.text
+
+
+def test_a_header_of_many_parts_is_given_up() -> None:
+    """Files that are made to be read for ever are not."""
+    chunks = b"\0\0\0\0none\0\0\0\0" * 5000
+    head = stored(GREY, "PNG")[:33]
+    assert _headers.has_alpha(io.BytesIO(head + chunks + b"\0\0\0\0tRNS")) is False
+    assert _headers.pixels_of(io.BytesIO(b"\xff\xd8\xff" + b"\xff" * 5000)) is None
+    assert _headers.pixels_of(io.BytesIO(b"\xff\xd8\xff\xe0\0\x02" + b"no frame at all")) is None
 
 
 async def test_too_large_is_known_before_sending() -> None:
@@ -412,9 +535,8 @@ async def test_what_cannot_be_uploaded(comfy: ComfySession, source: Any, error: 
         (np.full((2, 3, 2), 200, dtype=np.uint8), "LA", (200, 200)),
         (np.full((1, 2, 3, 3), 0.5, dtype=np.float32), "RGB", (127, 127, 127)),
         (np.full((2, 3, 4), 0.5), "RGBA", (127, 127, 127, 127)),
-        (np.full((2, 3, 3), np.nan), "RGB", (0, 0, 0)),
         (np.ones((2, 3), dtype=bool), "L", 255),
-        (np.full((2, 3, 3), 999, dtype=np.int64), "RGB", (255, 255, 255)),
+        (np.full((2, 3, 3), 255, dtype=np.int64), "RGB", (255, 255, 255)),
     ],
 )
 def test_png_of_array(array: Any, mode: str, pixel: Any) -> None:

@@ -14,6 +14,7 @@ from comfy_async.testing import ApiV2, FakeComfy
 
 KEY = "comfyui-k3y-of-v2"
 PNG = b"\x89PNG\r\n\x1a\n what a picture"
+MASK = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\x06 with alpha"
 LOAD = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}, "_meta": {"title": "Face"}},
     "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "y"}},
@@ -91,7 +92,7 @@ async def test_what_there_is_not(comfy: ComfySession) -> None:
     """Masks, folders other than inputs, names and smaller forms: said before anything is sent."""
     face = await comfy.files.upload(PNG, name="face.png")
     with pytest.raises(UnsupportedError, match="mask"):
-        await comfy.files.upload_mask(PNG, face)
+        await comfy.files.upload_mask(MASK, face)
     with pytest.raises(UnsupportedError, match="temp"):
         await comfy.files.upload(PNG + b"!", type="temp")
     with pytest.raises(UnsupportedError, match="by its name"):

@@ -134,24 +134,95 @@ def test_other_modes(mode: str) -> None:
     )
 
 
-def test_arrays_of_other_ranges(caplog: pytest.LogCaptureFixture) -> None:
-    """16 bits are kept, floats of another range refused, and what is clipped is told: never plain white."""
+def levels(array: Any) -> list[int]:
+    """Return the levels of the PNG that an array becomes."""
+    made: list[int] = np.asarray(Image.open(io.BytesIO(png_of_array(array)))).ravel().tolist()
+    return made
+
+
+def test_arrays_of_sixteen_bits() -> None:
+    """They are kept; those that would be black, since they hold 0 to 255, are refused."""
     wide = np.array([[0, 1000, 65535]], dtype=np.uint16)
     for array in (wide, wide.astype(">u2"), wide[:, :, None]):
-        assert np.asarray(Image.open(io.BytesIO(png_of_array(array)))).ravel().tolist() == [0, 1000, 65535]
+        assert levels(array) == [0, 1000, 65535]
     assert png_of_array(wide) != png_of_array(wide[:, ::-1])
     colours = Image.open(io.BytesIO(png_of_array(np.full((2, 3, 3), 40_000, dtype=np.uint16))))
     assert colours.getpixel((0, 0)) == (156, 156, 156)
-    for array in (np.full((2, 3, 3), 200.0), np.full((2, 3, 3), -1.0), np.full((2, 3, 3), np.inf)):
-        with pytest.raises(ValueError, match=r"floats are 0\.0 to 1\.0"):
-            png_of_array(array)
-    with pytest.raises(ValueError, match="complex128 is no picture"):
-        png_of_array(np.zeros((2, 3, 3), dtype=complex))
-    assert png_of_array(np.full((2, 3), 1.02)) == png_of_array(np.full((2, 3), 255, dtype=np.uint8))
+    for most in (1, 255):
+        with pytest.raises(ValueError, match=rf"uint16 with values from 0 to {most} would be black.*uint8"):
+            png_of_array(np.array([[0, most]], dtype=np.uint16))
+    assert levels(np.array([[0, 0]], dtype=np.uint16)) == [0, 0]
+    assert levels(np.array([[0, 256]], dtype=np.uint16)) == [0, 256]
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16", "I;16B"])
+def test_pictures_of_sixteen_bits_that_would_be_black(mode: str) -> None:
+    """Pillow makes them of arrays of other integers; a file that is as dark as that stays what it is."""
+    dark = Image.new("I", (2, 1), 200)
+    with pytest.raises(ValueError, match=rf"mode {mode} with values from 200 to 200 would be black"):
+        png_of_picture(dark if mode == "I" else dark.convert("I;16").convert(mode))
+    file = io.BytesIO()
+    dark.convert("I;16").save(file, "PNG")
+    with Image.open(io.BytesIO(file.getvalue())) as picture:
+        assert as_loaded(png_of_picture(picture)) == as_loaded(file.getvalue())
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64, np.uint32, np.uint64])
+def test_arrays_of_integers(dtype: Any) -> None:
+    """They are 0 to 255, whatever their type."""
+    assert levels(np.array([[0, 7, 255]], dtype=dtype)) == [0, 7, 255]
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.array([[0, 300]]), "from 0 to 300 is no picture: integers are 0 to 255"),
+        (np.array([[-1, 3]], dtype=np.int8), "int8 with values from -1 to 3"),
+        (np.array([[0, 2**40]], dtype=np.uint64), "from 0 to 1099511627776"),
+        (np.array([[0, 1]]), r"good as black: pass `array.astype\(bool\)`"),
+        (np.array([[0, 1]], dtype=np.int8), "int8 with values from 0 to 1"),
+        (np.full((2, 3, 3), 200.0), r"floats are 0\.0 to 1\.0"),
+        (np.full((2, 3, 3), 200, dtype=np.float16), r"from 200 to 200 .*floats are 0\.0 to 1\.0"),
+        (np.full((2, 3, 3), -1.0), r"floats are 0\.0 to 1\.0"),
+        (np.full((2, 3, 3), np.inf), "from inf to inf"),
+        (np.full((2, 3, 3), -np.inf), "from -inf to -inf"),
+        (np.array([[0.5, np.nan]]), "NaN"),
+        (np.zeros((2, 3, 3), dtype=complex), "complex128 is no picture"),
+        (np.zeros((2, 3), dtype=object), "object is no picture"),
+    ],
+)
+def test_arrays_that_are_no_picture(array: Any, says: str) -> None:
+    """What is out of range, or may be meant in two ways, is refused with its type and its values."""
+    with pytest.raises(ValueError, match=says):
+        png_of_array(array)
+
+
+def test_arrays_of_fractions(caplog: pytest.LogCaptureFixture) -> None:
+    """What overshoots a little is cut off, and halves give the very levels that they were made of."""
+    assert levels(np.array([[-0.02, 0.5, 1.02]])) == [0, 127, 255]
+    every = np.arange(256, dtype=np.uint8)[None]
+    assert levels((every / 255).astype(np.float16)) == every.ravel().tolist()
+    assert levels(np.array([[False, True]])) == [0, 255]
     assert not caplog.records
-    png_of_array(np.full((2, 3), 300))
-    png_of_array(np.full((2, 3), np.nan))
-    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
-        "an array of int64 has values from 300 to 300",
-        "a picture has values that are no number (NaN): they are sent as black",
-    ]
+    assert levels(np.array([[0, 1]], dtype=np.uint8)) == [0, 1]
+    assert "uint8 with values from 0 to 1 is as good as black" in caplog.text
+
+
+class _Tensor:
+    """As much of a tensor of bfloat16 as matters: numpy reads it only once it is another type."""
+
+    dtype, shape = "torch.bfloat16", (1, 2)
+
+    def detach(self) -> _Tensor:
+        return self
+
+    def cpu(self) -> _Tensor:
+        return self
+
+    def half(self) -> Any:
+        return np.array([[0.0, 1.0]], dtype=np.float16)
+
+
+def test_tensors_of_bfloat16() -> None:
+    """The type that numpy does not know is read as the nearest that it does."""
+    assert levels(_Tensor()) == [0, 255]

@@ -22,6 +22,13 @@ def png(color: int = 0) -> bytes:
     return buffer.getvalue()
 
 
+def mask(color: int = 0) -> bytes:
+    """A small picture with an alpha channel."""
+    buffer = io.BytesIO()
+    Image.new("RGBA", (8, 8), (color, 0, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def flow(value: Any) -> Workflow:
     """A workflow that loads a picture and saves it."""
     graph = {
@@ -94,7 +101,7 @@ async def test_memory_is_doubted_after_a_while() -> None:
         clock.jump(60)
         assert await comfy.files.upload(png()) == first
         assert len(fake.books.uploads) == 2
-        masked = await comfy.files.upload_mask(png(1), first)
+        masked = await comfy.files.upload_mask(mask(1), first)
         assert masked.source is None
 
 
@@ -107,7 +114,7 @@ async def test_folders_within_names() -> None:
         assert await comfy.files.read("all/faces/anna.png", type="input") == png()
         assert await comfy.files.read("faces/anna.png", subfolder="all/", type="input") == png()
         assert "filename=anna.png&subfolder=all%2Ffaces" in comfy.files.url("all/faces/anna.png")
-        masked = await comfy.files.upload_mask(png(), "all/faces/anna.png", name="m/x.png")
+        masked = await comfy.files.upload_mask(mask(), "all/faces/anna.png", name="m/x.png")
         assert (masked.subfolder, masked.name) == ("m", "x.png")
 
 

@@ -50,6 +50,54 @@ def invalid() -> dict[str, Any]:
 class TestRejected:
     """The server refuses, and the error says what to change."""
 
+    @pytest.mark.parametrize(
+        ("changes", "hint"),
+        [
+            ({"sampler_name": "eulr"}, "Set 3.sampler_name to 'euler', for example."),
+            ({"model": ["99", 0]}, "Link 3.model to a node that is there, or take the input away."),
+            ({"model": ["4", 1]}, "Link 3.model to an output of the type that it takes."),
+            ({"steps": "many"}, "Set 3.steps to a value of the type that it takes."),
+            ({"steps": 0}, "Set 3.steps to a value within its range."),
+            (
+                {"scheduler": "?"},
+                "Set 3.scheduler to a value that the server has, or put there what it lacks.",
+            ),
+        ],
+    )
+    async def test_the_hint_is_the_way_out(
+        self, comfy: ComfySession, changes: dict[str, Any], hint: str
+    ) -> None:
+        """It says what to do about the first problem."""
+        graph = invalid()
+        graph["4"]["inputs"]["ckpt_name"] = "v1-5-pruned-emaonly-fp16.safetensors"
+        graph["5"] = {
+            "class_type": "EmptyLatentImage",
+            "inputs": {"width": 64, "height": 64, "batch_size": 1},
+        }
+        graph["3"]["inputs"] = {
+            **SAMPLER,
+            "steps": 1,
+            "sampler_name": "euler",
+            "latent_image": ["5", 0],
+            **changes,
+        }
+        with pytest.raises(PromptRejectedError) as caught:
+            await comfy.submit(graph)
+        assert [problem.input for problem in caught.value.problems] == list(changes)
+        assert caught.value.hint == hint
+
+    async def test_a_name_where_a_file_was_meant(self, comfy: ComfySession) -> None:
+        """A text names a file of the server's: that is said, and how one of one's own is given."""
+        graph = {
+            "1": {"class_type": "LoadImage", "inputs": {"image": "face.png"}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        }
+        with pytest.raises(PromptRejectedError) as caught:
+            await comfy.submit(graph)
+        (problem,) = caught.value.problems
+        assert "face.png" in problem.message
+        assert "A text names a file of the server's. To upload one of yours" in problem.advice
+
     async def test_problems(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """Each with node, title, class, input, received value and nearest valid values."""
         with pytest.raises(PromptRejectedError) as caught:

@@ -335,7 +335,7 @@ def test_a_subgraph_that_contains_itself() -> None:
 
 def test_a_definition_that_is_not_in_the_file() -> None:
     """An instance without its definition is an unknown node."""
-    with pytest.raises(ConversionError, match="a node is of a class"):
+    with pytest.raises(ConversionError, match="a node is a subgraph whose definition the file lacks"):
         convert(editor([instance(10)]))
 
 

@@ -66,6 +66,14 @@ def test_a_good_workflow_has_no_problems(graph: Graph, catalog: NodeCatalog) -> 
     assert Workflow.load(SD15).check(catalog) == []
 
 
+@pytest.mark.parametrize("name", ["photo_api", "sd15_inpaint_api"])
+def test_the_examples_are_good(catalog: NodeCatalog, name: str) -> None:
+    """Those that load a picture, and its mask, run on a bare ComfyUI as they are."""
+    flow = Workflow.load(ROOT / f"examples/workflows/{name}.json")
+    assert check(flow, catalog) == []
+    assert check(flow.with_inputs({"Photo.image": b"picture"}), catalog) == []
+
+
 def put(node_id: str, name: str, value: Any) -> Callable[[Graph], None]:
     """Make a damage that puts a value."""
 
@@ -167,7 +175,7 @@ def test_problems_say_where_what_and_what_instead(graph: Graph, catalog: NodeCat
     assert problem.nearest[0] == "euler"
     assert str(problem).startswith("3 \"Base\" (KSampler), input 'sampler_name': 'eulr' is none of the ")
     graph["3"]["inputs"]["model"] = ["40", 0]
-    assert check(graph, catalog)[0].nearest == ("4",)
+    assert check(graph, catalog)[0].nearest == ()
 
 
 @pytest.mark.parametrize(
@@ -358,11 +366,64 @@ class Uploaded:
     name_for_input: str
 
 
-def test_files_to_upload_count_as_there(catalog: NodeCatalog) -> None:
-    """Paths and handles are no problem, wherever they stand."""
+def test_files_to_upload_count_as_there(catalog: NodeCatalog, tmp_path: Path) -> None:
+    """Paths that lead to a file, bytes and handles are no problem; what is not there is one."""
     flow = Workflow({"2": node("LoadImage", image="a"), "3": node("PreviewImage", images=["2", 0])})
-    assert flow.set("2", "image", Path("new.png")).check(catalog) == []
-    assert flow.set("2", "image", Uploaded("new.png")).check(catalog) == []
+    path = tmp_path / "new.png"
+    (problem,) = flow.set("2", "image", path).check(catalog)
+    assert errors([problem]) == [("2", "image", "missing_file")]
+    assert "new.png' is not there" in problem.message
+    (problem,) = flow.set("2", "image", tmp_path).check(catalog)
+    assert "is a folder" in problem.message
+    path.write_bytes(b"picture")
+    for value in (path, b"picture", Uploaded("new.png")):
+        assert flow.set("2", "image", value).check(catalog) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["x", 3, None, {"__value__": [1]}, b"picture", Path("face.png"), Uploaded("a")]
+)
+@pytest.mark.parametrize("place", [("3", "model"), ("3", "latent_image"), ("9", "images")])
+def test_values_in_the_place_of_links(
+    graph: Graph, catalog: NodeCatalog, place: tuple[str, str], value: Any
+) -> None:
+    """The server validates no such value, and the node fails when it runs."""
+    flow = Workflow.load(graph).with_inputs({place: value})
+    found = [problem for problem in flow.check(catalog) if problem.type != "unused_node"]
+    assert errors(found) == [(*place, "value_for_link")]
+    assert 'A link is ["node", slot]' in found[0].advice
+
+
+def test_values_in_the_place_of_links_that_may_be_meant() -> None:
+    """What a pack's node, or an optional input, makes of one is its own affair: None is nothing at all."""
+    info = {"input": {"required": {"image": ["IMAGE"]}, "optional": {"mask": ["MASK"], "curve": ["CURVE"]}}}
+    entry = {**info, "output": [], "output_name": [], "output_is_list": [], "output_node": True, "name": "A"}
+    for module, severity in (("nodes", "error"), ("custom_nodes.pack", "warning")):
+        catalog = NodeCatalog({"A": {**entry, "python_module": module}})
+        found = check({"1": node("A", image="x", mask=None, curve="x")}, catalog)
+        assert [(one.input, one.severity) for one in found] == [("image", severity)]
+        (found_mask, _) = check({"1": node("A", image="x", mask="x")}, catalog)[::-1]
+        assert (found_mask.input, found_mask.severity) == ("mask", "warning")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("6", "text"), None, "the server makes 'None' of None"),
+        (("6", "text"), {"any": "thing"}, "of {'any': 'thing'}"),
+        (("6", "text"), ["a", "b"], "of ['a', 'b']"),
+        (("3", "steps"), 19.9, "the server makes 19 of 19.9"),
+        (("6", "text"), 3, ""),
+        (("3", "steps"), 19.0, ""),
+    ],
+)
+def test_values_that_the_server_changes(
+    graph: Graph, catalog: NodeCatalog, place: tuple[str, str], value: Any, says: str
+) -> None:
+    """It makes a text of None, and cuts numbers off: a warning, for it runs."""
+    found = Workflow.load(graph).with_inputs({place: value}).check(catalog)
+    assert [(one.type, one.severity) for one in found] == [("value_changed", "warning")] * bool(says)
+    assert all(says in one.message for one in found)
 
 
 def test_nodes_that_validate_themselves(catalog: NodeCatalog) -> None:
@@ -479,7 +540,7 @@ def test_the_editor_file_knows_packs_versions_and_models(graph: Graph, catalog: 
     graph["8"]["inputs"]["vae"] = ["10", 0]
     advice = {problem.node: problem.advice for problem in check(graph, catalog, editor=EDITOR)}
     assert "'comfyui-some-pack'" in advice["20"]
-    assert "ComfyUI 0.40.0 or later" in advice["21"]
+    assert "ComfyUI itself (0.40.0 when the file was made)" in advice["21"]
     assert "'somebody/nodes'" in advice["22"]
     assert "ControlNetLoader" in advice["23"]
     assert advice["4"] == (

@@ -118,9 +118,9 @@ def test_files_in_named_folders_in_the_list_of_a_pack(catalog: NodeCatalog) -> N
     [
         ("data:image/png;base64,iVBORw0KGgo=", "pass the bytes"),
         ("https://example.org/a.png", "Download it"),
-        ("/home/me/a.png", "with_inputs() takes a path"),
-        (r"C:\pictures\a.png", "with_inputs() takes a path"),
-        ("absent.png [input]", "Upload it"),
+        ("/home/me/a.png", "pathlib.Path, not a text"),
+        (r"C:\pictures\a.png", "pathlib.Path, not a text"),
+        ("absent.png [input]", "To upload one of yours"),
     ],
 )
 def test_pictures_that_are_no_file_of_the_servers(catalog: NodeCatalog, value: str, says: str) -> None:

@@ -14,6 +14,7 @@ from comfy_async.workflow import NodeCatalog, Workflow
 
 ROOT = Path(__file__).parents[2]
 SD15 = ROOT / "examples/workflows/sd15_text2image_api.json"
+SUBGRAPH = ROOT / "examples/workflows/sd15_subgraph_ui.json"
 
 
 @pytest.fixture
@@ -434,3 +435,39 @@ def test_official_templates_can_be_listed_and_drawn(catalog: NodeCatalog) -> Non
         assert listed
         assert flow.with_inputs({(item.node, item.input): item.value for item in listed}) == flow
         assert flow.randomized(1, catalog=catalog).nodes == flow.nodes
+
+
+@pytest.mark.parametrize(
+    ("key", "says", "candidates"),
+    [
+        ("57.text", "57 is a subgraph, and in it there are 57:6.text, 57:7.text", ("57:6.text", "57:7.text")),
+        ("57.seed", "57 is a subgraph, and its seed is 57:3.seed", ("57:3.seed",)),
+        ("57.nothing", "57 is a subgraph, and in it there are 57:6 ", ()),
+        ("57:99.text", "nearest: '57:6', '57:7', '57:3'", ("57:6", "57:7", "57:3")),
+        ("99.text", "no node has the id, title or class '99'; there are 4 ", ()),
+        (("99", "text"), "no node has the id, title or class '99'; there are 4 ", ()),
+        ("KSamplr.seed", "nearest: 'KSampler'", ("KSampler",)),
+        ("seed", "A key is 'node.input', for example '4.ckpt_name'", ()),
+    ],
+)
+def test_keys_that_mean_nothing(
+    catalog: NodeCatalog, key: Any, says: str, candidates: tuple[str, ...]
+) -> None:
+    """Fields of subgraphs are named as they are, numbers resemble no others, examples are its own."""
+    flow = Workflow.load(SUBGRAPH).converted(catalog)
+    with pytest.raises(UnknownInputError) as caught:
+        flow.with_inputs({key: "a fox"})
+    assert says in str(caught.value)
+    assert caught.value.candidates == candidates
+
+
+def test_a_number_resembles_no_other(sd15: Workflow, catalog: NodeCatalog) -> None:
+    """Neither in a link to nowhere, nor in what a check says of it."""
+    with pytest.raises(UnknownInputError) as caught:
+        sd15.with_inputs({"3.model": ["99", 0]})
+    assert caught.value.candidates == ()
+    with pytest.raises(UnknownInputError, match="57 is a subgraph, and in it there are 57:6 "):
+        Workflow.load(SUBGRAPH).converted(catalog).replace("57", "9")
+    graph = sd15.to_api()
+    graph["3"]["inputs"]["model"] = ["99", 0]
+    assert [problem.nearest for problem in Workflow.load(graph).check(catalog)][:1] == [()]

@@ -65,6 +65,8 @@ class AppReading:
                 elif actual is not None and actual.required:
                     raise _missing(actual)
             except WrongValueError as wrong:
+                if _is_unread(item, value):
+                    wrong.advice = _PARSE
                 found.append(problem(name, value, wrong, item))
         return given, found
 
@@ -176,6 +178,14 @@ def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
         candidates=candidates,
         hint="`app.inputs` has what it takes.",
     )
+
+
+_PARSE = "`app.inputs[name].parse(text)` reads a text of a table or a form; what is empty is left out."
+
+
+def _is_unread(item: AppInput, value: Any) -> bool:
+    """Tell whether a value is a text that `parse` would make a value of, or an empty cell."""
+    return isinstance(value, str) and item.type != "STRING" and (not value or item.parse(value) != value)
 
 
 def _missing(item: AppInput) -> WrongValueError:

@@ -7,9 +7,10 @@ warnings for what it takes although you should know.
 
 from __future__ import annotations
 
-from .advice import model_advice
+from .advice import file_advice, model_advice
 from .doubts import FilePlace, settled, stale_classes, unseen_files
 from .loose import Loose, deadly_links, loose_links, named, problems_of_loose, undeclared_links
+from .muted import muted_outputs, muted_source
 from .needs import MissingClass, MissingModel, Needs, graph_needs, unconverted_needs
 from .problems import check_graph, check_node, conversion_problems
 
@@ -23,10 +24,13 @@ __all__ = [
     "check_node",
     "conversion_problems",
     "deadly_links",
+    "file_advice",
     "graph_needs",
     "loose_links",
     "problems_of_loose",
     "model_advice",
+    "muted_outputs",
+    "muted_source",
     "named",
     "settled",
     "stale_classes",

@@ -8,9 +8,13 @@ from typing import Any
 from ...types import clipped
 from .._keys import nearest
 from .._nodes import Node
+from .._specs import FILE_INPUTS
+from .._subgraph_ids import NO_DEFINITION, is_subgraph
+from .muted import muted_outputs, muted_source
 from .origins import CORE, Origins
+from .own import A_TEXT
 
-__all__ = ["REPLACED", "Advisor", "model_advice"]
+__all__ = ["REPLACED", "Advisor", "file_advice", "model_advice"]
 
 REPLACED = {
     "T2IAdapterLoader": "ControlNetLoader",
@@ -33,6 +37,7 @@ class Advisor:
     ) -> None:
         """Collect the packs and models that the file names."""
         self._catalog = catalog
+        self._editor = editor
         self._origins = Origins(editor, graph)
 
     def missing_class(self, class_type: str) -> tuple[tuple[str, ...], str]:
@@ -42,13 +47,26 @@ class Advisor:
         if newer in self._catalog:
             told = f"ComfyUI has {newer} in its place, and 0.13 or later replaces it."
             return (str(newer), *close[:2]), told
+        if is_subgraph(class_type):
+            return (), NO_DEFINITION
         pack = self._origins.pack(class_type)
         if pack.registry_id == CORE:
-            least = f" {pack.version} or later" if pack.version else ""
-            return close, f"It belongs to ComfyUI itself: the server needs ComfyUI{least}."
+            made = f" ({pack.version} when the file was made)" if pack.version else ""
+            told = (
+                f"It belongs to ComfyUI itself{made}: this server is older, lacks it by now, or has it off."
+            )
+            return close, told
         if pack.name:
             return close, f"Install the node pack {clipped(pack.name)}, for example with ComfyUI-Manager."
         return close, "Install the node pack that has it, for example with ComfyUI-Manager."
+
+    def missing_input(self, node: str, name: str) -> str:
+        """Return what the editor file knows of an input that is missing, "" when it knows nothing."""
+        return muted_source(self._editor, node, name)
+
+    def no_outputs(self) -> str:
+        """Return which nodes would make outputs if they were not muted or bypassed, "" for none."""
+        return muted_outputs(self._editor, self._catalog)
 
     def missing_value(self, input_name: str, value: Any) -> str:
         """Return advice for a value that is not in the server's list, "" when it is no model."""
@@ -57,6 +75,24 @@ class Advisor:
             return ""
         source = f"; download: {model.url}" if model.url else ""
         return f"It belongs in models/{model.folder} on the server{source}."
+
+
+def file_advice(node: Node, name: str, info: Mapping[str, Any]) -> str:
+    """Return what to know of a text in an input that takes uploads, "" when this is none.
+
+    Args:
+        node: The node that the server refuses.
+        name: The input.
+        info: What the server says of its class, {} when that is not known.
+    """
+    from ..catalog import NodeCatalog
+
+    if not isinstance(node.inputs.get(name), str):
+        return ""
+    catalog = NodeCatalog({node.class_type: dict(info)} if info else {})
+    spec = catalog.input(node.class_type, name, node.inputs)
+    known = FILE_INPUTS.get(node.class_type) == name or (spec is not None and spec.is_upload)
+    return A_TEXT if known else ""
 
 
 def model_advice(editor: Mapping[str, Any] | None, input_name: str, value: Any) -> str:

@@ -12,6 +12,7 @@ from ...errors import ConversionError
 from ...types import Shown
 from .._inputs import MODEL_ENDINGS
 from .._nodes import Node
+from .._subgraph_ids import is_subgraph
 from ..catalog import NodeCatalog
 from .advice import REPLACED
 from .origins import CORE, ModelOrigin, Origins
@@ -177,7 +178,8 @@ def unconverted_needs(
     origins = Origins(editor)
     nodes: dict[str, list[str]] = {}
     for problem in error.problems:
-        if problem.type == "missing_node_type" and problem.class_type not in catalog:
+        known = problem.class_type in catalog or is_subgraph(problem.class_type)
+        if problem.type == "missing_node_type" and not known:
             nodes.setdefault(problem.class_type, []).append(problem.node or "")
     there = _offered(catalog)
     models = [model for model in origins.models.values() if model.name.rpartition("/")[2] not in there]

@@ -6,11 +6,13 @@ an upload button are taken to look for the file themselves, as nearly all of the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from ..._base.places import is_stored
 from ...types import clipped
 from .._keys import nearest
 from .._nodes import Node
@@ -18,10 +20,24 @@ from .._specs import FILE_INPUTS, InputSpec
 from .._values import is_handle, is_link, is_pending
 from .values import EXCEPTION, Finding, unwrapped
 
-__all__ = ["UNSEEN", "annotated", "checks_itself", "checks_link_types", "makes_outputs", "own_findings"]
+__all__ = [
+    "A_TEXT",
+    "UNSEEN",
+    "absent_file",
+    "annotated",
+    "checks_itself",
+    "checks_link_types",
+    "makes_outputs",
+    "own_findings",
+]
 
 UNSEEN = "unseen_file"
 """The library's own type for a file that is in no list of the server."""
+
+A_TEXT = (
+    "A text names a file of the server's. To upload one of yours, give its path: a pathlib.Path, not a text."
+)
+"""What to know of a name in an input that takes uploads."""
 
 # Bounded: within megabytes of text there is nothing to be looked for.
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
@@ -129,7 +145,7 @@ def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
     plain, folder = annotated(value)
     if not plain or plain in {".", ".."} or (folder == "input" and plain in choices):
         return None
-    advice = "Upload it: with_inputs() takes a path, and comfy.files.upload() uploads."
+    advice = A_TEXT
     kind, shown = "custom_validation_failed", clipped(value)
     if plain[:5].lower() == "data:":
         how = "Decode it and pass the bytes: with_inputs() takes them, and submit() uploads them."
@@ -138,13 +154,24 @@ def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
         how = "Download it, and pass the bytes or a path to with_inputs()."
         return Finding(kind, f"{shown} is an address, not a file of the server's", value, (), how)
     if PureWindowsPath(plain).is_absolute() or PurePosixPath(plain).is_absolute():
-        how = f"{advice} A text is looked up on the server's own disk, and cannot be checked from here."
+        how = f"{advice} The server looks on its own disk, which cannot be checked from here."
         return Finding(kind, f"{shown} is a path, not a file in the server's folders", value, (), how)
     if folder != "input" or "/" in plain or "\\" in plain:
         told = f"it is not known whether the server has the file {shown}: its list does not say"
         return Finding(UNSEEN, told, value, (), advice, warning=True)
     names = [choice for choice in choices if isinstance(choice, str)]
     return Finding(kind, f"the server has no input file {shown}", value, nearest(plain, names), advice)
+
+
+def absent_file(value: Any) -> Finding | None:
+    """Return what is wrong with a path that is to be uploaded, None when its file is there."""
+    if not isinstance(value, os.PathLike) or is_stored(value):
+        return None
+    path = os.fspath(value)
+    if os.path.isfile(path):
+        return None
+    told = "is a folder" if os.path.isdir(path) else "is not there"
+    return Finding("missing_file", f"the file {clipped(os.fsdecode(path))} {told}, and cannot be uploaded")
 
 
 def annotated(value: str) -> tuple[str, str]:

@@ -28,7 +28,8 @@ def check_graph(
     """Return what is wrong with a graph on a server, [] when it would be taken as it is.
 
     Errors are what the server refuses, by its own types (`Problem.type`); warnings are what
-    it takes, but what you should know. Files that wait to be uploaded count as there.
+    it takes, but what you should know. Files that wait to be uploaded count as there
+    if their paths lead to one.
 
     Args:
         graph: The nodes by id.
@@ -41,16 +42,21 @@ def check_graph(
     problems = [*replaced, *_missing_classes(graph, catalog, advisor)]
     run = GraphCheck(graph, catalog)
     if not run.outputs():
-        problems.append(_no_outputs(empty=not graph))
+        problems.append(_no_outputs(advisor.no_outputs(), empty=not graph))
     run.run()
     problems += problems_of(graph, run.places, advisor=advisor)
     problems += _warnings(graph, catalog, run)
     return sorted(problems, key=lambda problem: problem.severity)
 
 
-def _no_outputs(*, empty: bool) -> Problem:
-    """Return what is wrong with a graph that makes nothing, of an empty one that it is empty."""
-    if empty:
+def _no_outputs(muted: str, *, empty: bool) -> Problem:
+    """Return what is wrong with a graph that makes nothing, of an empty one that it is empty.
+
+    Args:
+        muted: What the editor file has that would make an output, and is switched off.
+        empty: Whether no node is left.
+    """
+    if empty and not muted:
         return Problem(
             type="prompt_no_outputs",
             message="the prompt is empty: no node of it runs",
@@ -58,8 +64,8 @@ def _no_outputs(*, empty: bool) -> Problem:
         )
     return Problem(
         type="prompt_no_outputs",
-        message="no node makes an output",
-        advice="Add one that saves or shows something, for example SaveImage.",
+        message="no node that runs makes an output" if muted else "no node makes an output",
+        advice=muted or "Add one that saves or shows something, for example SaveImage.",
     )
 
 
@@ -116,6 +122,8 @@ def _problem(graph: Mapping[str, Node], place: Place, advisor: Advisor | None) -
     advice = finding.advice
     if advisor is not None and not advice and finding.type == "value_not_in_list" and name is not None:
         advice = advisor.missing_value(name, finding.received)
+    if advisor is not None and not advice and finding.type == "required_input_missing" and name is not None:
+        advice = advisor.missing_input(key, name)
     severity: Severity = "warning" if finding.warning else "error"
     return Problem(
         node=key,

@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...types import clipped
-from .._keys import is_slip, nearest
+from .._keys import is_slip, nearest, nearest_ids
 from .._nodes import Node
 from .._specs import DYNAMIC_COMBO, InputSpec
 from .._types import raw_types_link
 from .._values import is_pending
 from ..catalog import NodeCatalog
-from .own import checks_itself, checks_link_types, makes_outputs, own_findings
-from .values import EXCEPTION, Finding, check_value, not_among
+from .own import absent_file, checks_itself, checks_link_types, makes_outputs, own_findings
+from .values import EXCEPTION, Finding, check_value, not_among, value_for_link
 
 __all__ = ["DEADLY", "GraphCheck", "Place"]
 
@@ -179,12 +179,15 @@ class GraphCheck:
             if finding is not None:
                 self.places.append((key, spec.name, finding))
             return [] if source is None else [source]
-        if not is_pending(value):
+        pack = self._catalog.node(node.class_type).from_pack
+        finding = value_for_link(spec, value, fails=not pack)
+        if finding is None and is_pending(value):
+            finding = absent_file(value)
+        elif finding is None:
             value = getattr(value, "name_for_input", value)
-            pack = self._catalog.node(node.class_type).from_pack
             finding = check_value(spec, value, limits=not checks_itself(node, spec, value, pack=pack))
-            if finding is not None:
-                self.places.append((key, spec.name, finding))
+        if finding is not None:
+            self.places.append((key, spec.name, finding))
         return []
 
     def _link(self, node: Node, spec: InputSpec, value: list[Any]) -> tuple[Finding | None, str | None]:
@@ -195,7 +198,7 @@ class GraphCheck:
         source, slot = value
         origin = self._graph.get(source) if isinstance(source, str) else None
         if origin is None:
-            close = nearest(clipped(source, most=40).strip("'"), list(self._graph))
+            close = nearest_ids(clipped(source, most=40).strip("'"), self._graph)
             return Finding(
                 EXCEPTION, f"it is linked to node {clipped(source)}, which is not there", value, close
             ), None

@@ -9,9 +9,9 @@ from typing import Any
 from ...types import clipped
 from .._keys import nearest
 from .._specs import InputSpec
-from .._values import same_path, truth
+from .._values import is_handle, is_pending, same_path, truth
 
-__all__ = ["Finding", "check_value", "not_among", "truth_of", "unwrapped"]
+__all__ = ["Finding", "check_value", "not_among", "truth_of", "unwrapped", "value_for_link"]
 
 EXCEPTION = "exception_during_inner_validation"
 """The server's type for whatever its validation did not foresee."""
@@ -47,17 +47,62 @@ def check_value(spec: InputSpec, value: Any, *, limits: bool = True) -> Finding 
         converted = _converted(spec, unwrapped(value))
     except (ValueError, TypeError, OverflowError):
         return Finding("invalid_input_type", f"this is no {_KINDS[spec.type]}", unwrapped(value))
+    odd = _changed(spec, unwrapped(value), converted)
     if spec.type == "BOOLEAN":
-        return truth_of(unwrapped(value))
+        return odd or truth_of(unwrapped(value))
     if not limits:
-        return None
+        return odd
     try:
-        return _out_of_range(spec, converted) or _not_in_list(spec, converted)
+        return _out_of_range(spec, converted) or _not_in_list(spec, converted) or odd
     except TypeError as error:
         return Finding(EXCEPTION, f"the server cannot compare this value: {error}", converted)
 
 
 _KINDS = {"INT": "whole number", "FLOAT": "number"}
+
+
+def _changed(spec: InputSpec, value: Any, converted: Any) -> Finding | None:
+    """Return a warning for a value of which the server makes another one, surely not what was meant."""
+    if isinstance(_raw_type(spec), list):
+        return None
+    is_odd = (
+        (spec.type == "STRING" and (value is None or isinstance(value, dict | list)))
+        or (spec.type == "BOOLEAN" and value is None)
+        or (spec.type == "INT" and isinstance(value, float) and value != converted)
+    )
+    if not is_odd:
+        return None
+    told = f"the server makes {clipped(converted)} of {clipped(value)}"
+    return Finding("value_changed", told, value, warning=True)
+
+
+def value_for_link(spec: InputSpec, value: Any, *, fails: bool) -> Finding | None:
+    """Return what is wrong with a value where only a link has any sense, None when it may have some.
+
+    The server validates no value of such a type, and its node fails when it runs.
+
+    Args:
+        spec: The input.
+        value: What stands in it.
+        fails: Whether the node is known to need it.
+    """
+    if not isinstance(_raw_type(spec), str) or spec.type not in _LINKED:
+        return None
+    if unwrapped(value) is None and not spec.required:
+        return None
+    pending = is_pending(value) or is_handle(value)
+    shown = f"a file ({type(value).__name__})" if pending else clipped(unwrapped(value))
+    told = f"it takes a link to {spec.type}, not {shown}: the server does not mind, and the node fails"
+    advice = 'A link is ["node", slot].' + (" A file goes into a node that loads it." if pending else "")
+    received = None if pending else unwrapped(value)
+    return Finding("value_for_link", told, received, (), advice, warning=not (fails and spec.required))
+
+
+# Types of ComfyUI's own that are objects of Python: no value of JSON is one.
+_LINKED = frozenset(
+    "MODEL CLIP VAE CONDITIONING LATENT IMAGE MASK CONTROL_NET CLIP_VISION CLIP_VISION_OUTPUT STYLE_MODEL "
+    "UPSCALE_MODEL GLIGEN SAMPLER SIGMAS NOISE GUIDER AUDIO VIDEO".split()
+)
 
 
 def _converted(spec: InputSpec, value: Any) -> Any:

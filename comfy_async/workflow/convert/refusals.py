@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from ...errors import ConversionError
 from ...types import Problem
 from .._specs import output_types
+from .._subgraph_ids import NO_DEFINITION, is_subgraph
 from ..packs import has_rules
 from .declarations import declared_inputs
 from .group_nodes import Incomplete, group_name
@@ -89,10 +90,14 @@ def _raise(problems: list[Problem]) -> None:
     """Raise for nodes of unknown classes."""
     if problems:
         count = f"{len(problems)} nodes are" if len(problems) > 1 else "a node is"
+        told, way = f"{count} of a class that this server does not have", "Install what is missing"
+        if all(problem.advice == NO_DEFINITION for problem in problems):
+            told, way = f"{count} a subgraph whose definition the file lacks", "Export the file anew"
+            told = told.replace("are a subgraph", "are subgraphs")
         raise ConversionError(
-            f"{count} of a class that this server does not have",
+            told,
             problems=problems,
-            hint='Install what is missing, mute or bypass these nodes in ComfyUI, or pass unknown="keep".',
+            hint=f'{way}, mute or bypass these nodes in ComfyUI, or pass unknown="keep".',
         )
 
 
@@ -117,6 +122,8 @@ def _unknown(place: str, node: Node, groups: Incomplete) -> Iterator[Problem]:
         if name is not None:
             message = f"the file does not say what the group node {name!r} consists of (`extra.groupNodes`)"
             advice = "Look for another copy of the file, or put the nodes in the place of the group node."
+        elif is_subgraph(node.type):
+            message, advice = f"the definition of the subgraph {node.type!r} is missing", NO_DEFINITION
         yield _problem(place, node, "missing_node_type", message, received=node.type, advice=advice)
         return
     for kind, properties in groups[node.type].items():
