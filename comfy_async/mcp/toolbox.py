@@ -13,7 +13,7 @@ from mcp import types
 from .._base.secrets import Secret
 from .._client.folder import AppFolder
 from ..errors import ComfyError
-from .builtin import NAMES, BuiltIn, Desk, built_in, nearest
+from .builtin import NAMES, BuiltIn, Desk, built_in, check_paths, nearest
 from .content import content_of, text_block
 from .limits import Limits
 from .running import Tell, run
@@ -128,6 +128,7 @@ class Toolbox:
         if name not in apps:
             raise RefusedError(f"there is no tool {name!r}{nearest(name, [*apps, *self._beside])}")
         app = apps[name].on(self._comfy, previews="none")
+        check_paths(app, given)
         if self._key is not None and _is_paid(app, given):
             app = app.on(self._comfy, partner_api_key=self._key.reveal())
         job, result = await run(app, given, tell)
