@@ -13,7 +13,7 @@ from .._client.foreign import PATH_PROBLEM, foreign_problems
 from ..types import counted
 from ..workflow.apps import refusal
 from .uploads import RefusedError, brought, named
-from .words import for_a_caller
+from .words import problem_for_a_caller
 
 if TYPE_CHECKING:
     from .._client.app import App
@@ -159,7 +159,9 @@ async def _check(desk: Desk, given: Mapping[str, Any]) -> str:
     lost = [f"not an input: {one}" for one in app.unresolved]
     if not problems:
         return "\n".join(["nothing is wrong with it", *lost])
-    lines = [for_a_caller(f"{'' if one.severity == 'error' else 'warning: '}{one}") for one in problems]
+    lines = [
+        f"{'' if one.severity == 'error' else 'warning: '}{problem_for_a_caller(one)}" for one in problems
+    ]
     return "\n".join([*lines, *lost])
 
 

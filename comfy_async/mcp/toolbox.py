@@ -18,7 +18,7 @@ from .content import content_of, text_block
 from .limits import Limits
 from .running import Tell, run
 from .uploads import RefusedError
-from .words import for_a_caller
+from .words import error_for_a_caller
 
 if TYPE_CHECKING:
     from .._client.app import App
@@ -193,4 +193,4 @@ def _words(error: Exception) -> str:
     """Return what an error says, without a path of this machine."""
     if isinstance(error, OSError) and not isinstance(error, ComfyError):
         return f"a file could not be read or written: {error.strerror or type(error).__name__}"
-    return for_a_caller(str(error))
+    return error_for_a_caller(error) if isinstance(error, ComfyError) else str(error)

@@ -100,7 +100,7 @@ class Desk:
 
     @contextmanager
     def place_for(self, caller: str) -> Iterator[Place]:
-        """Hold a place for one job more while the block lasts, from before its body is read.
+        """Hold a place for one job more while the block lasts; of a large one from before its body is read.
 
         Raises:
             RefusedError: There is none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import uuid
 
 import pytest
@@ -130,6 +131,58 @@ async def test_what_cannot_be_a_value_is_told_per_input(fake: FakeComfy) -> None
             ("prefix", []),
         ]
         assert fake.books.count("POST", "/prompt") == 0
+
+
+async def test_all_that_is_wrong_is_told_at_once(fake: FakeComfy) -> None:
+    """Unknown names, the site's own refusals and those of the app, in one answer, as in Python."""
+    async with offered(fake) as web, fake.session() as comfy:
+        values = {"prefix": 7, "colour": 1, "color": -3}
+        error = (await web.post("paint", status=422, **values))["error"]
+        problems = [(one["input"], one["type"]) for one in error["problems"]]
+        assert problems == [
+            ("colour", "unknown_input"),
+            ("color", "value_smaller_than_min"),
+            ("prefix", "invalid_input_type"),
+        ]
+        assert error["message"] == "3 values are wrong or missing; nothing was sent"
+        app = (await some_apps(comfy))["paint"]
+        assert [(one.input, one.type) for one in app.check(**values)] == problems
+        error = (await web.post("invert", status=422, photo="x.png", foto="x"))["error"]
+        assert [(one["input"], one["type"]) for one in error["problems"]] == [
+            ("foto", "unknown_input"),
+            ("photo", "wrong_type"),
+        ]
+
+
+async def test_advice_is_for_who_asks_by_http(fake: FakeComfy) -> None:
+    """No Python in it: neither in a refusal of the site, nor in one of the ComfyUI."""
+    async with offered(fake) as web:
+        error = (await web.post("paint", status=422, color="x"))["error"]
+        assert error["hint"] == "GET /apps/paint lists what it takes."
+        del fake.core.classes.specs["SaveImage"]
+        text = json.dumps(await web.post("paint", status=422))
+        assert "Install the node pack" in text
+        for word in ("await", "comfy.check", "app.inputs", "with_inputs"):
+            assert word not in text
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x.latent", "C:\\x", "x [output]/../../y"])
+async def test_no_text_is_a_path_for_the_server(fake: FakeComfy, name: str) -> None:
+    """Neither in an input that takes a file's name by a list which is empty."""
+    fake.script("LoadLatent", inputs={"latent": []}, is_output=True)
+    flow = {"1": {"class_type": "LoadLatent", "inputs": {"latent": "x.latent"}}}
+    async with fake.session() as comfy:
+        app = await comfy.app(flow, inputs={"file": "1.latent"})
+        async with served(routes({"latent": app}, comfy)) as web:
+            (problem,) = (await web.post("latent", status=422, file=name))["error"]["problems"]
+            assert problem["type"] == "path_not_allowed"
+
+
+async def test_a_body_has_so_many_inputs(fake: FakeComfy) -> None:
+    """A million unknown names are not looked up one by one."""
+    async with offered(fake, limits=Limits(fields=5)) as web:
+        error = (await web.post("paint", status=400, **{f"x{n}": 1 for n in range(6)}))["error"]
+        assert error["code"] == "too_many_fields"
 
 
 async def test_a_form_sends_numbers_as_text_and_files_as_files(fake: FakeComfy) -> None:
