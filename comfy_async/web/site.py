@@ -91,7 +91,10 @@ class Site:
         await self._desk.aclose()
 
     def send_away(self) -> None:
-        """End the streams of all readers, which reconnect by themselves: before a server ends."""
+        """End the streams of all readers, which reconnect by themselves: before a server ends.
+
+        uvicorn's end does it by itself. Under another server, which waits for its connections, call it first.
+        """
         self._desk.send_away()
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import uuid
+from typing import Any
 
 import pytest
 from session_tools import teach
@@ -136,7 +137,7 @@ async def test_what_cannot_be_a_value_is_told_per_input(fake: FakeComfy) -> None
 async def test_all_that_is_wrong_is_told_at_once(fake: FakeComfy) -> None:
     """Unknown names, the site's own refusals and those of the app, in one answer, as in Python."""
     async with offered(fake) as web, fake.session() as comfy:
-        values = {"prefix": 7, "colour": 1, "color": -3}
+        values: dict[str, Any] = {"prefix": 7, "colour": 1, "color": -3}
         error = (await web.post("paint", status=422, **values))["error"]
         problems = [(one["input"], one["type"]) for one in error["problems"]]
         assert problems == [
@@ -181,8 +182,8 @@ async def test_no_text_is_a_path_for_the_server(fake: FakeComfy, name: str) -> N
 async def test_a_body_has_so_many_inputs(fake: FakeComfy) -> None:
     """A million unknown names are not looked up one by one."""
     async with offered(fake, limits=Limits(fields=5)) as web:
-        error = (await web.post("paint", status=400, **{f"x{n}": 1 for n in range(6)}))["error"]
-        assert error["code"] == "too_many_fields"
+        answer = await web.http.post("/apps/paint", json={f"x{n}": 1 for n in range(6)})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "too_many_fields")
 
 
 async def test_a_form_sends_numbers_as_text_and_files_as_files(fake: FakeComfy) -> None:
