@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
-from .._client.words import advice_without_python, problem_without_python
+from .._client.words import advice_without_python, plain_title, problem_without_python
 from ..errors import (
     ComfyError,
     InsufficientCreditsError,
@@ -164,7 +164,7 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
     return {
         "input": problem.input,
         "node": problem.node,
-        "title": problem.title,
+        "title": plain_title(problem.title),
         "type": problem.type,
         "message": problem.message,
         "received": None if problem.received is None else clipped(problem.received, most=_SHOWN),
@@ -180,7 +180,7 @@ def fault_of_job(error: ComfyError) -> dict[str, Any]:
     if isinstance(error, JobFailedError):
         words = f"{error.exception_type}: {error.exception_message}".strip(": \n")
         message = _without_address(words, error) or message
-        node, title = error.node, error.title or error.class_type
+        node, title = error.node, plain_title(error.title) or error.class_type
     elif isinstance(error, JobCancelledError):
         message = "the job was cancelled"
     elif isinstance(error, JobLostError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, nullcontext
@@ -162,7 +163,9 @@ class Site:
         slug = request.path_params["app"]
         offers = await self._shelf.offers()
         if slug not in offers:
-            raise RefusedError(404, "no_app", f"there is no app {slug[:200]!r}")
+            near = difflib.get_close_matches(slug[:200], offers, n=3)
+            hint = f"Nearest: {', '.join(near)}." if near else "GET /apps lists those that there are."
+            raise RefusedError(404, "no_app", f"there is no app {slug[:200]!r}", hint=hint)
         return slug, offers[slug]
 
     async def _workflow(

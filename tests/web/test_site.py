@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 from session_tools import teach
-from web_tools import PAINT, events_in, offered, png, served, some_apps, until
+from web_tools import PAINT, STEPS, events_in, offered, png, served, some_apps, until
 
 from comfy_async import ComfySession, Settings
+from comfy_async._client.words import plain_title
 from comfy_async.testing import FakeComfy
 from comfy_async.web import Limits, routes
 
@@ -177,6 +178,28 @@ async def test_no_text_is_a_path_for_the_server(fake: FakeComfy, name: str) -> N
         async with served(routes({"latent": app}, comfy)) as web:
             (problem,) = (await web.post("latent", status=422, file=name))["error"]["problems"]
             assert problem["type"] == "path_not_allowed"
+
+
+async def test_titles_that_name_inputs_are_for_the_app(server: FakeComfy) -> None:
+    """People read the name: without its mark, and without the input behind it."""
+    flow = json.loads(json.dumps(STEPS))
+    flow["1"]["_meta"] = {"title": "$my_variation.seed"}
+    async with server.session() as comfy:
+        app = await comfy.app(flow)
+        assert list(app.inputs) == ["my_variation"]
+        async with served(routes({"steps": app}, comfy)) as web:
+            told = await web.told(await web.post("steps"), since="0")
+    assert "my variation" in {data.get("title") for _, _, data in told}
+    assert "$" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [("$photo", "photo"), (" $seed.noise_seed", "seed"), ("Costs $5", "Costs $5"), ("$", "$"), ("", "")],
+)
+def test_the_name_in_a_title(title: str, plain: str) -> None:
+    """Other titles stay as they are."""
+    assert plain_title(title) == plain
 
 
 async def test_a_body_has_so_many_inputs(fake: FakeComfy) -> None:
