@@ -46,16 +46,17 @@ api.mount("/studio", site)
 
 @asynccontextmanager
 async def uvicorn(
-    folder: Path, fake: FakeComfy, *options: str
+    folder: Path, fake: FakeComfy, port: int, *options: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, asyncio.StreamReader, str]]:
     """Run the backend as people do, and give the process, its log and its address."""
     (folder / "backend.py").write_text(BACKEND.replace("SERVER", repr(fake.url)))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "backend:api", "--port", "0", *options),
+        *(sys.executable, "-m", "uvicorn", "backend:api", "--port", str(port), *options),
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         log = process.stderr
@@ -65,17 +66,24 @@ async def uvicorn(
         yield process, log, found[1].decode()
     finally:
         if process.returncode is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_readers_do_not_hold_it_up(tmp_path: Path, fake: FakeComfy, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(signal.SIGTERM, []), (signal.SIGINT, []), (signal.SIGTERM, ["--workers", "2"])],
+    ids=["sigterm", "ctrl-c", "workers"],
+)
+async def test_readers_do_not_hold_it_up(
+    tmp_path: Path, fake: FakeComfy, free_port: int, number: signal.Signals, options: list[str]
+) -> None:
     """No time is set for its end: the streams end by themselves, and the jobs that were theirs with them."""
     fake.hold()
     async with (
-        uvicorn(tmp_path, fake) as (process, log, url),
-        httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http,
+        uvicorn(tmp_path, fake, free_port, *options) as (process, log, url),
+        # With workers the parent says that it runs before they listen.
+        httpx.AsyncClient(base_url=url, timeout=60, transport=httpx.AsyncHTTPTransport(retries=8)) as http,
     ):
         job = (await http.post("/studio/apps/sd15-text2image-api", json={"prompt": "a fox"})).json()
         async with http.stream("GET", job["links"]["events"]) as answer:
