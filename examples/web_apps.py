@@ -62,10 +62,7 @@ async def main() -> None:
     arguments.add_argument("--port", type=int, default=8000)
     options = arguments.parse_args()
     async with server_url(options.server, step_seconds=0.2) as url:
-        # Readers of events would keep it from ending for ever.
-        config = uvicorn.Config(
-            make_app(url), port=options.port, log_level="warning", timeout_graceful_shutdown=5
-        )
+        config = uvicorn.Config(make_app(url), port=options.port, log_level="warning")
         print(f"open http://127.0.0.1:{options.port}/studio/")
         await uvicorn.Server(config).serve()
 

@@ -8,9 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._base.own_addresses import is_everywhere
 from ._connection import Connection, MissingExtraError, UsageError, opened
 from ._fake import fake_server
 from ._interrupt import Interrupts
+from ._others import for_others
 from ._report import Report
 
 __all__ = ["McpRequest", "serve_tools"]
@@ -92,7 +94,9 @@ async def _by_http(mcp: Any, tools: Any, request: McpRequest, report: Report) ->
             report.say(
                 "warning: no accounts and no TLS: put a proxy before it, and keep the port to yourself"
             )
-        if request.host not in _LOOPBACK and not request.names:
+        if is_everywhere(request.host):
+            report.say(for_others(request.host, url, named=bool(request.names)))
+        elif request.host not in _LOOPBACK and not request.names:
             report.say("a client that calls it by a name or address other than that of --host needs --name")
         await asyncio.Event().wait()
 

@@ -7,9 +7,11 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._base.own_addresses import is_everywhere
 from ._connection import Connection, MissingExtraError, UsageError, opened
 from ._fake import fake_server
 from ._interrupt import Interrupts
+from ._others import for_others
 from ._report import Report
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ async def serve_apps(
         async with _served(web, site, request) as url:
             try:
                 report.item({"event": "listening", "url": url}, url)
-                _explain(report, request, comfy)
+                _explain(report, request, comfy, url)
                 await _ask(report, comfy)
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -117,7 +119,7 @@ def _served(web: Any, site: Any, request: ServeRequest) -> Any:
     return web.serve(site, host=request.host, port=request.port, root_path=request.root_path)
 
 
-def _explain(report: Report, request: ServeRequest, comfy: ComfySession) -> None:
+def _explain(report: Report, request: ServeRequest, comfy: ComfySession, url: str) -> None:
     """Say where it listens, and for whom that is."""
     local = request.host in ("127.0.0.1", "::1", "localhost")
     where = "this machine only" if local else f"everybody who can reach {request.host}"
@@ -126,6 +128,8 @@ def _explain(report: Report, request: ServeRequest, comfy: ComfySession) -> None
         report.say("for others put a proxy with TLS and a login before it: there are no accounts here")
     else:
         report.say("warning: no accounts and no TLS: put a proxy before it, and keep the port to yourself")
+    if is_everywhere(request.host):
+        report.say(for_others(request.host, url, named=bool(request.names)))
 
 
 async def _ask(report: Report, comfy: ComfySession) -> None:

@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .._base.paths import safe_name
+from .._client.foreign import PATH_PROBLEM, foreign_problems
 from ..types import counted
+from ..workflow.apps import refusal
 from .uploads import RefusedError, brought, named
-from .words import for_a_caller
+from .words import problem_for_a_caller
 
 if TYPE_CHECKING:
     from .._client.app import App
     from .._client.session import ComfySession
     from .limits import Limits
 
-__all__ = ["NAMES", "BuiltIn", "Desk", "built_in", "nearest"]
+__all__ = ["NAMES", "BuiltIn", "Desk", "built_in", "check_paths", "nearest"]
 
 _LISTED: Final = 20
 
@@ -98,6 +100,17 @@ def built_in(*, files: Path | None) -> dict[str, BuiltIn]:
     return tools
 
 
+def check_paths(app: App, given: Mapping[str, Any]) -> None:
+    """Check that no value of a call leads the server out of its folders.
+
+    Raises:
+        UnknownInputError: One does; says all that is wrong with the call.
+    """
+    found = foreign_problems(app.reading, given)
+    if any(one.type == PATH_PROBLEM for one in found):
+        raise refusal(found)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return a text with the nearest of the known names, or with all where none is near."""
     names = list(known)
@@ -140,13 +153,15 @@ async def _check(desk: Desk, given: Mapping[str, Any]) -> str:
         raise RefusedError(f"there is no app {given['app']!r}{nearest(given['app'], apps)}")
     app = apps[given["app"]]
     values = given.get("values") or {}
-    problems: list[Any] = app.check(**values)
+    problems: list[Any] = foreign_problems(app.reading, values)
     if not problems:
         problems = list(await desk.comfy.check(app.workflow(**values)))
     lost = [f"not an input: {one}" for one in app.unresolved]
     if not problems:
         return "\n".join(["nothing is wrong with it", *lost])
-    lines = [for_a_caller(f"{'' if one.severity == 'error' else 'warning: '}{one}") for one in problems]
+    lines = [
+        f"{'' if one.severity == 'error' else 'warning: '}{problem_for_a_caller(one)}" for one in problems
+    ]
     return "\n".join([*lines, *lost])
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mcp import types
 
+from .._client.words import plain_title
 from .._display.media import shrunk
 from ..errors import ComfyError
 from .limits import Limits
@@ -66,7 +67,7 @@ async def content_of(
     """
     paths, note = await _saved(result, out)
     files = [
-        _File(file, outputs.get(file.node) or file.title or file.node, paths.get(place))
+        _File(file, outputs.get(file.node) or plain_title(file.title) or file.node, paths.get(place))
         for place, file in enumerate(result.files)
     ]
     took = f" in {result.duration:.1f} s" if result.duration else ""

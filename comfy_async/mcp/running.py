@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from .._client.words import plain_progress
+
 if TYPE_CHECKING:
     from .._client.app import App
     from .._job.job import Job
@@ -94,6 +96,6 @@ async def _follow(job: Job, told: _Told) -> None:
 def _line(job: Job) -> str:
     """Return what a job does at this moment."""
     if job.status not in ("submitting", "pending"):
-        return str(job.progress)
+        return str(plain_progress(job.progress))
     before = job.queue_position
     return f"waits in the queue, {before} before it" if before else "waits in the queue"

@@ -15,6 +15,7 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 
 from .. import __version__
+from .._base.own_addresses import literal, own_addresses
 from .._base.tasks import to_the_end
 from .toolbox import Toolbox
 
@@ -78,9 +79,9 @@ async def serve_http(
 ) -> AsyncIterator[str]:
     """Serve by streamable HTTP as long as the block lasts, and give the address.
 
-    On this machine alone by default: there are no accounts and no TLS. Requests for
-    another `Host` than this machine and `names`, and from pages of another `Origin`, are refused, so
-    that no website reaches it through somebody's browser.
+    On this machine alone by default: there are no accounts and no TLS. Requests for another `Host` than
+    this machine's addresses and `names`, and from pages of another `Origin`, are refused, so that no
+    website reaches it through somebody's browser.
 
     Args:
         tools: What is offered.
@@ -100,9 +101,7 @@ async def serve_http(
         streamable_http_path=_PATH,
         host=host,
         max_request_body_size=tools.limits.upload_bytes * 4 // 3 + _ENVELOPE_BYTES,
-        transport_security=_security(
-            [*_LOOPBACK, *names, *([] if _is_everywhere(host) else [_literal(host)])]
-        ),
+        transport_security=_security([*_LOOPBACK, *names, *map(literal, own_addresses(host))]),
     )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family)
@@ -123,7 +122,9 @@ async def serve_http(
         if serving.done():
             serving.result()
             raise OSError("the HTTP server did not begin")
-        yield f"http://{_literal(listening.getsockname()[0])}:{listening.getsockname()[1]}{_PATH}"
+        address, number = listening.getsockname()[:2]
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+        yield f"http://{literal(here)}:{number}{_PATH}"
     finally:
         started.cancel()
         server.should_exit = True
@@ -154,13 +155,3 @@ def _security(names: Collection[str]) -> TransportSecuritySettings:
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
     )
-
-
-def _is_everywhere(host: str) -> bool:
-    """Say whether an address means every address of the machine, which is no name to call it by."""
-    return host in ("", "0.0.0.0", "::")
-
-
-def _literal(host: str) -> str:
-    """Return a host as it stands in a URL."""
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host

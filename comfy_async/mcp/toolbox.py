@@ -13,12 +13,12 @@ from mcp import types
 from .._base.secrets import Secret
 from .._client.folder import AppFolder
 from ..errors import ComfyError
-from .builtin import NAMES, BuiltIn, Desk, built_in, nearest
+from .builtin import NAMES, BuiltIn, Desk, built_in, check_paths, nearest
 from .content import content_of, text_block
 from .limits import Limits
 from .running import Tell, run
 from .uploads import RefusedError
-from .words import for_a_caller
+from .words import error_for_a_caller
 
 if TYPE_CHECKING:
     from .._client.app import App
@@ -128,6 +128,7 @@ class Toolbox:
         if name not in apps:
             raise RefusedError(f"there is no tool {name!r}{nearest(name, [*apps, *self._beside])}")
         app = apps[name].on(self._comfy, previews="none")
+        check_paths(app, given)
         if self._key is not None and _is_paid(app, given):
             app = app.on(self._comfy, partner_api_key=self._key.reveal())
         job, result = await run(app, given, tell)
@@ -192,4 +193,4 @@ def _words(error: Exception) -> str:
     """Return what an error says, without a path of this machine."""
     if isinstance(error, OSError) and not isinstance(error, ComfyError):
         return f"a file could not be read or written: {error.strerror or type(error).__name__}"
-    return for_a_caller(str(error))
+    return error_for_a_caller(error) if isinstance(error, ComfyError) else str(error)

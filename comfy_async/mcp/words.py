@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["for_a_caller"]
+from .._client.words import error_without_python, problem_without_python
+from ..errors import ComfyError
+from ..types import Problem
+
+__all__ = ["error_for_a_caller", "problem_for_a_caller"]
 
 # What the library says, and what stands for it here.
 _WORDS: Final[dict[str, str]] = {
@@ -20,6 +24,10 @@ _WORDS: Final[dict[str, str]] = {
     "`app.inputs[name].parse(text)` reads a text of a table or a form; what is empty is left out": (
         "Give no text here; leave out what is empty"
     ),
+    "Upload it: with_inputs() takes a path, and comfy.files.upload() uploads": (
+        "Give it to `upload`, and the name that it returns here"
+    ),
+    "Give a path, bytes or an open file": "Give the name that `upload` returned, or a data: URI",
     "Give True or False": "Give true or false",
     "`error.traceback` has the server's traceback": "The server's own log has the traceback",
     "; `error.body` has what it answered": "",
@@ -32,8 +40,18 @@ _WORDS: Final[dict[str, str]] = {
 }
 
 
-def for_a_caller(text: str) -> str:
-    """Return a message, a hint or an advice without any Python in it."""
+def error_for_a_caller(error: ComfyError) -> str:
+    """Return what an error says, without any Python in it."""
+    return _replaced(str(error_without_python(error, _WORDS)))
+
+
+def problem_for_a_caller(problem: Problem) -> str:
+    """Return what is wrong, without any Python in it."""
+    return _replaced(str(problem_without_python(problem, _WORDS)))
+
+
+def _replaced(text: str) -> str:
+    """Return a text in which some words of the library stand in the message itself."""
     for said, words in _WORDS.items():
         text = text.replace(said, words)
     return text

@@ -67,13 +67,15 @@ class NodeClasses:
         if class_type in self.never_cached:
             return next(self._ticks)
         if class_type == "LoadImage" and isinstance(node["inputs"].get("image"), str):
-            return _file_state(self.folders.annotated(node["inputs"]["image"]))
+            path = self.folders.annotated(node["inputs"]["image"])
+            return None if path is None else _file_state(path)
         return None
 
     def _check_image(self, inputs: dict[str, Any]) -> dict[str, str]:
         """Refuse a file that is not there."""
         name = inputs.get("image")
-        if not isinstance(name, str) or self.folders.annotated(name).is_file():
+        path = self.folders.annotated(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or (path is not None and path.is_file()):
             return {}
         return {"image": f"Invalid image file: {name}"}
 

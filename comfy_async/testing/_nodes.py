@@ -35,6 +35,8 @@ async def empty_image(_context: NodeContext, inputs: dict[str, Any]) -> Outcome:
 async def load_image(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
     """Read a picture and its mask, which is opaque where the alpha is not."""
     path = context.folders.annotated(inputs["image"])
+    if path is None:
+        raise ValueError(f"Invalid file path: {inputs['image']!r}")
     pixels = path.stat().st_size
     picture, mask = await context.workshop.do(pixels, _load, path)
     return Outcome(([picture], [mask]))

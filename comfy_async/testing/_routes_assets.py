@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from typing import Any
 
@@ -103,7 +104,7 @@ class AssetRoutes:
             return web.json_response(_error("MISSING_FILE", "there is no file"), status=400)
         tags = json.loads(str(form.get("tags", "[]")))
         folder = self._core.folders.of_type(tags[0] if tags else "input") or self._core.folders.base
-        name = str(form.get("name") or field.filename)
+        name = os.path.basename(str(form.get("name") or field.filename).replace("\\", "/")) or "file"
         (folder / name).write_bytes(field.file.read())
         known = {asset.hash for asset in self._store.assets.values()}
         made = self._store.add(folder / name, name=name, tags=tags)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse, Response
 
+from .._client.words import advice_without_python, plain_title, problem_without_python
 from ..errors import (
     ComfyError,
     InsufficientCreditsError,
@@ -35,6 +36,16 @@ __all__ = ["RefusedError", "answer_of", "fault_of_job", "problem_fields", "refus
 _log = logging.getLogger("comfy_async")
 
 _SHOWN: Final = 200
+
+# The library's advice is for programmers: what stands for it here. Other sentences about Python are left out.
+_SEND: Final = "Send the bytes: a file of a form, or in JSON a data: URI"
+_WORDS: Final[Mapping[str, str]] = {
+    "Give True or False": "Give true or false",
+    "Give the name of a file that the server has, or a data: URI": _SEND,
+    "Give a path (pathlib.Path), bytes, an open file, a Pillow image, or an array": _SEND,
+    "Give a path, bytes or an open file": _SEND,
+    "Download it, and give the bytes or a path": _SEND,
+}
 
 
 class RefusedError(Exception):
@@ -129,7 +140,7 @@ def _hint(error: ComfyError, kind: _Kind) -> str:
     """Return what the caller can do."""
     if isinstance(error, SubmitUnknownError) and error.prompt_id:
         return f"If it did, it is job {error.prompt_id}: look there before you send it again."
-    return "" if kind.told else error.hint
+    return "" if kind.told else advice_without_python(error.hint, _WORDS)
 
 
 def answer_of(error: ComfyError, *, retry_seconds: float) -> Response:
@@ -149,10 +160,11 @@ def _without_address(message: str, error: ComfyError) -> str:
 
 def problem_fields(problem: Problem) -> dict[str, Any]:
     """Return a problem as JSON: what was received only as a short text, since it may be anything."""
+    problem = problem_without_python(problem, _WORDS)
     return {
         "input": problem.input,
         "node": problem.node,
-        "title": problem.title,
+        "title": plain_title(problem.title),
         "type": problem.type,
         "message": problem.message,
         "received": None if problem.received is None else clipped(problem.received, most=_SHOWN),
@@ -168,7 +180,7 @@ def fault_of_job(error: ComfyError) -> dict[str, Any]:
     if isinstance(error, JobFailedError):
         words = f"{error.exception_type}: {error.exception_message}".strip(": \n")
         message = _without_address(words, error) or message
-        node, title = error.node, error.title or error.class_type
+        node, title = error.node, plain_title(error.title) or error.class_type
     elif isinstance(error, JobCancelledError):
         message = "the job was cancelled"
     elif isinstance(error, JobLostError):

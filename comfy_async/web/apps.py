@@ -8,15 +8,16 @@ import logging
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from .._client.app import App
 from .._client.client import Client
 from .._client.folder import WatchedFolder
+from ..errors import WorkflowError
 
-__all__ = ["AppSource", "Offer", "Shelf", "slug_of"]
+__all__ = ["AppMaker", "AppSource", "Offer", "Shelf", "slug_of"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -24,7 +25,12 @@ _LOOK_S: Final = 2.0
 _LONGEST_SLUG: Final = 80
 
 
-AppSource: TypeAlias = "App | Mapping[str, App] | Iterable[App] | str | os.PathLike[str]"
+T = TypeVar("T")
+
+AppMaker: TypeAlias = "Callable[[], Awaitable[App]]"
+"""Makes an app when it is first needed: `lambda: comfy.app(workflow, inputs=...)`."""
+
+AppSource: TypeAlias = "App | Mapping[str, App | AppMaker] | Iterable[App] | str | os.PathLike[str]"
 """What a site is made of: one app, several, or a file or folder of workflows."""
 
 
@@ -43,6 +49,39 @@ class Offer:
     renewed_at: float | None = None
 
 
+@dataclasses.dataclass(slots=True, eq=False)
+class _Later:
+    """An app that is made when it is first needed, which takes the server's catalog.
+
+    Attributes:
+        name: Its name.
+        make: Makes it.
+        reason: Why it could not be made, "" before that was tried.
+        tried_at: When that was, in the loop's time.
+    """
+
+    name: str
+    make: AppMaker
+    reason: str = ""
+    tried_at: float | None = None
+
+    async def offer(self) -> Offer | None:
+        """Make it, None when it is no app.
+
+        Raises:
+            ComfyError: The request to the ComfyUI for what the workflow needs failed.
+        """
+        now = asyncio.get_running_loop().time()
+        if self.tried_at is not None and now - self.tried_at < _LOOK_S:
+            return None
+        try:
+            return Offer(await self.make(), self.name, renewed_at=now)
+        except (WorkflowError, OSError) as error:
+            self.reason, self.tried_at = str(error), now
+            _complain(self.name, error)
+            return None
+
+
 class Shelf:
     """The apps of a site by the names in their addresses.
 
@@ -58,16 +97,17 @@ class Shelf:
             ValueError: It has no app in it.
         """
         self._comfy = comfy
-        self._given: dict[str, Offer] = {}
+        self._given: dict[str, Offer | _Later] = {}
+        self._making = asyncio.Lock()
         self._folder: WatchedFolder[Offer] | None = None
         if isinstance(source, (str, os.PathLike)):
             self._folder = WatchedFolder(source, self._offer, _complain)
         elif isinstance(source, App):
-            self._given = _by_slug([_offered(source)])
+            self._given = {**_by_slug([_offered(source)])}
         elif isinstance(source, Mapping):
-            self._given = _by_slug((str(name), Offer(app, str(name))) for name, app in source.items())
+            self._given = _by_slug((str(name), _given(str(name), app)) for name, app in source.items())
         else:
-            self._given = _by_slug(map(_offered, source))
+            self._given = {**_by_slug(map(_offered, source))}
         if self._folder is None and not self._given:
             raise ValueError("a site needs an app")
 
@@ -79,14 +119,30 @@ class Shelf:
             OSError: The folder cannot be read.
         """
         if self._folder is None:
-            return self._given
+            return await self._made()
         offers = await self._folder.look(rest=_LOOK_S)
         return _by_slug((path.stem, offer) for path, offer in offers.items())
+
+    async def _made(self) -> dict[str, Offer]:
+        """Return the apps that were given, those made that are to be made when they are needed.
+
+        Raises:
+            ComfyError: The request to the ComfyUI for what the workflows need failed.
+        """
+        if any(isinstance(one, _Later) for one in self._given.values()):
+            async with self._making:
+                for slug, one in list(self._given.items()):
+                    if isinstance(one, _Later):
+                        self._given[slug] = await one.offer() or one
+        return {slug: one for slug, one in self._given.items() if isinstance(one, Offer)}
 
     @property
     def broken(self) -> dict[str, str]:
         """The files that became no apps, and why."""
-        broken = {} if self._folder is None else self._folder.broken
+        if self._folder is None:
+            waiting = (one for one in self._given.values() if isinstance(one, _Later))
+            return {one.name: one.reason for one in waiting if one.reason}
+        broken = self._folder.broken
         # The folder is nobody's business.
         return {path.name: reason.replace(str(path.parent) + os.sep, "") for path, reason in broken.items()}
 
@@ -128,9 +184,14 @@ def _offered(app: App) -> tuple[str, Offer]:
     return app.name, Offer(app, title[:1].upper() + title[1:])
 
 
-def _by_slug(offers: Iterable[tuple[str, Offer]]) -> dict[str, Offer]:
+def _given(name: str, app: App | AppMaker) -> Offer | _Later:
+    """Return what stands in a mapping."""
+    return Offer(app, name) if isinstance(app, App) else _Later(name, app)
+
+
+def _by_slug(offers: Iterable[tuple[str, T]]) -> dict[str, T]:
     """Return offers by the names in their addresses, each made unique."""
-    found: dict[str, Offer] = {}
+    found: dict[str, T] = {}
     for name, offer in offers:
         number, free = 1, slug_of(name)
         while free in found:

@@ -8,7 +8,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from .._base.tasks import look_at
 from .._client.client import Client
@@ -16,6 +16,7 @@ from .._job.job import Job
 from ..errors import ComfyError, SessionClosedError
 from ..workflow import Workflow
 from .answers import RefusedError
+from .ending import is_server_ending
 from .hub import Hub, Reader
 from .limits import Limits
 from .mark import found_again, is_job_id, marked
@@ -23,6 +24,8 @@ from .mark import found_again, is_job_id, marked
 __all__ = ["Desk", "Entry", "Place"]
 
 _log = logging.getLogger("comfy_async")
+
+_LOOK_S: Final = 0.25
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -89,6 +92,7 @@ class Desk:
         self._looking: dict[str, asyncio.Task[Entry | None]] = {}
         self._lookups = asyncio.Semaphore(limits.lookups)
         self._readers = 0
+        self._watching: asyncio.Task[None] | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
 
     @property
@@ -100,7 +104,7 @@ class Desk:
 
     @contextmanager
     def place_for(self, caller: str) -> Iterator[Place]:
-        """Hold a place for one job more while the block lasts, from before its body is read.
+        """Hold a place for one job more while the block lasts; of a large one from before its body is read.
 
         Raises:
             RefusedError: There is none.
@@ -200,6 +204,8 @@ class Desk:
             entry.leaving.cancel()
             entry.leaving = None
         self._readers += 1
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._watch(), name="comfy_async web end")
         try:
             return await hub.join(after=after, most=self.limits.unread_events)
         except BaseException:
@@ -226,6 +232,9 @@ class Desk:
     def _left(self, entry: Entry) -> None:
         """Count a reader out; with the last one the hub goes, and a job that is bound begins to end."""
         self._readers -= 1
+        if not self._readers and self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         if entry.hub is not None and not entry.hub.readers:
             entry.hub = None
         if entry.hub is None and entry.bound:
@@ -261,6 +270,13 @@ class Desk:
         for number, entry in enumerate(ended):
             if number < too_many or now - (entry.ended_at or now) > self.limits.kept_seconds:
                 del self._entries[entry.id]
+
+    async def _watch(self) -> None:
+        """End the streams of all readers when the server is told to end: it would wait for them."""
+        while True:
+            if is_server_ending():
+                self.send_away()
+            await asyncio.sleep(_LOOK_S)
 
     def send_away(self) -> None:
         """End the streams of all readers; they reconnect, to this process or the next."""

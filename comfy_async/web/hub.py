@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from .._client.words import plain_progress, plain_title
 from .._job.job import Job
 from ..errors import SessionClosedError
 from ..events import (
@@ -54,7 +55,7 @@ def packed(name: str, data: Mapping[str, Any], *, id: str | None = None) -> byte
 
 def progress_fields(job: Job) -> dict[str, Any]:
     """Return how far a job is."""
-    progress = job.progress
+    progress = plain_progress(job.progress)
     return {
         "fraction": progress.fraction,
         "text": str(progress),
@@ -255,7 +256,11 @@ class Hub:
             case QueuePosition():
                 self._renew(_POSITION)
             case ProgressText():
-                self._texts = {"node": event.node or "", "title": event.title, "text": event.text}
+                self._texts = {
+                    "node": event.node or "",
+                    "title": plain_title(event.title),
+                    "text": event.text,
+                }
                 self._renew(_TEXT)
             case _:
                 named = _milestone(event)
@@ -288,7 +293,7 @@ class Hub:
         preview = self._preview
         assert preview is not None
         image = base64.b64encode(preview.image).decode()
-        return packed(_PREVIEW, {"title": preview.title, "type": preview.mime, "image": image})
+        return packed(_PREVIEW, {"title": plain_title(preview.title), "type": preview.mime, "image": image})
 
 
 def _milestone(event: Event) -> tuple[str, Mapping[str, Any]] | None:
@@ -304,7 +309,7 @@ def _milestone(event: Event) -> tuple[str, Mapping[str, Any]] | None:
         case NodesCached(nodes=nodes):
             return "cached", {"nodes": list(nodes)}
         case NodeStarted() | NodeFinished() | NodeBlocked():
-            return _NODE_NAMES[type(event)], {"node": event.node, "title": event.title}
+            return _NODE_NAMES[type(event)], {"node": event.node, "title": plain_title(event.title)}
         case Disconnected():
             return "connection", {"state": "lost"}
         case Reconnected():

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -15,7 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from .answers import RefusedError
 from .limits import Limits
 
-__all__ = ["FormText", "fields_of"]
+__all__ = ["FormText", "fields_of", "is_small"]
+
+_SMALL: Final = 1 << 20
 
 
 class FormText(str):
@@ -53,6 +55,12 @@ async def fields_of(request: Request, limits: Limits) -> AsyncIterator[Mapping[s
     finally:
         for file in files:
             await file.close()
+
+
+def is_small(request: Request) -> bool:
+    """Say whether a request says of itself that it is small: what is in it is read, and no file of size."""
+    announced = request.headers.get("content-length", "")
+    return announced.isdecimal() and int(announced) <= _SMALL
 
 
 def _check_announced(request: Request, limits: Limits) -> None:
@@ -108,6 +116,8 @@ async def _json(request: Request, limits: Limits) -> Mapping[str, Any]:
         raise RefusedError(400, "no_json", f"the body is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise RefusedError(400, "no_object", "the body must be an object with the inputs by name")
+    if len(found) > limits.fields:
+        raise RefusedError(400, "too_many_fields", f"a request may have {limits.fields} inputs")
     return found
 
 

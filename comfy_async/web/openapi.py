@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .._client.app import App
+from .._client.words import plain_title
 from .apps import Offer
 from .kinds import accepted
 
@@ -54,7 +55,10 @@ def describe_app(slug: str, offer: Offer, root: str) -> dict[str, Any]:
         "title": offer.title,
         "description": app.description,
         "inputs": [_input(app, name) for name in app.inputs],
-        "outputs": [{"name": one.name, "type": one.type, "title": one.title} for one in app.outputs.values()],
+        "outputs": [
+            {"name": one.name, "type": one.type, "title": plain_title(one.title)}
+            for one in app.outputs.values()
+        ],
         "unresolved": [str(one) for one in app.unresolved],
         "schema": schema_of(app),
         "links": {

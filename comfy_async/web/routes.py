@@ -38,7 +38,9 @@ def routes(
 
     Args:
         apps: A folder of workflows (or one file), loaded when they are first needed and again when a file
-            changes; or an `App`, several, or a mapping of name to `App`.
+            changes; or an `App`, several, or a mapping of name to `App`, or to a function that makes one when
+            it is first needed, so that all may start before the ComfyUI does:
+            `{"portrait": lambda: comfy.app("portrait.json", inputs={"prompt": "6.text"})}`.
         comfy: The session or pool that runs the jobs of all callers.
         caller: Returns whose a request is, for the limit per client and for the job's labels; the address
             that it comes from unless given. Behind a proxy that is the proxy's, unless your server

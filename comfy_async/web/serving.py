@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from .._base.own_addresses import literal
 from .._base.tasks import to_the_end
 from .site import Site
 
@@ -24,7 +25,7 @@ _BACKLOG: Final = 2048
 async def serve(
     site: Site, *, host: str = "127.0.0.1", port: int = 8000, root_path: str = ""
 ) -> AsyncIterator[str]:
-    """Serve a site as long as the block lasts, and give its address.
+    """Serve a site as long as the block lasts, and give its address, as this machine can open it.
 
     On this machine alone by default: there are no accounts and no TLS, so for others a
     proxy belongs before it.
@@ -90,9 +91,11 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _url(listening: socket.socket) -> str:
-    """Return the address of a socket."""
+    """Return the address of a socket, as this machine can open it."""
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    # What listens everywhere listens here too; "0.0.0.0" itself cannot be opened.
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{literal(here)}:{port}"
 
 
 def _server(site: Site, root_path: str) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -20,20 +21,20 @@ from starlette.types import Receive, Scope, Send
 from .._base.paths import safe_name
 from .._base.tasks import in_thread
 from .._client.app import App
-from ..errors import ComfyError, UnknownInputError
+from ..errors import ComfyError
 from ..workflow import Workflow
 from .answers import RefusedError, answer_of
 from .apps import Offer, Shelf
 from .desk import Desk, Entry
 from .guard import Guard
-from .intake import fields_of
+from .intake import fields_of, is_small
 from .kinds import shown_as
 from .limits import Limits
 from .openapi import describe_app, document
 from .pages import STATIC, page, static_file
 from .state import files_of, state_of
 from .stream import EventResponse
-from .values import values_of
+from .values import problems_with, values_of
 
 __all__ = ["Caller", "Site"]
 
@@ -91,7 +92,10 @@ class Site:
         await self._desk.aclose()
 
     def send_away(self) -> None:
-        """End the streams of all readers, which reconnect by themselves: before a server ends."""
+        """End the streams of all readers, which reconnect by themselves: before a server ends.
+
+        uvicorn's end does it by itself. Under another server, which waits for its connections, call it first.
+        """
         self._desk.send_away()
 
     @property
@@ -138,12 +142,14 @@ class Site:
         slug, offer = await self._offer_of(request)
         bound = _flag(request, "cancel_on_leave", self._cancel_on_leave)
         caller = self._caller(request)
-        with self._desk.place_for(caller) as place:
+        # A caller at its limit is told first what is wrong with its request, unless that means an upload.
+        with nullcontext() if is_small(request) else self._desk.place_for(caller) as held:
             async with _emptied_folder() as folder:
                 async with fields_of(request, self.limits) as fields:
-                    values = await values_of(offer.app, fields, folder)
-                workflow = await self._workflow(offer, values)
-                entry = await self._desk.submit(workflow, place, app=slug, bound=bound)
+                    values, wrong = await values_of(offer.app, fields, folder)
+                workflow = await self._workflow(slug, offer, values, wrong, _root(request))
+                with nullcontext(held) if held else self._desk.place_for(caller) as place:
+                    entry = await self._desk.submit(workflow, place, app=slug, bound=bound)
         state = await state_of(entry, offer.app, _root(request))
         return JSONResponse(state, 202, headers={**_NO_STORE, "Location": state["links"]["self"]})
 
@@ -157,22 +163,38 @@ class Site:
         slug = request.path_params["app"]
         offers = await self._shelf.offers()
         if slug not in offers:
-            raise RefusedError(404, "no_app", f"there is no app {slug[:200]!r}")
+            near = difflib.get_close_matches(slug[:200], offers, n=3)
+            hint = f"Nearest: {', '.join(near)}." if near else "GET /apps lists those that there are."
+            raise RefusedError(404, "no_app", f"there is no app {slug[:200]!r}", hint=hint)
         return slug, offers[slug]
 
-    async def _workflow(self, offer: Offer, values: Mapping[str, Any]) -> Workflow:
+    async def _workflow(
+        self,
+        slug: str,
+        offer: Offer,
+        values: Mapping[str, Any],
+        wrong: Mapping[str, dict[str, Any]],
+        root: str,
+    ) -> Workflow:
         """Return what is to be run.
 
         Raises:
-            UnknownInputError: The app does not take these values; says which, and why.
+            RefusedError: The app does not take these values; says which, and why.
             ComfyError: The request to the ComfyUI for the present choices failed.
         """
-        try:
-            return offer.app.workflow(**values)
-        except UnknownInputError as error:
-            is_stale = any(problem.type == "value_not_in_list" for problem in error.problems)
-            if not is_stale or not await self._shelf.renew(offer, after=_AGAIN_S):
-                raise
+        found = problems_with(offer.app, values, wrong)
+        is_stale = any(one["type"] == "value_not_in_list" for one in found)
+        if is_stale and await self._shelf.renew(offer, after=_AGAIN_S):
+            found = problems_with(offer.app, values, wrong)
+        if found:
+            are = "value is" if len(found) == 1 else "values are"
+            raise RefusedError(
+                415 if all(one["type"] == "wrong_file" for one in found) else 422,
+                "invalid_inputs",
+                f"{len(found)} {are} wrong or missing; nothing was sent",
+                problems=found,
+                hint=f"GET {root}/apps/{slug} lists what it takes.",
+            )
         return offer.app.workflow(**values)
 
     async def openapi(self, request: Request) -> Response:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from .._base.paths import safe_name
 from .._client.app import App
+from .._client.words import plain_title
 from .._job.job import Job
 from .._job.output import OutputFile
 from ..errors import ComfyError
@@ -69,7 +70,7 @@ def _output(number: int, file: OutputFile, app: App | None, home: str) -> Mappin
     mime, inline = shown_as(file.mime)
     return {
         "name": _name_of(file, app),
-        "title": file.title,
+        "title": plain_title(file.title),
         "kind": file.kind if inline else "file",
         "type": mime,
         "filename": safe_name(file.display_name),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +13,18 @@ from starlette.datastructures import UploadFile
 
 from .._base.tasks import in_thread
 from .._client.app import App
+from .._client.foreign import foreign_problems
 from ..workflow.apps import AppInput
-from .answers import RefusedError
+from .answers import problem_fields
 from .intake import FormText
 from .kinds import ending_of
 
-__all__ = ["values_of"]
+__all__ = ["problems_with", "values_of"]
 
 _CHUNK: Final = 1 << 20
 _NUMBERS: Final = frozenset({"INT", "FLOAT"})
 _NOTHING: Final = object()
+_LONGEST_NAME: Final = 200
 
 
 class _WrongValueError(Exception):
@@ -35,45 +36,48 @@ class _WrongValueError(Exception):
         self.received = received
 
 
-async def values_of(app: App, fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the values by name as `App.workflow` takes them; files are put into the folder.
+async def values_of(
+    app: App, fields: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return the values by name as `App.workflow` takes them, and by name what is wrong with the others.
 
-    Raises:
-        RefusedError: Some cannot be values of their inputs; says which, and all at once.
+    Files are put into the folder. A name that no input has is among the values, for the app to refuse.
     """
     values: dict[str, Any] = {}
-    problems: list[dict[str, Any]] = []
+    wrong: dict[str, dict[str, Any]] = {}
     for name, given in fields.items():
+        if name not in app.inputs:
+            values[name[:_LONGEST_NAME]] = None
+            continue
         try:
-            if name not in app.inputs:
-                raise _WrongValueError(f"there is no input {name!r}")
             found = await _value(app.inputs[name], given, folder)
         except _WrongValueError as error:
-            problems.append(_problem(app, name, error))
+            wrong[name] = _problem(app.inputs[name], error)
         else:
             if found is not _NOTHING:
                 values[name] = found
-    if problems:
-        raise RefusedError(
-            415 if all(one["type"] == "wrong_file" for one in problems) else 422,
-            "invalid_inputs",
-            "some inputs cannot have these values",
-            problems=problems,
-        )
-    return values
+    return values, wrong
 
 
-def _problem(app: App, name: str, error: _WrongValueError) -> dict[str, Any]:
+def problems_with(
+    app: App, values: Mapping[str, Any], wrong: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return all that is wrong with a request, in the order of `App.check`: names, then input by input."""
+    found = [problem_fields(one) for one in foreign_problems(app.reading, values) if one.input not in wrong]
+    order = {name: place for place, name in enumerate(app.inputs)}
+    return sorted([*found, *wrong.values()], key=lambda one: order.get(one["input"], -1))
+
+
+def _problem(item: AppInput, error: _WrongValueError) -> dict[str, Any]:
     """Return what is wrong with one input, in the shape of `Problem`."""
-    known = name in app.inputs
     return {
-        "input": name[:200],
+        "input": item.name,
         "node": None,
-        "title": "",
-        "type": "wrong_file" if error.status == 415 else "wrong_type" if known else "unknown_input",
+        "title": item.title,
+        "type": "wrong_file" if error.status == 415 else "wrong_type",
         "message": str(error),
         "received": error.received,
-        "nearest": [] if known else difflib.get_close_matches(name[:200], list(app.inputs), n=3),
+        "nearest": [],
         "advice": "",
     }
 

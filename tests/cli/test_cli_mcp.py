@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
+
+from comfy_async._base.own_addresses import own_addresses
 
 
 async def test_over_http_until_a_signal(cli: Any, small: Path, tmp_path: Path) -> None:
@@ -29,12 +33,21 @@ async def test_over_http_until_a_signal(cli: Any, small: Path, tmp_path: Path) -
 async def test_for_others_it_says_what_is_missing(cli: Any, small: Path) -> None:
     """No accounts, no TLS, no name to be called by."""
     child = await cli.start("mcp", small, "--http", "--host", "0.0.0.0", "--port", 0, "--json")
-    assert json.loads(await child.line())["event"] == "listening"
+    told = json.loads(await child.line())
+    assert (told["event"], told["url"].rpartition(":")[0]) == ("listening", "http://127.0.0.1")
+    port = urlsplit(told["url"]).port
+    body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for address in own_addresses("0.0.0.0"):
+            answer = await client.post(f"http://{address}:{port}/mcp", json=body)
+            assert answer.status_code != 421
     child.interrupt()
     done = await child.done()
     assert done.code == 0
     assert "no accounts and no TLS" in done.err
-    assert "needs --name" in done.err
+    for address in own_addresses("0.0.0.0"):
+        assert f"for others: http://{address}:{port}/mcp" in done.err
+    assert f"it takes --name {socket.gethostname()}" in done.err
 
 
 async def test_what_is_not_there_is_told_at_once(cli: Any, tmp_path: Path) -> None:

@@ -166,9 +166,10 @@ def test_the_comparison() -> None:
         assert re.search(rf"^\| {column} \| (comfy|pycomfy)", text, re.MULTILINE), column
 
 
-async def test_the_web_backend(tmp_path: Path) -> None:
-    """The program of the web guide takes a job by POST, and tells its end under the job's address."""
-    (block,) = [block for block in SNIPPETS if "FastAPI(lifespan" in block.code]
+@pytest.mark.parametrize(("number", "app"), [(0, "sd15-text2image-api"), (1, "portrait")])
+async def test_the_web_backends(tmp_path: Path, number: int, app: str) -> None:
+    """The programs of the web guide take a job by POST, and tell its end under the job's address."""
+    block = [block for block in SNIPPETS if "FastAPI(lifespan" in block.code][number]
     furnish(tmp_path)
     async with FakeComfy() as fake:
         names: dict[str, Any] = {}
@@ -180,7 +181,7 @@ async def test_the_web_backend(tmp_path: Path) -> None:
                 api.router.lifespan_context(api),
                 httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000/studio/") as client,
             ):
-                answer = await client.post("apps/sd15-text2image-api", json={"prompt": "a fox"})
+                answer = await client.post(f"apps/{app}", json={"prompt": "a fox"})
                 assert answer.status_code == 202
                 job = f"jobs/{answer.json()['id']}"
                 events = await client.get(f"{job}/events")  # ends with the job

@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from mcp_tools import Heard, failed, kinds_of, text_of, workflows
 from PIL import Image
 from session_tools import graph, picture, teach
 
-from comfy_async import ComfySession
+from comfy_async import ComfySession, Problem
 from comfy_async.mcp import Limits, Toolbox, running
+from comfy_async.mcp.words import problem_for_a_caller
 from comfy_async.testing import FakeComfy
 
 
@@ -140,6 +142,40 @@ async def test_advice_is_of_tools_not_of_python(tools: Toolbox, fake: FakeComfy)
     await tools.tools()
     del fake.core.classes.specs["SaveImage"]
     assert "The tool `check` finds such things" in failed(await called(tools, "canvas"))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("Give True or False.", "Give true or false."),
+        ("Upload it: with_inputs() takes a path, and comfy.files.upload() uploads.", "Give it to `upload`,"),
+        ("`job.ref` has it. Submit it again.", "Submit it again."),
+        ("Raise `Settings.max_body`. Or `comfy.jobs.find()`.", ""),
+        ("Install the node pack 'x'.", "Install the node pack 'x'."),
+    ],
+)
+def test_no_advice_has_python_in_it(said: str, told: str) -> None:
+    """In the words of tools where there are some, else without that sentence."""
+    text = problem_for_a_caller(Problem(message="it is wrong", advice=said))
+    assert text.startswith(f"it is wrong. {told}" if told else "it is wrong")
+    assert not re.search(r"\(\)|True|comfy\.|Settings|job\.ref", text)
+
+
+async def test_progress_has_the_names_of_the_app(
+    comfy: ComfySession, fake: FakeComfy, tmp_path: Path
+) -> None:
+    """A node that is titled `$variation.seed` is `variation`."""
+    teach(fake)
+    flow = graph()
+    flow["1"]["_meta"] = {"title": "$variation.seed"}
+    (tmp_path / "show.json").write_text(json.dumps(flow))
+    heard = Heard()
+    with fake.gate("Steps", step=2) as gate:
+        calling = asyncio.create_task(Toolbox(tmp_path, comfy).call("show", {}, heard))
+        await gate.reached()
+        await heard.at_least(1)
+    assert not (await calling).is_error
+    assert not [line for line in heard.lines if "$" in line]
 
 
 async def test_a_partner_key_goes_only_where_it_is_needed(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bare_client import Bare, bare, image_graph
 from PIL import Image, PngImagePlugin
+
+from comfy_async import PromptRejectedError
+from comfy_async.testing import FakeComfy
 
 
 def png(mode: str, colour: Any, **texts: str) -> bytes:
@@ -52,6 +58,33 @@ async def test_uploads_stay_inside(name: str, data: dict[str, str]) -> None:
     """What leads out of the folder, or to none, is a 400."""
     async with bare() as client:
         assert await upload(client, name, b"1", **data) == 400
+
+
+@pytest.mark.parametrize("version", ["0.3.10", "0.33.0"])
+async def test_a_node_opens_no_file_outside(tmp_path: Path, version: str) -> None:
+    """As 0.33.0: a path is answered as a file that is not there, and so is a link that leads out."""
+    await asyncio.to_thread(Image.new("RGB", (8, 8)).save, tmp_path / "me.png")
+    async with FakeComfy(version=version) as fake, fake.session() as comfy:
+        folder = fake.folders.of_type("input")
+        assert folder is not None
+        (folder / "link.png").symlink_to(tmp_path / "me.png")
+        up = f"{'../' * len(folder.parents)}{tmp_path / 'me.png'}".replace("//", "/")
+        for name in (str(tmp_path / "me.png"), up, f"{up} [input]", "link.png", "x\0.png"):
+            graph = {
+                "1": {"class_type": "LoadImage", "inputs": {"image": name}},
+                "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "a"}},
+            }
+            with pytest.raises(PromptRejectedError, match="Invalid image file"):
+                await comfy.submit(graph)
+
+
+async def test_an_asset_stays_inside(tmp_path: Path) -> None:
+    """Its name is a name, whatever the client says."""
+    async with bare(version="0.45.2") as client:
+        data = {"tags": '["input"]', "name": str(tmp_path / "a.png")}
+        answer = await client.http.post("/api/assets", files={"file": ("a.png", b"1")}, data=data)
+        assert answer.json()["name"] == "a.png"
+    assert not os.listdir(tmp_path)
 
 
 async def test_an_upload_without_a_file() -> None:

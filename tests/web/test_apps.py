@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from web_tools import PAINT, STEPS, served
 
-from comfy_async import ComfySession
+from comfy_async import App, ComfySession
 from comfy_async.testing import FakeComfy
 from comfy_async.web import apps, routes
 
@@ -53,6 +55,35 @@ async def test_a_folder_waits_for_its_comfyui(tmp_path: Path, free_port: int) ->
             routes(tmp_path / "none", comfy)
         with pytest.raises(ValueError, match="needs an app"):
             routes([], comfy)
+
+
+async def test_an_app_with_names_waits_for_its_comfyui(free_port: int) -> None:
+    """A function makes it when it is first needed: 503 until the ComfyUI is there; a broken one is named."""
+    made = []
+    async with ComfySession(f"http://127.0.0.1:{free_port}", connect="lazy") as comfy:
+
+        async def paint() -> App:
+            made.append(1)
+            return await comfy.app(PAINT, inputs={"tint": "1.color"})
+
+        given: dict[str, Any] = {"Paint": paint, "lost": lambda: comfy.app("lost.json")}
+        async with served(routes(given, comfy)) as web:
+            answer = await web.http.post("/apps/paint", json={"tint": 1})
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "comfyui_away")
+            async with FakeComfy(port=free_port):
+                answers = [web.http.post("/apps/paint", json={"tint": n}) for n in range(3)]
+                assert [one.status_code for one in await asyncio.gather(*answers)] == [202] * 3
+                listed = (await web.http.get("/apps")).json()
+            assert [(one["name"], one["title"]) for one in listed["apps"]] == [("paint", "Paint")]
+            assert [one["file"] for one in listed["unavailable"]] == ["lost"]
+            assert len(made) == 2
+
+
+async def test_a_name_that_is_nearly_right(fake: FakeComfy) -> None:
+    """404 with the nearest."""
+    async with fake.session() as comfy, served(routes({"portrait": await comfy.app(PAINT)}, comfy)) as web:
+        error = (await web.http.post("/apps/portrat", json={})).json()["error"]
+        assert (error["code"], error["hint"]) == ("no_app", "Nearest: portrait.")
 
 
 async def test_one_file_is_a_site_too(fake: FakeComfy) -> None:

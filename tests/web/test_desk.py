@@ -20,17 +20,29 @@ from comfy_async.web import Limits, routes
 
 
 async def test_one_job_too_many(server: FakeComfy) -> None:
-    """429 with Retry-After before the body is read; a place is free as soon as a job ends."""
+    """429 with Retry-After, for a large body before it is read; a place is free as soon as a job ends."""
     async with offered(server, limits=Limits(open_jobs=2, retry_seconds=7)) as web:
         server.hold()
         jobs = [await web.post("steps", seed=seed) for seed in range(2)]
-        answer = await web.http.post(
-            "/apps/steps", content=b"no JSON", headers={"Content-Type": "application/json"}
-        )
-        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
-        assert answer.headers["retry-after"] == "7"
+        large = b"no JSON" + b" " * (1 << 20)
+        for body in (b'{"seed": 1}', large):
+            answer = await web.http.post(
+                "/apps/steps", content=body, headers={"Content-Type": "application/json"}
+            )
+            assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+            assert answer.headers["retry-after"] == "7"
         await web.http.delete(jobs[0]["links"]["self"])
         await web.post("steps", seed=3)
+
+
+async def test_what_is_wrong_is_told_before_the_limit(server: FakeComfy) -> None:
+    """A client that has all the jobs that it may have is told all the same that its input is wrong."""
+    async with offered(server, limits=Limits(open_jobs_per_client=1)) as web:
+        server.hold()
+        await web.post("steps")
+        error = (await web.post("steps", status=422, seed="x", sed=1))["error"]
+        assert [one["input"] for one in error["problems"]] == ["sed", "seed"]
+        assert (await web.post("steps", status=429))["error"]["code"] == "too_many_jobs"
 
 
 async def test_nobody_takes_all_places(server: FakeComfy) -> None:

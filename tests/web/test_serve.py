@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 
 import httpx
 from cli_tools import Cli
 
+from comfy_async._base.own_addresses import own_addresses
 from comfy_async.testing import FakeComfy
 
 WORKFLOWS = Path(__file__).parents[2] / "examples" / "workflows"
@@ -54,14 +56,20 @@ async def test_a_comfyui_that_is_not_there_yet(cli: Cli, free_port: int) -> None
     child = await cli.start(
         "serve", WORKFLOWS, "--server", address, "--port", "0", "--host", "0.0.0.0", "--json"
     )
-    url = (await child.until("listening"))["url"].replace("0.0.0.0", "127.0.0.1")
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
-        assert (await http.get("/apps")).status_code == 503
+    url = (await child.until("listening"))["url"]
+    assert url.startswith("http://127.0.0.1:")
+    port = url.rpartition(":")[2]
+    for host in ("127.0.0.1", *own_addresses("0.0.0.0")):
+        async with httpx.AsyncClient(base_url=f"http://{host}:{port}", trust_env=False) as http:
+            assert (await http.get("/apps")).status_code == 503
     child.interrupt()
     done = await child.done()
     assert done.code == 0
     assert "no server answers" in done.err
     assert "no accounts and no TLS" in done.err
+    for host in own_addresses("0.0.0.0"):
+        assert f"for others: http://{host}:{port}" in done.err
+    assert f"it takes --name {socket.gethostname()}" in done.err
 
 
 async def test_what_makes_no_sense_is_told(cli: Cli, tmp_path: Path) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import uuid
+from typing import Any
 
 import pytest
 from session_tools import teach
-from web_tools import PAINT, events_in, offered, png, served, some_apps, until
+from web_tools import PAINT, STEPS, events_in, offered, png, served, some_apps, until
 
 from comfy_async import ComfySession, Settings
+from comfy_async._client.words import plain_title
 from comfy_async.testing import FakeComfy
 from comfy_async.web import Limits, routes
 
@@ -130,6 +133,80 @@ async def test_what_cannot_be_a_value_is_told_per_input(fake: FakeComfy) -> None
             ("prefix", []),
         ]
         assert fake.books.count("POST", "/prompt") == 0
+
+
+async def test_all_that_is_wrong_is_told_at_once(fake: FakeComfy) -> None:
+    """Unknown names, the site's own refusals and those of the app, in one answer, as in Python."""
+    async with offered(fake) as web, fake.session() as comfy:
+        values: dict[str, Any] = {"prefix": 7, "colour": 1, "color": -3}
+        error = (await web.post("paint", status=422, **values))["error"]
+        problems = [(one["input"], one["type"]) for one in error["problems"]]
+        assert problems == [
+            ("colour", "unknown_input"),
+            ("color", "value_smaller_than_min"),
+            ("prefix", "invalid_input_type"),
+        ]
+        assert error["message"] == "3 values are wrong or missing; nothing was sent"
+        app = (await some_apps(comfy))["paint"]
+        assert [(one.input, one.type) for one in app.check(**values)] == problems
+        error = (await web.post("invert", status=422, photo="x.png", foto="x"))["error"]
+        assert [(one["input"], one["type"]) for one in error["problems"]] == [
+            ("foto", "unknown_input"),
+            ("photo", "wrong_type"),
+        ]
+
+
+async def test_advice_is_for_who_asks_by_http(fake: FakeComfy) -> None:
+    """No Python in it: neither in a refusal of the site, nor in one of the ComfyUI."""
+    async with offered(fake) as web:
+        error = (await web.post("paint", status=422, color="x"))["error"]
+        assert error["hint"] == "GET /apps/paint lists what it takes."
+        del fake.core.classes.specs["SaveImage"]
+        text = json.dumps(await web.post("paint", status=422))
+        assert "Install the node pack" in text
+        for word in ("await", "comfy.check", "app.inputs", "with_inputs"):
+            assert word not in text
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x.latent", "C:\\x", "x [output]/../../y"])
+async def test_no_text_is_a_path_for_the_server(fake: FakeComfy, name: str) -> None:
+    """Neither in an input that takes a file's name by a list which is empty."""
+    fake.script("LoadLatent", inputs={"latent": []}, is_output=True)
+    flow = {"1": {"class_type": "LoadLatent", "inputs": {"latent": "x.latent"}}}
+    async with fake.session() as comfy:
+        app = await comfy.app(flow, inputs={"file": "1.latent"})
+        async with served(routes({"latent": app}, comfy)) as web:
+            (problem,) = (await web.post("latent", status=422, file=name))["error"]["problems"]
+            assert problem["type"] == "path_not_allowed"
+
+
+async def test_titles_that_name_inputs_are_for_the_app(server: FakeComfy) -> None:
+    """People read the name: without its mark, and without the input behind it."""
+    flow = json.loads(json.dumps(STEPS))
+    flow["1"]["_meta"] = {"title": "$my_variation.seed"}
+    async with server.session() as comfy:
+        app = await comfy.app(flow)
+        assert list(app.inputs) == ["my_variation"]
+        async with served(routes({"steps": app}, comfy)) as web:
+            told = await web.told(await web.post("steps"), since="0")
+    assert "my variation" in {data.get("title") for _, _, data in told}
+    assert "$" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("title", "plain"),
+    [("$photo", "photo"), (" $seed.noise_seed", "seed"), ("Costs $5", "Costs $5"), ("$", "$"), ("", "")],
+)
+def test_the_name_in_a_title(title: str, plain: str) -> None:
+    """Other titles stay as they are."""
+    assert plain_title(title) == plain
+
+
+async def test_a_body_has_so_many_inputs(fake: FakeComfy) -> None:
+    """A million unknown names are not looked up one by one."""
+    async with offered(fake, limits=Limits(fields=5)) as web:
+        answer = await web.http.post("/apps/paint", json={f"x{n}": 1 for n in range(6)})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "too_many_fields")
 
 
 async def test_a_form_sends_numbers_as_text_and_files_as_files(fake: FakeComfy) -> None:
