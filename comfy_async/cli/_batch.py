@@ -17,7 +17,7 @@ from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._labels import read_labels
-from ._out import OutPlace, demand_place
+from ._out import OutPlace, demand_names, demand_place
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._values import apply_values, classes_of, parse_settings, read_workflow
@@ -45,7 +45,7 @@ async def run_batch(
         OSError: A file cannot be read or written.
     """
     _demand_no_verb(request.workflows)
-    await demand_place(request.out)
+    await demand_place(request.out, index=0)
     read_labels(request.labels)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
     fake = embedded(request, report, interrupts)
@@ -53,6 +53,7 @@ async def run_batch(
         async with report.watching(), opened(connection, fake=fake) as comfy:
             bases = await _converted(comfy, loaded)
             made = await _variants(comfy, bases, request)
+            _demand_fields(request.out, made)
             options = await partner_options(comfy, *bases)
             later = None if fake is not None else connection
             done, failed = await _run_all(comfy, made, request, report=report, later=later, **options)
@@ -76,6 +77,17 @@ def _demand_no_verb(workflows: Sequence[str]) -> None:
     if workflows[0] in VERBS_OF_BATCH and not os.path.exists(workflows[0]):
         word = workflows[0]
         raise UsageError(f"`{word}` stands right after `batch`: comfy-async batch {word} FILE")
+
+
+def _demand_fields(out: OutPlace | None, made: Sequence[Variant]) -> None:
+    """Check that a pattern for names can be filled for every job.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if out is not None and (names := out.pattern()) is not None and names.wants_workflow:
+        for index, (_, workflow) in enumerate(made):
+            demand_names(out, workflow, index=index)
 
 
 async def _converted(comfy: ComfySession, loaded: Sequence[Workflow]) -> list[Workflow]:
@@ -159,7 +171,7 @@ async def _run_all(
         report.batch(finished)
         async for job in finished:
             index = job.index or 0
-            folder = None if request.out is None else request.out.below(f"{index:0{places}d}")
+            folder = None if request.out is None else request.out.of_item(index, digits=places)
             item = _Item(finished, job, made[index][0], folder)
             lost += not await item.tell(report, later=later) and job.status == "completed"
             report.ended_in(finished, job)
@@ -182,7 +194,7 @@ class _Item:
 
         try:
             paths = await self._saved()
-        except (ComfyError, OSError) as error:
+        except (ComfyError, OSError, UsageError) as error:
             failure = self._failure(error, later=later)
             told = [f"{self.job.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
             report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
@@ -203,7 +215,7 @@ class _Item:
         found = await self._saved_before(result, self.folder)
         if found:
             return found
-        paths = await result.save(self.folder.place)
+        paths = await self.folder.save(result)
         journal = journal_of(self.batch)
         if journal is not None:
             journal.saved(self.job.index or 0, paths)
@@ -213,7 +225,8 @@ class _Item:
         """Return this very job's files if an earlier batch saved them here, and they are still there."""
         journal = journal_of(self.batch)
         noted = [] if journal is None else journal.saved_files(self.job.index or 0)
-        found = await folder.still_has(noted) if len(noted) == len(result.files) else None
+        whole = len(noted) == len(result.files)
+        found = await folder.still_has(noted, result, self.job.workflow) if whole else None
         return [str(path) for path in found or ()]
 
     def _failure(self, error: Exception, *, later: Connection | None) -> Failure:

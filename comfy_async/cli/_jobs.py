@@ -31,7 +31,7 @@ async def watch_job(
         UsageError: That is no job.
         OSError: A file cannot be read or written.
     """
-    await demand_place(out)
+    await demand_place(out, attached=True)
     refs = read_refs([word])
     if len(refs) > 1:
         raise UsageError("watch takes one job; wait takes several")
@@ -64,7 +64,7 @@ async def wait_jobs(
         UsageError: One is no job.
         OSError: A file cannot be read or written.
     """
-    await demand_place(out)
+    await demand_place(out, attached=True)
     refs = read_refs(words)
     connection = toward(connection, refs)
     code = 0

@@ -90,7 +90,11 @@ CatalogFile = Annotated[
 Out = Annotated[
     OutPlace | None,
     typer.Option(
-        "--out", "-o", metavar="DIR", parser=out_place, help="Save every file here; s3://... goes to a store."
+        "--out",
+        "-o",
+        metavar="DIR",
+        parser=out_place,
+        help="Save every file here, or as DIR/{seed}.png; s3://... goes to a store.",
     ),
 ]
 Settings = Annotated[
@@ -252,7 +256,11 @@ class BatchRequest:
     out: Annotated[
         OutPlace | None,
         typer.Option(
-            "--out", "-o", metavar="DIR", parser=out_place, help="A folder for each: DIR/000 and so on."
+            "--out",
+            "-o",
+            metavar="DIR",
+            parser=out_place,
+            help="A folder for each, DIR/000 and so on, or names: DIR/{place:03d}_{seed}.png.",
         ),
     ] = None
     results: Annotated[

@@ -19,7 +19,7 @@ from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
 from ._labels import read_key, read_labels
 from ._later import cancel_command, withheld
-from ._out import demand_place
+from ._out import demand_names, demand_place
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
 from ._watch import Outcome, saved, tell, watch
 
@@ -108,7 +108,7 @@ async def _demand(request: RunRequest) -> None:
     """
     if request.previews not in _PREVIEWS:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
-    demand_names(request)
+    demand_words(request)
     await demand_output(request)
 
 
@@ -124,7 +124,7 @@ async def demand_output(request: RunRequest | AppRequest) -> None:
     await demand_place(request.out)
 
 
-def demand_names(request: SubmitRequest) -> None:
+def demand_words(request: SubmitRequest) -> None:
     """Check labels and key before anything is sent.
 
     Raises:
@@ -150,6 +150,7 @@ async def _submitted(
     """Prepare the workflow and queue it."""
     with report.paused():
         made = await prepared(comfy, workflow, request, interrupts=interrupts)
+    demand_names(getattr(request, "out", None), made)
     options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
     return await comfy.submit(made, **options)
 
@@ -206,7 +207,7 @@ async def submit(
     """
     from comfy_async import ConnectError
 
-    demand_names(request)
+    demand_words(request)
     workflow = load(request)
     request = asked(workflow, request, interrupts)
     try:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from .._display.replay import ProgressReplay
 from ..types import FileUrl
-from ._connection import Connection
+from ._connection import Connection, UsageError
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
-from ._later import wait_command, withheld
+from ._later import wait_command, waited_place, withheld
 from ._out import OutPlace
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ async def saved(
     report.note("saving")
     try:
         # What may be lost is told in the end; what came is not to be lost with it.
-        paths = await outcome.result.save(out.place, allow_missing=True)
-    except (ComfyError, OSError) as error:
+        paths = await out.save(outcome.result, allow_missing=True)
+    except (ComfyError, OSError, UsageError) as error:
         return dataclasses.replace(outcome, unsaved=unsaved(error, outcome.job, out, later=later))
     return dataclasses.replace(outcome, files=tuple(zip(outcome.result.files, paths, strict=True)))
 
@@ -152,7 +152,9 @@ def unsaved(error: Exception, job: Job, out: OutPlace, *, later: Connection | No
     details = {**failure.details, "prompt_id": job.prompt_id}
     hint = "The job itself completed."
     if later is not None:
-        details["command"] = wait_command(job.prompt_id, later, out=out)
+        # A pattern that cannot be filled would not be filled then either.
+        place = out.folder if isinstance(error, UsageError) else waited_place(out)
+        details["command"] = wait_command(job.prompt_id, later, out=place)
         without = withheld(later)
         hint = (
             f"It completed and has its files on the server; to save them{f', {without}' if without else ''}:"
