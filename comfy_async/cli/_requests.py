@@ -153,14 +153,17 @@ class SubmitRequest:
         typer.Option(
             "--project",
             metavar="NAME",
-            help="Keep the prepared prompt under projects/NAME, else projects/default.",
+            help="Keep the prepared prompt under projects/NAME/workflows.",
             rich_help_panel=_UNREACHED,
         ),
     ] = None
     keep: Annotated[
         Path | None,
         typer.Option(
-            "--keep", metavar="FILE", help="Keep it as a file of this name.", rich_help_panel=_UNREACHED
+            "--keep",
+            metavar="FILE",
+            help="Keep the prepared prompt as this file.",
+            rich_help_panel=_UNREACHED,
         ),
     ] = None
 

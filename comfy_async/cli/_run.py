@@ -258,7 +258,7 @@ def _wants_to_keep(
 ) -> bool:
     """Say whether the prompt is to be kept: a mistyped port should not fill a folder unasked.
 
-    A named place means yes; on a terminal the user is asked; elsewhere it is printed beforehand.
+    A named place means yes; on a terminal the user is asked; elsewhere it means no.
 
     Raises:
         CancelledError: Ctrl-C was pressed at the question.
@@ -266,7 +266,6 @@ def _wants_to_keep(
     if request.keep is not None or request.project is not None:
         return True
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        report.say(f"keeping the prepared prompt as {path}")
-        return True
+        return False
     answer = interrupts.ask(f"{failure.message}\nKeep the prepared prompt as {path}? [y/N] ")
     return answer.strip().lower() in {"y", "yes"}

@@ -199,7 +199,7 @@ async def test_nobody_answers(cli: Any, sd15: Path) -> None:
 
 async def test_prompts_of_tests_are_kept_elsewhere(cli: Any, sd15: Path) -> None:
     """Nothing that a command under test keeps lands in the repository."""
-    await cli("run", sd15, "--server", "http://127.0.0.1:9")
+    await cli("run", sd15, "--server", "http://127.0.0.1:9", "--project", "faces")
 
     assert "projects" in os.listdir()
     assert "pyproject.toml" not in os.listdir()

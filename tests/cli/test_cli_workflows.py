@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,7 @@ async def test_kept_prompt_names_its_files(cli: Any, workplace: Path) -> None:
 async def test_editor_file_cannot_be_kept_without_a_catalog(cli: Any, workplace: Path) -> None:
     """There is nothing to keep but the file itself; with a catalog there is."""
     without = await cli("run", UI, "--server", NOBODY, "--json")
-    kept = await cli("run", UI, "--server", NOBODY, "--catalog", CATALOG, "--json")
+    kept = await cli("run", UI, "--server", NOBODY, "--catalog", CATALOG, "--keep", "kept.json", "--json")
 
     assert "kept" not in without.objects[0]["error"]
     assert Workflow.load(workplace / kept.objects[0]["error"]["kept"]).format == "api"
@@ -317,16 +318,17 @@ async def test_check_names_what_installs_what_is_missing(cli: Any, small: Path, 
     assert not (await cli("check", sd15, "--json")).of("install")
 
 
-async def test_a_file_is_said_before_it_is_written(cli: Any, sd15: Path, workplace: Path) -> None:
-    """A mistyped port puts no folder anywhere without a word; an option that names a place is enough."""
-    done = await cli("run", sd15, "--server", NOBODY)
-    named = await cli("run", sd15, "--server", NOBODY, "--keep", "here.json")
+@pytest.mark.parametrize("command", ["run", "submit"])
+async def test_nothing_is_kept_unasked(cli: Any, sd15: Path, workplace: Path, command: str) -> None:
+    """Without a terminal a mistyped port puts no file anywhere; an option that names a place does."""
+    done = await cli(command, sd15, "--server", NOBODY)
+    lines = await cli(command, sd15, "--server", NOBODY, "--json")
 
-    place = "projects/default/workflows/sd15_text2image_api.json"
-    assert done.err.startswith(f"keeping the prepared prompt as {place}\n")
-    assert (workplace / place).exists()
-    assert "keeping" not in named.err
-    assert (workplace / "here.json").exists()
+    assert os.listdir(workplace) == []
+    assert "Nothing was kept; --keep FILE keeps the prepared prompt." in done.err
+    assert "kept" not in lines.objects[0]["error"]
+    await cli(command, sd15, "--server", NOBODY, "--keep", "here.json")
+    assert os.listdir(workplace) == ["here.json"]
 
 
 async def test_of_two_in_one_file_the_prompt_can_be_asked_for(cli: Any, sd15: Path) -> None:
