@@ -20,6 +20,7 @@ from ._labels import read_labels
 from ._out import OutPlace, demand_names, demand_place
 from ._prepare import partner_options
 from ._report import failure_lines
+from ._rows import Row, values_text
 from ._values import apply_values, classes_of, parse_settings, read_workflow
 from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
 from ._watch import unsaved
@@ -174,7 +175,7 @@ async def _run_all(
             folder = None if request.out is None else request.out.of_item(index, digits=places)
             item = _Item(finished, job, made[index][0], folder)
             lost += not await item.tell(report, later=later) and job.status == "completed"
-            report.ended_in(finished, job)
+            report.ended_in(finished, job, values_text(item.values))
         progress = finished.progress
     return progress.done - lost, progress.failed + lost
 
@@ -185,22 +186,32 @@ class _Item:
 
     batch: Batch
     job: Job
-    values: dict[str, str]
+    values: Row
     folder: OutPlace | None
 
     async def tell(self, report: Report, *, later: Connection | None) -> bool:
         """Save what it made, and report it; return whether all of that succeeded."""
         from comfy_async import ComfyError
 
+        self._note_values()
         try:
             paths = await self._saved()
         except (ComfyError, OSError, UsageError) as error:
             failure = self._failure(error, later=later)
-            told = [f"{self.job.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
+            told = [f"{self.job.index}  {self.job.status}  {failure.message}"]
+            if with_values := values_text(self.values):
+                told += [f"  with {with_values}"]
+            told += failure_lines(failure)[1:]
             report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
             return False
         report.item(self._fields(files=paths), "\n".join(paths or [f"{self.job.index}  {self.job.status}"]))
         return True
+
+    def _note_values(self) -> None:
+        """Note in the results file what makes this job another one, once."""
+        journal = journal_of(self.batch)
+        if journal is not None and self.values:
+            journal.varied(self.job.index or 0, self.values)
 
     async def _saved(self) -> list[str]:
         """Return where its files are, on the disk when there is a folder for them.
@@ -245,6 +256,7 @@ class _Item:
             "prompt_id": self.job.prompt_id,
             "status": self.job.status,
             "values": self.values,
+            **({"line": self.values.line} if self.values.line else {}),
             "files": list(files),
             "error": error,
         }

@@ -73,7 +73,7 @@ class JsonReport(Report):
         event = "batch_paused" if batch.paused else "batch_resumed"
         self.line({"event": event, "total": progress.total, "done": progress.done, "failed": progress.failed})
 
-    def ended_in(self, batch: Batch, job: Job) -> None:
+    def ended_in(self, batch: Batch, job: Job, told: str = "") -> None:
         """Say nothing: the job has a line of its own."""
 
     def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
