@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._batch.batch import journal_of
 from .._batch.steered import when_paused
@@ -24,6 +25,7 @@ from ._rows import Row, values_text
 from ._values import apply_values, classes_of, parse_settings, read_workflow
 from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
 from ._watch import unsaved
+from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult, NodeCatalog, Workflow
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from ._requests import BatchRequest
 
 __all__ = ["run_batch"]
+
+_ELSEWHERE: Final = ("raise", "rerun", "keep")
 
 
 async def run_batch(
@@ -46,6 +50,8 @@ async def run_batch(
         OSError: A file cannot be read or written.
     """
     _demand_no_verb(request.workflows)
+    if request.elsewhere not in _ELSEWHERE:
+        raise UsageError(f"--results-elsewhere takes {', '.join(_ELSEWHERE)}, not {request.elsewhere!r}")
     await demand_place(request.out, index=0)
     read_labels(request.labels)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
@@ -156,16 +162,18 @@ async def _run_all(
 ) -> tuple[int, int]:
     """Run them, save and report each as it ends; return how many are done and how many are not."""
     lost = 0
+    elsewhere: Any = request.elsewhere
     places = max(3, len(str(len(made) - 1)))
     batch = comfy.map(
         [workflow for _, workflow in made],
         limit=request.limit,
         on_error="stop" if request.stop else "continue",
         results=request.results,
+        results_elsewhere=elsewhere,
         labels=read_labels(request.labels),
         **options,
     )
-    async with batch as finished:
+    async with _entered(batch) as finished:
         if request.resume:
             await finished.resume()
         when_paused(finished, partial(report.steered, finished))
@@ -178,6 +186,23 @@ async def _run_all(
             report.ended_in(finished, job, values_text(item.values))
         progress = finished.progress
     return progress.done - lost, progress.failed + lost
+
+
+@asynccontextmanager
+async def _entered(batch: Batch) -> AsyncIterator[Batch]:
+    """Enter a batch.
+
+    Raises:
+        UsageError: The results file is something else, damaged, or that of another server.
+        OSError: It cannot be used.
+    """
+    try:
+        await batch.__aenter__()
+    except ValueError as error:
+        raise UsageError(f"--results {in_a_terminal(str(error))}") from error
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(batch.__aexit__)
+        yield batch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def batch_priority(
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove all priorities.")] = False,
 ) -> Work:
-    """Submit these items of a batch first, in this order, unless they are submitted already.
+    """Submit these items of a batch first, in this order, unless already submitted.
 
     [bold]Examples[/bold]
 

@@ -101,7 +101,7 @@ def free(
     *,
     connection: Connection,
 ) -> Work:
-    """Make the server unload its models and free its memory, as soon as nothing runs.
+    """Make the server unload its models and free memory, as soon as nothing runs.
 
     [bold]Examples[/bold]
 

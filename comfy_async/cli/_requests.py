@@ -275,6 +275,14 @@ class BatchRequest:
             help="Resume from this file when it was interrupted.",
         ),
     ] = None
+    elsewhere: Annotated[
+        str,
+        typer.Option(
+            "--results-elsewhere",
+            metavar="WHICH",
+            help="Jobs of another server in that file: raise, rerun, or keep (the same server).",
+        ),
+    ] = "raise"
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on although the results file was left paused.")
     ] = False
