@@ -14,7 +14,7 @@ JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="An id, a file with what submit printed, or - for stdin.")
 ]
 JobsArgument = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="Ids, files with what submit printed, or -.")
+    list[str], typer.Argument(metavar="JOB", help="Ids, files with what submit printed, or -.")
 ]
 Label = Annotated[
     list[str] | None,
@@ -116,7 +116,7 @@ def queue(
 
 @command()
 def history(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one with its files.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Show this one with its files.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")] = 10,
     status: Annotated[
         str | None, typer.Option("--status", help="Only these: completed, failed or cancelled.")

@@ -16,7 +16,7 @@ Folder = Annotated[str, typer.Option("--subfolder", metavar="DIR", help="Below t
 
 @command()
 def upload(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images, videos, audio, any file.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images, videos, audio, any file.")],
     subfolder: Folder = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what has its name.")] = False,
     *,
@@ -40,7 +40,7 @@ def upload(
 @command()
 def download(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Files on the server, or jobs for all their files.")
+        list[str], typer.Argument(metavar="NAME", help="Files on the server, or jobs for all their files.")
     ],
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="DIR", help="Where they go; s3://... is a store.")
@@ -122,7 +122,7 @@ def doctor(
     *,
     connection: Connection,
 ) -> Work:
-    """Check everything between here and the server, and say what to do about problems.
+    """Check all that is between here and the server; say what to do about problems.
 
     [bold]Examples[/bold]
 

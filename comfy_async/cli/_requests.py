@@ -102,7 +102,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="NODE.INPUT=VALUE",
-        help="Change a value; @FILE uploads a file.",
+        help="Change a value; @FILE uploads a file. May be repeated.",
         autocompletion=complete_setting,
     ),
 ]
@@ -130,7 +130,7 @@ class SubmitRequest:
         typer.Option(
             "--ask",
             metavar="NODE.INPUT",
-            help="Ask for a value on the terminal.",
+            help="Ask for a value on the terminal. May be repeated.",
             autocompletion=complete_key,
         ),
     ] = None
@@ -207,14 +207,19 @@ class AppRequest:
         typer.Argument(metavar="WORKFLOW", help="API or editor JSON, or a picture that carries one."),
     ] = None
     action: Annotated[
-        str | None, typer.Argument(metavar="[run]", help="run: with an option for each input.")
+        str | None, typer.Argument(metavar="run", help="run: with an option for each input.")
     ] = None
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME=NODE.INPUT", help="Name an input yourself; then only those."),
+        typer.Option(
+            "--name",
+            metavar="NAME=NODE.INPUT",
+            help="Name inputs yourself; only those. May be repeated.",
+        ),
     ] = None
     outputs: Annotated[
-        list[str] | None, typer.Option("--output", metavar="NAME=NODE", help="Name an output yourself.")
+        list[str] | None,
+        typer.Option("--output", metavar="NAME=NODE", help="Name outputs. May be repeated."),
     ] = None
     catalog: CatalogFile = None
     prefer: Prefer = "workflow"
@@ -230,14 +235,14 @@ class AppRequest:
 class BatchRequest:
     """The options of `batch`."""
 
-    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="One or more workflows.")]
+    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW", help="One or more workflows.")]
     settings: Settings = None
     vary: Annotated[
         list[str] | None,
         typer.Option(
             "--vary",
             metavar="NODE.INPUT=VALUES",
-            help='1..8, ["a", "b"], or @FILE with one a line; several are combined.',
+            help='1..8, ["a", "b"], or @FILE with one a line. May be repeated: combined.',
         ),
     ] = None
     rows: Annotated[

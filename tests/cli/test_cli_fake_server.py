@@ -84,6 +84,30 @@ async def test_help_teaches_by_example(cli: Any) -> None:
         assert f"comfy-async {name}" in (await cli(name, "--help")).out
 
 
+async def test_usage_is_in_one_form(cli: Any) -> None:
+    """What may be left out stands in one pair of brackets, what may be repeated before one ellipsis."""
+    for item in app.registered_commands:
+        assert item.callback is not None
+        shown = (await cli(item.name or item.callback.__name__, "--help")).out
+        (usage,) = [line for line in shown.splitlines() if "Usage:" in line]
+        assert not re.search(r"\[\[|\.\.\.\]|\.\.\.\}", usage)
+        options = [
+            name for name in ("--set", "--vary", "--ask", "--header", "--label") if f"│ {name} " in shown
+        ]
+        assert shown.count("repeated") >= len(options)
+
+
+async def test_first_examples_fit_a_terminal(cli: Any) -> None:
+    """Each is one line at 80 columns."""
+    cli.env["COLUMNS"] = "80"
+    shown = (await cli("--help")).out.partition("Examples")[2]
+
+    lines = [line for line in map(str.strip, shown.splitlines()[1:]) if line]
+    assert [line.split()[:2] for line in lines] == [
+        ["comfy-async", name] for name in ("run", "doctor", "inputs", "run")
+    ]
+
+
 async def test_help_fits_a_terminal(cli: Any) -> None:
     """At 80 columns no sentence and no example is broken: each line stands as it was written."""
     cli.env["COLUMNS"] = "80"
