@@ -103,7 +103,11 @@ class JsonReport(Report):
 
     def completed(self, job: Job, result: JobResult) -> None:
         """Print everything that came out but the bytes."""
-        self.line({"event": "completed", "status": job.status, **result.to_dict()})
+        told = result.to_dict()
+        seconds = {node: round(took, 3) for node, took in told["node_seconds"].items()}
+        took = told["duration"] and round(told["duration"], 3)
+        line = {"event": "completed", "status": job.status, **told, "node_seconds": seconds, "duration": took}
+        self.line(line)
 
     def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
         """Print one file."""

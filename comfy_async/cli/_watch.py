@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._display.replay import ProgressReplay
+from .._job.job import core_of
 from ..types import FileUrl
 from ._connection import Connection, UsageError
 from ._failure import EXIT_FAILED, Failure, describe
@@ -85,7 +86,12 @@ async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: boo
         if not job.done:
             showing.cancel()
         await asyncio.wait([showing])
-    return await _ended(job, reason)
+    outcome = await _ended(job, reason)
+    if outcome.failure is not None and not cancel and not core_of(job).seen and job.status == "lost":
+        # Nothing shows that it ever was there: who mistyped an id must not run the job twice.
+        hint = "The id is another one, or the server was restarted, or its history cleared, since."
+        return dataclasses.replace(outcome, failure=dataclasses.replace(outcome.failure, hint=hint))
+    return outcome
 
 
 async def _cancelled(job: Job) -> str:
