@@ -147,6 +147,17 @@ def fake_server(
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Where outputs go; else a folder that ends with it.")
     ] = None,
+    dialect: Annotated[
+        str, typer.Option("--dialect", help="The API that it serves: comfyui, api-v2 or cloud-v1.")
+    ] = "comfyui",
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail",
+            metavar="CLASS=HOW",
+            help="Nodes of this class fail: oom, blocked, or a message. May be repeated.",
+        ),
+    ] = None,
 ) -> Work:
     """Serve a FakeComfy: a ComfyUI to try things on, which paints, not diffuses.
 
@@ -155,8 +166,13 @@ def fake_server(
       comfy-async fake-server --port 8188
 
       comfy-async fake-server --port 0 --json --step-seconds 0.5
+
+      comfy-async fake-server --fail KSampler=oom --fail VAEDecode="it broke"
+
+      comfy-async fake-server --dialect api-v2
     """
     from ._fake import serve
 
     options = {"host": host, "port": port, "step_seconds": step_seconds, "output_dir": output_dir}
-    return Work(lambda report, interrupts: serve(options, report, interrupts))
+    options |= {"dialect": dialect}
+    return Work(lambda report, interrupts: serve(options, report, interrupts, failing=fail or ()))

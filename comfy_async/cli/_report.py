@@ -33,7 +33,12 @@ class Report:
     """Prints: results on stdout, everything else on stderr.
 
     The base is for plain output: one line for what matters, none that is ever drawn over.
+
+    Attributes:
+        has_events: True when every event of a job is printed, previews too.
     """
+
+    has_events = False
 
     def __init__(self) -> None:
         """Say nothing yet."""

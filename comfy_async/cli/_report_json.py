@@ -34,6 +34,8 @@ __all__ = ["JsonReport"]
 class JsonReport(Report):
     """One JSON object a line on stdout."""
 
+    has_events = True
+
     def __init__(self, *, quiet: bool = False) -> None:
         """Say nothing yet; quiet means results and errors only."""
         super().__init__()

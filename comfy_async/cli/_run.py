@@ -51,7 +51,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     """
     from comfy_async import ConnectError
 
-    await _demand(request)
+    await _demand(request, report)
     workflow = load(request)
     fake = embedded(request, report, interrupts)
     submitted = False
@@ -99,7 +99,7 @@ def _left(job: Job, connection: Connection, report: Report) -> None:
     report.left(job, cancel_command(job.prompt_id, connection))
 
 
-async def _demand(request: RunRequest) -> None:
+async def _demand(request: RunRequest, report: Report) -> None:
     """Check before the run that what follows it can be done.
 
     Raises:
@@ -108,6 +108,8 @@ async def _demand(request: RunRequest) -> None:
     """
     if request.previews not in _PREVIEWS:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
+    if request.previews != "none" and not report.has_events:
+        raise UsageError("--previews goes with --json: a terminal shows no previews (guide: terminal.md)")
     demand_words(request)
     await demand_output(request)
 

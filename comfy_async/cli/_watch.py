@@ -37,6 +37,7 @@ class Outcome:
         failure: Why it did not.
         files: Each file with the path that it was saved under.
         running: Ctrl-C was pressed, and the server has not stopped it.
+        interrupted: Ctrl-C was pressed.
         reason: Why it has not, "" when it only goes on.
         pictures: What is to be shown in the terminal, by its place among the files.
         unsaved: Why the files could not be saved, None when they were, or were not to be.
@@ -47,14 +48,15 @@ class Outcome:
     failure: Failure | None = None
     files: tuple[tuple[OutputFile, Path | FileUrl | None], ...] = ()
     running: bool = False
+    interrupted: bool = False
     reason: str = ""
     pictures: Mapping[int, Image] = dataclasses.field(default_factory=dict, repr=False)
     unsaved: Failure | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 when it completed, 130 when it was cancelled, 1 otherwise."""
-        if self.running or self.job.status == "cancelled":
+        """0 when it completed, 130 when it was cancelled by Ctrl-C here, 1 otherwise."""
+        if self.running or (self.interrupted and self.job.status == "cancelled"):
             return EXIT_INTERRUPTED
         whole = self.failure is None and self.unsaved is None
         whole = whole and not (self.result is not None and self.result.missing)
@@ -86,7 +88,7 @@ async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: boo
         if not job.done:
             showing.cancel()
         await asyncio.wait([showing])
-    outcome = await _ended(job, reason)
+    outcome = dataclasses.replace(await _ended(job, reason), interrupted=interrupts.asked)
     if outcome.failure is not None and not cancel and not core_of(job).seen and job.status == "lost":
         # Nothing shows that it ever was there: who mistyped an id must not run the job twice.
         hint = "The id is another one, or the server was restarted, or its history cleared, since."

@@ -50,6 +50,54 @@ async def test_port_that_is_taken(cli: Any, fake: Any) -> None:
     assert done.objects[0]["error"]["code"] == "os_error"
 
 
+async def test_serves_another_api(cli: Any, small: Path) -> None:
+    """The key that it wants is told, to scripts too; nothing else is served."""
+    child = await cli.start("fake-server", "--port", 0, "--dialect", "api-v2", "--json")
+    line = await child.until("listening")
+    done = await cli(
+        *("run", small, "--server", line["url"], "--api-key", line["api_key"], "--dialect", line["dialect"])
+    )
+    child.interrupt()
+    ended = await child.done()
+
+    assert done.code == 0
+    assert f"--dialect api-v2 --api-key {line['api_key']}" in ended.err
+
+
+async def test_lets_nodes_fail(cli: Any, small: Path) -> None:
+    """With a message of choice, or as if the memory were full."""
+    child = await cli.start(
+        *("fake-server", "--port", 0, "--json", "--fail", "SaveImage=it broke", "--fail", "VAEDecode=oom")
+    )
+    line = await child.until("listening")
+    done = await cli("run", small, "--server", line["url"], "--json")
+    child.interrupt()
+
+    assert (await child.done()).code == 0
+    assert done.code == 1
+    assert "it broke" in done.objects[-1]["error"]["message"]
+
+
+async def test_what_cannot_fail_is_said(cli: Any) -> None:
+    """A class that is none, a word without a way, a dialect that is none."""
+    for args, told in (
+        (("--fail", "KSamplr=oom"), "nearest: KSampler"),
+        (("--fail", "KSampler"), "--fail takes CLASS=oom"),
+        (("--dialect", "klingon"), "no such dialect"),
+    ):
+        done = await cli("fake-server", "--port", 0, *args)
+        assert (done.code, told in done.err) == (2, True)
+
+
+def test_the_module_lets_nodes_fail_too() -> None:
+    """A class that is none ends it in one line."""
+    command = [sys.executable, "-m", "comfy_async.testing", "--port", "0", "--fail", "KSamplr=oom"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("no such class: 'KSamplr'")
+
+
 @pytest.mark.parametrize("name", ["typer", "rich"])
 def test_without_the_extra(name: str) -> None:
     """Without typer or rich one line says what to install."""

@@ -303,3 +303,20 @@ async def test_times_have_one_form(cli: Any, small: Path, fake: FakeComfy) -> No
     assert isinstance(past["create_time"], int)
     numbers = [ran.objects[-1]["duration"], *ran.objects[-1]["node_seconds"].values()]
     assert numbers == [round(number, 3) for number in numbers]
+
+
+@pytest.mark.parametrize("command", ["wait", "watch", "run"])
+async def test_a_job_that_others_cancel(cli: Any, sd15: Path, fake: FakeComfy, command: str) -> None:
+    """The exit code is 1: 130 means that this command was interrupted."""
+    with fake.gate("KSampler", step=2) as gate:
+        if command == "run":
+            child = await cli.start("run", sd15, "--json")
+        else:
+            child = await cli.start(command, (await cli("submit", sd15)).out, "--json")
+        prompt_id = await gate.reached()
+        async with fake.session() as comfy:
+            await comfy.jobs.cancel(prompt_id)
+    done = await child.done()
+
+    assert done.code == 1
+    assert done.objects[-1]["event"] == "cancelled"

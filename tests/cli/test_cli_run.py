@@ -453,3 +453,13 @@ async def test_images_that_only_the_socket_carries(cli: Any, fake: FakeComfy, tm
     assert gap.code == 1
     assert "may be lost" in gap.err
     assert len(paths(tmp_path / "gap")) == 1
+
+
+async def test_previews_are_for_scripts(cli: Any, sd15: Path, fake: FakeComfy) -> None:
+    """A terminal shows none: an option that would do nothing is refused before anything runs."""
+    plain = await cli("run", sd15, "--previews", "auto")
+    lines = await cli("run", sd15, "--previews", "latent2rgb", "--set", "3.steps=2", "--json")
+
+    assert (plain.code, "--previews goes with --json" in plain.err) == (2, True)
+    assert lines.of("preview")
+    assert len(fake.books.accepted) == 1
