@@ -13,7 +13,7 @@ from .._display.console_lines import node_line
 from ..types import FileUrl, counted
 from ._failure import Failure
 from ._rows import rows_lines
-from ._tables import columns, screen_width, without_controls
+from ._tables import CUT, CUT_SIGN, columns, screen_width, without_controls
 from ._words import in_a_terminal
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ class Report:
             self.result(line)
         if not lines:
             self.say(empty)
+        elif any(CUT_SIGN in line for line in lines):
+            self.say(CUT)
 
     # The end.
 
