@@ -47,7 +47,7 @@ class Journal:
 
     The first is written before the prompt is sent. A process that is killed between the two
     therefore leaves no unknown job. The command adds where it saved a job's files,
-    and the random seed that it chose for all.
+    by which values the job is another one, and the random seed that it chose for all.
 
     Attributes:
         path: The file.
@@ -165,6 +165,12 @@ class Journal:
         """Note where the files of a job that has ended were saved, in the order of its result."""
         paths = [os.path.abspath(file) if isinstance(file, Path) else str(file) for file in files]
         self._write({"index": index, "key": self._keys.get(index, ""), "saved": paths})
+
+    def varied(self, index: int, values: Mapping[str, str]) -> None:
+        """Note by which values a job is another one than the rest, for whoever reads the file."""
+        place = index, self._keys.get(index, "")
+        if place in self._last and self._last[place].get("values") != values:
+            self._write({"index": index, "key": place[1], "values": dict(values)})
 
     def saved_files(self, index: int) -> list[str]:
         """Return where the files of a job were saved, [] when that was not noted."""

@@ -54,7 +54,8 @@ def read_status(results: str | os.PathLike[str]) -> BatchStatus:
     """
     path = Path(results)
     last, total = _last_records(path)
-    counts = Counter(_state(record) for record in last.values())
+    # A list that has become shorter leaves lines about places that it has no more.
+    counts = Counter(_state(record) for index, record in last.items() if total is None or index < total)
     known = counts["done"] + counts["failed"] + counts["in hand"]
     return BatchStatus(
         done=counts["done"],

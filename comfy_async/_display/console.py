@@ -25,7 +25,9 @@ __all__ = ["Display", "clock_text"]
 
 _BAR_CELLS = 40
 _SMALL_BAR_CELLS = 16
-_BESIDE_THE_BAR = 40
+_SHORTEST_BAR = 6
+# Spinner, percentage and time to go, with their gaps.
+_BESIDE_THE_BAR = 24
 _FRAMES_PER_SECOND = 10.0
 _MAX_ROWS = 12
 
@@ -144,10 +146,13 @@ class Display:
 
     def _overall(self) -> RenderableType:
         """Return the line of the whole."""
-        cells: list[RenderableType] = [self._spinner, Text(self._note or self._status, style="bold")]
+        said = Text(self._note or self._status, style="bold", no_wrap=True, overflow="ellipsis")
+        cells: list[RenderableType] = [self._spinner, said]
         if self._fraction is not None:
-            width = min(_BAR_CELLS, max(10, self._console.width - _BESIDE_THE_BAR))
-            cells.append(ProgressBar(total=1.0, completed=self._fraction, width=width))
+            # What is said stays on one line: the bar takes what is left.
+            width = min(_BAR_CELLS, self._console.width - _BESIDE_THE_BAR - said.cell_len)
+            if width >= _SHORTEST_BAR:
+                cells.append(ProgressBar(total=1.0, completed=self._fraction, width=width))
             cells.append(Text(f"{int(self._fraction * 100)} %", style="cyan"))
             if self._eta is not None and self._fraction < 1.0:
                 cells.append(Text(f"{clock_text(self._eta)} to go", style="dim"))

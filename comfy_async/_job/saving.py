@@ -29,6 +29,7 @@ _AT_ONCE: Final = 4
 _FIELDS: Final = (
     "index, job, seed, filename, node, title, kind, type, prompt_id, `{label.NAME}` and `{node.input}`"
 )
+_OF_FILES: Final = frozenset({"filename", "node", "title", "kind", "type", "prompt_id"})
 _LABEL: Final = "label."
 _OUTSIDE: Final = re.compile(r"[\\/]|[A-Za-z]:")
 
@@ -81,6 +82,69 @@ class NamePattern:
             told = "files are saved as the server made them, %s, not as %r says: nothing is converted"
             _log.warning(told, others, self._text)
 
+    @property
+    def wants_workflow(self) -> bool:
+        """True when a field is filled from the workflow: a seed, or another input."""
+        return any(field == "seed" or "." in field for field, _ in self._fields())
+
+    def check(self) -> None:
+        """Find out before a job is submitted what is certain to fail after it.
+
+        Without a workflow that is the form, and fields that do not exist; with one also values that it lacks.
+
+        Raises:
+            ValueError: The pattern cannot be filled.
+        """
+        for field, spec in self._fields():
+            value: object = "x"
+            if field == "index":
+                value = 0
+            elif field == "job":
+                value = self._place()
+            elif field.startswith(_LABEL) and field.removeprefix(_LABEL) in self._labels:
+                pass
+            elif field == "seed":
+                value = 0 if self._graph is None else self._any_seed()
+            elif field not in _OF_FILES:
+                if "." not in field or self._graph is not None:
+                    value = self._of_workflow(field)
+                else:
+                    continue
+            self._formatted(field, value, spec)
+
+    def _fields(self) -> Iterator[tuple[str, str]]:
+        """Yield each field with its format.
+
+        Raises:
+            ValueError: A brace has no other one.
+        """
+        for part in self._parts:
+            for _, field, spec, _ in self._read(part):
+                if field is not None:
+                    yield field, spec or ""
+
+    def _read(self, part: str) -> list[tuple[str, str | None, str | None, str | None]]:
+        """Read the braces of a part.
+
+        Raises:
+            ValueError: One has no other one.
+        """
+        try:
+            return list(string.Formatter().parse(part))
+        except ValueError as error:
+            raise ValueError(f"{self._text!r} is no pattern: {error}") from None
+
+    def _formatted(self, field: str, value: object, spec: str) -> str:
+        """Return a value in its format.
+
+        Raises:
+            ValueError: It has no such format.
+        """
+        try:
+            return format(value, spec)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{{{field}:{spec}}} in {self._text!r}: {error}") from None
+
     def parts(self, file: OutputFile, index: int) -> tuple[str, ...]:
         """Return the path of a file below the target folder.
 
@@ -101,16 +165,11 @@ class NamePattern:
         """
         texts: list[str] = []
         fields: list[int] = []
-        for literal, field, spec, _ in string.Formatter().parse(part):
+        for literal, field, spec, _ in self._read(part):
             texts.append(literal)
             if field is not None:
-                value = self._value(field, file, index)
-                try:
-                    made = safe_name(format(value, spec or ""))
-                except (TypeError, ValueError) as error:
-                    raise ValueError(f"{{{field}:{spec}}} in {self._text!r}: {error}") from None
                 fields.append(len(texts))
-                texts.append(made)
+                texts.append(safe_name(self._formatted(field, self._value(field, file, index), spec or "")))
         over = len("".join(texts).encode()) - room
         while over > 0 and any(texts[place] for place in fields):
             longest = max(fields, key=lambda place: len(texts[place].encode()))
@@ -130,26 +189,64 @@ class NamePattern:
             case "node" | "title" | "kind" | "type":
                 return getattr(file, field)
             case "seed":
-                return self._seed(file)
+                return self._seed(file.node, file.filename)
             case "job":
-                if self._job is None:
-                    raise ValueError("{job} is the place in a batch, and this job is of none")
-                return self._job
+                return self._place()
         if field.removeprefix(_LABEL) in self._labels and field.startswith(_LABEL):
             return self._labels[field.removeprefix(_LABEL)]
+        return self._of_workflow(field)
+
+    def _place(self) -> int:
+        """Return the job's place in its batch.
+
+        Raises:
+            ValueError: It is of none.
+        """
+        if self._job is None:
+            raise ValueError("{job} is the place in a batch, and this job is of none")
+        return self._job
+
+    def _of_workflow(self, field: str) -> object:
+        """Return the value of an input.
+
+        Raises:
+            ValueError: That is none, or could be several.
+        """
         if "." in field:
             return self._input(field)
         raise ValueError(f"a name has no field {{{field}}}: there are {_FIELDS}")
 
-    def _seed(self, file: OutputFile) -> int:
-        """Return the one seed that a file can have come of."""
-        found = {f"{node}.{name}": value for node, name, value in self._seeds(file.node)}
+    def _any_seed(self) -> int:
+        """Return a seed of any node at the end of the workflow: files come from some of these.
+
+        Raises:
+            ValueError: None of them has one.
+        """
+        graph = self._known_graph()
+        inputs = [spec.get("inputs") for spec in graph.values() if isinstance(spec, Mapping)]
+        read = {
+            str(value[0])
+            for named in inputs
+            for value in (named.values() if isinstance(named, Mapping) else ())
+            if isinstance(value, list) and len(value) == 2
+        }
+        errors: list[ValueError] = []
+        for node in [node for node in graph if node not in read] or list(graph):
+            try:
+                return self._seed(node, f"what node {node} makes")
+            except ValueError as error:
+                errors.append(error)
+        raise errors[0] if errors else ValueError("{seed}: the workflow has no nodes")
+
+    def _seed(self, node: str, what: str) -> int:
+        """Return the one seed that a file of a node can have come of."""
+        found = {f"{place}.{name}": value for place, name, value in self._seeds(node)}
         if len(set(found.values())) == 1:
             return next(iter(found.values()))
         if found:
             choices = ", ".join(f"{{{place}}}" for place in found)
-            raise ValueError(f"{{seed}} could be several for {file.filename}: say which, {choices}")
-        raise ValueError(f"{{seed}}: no input named seed with a value leads to {file.filename}")
+            raise ValueError(f"{{seed}} could be several for {what}: say which, {choices}")
+        raise ValueError(f"{{seed}}: no input named seed with a value leads to {what}")
 
     def _seeds(self, node: str) -> Iterator[tuple[str, str, int]]:
         """Yield the seeds of a node and of everything that it reads from."""

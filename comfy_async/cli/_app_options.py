@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ._connection import UsageError
-from ._tables import short_text
+from ._tables import choices_text, range_text, short_text
 from ._values import read_text
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["given_values", "option_of", "takes_text", "value_of"]
 
 _KINDS: Final = {"STRING": "TEXT", "INT": "INTEGER", "FLOAT": "NUMBER", "BOOLEAN": "BOOLEAN"}
-
-_MOST_CHOICES: Final = 8
 
 
 def given_values(
@@ -111,14 +109,9 @@ def takes_text(item: AppInput) -> str:
     if item.upload is not None:
         return f"{item.upload} file"
     if item.choices is not None:
-        shown = ", ".join(map(str, item.choices[:_MOST_CHOICES]))
-        more = f", … {len(item.choices)} in all" if len(item.choices) > _MOST_CHOICES else ""
-        return f"{shown}{more}"
-    if item.minimum is None and item.maximum is None:
-        return ""
-    low = "" if item.minimum is None else item.minimum
-    high = "" if item.maximum is None else item.maximum
-    return f"{low}..{high}{', or random' if item.is_seed else ''}"
+        return choices_text(item.choices)
+    text = range_text(item.minimum, item.maximum)
+    return f"{text}, or random" if text and item.is_seed else text
 
 
 def _read(item: AppInput, value: Any) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from ._app_options import value_of
-from ._connection import UsageError
 from ._values import apply_values
 
 if TYPE_CHECKING:
@@ -32,7 +31,6 @@ def with_values(
     workflow: Workflow,
     row: Mapping[str, str],
     *,
-    source: str,
     catalog: NodeCatalog | None = None,
     app: App | None = None,
 ) -> Workflow:
@@ -40,22 +38,14 @@ def with_values(
 
     Raises:
         UsageError: A value's file cannot be read.
-        UnknownInputError: A name is unknown, or a value is wrong; the row's file is named.
+        UnknownInputError: A name is unknown, or a value is wrong.
     """
-    from comfy_async import UnknownInputError
-
     named = {name: text for name, text in row.items() if "." not in name}
     if named and app is not None:
-        try:
-            inputs = app.inputs
-            values = {
-                name: value_of(inputs[name], text) if name in inputs else text for name, text in named.items()
-            }
-            workflow = app.workflow(**values)
-        except UsageError as error:
-            raise UsageError(f"{source}: {error}") from error
-        except UnknownInputError as error:
-            error.args = (f"{source}: {error.args[0]}", *error.args[1:])
-            raise
+        inputs = app.inputs
+        values = {
+            name: value_of(inputs[name], text) if name in inputs else text for name, text in named.items()
+        }
+        workflow = app.workflow(**values)
     plain = {name: text for name, text in row.items() if name not in named}
-    return apply_values(workflow, plain, source=source, catalog=catalog) if plain else workflow
+    return apply_values(workflow, plain, catalog=catalog) if plain else workflow

@@ -12,6 +12,7 @@ from ._app_options import given_values, takes_text
 from ._connection import Connection, UsageError, opened
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
+from ._out import demand_names
 from ._prepare import partner_options
 from ._run import brought_home, demand_output
 from ._tables import short_text
@@ -190,7 +191,9 @@ async def _run(
 ) -> int:
     """Run it and report how it ended."""
     comfy: Any = app.client
-    options = await partner_options(comfy, app.workflow(**values))
+    made = app.workflow(**values)
+    demand_names(request.out, made)
+    options = await partner_options(comfy, made)
     job = await app.on(comfy, previews="none", **options).submit(**values)
     outcome = await brought_home(comfy, job, request, connection, report=report, interrupts=interrupts)
     return tell(outcome, report)

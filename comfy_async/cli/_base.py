@@ -29,11 +29,11 @@ EXIT_PIPE: Final = 141
 # The help's renderer makes a line of each paragraph.
 _EXAMPLES: Final = """[bold]Examples[/bold] (each command's --help has more)
 
-comfy-async run WORKFLOW.json --fake --out out            [dim]a first try, without any server[/dim]
+comfy-async run WORKFLOW.json --fake --out out   [dim]first try, without a server[/dim]
 
-comfy-async doctor                                        [dim]is a ComfyUI there, and does it work?[/dim]
+comfy-async doctor                               [dim]is a ComfyUI there and well?[/dim]
 
-comfy-async inputs WORKFLOW.json                          [dim]what can be set[/dim]
+comfy-async inputs WORKFLOW.json                 [dim]what can be set[/dim]
 
 comfy-async run WORKFLOW.json --set 6.text="a red fox" --out out"""
 

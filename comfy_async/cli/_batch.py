@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._batch.batch import journal_of
 from .._batch.steered import when_paused
@@ -17,12 +18,14 @@ from ._failure import EXIT_FAILED, Failure, describe
 from ._fake import embedded
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._labels import read_labels
-from ._out import OutPlace, demand_place
+from ._out import OutPlace, demand_names, demand_place
 from ._prepare import partner_options
 from ._report import failure_lines
+from ._rows import Row, values_text
 from ._values import apply_values, classes_of, parse_settings, read_workflow
 from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
 from ._watch import unsaved
+from ._words import in_a_terminal
 
 if TYPE_CHECKING:
     from comfy_async import ComfySession, Job, JobResult, NodeCatalog, Workflow
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from ._requests import BatchRequest
 
 __all__ = ["run_batch"]
+
+_ELSEWHERE: Final = ("raise", "rerun", "keep")
 
 
 async def run_batch(
@@ -45,7 +50,9 @@ async def run_batch(
         OSError: A file cannot be read or written.
     """
     _demand_no_verb(request.workflows)
-    await demand_place(request.out)
+    if request.elsewhere not in _ELSEWHERE:
+        raise UsageError(f"--results-elsewhere takes {', '.join(_ELSEWHERE)}, not {request.elsewhere!r}")
+    await demand_place(request.out, index=0)
     read_labels(request.labels)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
     fake = embedded(request, report, interrupts)
@@ -53,6 +60,7 @@ async def run_batch(
         async with report.watching(), opened(connection, fake=fake) as comfy:
             bases = await _converted(comfy, loaded)
             made = await _variants(comfy, bases, request)
+            _demand_fields(request.out, made)
             options = await partner_options(comfy, *bases)
             later = None if fake is not None else connection
             done, failed = await _run_all(comfy, made, request, report=report, later=later, **options)
@@ -76,6 +84,17 @@ def _demand_no_verb(workflows: Sequence[str]) -> None:
     if workflows[0] in VERBS_OF_BATCH and not os.path.exists(workflows[0]):
         word = workflows[0]
         raise UsageError(f"`{word}` stands right after `batch`: comfy-async batch {word} FILE")
+
+
+def _demand_fields(out: OutPlace | None, made: Sequence[Variant]) -> None:
+    """Check that a pattern for names can be filled for every job.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if out is not None and (names := out.pattern()) is not None and names.wants_workflow:
+        for index, (_, workflow) in enumerate(made):
+            demand_names(out, workflow, index=index)
 
 
 async def _converted(comfy: ComfySession, loaded: Sequence[Workflow]) -> list[Workflow]:
@@ -143,28 +162,47 @@ async def _run_all(
 ) -> tuple[int, int]:
     """Run them, save and report each as it ends; return how many are done and how many are not."""
     lost = 0
+    elsewhere: Any = request.elsewhere
     places = max(3, len(str(len(made) - 1)))
     batch = comfy.map(
         [workflow for _, workflow in made],
         limit=request.limit,
         on_error="stop" if request.stop else "continue",
         results=request.results,
+        results_elsewhere=elsewhere,
         labels=read_labels(request.labels),
         **options,
     )
-    async with batch as finished:
+    async with _entered(batch) as finished:
         if request.resume:
             await finished.resume()
         when_paused(finished, partial(report.steered, finished))
         report.batch(finished)
         async for job in finished:
             index = job.index or 0
-            folder = None if request.out is None else request.out.below(f"{index:0{places}d}")
+            folder = None if request.out is None else request.out.of_item(index, digits=places)
             item = _Item(finished, job, made[index][0], folder)
             lost += not await item.tell(report, later=later) and job.status == "completed"
-            report.ended_in(finished, job)
+            report.ended_in(finished, job, values_text(item.values))
         progress = finished.progress
     return progress.done - lost, progress.failed + lost
+
+
+@asynccontextmanager
+async def _entered(batch: Batch) -> AsyncIterator[Batch]:
+    """Enter a batch.
+
+    Raises:
+        UsageError: The results file is something else, damaged, or that of another server.
+        OSError: It cannot be used.
+    """
+    try:
+        await batch.__aenter__()
+    except ValueError as error:
+        raise UsageError(f"--results {in_a_terminal(str(error))}") from error
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(batch.__aexit__)
+        yield batch
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,22 +211,32 @@ class _Item:
 
     batch: Batch
     job: Job
-    values: dict[str, str]
+    values: Row
     folder: OutPlace | None
 
     async def tell(self, report: Report, *, later: Connection | None) -> bool:
         """Save what it made, and report it; return whether all of that succeeded."""
         from comfy_async import ComfyError
 
+        self._note_values()
         try:
             paths = await self._saved()
-        except (ComfyError, OSError) as error:
+        except (ComfyError, OSError, UsageError) as error:
             failure = self._failure(error, later=later)
-            told = [f"{self.job.index}  {self.job.status}  {failure.message}", *failure_lines(failure)[1:]]
+            told = [f"{self.job.index}  {self.job.status}  {failure.message}"]
+            if with_values := values_text(self.values):
+                told += [f"  with {with_values}"]
+            told += failure_lines(failure)[1:]
             report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
             return False
         report.item(self._fields(files=paths), "\n".join(paths or [f"{self.job.index}  {self.job.status}"]))
         return True
+
+    def _note_values(self) -> None:
+        """Note in the results file what makes this job another one, once."""
+        journal = journal_of(self.batch)
+        if journal is not None and self.values:
+            journal.varied(self.job.index or 0, self.values)
 
     async def _saved(self) -> list[str]:
         """Return where its files are, on the disk when there is a folder for them.
@@ -203,7 +251,7 @@ class _Item:
         found = await self._saved_before(result, self.folder)
         if found:
             return found
-        paths = await result.save(self.folder.place)
+        paths = await self.folder.save(result)
         journal = journal_of(self.batch)
         if journal is not None:
             journal.saved(self.job.index or 0, paths)
@@ -213,7 +261,8 @@ class _Item:
         """Return this very job's files if an earlier batch saved them here, and they are still there."""
         journal = journal_of(self.batch)
         noted = [] if journal is None else journal.saved_files(self.job.index or 0)
-        found = await folder.still_has(noted) if len(noted) == len(result.files) else None
+        whole = len(noted) == len(result.files)
+        found = await folder.still_has(noted, result, self.job.workflow) if whole else None
         return [str(path) for path in found or ()]
 
     def _failure(self, error: Exception, *, later: Connection | None) -> Failure:
@@ -232,6 +281,7 @@ class _Item:
             "prompt_id": self.job.prompt_id,
             "status": self.job.status,
             "values": self.values,
+            **({"line": self.values.line} if self.values.line else {}),
             "files": list(files),
             "error": error,
         }

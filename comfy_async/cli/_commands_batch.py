@@ -49,7 +49,7 @@ def batch_resume(results: ResultsFile) -> Work:
 def batch_priority(
     results: ResultsFile,
     items: Annotated[
-        list[str] | None, typer.Argument(metavar="ITEM...", help="Places in the batch, from 0: 7, or 20..29.")
+        list[str] | None, typer.Argument(metavar="ITEM", help="Places in the batch, from 0: 7, or 20..29.")
     ] = None,
     front: Annotated[
         bool, typer.Option("--front", help="And before all others in the server's queue.")
@@ -59,7 +59,7 @@ def batch_priority(
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove all priorities.")] = False,
 ) -> Work:
-    """Submit these items of a batch first, in this order, unless they are submitted already.
+    """Submit these items of a batch first, in this order, unless already submitted.
 
     [bold]Examples[/bold]
 

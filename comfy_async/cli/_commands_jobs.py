@@ -11,10 +11,11 @@ from ._connection import Connection
 from ._requests import Out
 
 JobArgument = Annotated[
-    str, typer.Argument(metavar="JOB", help="An id, a file with what submit printed, or - for stdin.")
+    str,
+    typer.Argument(metavar="JOB", help="An id or its beginning, a file of submit's, or -."),
 ]
 JobsArgument = Annotated[
-    list[str], typer.Argument(metavar="JOB...", help="Ids, files with what submit printed, or -.")
+    list[str], typer.Argument(metavar="JOB", help="Ids or beginnings, files of submit's, or -.")
 ]
 Label = Annotated[
     list[str] | None,
@@ -67,18 +68,30 @@ def wait(
 
 
 @command()
-def cancel(jobs: JobsArgument, *, connection: Connection) -> Work:
+def cancel(
+    jobs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="JOB", help="Ids or beginnings, files of submit's, or -."),
+    ] = None,
+    label: Label = None,
+    *,
+    connection: Connection,
+) -> Work:
     """Stop exactly these jobs, waiting or running, and print how they truly ended.
 
     [bold]Examples[/bold]
 
       comfy-async cancel job.json
 
+      comfy-async cancel 9e721e8c
+
+      comfy-async cancel --label user=7
+
       comfy-async cancel 9e721e8c-948f-48d8-a684-409836d205e3
     """
     from ._jobs import cancel_jobs
 
-    return Work(lambda report, _: cancel_jobs(jobs, connection, report))
+    return Work(lambda report, _: cancel_jobs(jobs or (), connection, report, labels=label))
 
 
 @command()
@@ -116,7 +129,7 @@ def queue(
 
 @command()
 def history(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Show this one with its files.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Show this one with its files.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")] = 10,
     status: Annotated[
         str | None, typer.Option("--status", help="Only these: completed, failed or cancelled.")

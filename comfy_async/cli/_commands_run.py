@@ -68,6 +68,8 @@ def batch(request: BatchRequest, *, connection: Connection) -> Work:
     With --results the same command goes on after an interruption.
     A job is recognized by its place and its content.
     The seeds that --seeds chooses are kept in that file.
+    An empty cell of --rows leaves what the workflow has; "" is an empty text.
+    `batch pause|resume|priority|status FILE` steer it from another terminal.
 
     [bold]Examples[/bold]
 
@@ -76,6 +78,10 @@ def batch(request: BatchRequest, *, connection: Connection) -> Work:
       comfy-async batch portrait.json --vary 6.text=@lines.txt --vary 3.cfg=4..8
 
       comfy-async batch portrait.json --rows a.csv --results a.jsonl --out out
+
+      comfy-async batch portrait.json --seeds 8 --out 'out/{job:03d}_{seed}.png'
+
+      comfy-async batch status a.jsonl
     """
     from ._batch import run_batch
 

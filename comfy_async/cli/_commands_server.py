@@ -16,7 +16,7 @@ Folder = Annotated[str, typer.Option("--subfolder", metavar="DIR", help="Below t
 
 @command()
 def upload(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Images, videos, audio, any file.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Images, videos, audio, any file.")],
     subfolder: Folder = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what has its name.")] = False,
     *,
@@ -40,7 +40,7 @@ def upload(
 @command()
 def download(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="Files on the server, or jobs for all their files.")
+        list[str], typer.Argument(metavar="NAME", help="Files on the server, or jobs for all their files.")
     ],
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="DIR", help="Where they go; s3://... is a store.")
@@ -101,7 +101,7 @@ def free(
     *,
     connection: Connection,
 ) -> Work:
-    """Make the server unload its models and free its memory, as soon as nothing runs.
+    """Make the server unload its models and free memory, as soon as nothing runs.
 
     [bold]Examples[/bold]
 
@@ -122,7 +122,7 @@ def doctor(
     *,
     connection: Connection,
 ) -> Work:
-    """Check everything between here and the server, and say what to do about problems.
+    """Check all that is between here and the server; say what to do about problems.
 
     [bold]Examples[/bold]
 
@@ -147,6 +147,17 @@ def fake_server(
     output_dir: Annotated[
         Path | None, typer.Option("--output-dir", help="Where outputs go; else a folder that ends with it.")
     ] = None,
+    dialect: Annotated[
+        str, typer.Option("--dialect", help="The API that it serves: comfyui, api-v2 or cloud-v1.")
+    ] = "comfyui",
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail",
+            metavar="CLASS=HOW",
+            help="Nodes of this class fail: oom, blocked, or a message. May be repeated.",
+        ),
+    ] = None,
 ) -> Work:
     """Serve a FakeComfy: a ComfyUI to try things on, which paints, not diffuses.
 
@@ -155,8 +166,13 @@ def fake_server(
       comfy-async fake-server --port 8188
 
       comfy-async fake-server --port 0 --json --step-seconds 0.5
+
+      comfy-async fake-server --fail KSampler=oom --fail VAEDecode="it broke"
+
+      comfy-async fake-server --dialect api-v2
     """
     from ._fake import serve
 
     options = {"host": host, "port": port, "step_seconds": step_seconds, "output_dir": output_dir}
-    return Work(lambda report, interrupts: serve(options, report, interrupts))
+    options |= {"dialect": dialect}
+    return Work(lambda report, interrupts: serve(options, report, interrupts, failing=fail or ()))

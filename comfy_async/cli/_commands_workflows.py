@@ -108,7 +108,7 @@ def convert(
 def nodes(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WORDS...]", help="A class to show, or words to search for."),
+        typer.Argument(metavar="WORDS", help="A class to show, or words to search for."),
     ] = None,
     stubs: Annotated[
         Path | None, typer.Option("--stubs", metavar="DIR", help="Write typed stubs for Workflow.build().")
@@ -152,8 +152,8 @@ def nodes(
 
 @command()
 def models(
-    folder: Annotated[str | None, typer.Argument(metavar="[FOLDER]", help="A kind of models.")] = None,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show its metadata.")] = None,
+    folder: Annotated[str | None, typer.Argument(metavar="FOLDER", help="A kind of models.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show its metadata.")] = None,
     *,
     connection: Connection,
 ) -> Work:

@@ -68,7 +68,11 @@ class Connection:
     header: Annotated[
         list[str] | None,
         typer.Option(
-            "--header", "-H", metavar="NAME:VALUE", help="A further HTTP header.", rich_help_panel=_PANEL
+            "--header",
+            "-H",
+            metavar="NAME:VALUE",
+            help="A further HTTP header. May be repeated.",
+            rich_help_panel=_PANEL,
         ),
     ] = None
     insecure: Annotated[

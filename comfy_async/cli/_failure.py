@@ -98,7 +98,8 @@ def describe(error: Exception) -> Failure | None:
     if isinstance(error, ComfyError):
         return _of_library(error)
     if isinstance(error, UsageError):
-        return Failure(_code(error), str(error), exit_code=EXIT_USAGE)
+        rows = getattr(error, "rows", None)
+        return Failure(_code(error), str(error), details={"rows": rows} if rows else {}, exit_code=EXIT_USAGE)
     if isinstance(error, MissingExtraError):
         return Failure(_code(error), str(error))
     if isinstance(error, OSError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._connection import MissingExtraError
+from ._connection import MissingExtraError, UsageError
 from ._interrupt import Interrupts
 from ._report import Report
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ._requests import AppRequest, BatchRequest, RunRequest
 
-__all__ = ["embedded", "fake_server", "serve"]
+__all__ = ["embedded", "fake_server", "let_fail", "serve"]
 
 
 def fake_server(**options: Any) -> FakeComfy:
@@ -47,17 +47,43 @@ def embedded(
     return fake
 
 
-async def serve(options: Mapping[str, Any], report: Report, interrupts: Interrupts) -> int:
+def let_fail(fake: FakeComfy, failing: Iterable[str]) -> None:
+    """Let classes fail as `--fail CLASS=HOW` says.
+
+    Raises:
+        ValueError: One says nothing, or there is no such class.
+    """
+    for text in failing:
+        name, _, how = text.partition("=")
+        if not name or not how:
+            raise ValueError(f'--fail takes CLASS=oom, =blocked or ="a message", not {text!r}')
+        error: Any = how if how in ("oom", "blocked") else ("RuntimeError", how)
+        fake.fail_node(name, error)
+
+
+async def serve(
+    options: Mapping[str, Any], report: Report, interrupts: Interrupts, *, failing: Iterable[str] = ()
+) -> int:
     """Serve until the first signal, clean up, and return 0.
 
     Raises:
         MissingExtraError: The extra `testing` is not installed.
+        UsageError: There is no such dialect, or no such class to fail.
         OSError: The port is taken.
     """
-    fake = fake_server(**options)
+    try:
+        fake = fake_server(**options)
+        let_fail(fake, failing)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     interrupts.last_words.append(fake.folders.remove)
     async with fake:
-        report.item({"event": "listening", "url": fake.url, "host": fake.host, "port": fake.port}, fake.url)
+        fields = {"event": "listening", "url": fake.url, "host": fake.host, "port": fake.port}
+        if fake.dialect != "comfyui":
+            fields |= {"dialect": fake.dialect, "api_key": fake.api_key}
+        report.item(fields, fake.url)
+        if fake.dialect != "comfyui":
+            report.say(f"clients take --dialect {fake.dialect} --api-key {fake.api_key}")
         report.say("FakeComfy listens there; Ctrl-C stops it")
         try:
             await asyncio.Event().wait()

@@ -67,7 +67,9 @@ async def download_files(
     """
     if type_ not in _TYPES:
         raise UsageError(f"--type takes {', '.join(_TYPES)}, not {type_!r}")
-    await demand_place(out)
+    await demand_place(out, attached=True)
+    if out.name is not None and not all(map(_UUID.fullmatch, names)):
+        raise UsageError(f"--out {out}: a file has its own name; patterns are for the files of jobs")
     code = 0
     async with opened(connection, transport="poll") as comfy:
         for name in names:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ._connection import Connection, UsageError, opened
 from ._failure import EXIT_FAILED, Failure
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
+from ._labels import read_labels
 from ._out import OutPlace, demand_place
-from ._refs import plain, read_refs, toward
+from ._refs import plain, read_refs, toward, whole_refs
 from ._watch import saved, tell, watch
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ async def watch_job(
         UsageError: That is no job.
         OSError: A file cannot be read or written.
     """
-    await demand_place(out)
+    await demand_place(out, attached=True)
     refs = read_refs([word])
     if len(refs) > 1:
         raise UsageError("watch takes one job; wait takes several")
@@ -42,6 +43,7 @@ async def watch_job(
     try:
         connection = toward(connection, refs)
         async with report.watching(), opened(connection, **options) as comfy:
+            (ref,) = await whole_refs(comfy, [ref])
             job = await comfy.attach(plain(ref))
             report.attached(job)
             outcome = await watch(job, report, interrupts, cancel=False)
@@ -64,12 +66,12 @@ async def wait_jobs(
         UsageError: One is no job.
         OSError: A file cannot be read or written.
     """
-    await demand_place(out)
+    await demand_place(out, attached=True)
     refs = read_refs(words)
     connection = toward(connection, refs)
     code = 0
     async with opened(connection, transport="poll") as comfy:
-        jobs = [await comfy.attach(plain(ref)) for ref in refs]
+        jobs = [await comfy.attach(plain(ref)) for ref in await whole_refs(comfy, refs)]
         waiting = [asyncio.create_task(watch(job, report, Interrupts(), cancel=False)) for job in jobs]
         try:
             async with asyncio.timeout(seconds):
@@ -86,18 +88,26 @@ async def wait_jobs(
     return code
 
 
-async def cancel_jobs(words: list[str], connection: Connection, report: Report) -> int:
-    """Cancel jobs, print how each ended, and return the exit code.
+async def cancel_jobs(
+    words: Iterable[str], connection: Connection, report: Report, *, labels: Iterable[str] | None = None
+) -> int:
+    """Cancel jobs, or the open ones that have some labels; print how each ended, return the exit code.
 
     Raises:
         ComfyError: The request failed.
-        UsageError: One is no job.
+        UsageError: One is no job, or jobs are named in both ways or in none.
         OSError: A file cannot be read.
     """
-    refs = read_refs(words)
+    refs, wanted = read_refs(words), read_labels(labels)
+    if bool(refs) == bool(wanted):
+        raise UsageError("cancel takes jobs, or --label NAME=TEXT for those that are open and have it")
     code = 0
     async with opened(toward(connection, refs), transport="poll") as comfy:
-        for ref in refs:
+        if wanted:
+            refs = [{"prompt_id": prompt_id} for prompt_id in await _open_ones(comfy, wanted)]
+            if not refs:
+                report.say("no open job has these labels")
+        for ref in await whole_refs(comfy, refs):
             job = await _known(comfy, ref)
             if job is None:
                 report.failed(_unknown(ref["prompt_id"], comfy.base_url))
@@ -109,6 +119,14 @@ async def cancel_jobs(words: list[str], connection: Connection, report: Report) 
             if status not in {"cancelled", "completed", "failed"}:
                 code = EXIT_FAILED
     return code
+
+
+async def _open_ones(comfy: ComfySession, labels: Mapping[str, str]) -> list[str]:
+    """Return the open jobs that have some labels, those that wait first: no one begins meanwhile."""
+    found: dict[str, list[str]] = {"pending": [], "in_progress": []}
+    async for job in comfy.jobs.find(labels=labels, status=list(found)):
+        found[str(job.status)].append(job.id)
+    return [*found["pending"], *found["in_progress"]]
 
 
 async def _known(comfy: ComfySession, ref: Mapping[str, Any]) -> Job | None:

@@ -92,13 +92,18 @@ def _node(name: str, event: Any, job: Job, then: JobProgress) -> dict[str, Any]:
     }
 
 
+def _rounded(value: Any) -> Any:
+    """Return a number without the digits that only counting in binary adds."""
+    return round(value, 4) if isinstance(value, float) else value
+
+
 def _progress(progress: JobProgress) -> dict[str, Any]:
     """Return how far it is."""
     return {
         "node": progress.node,
         "title": progress.title,
-        "value": progress.step,
-        "max": progress.steps,
+        "value": _rounded(progress.step),
+        "max": _rounded(progress.steps),
         "activity": progress.activity,
         "fraction": round(progress.fraction, 4),
         "eta": None if progress.eta is None else round(progress.eta, 2),

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from ._connection import Connection
+    from ._out import OutPlace
     from ._requests import SubmitRequest
 
-__all__ = ["cancel_command", "server_words", "submit_command", "wait_command", "withheld"]
+__all__ = ["cancel_command", "server_words", "submit_command", "wait_command", "waited_place", "withheld"]
 
 
 def submit_command(
@@ -28,12 +29,18 @@ def submit_command(
         words += ["--key", request.key]
     words += [flag for flag, given in (("--front", request.front), ("--partial", request.partial)) if given]
     command = shlex.join(words + server_words(connection))
-    out = getattr(request, "out", None)
+    out: OutPlace | None = getattr(request, "out", None)
     if out is None:
         return command
     # What submit prints names the server, so that the other side of the pipe finds it.
-    waiting = ["comfy-async", "wait", "-", "--out", str(out), *_flags(connection)]
+    waiting = ["comfy-async", "wait", "-", "--out", waited_place(out), *_flags(connection)]
     return f"{command} | {shlex.join(waiting)}"
+
+
+def waited_place(out: OutPlace) -> str:
+    """Return what `wait --out` takes of this: it knows neither seeds nor inputs of what others submitted."""
+    names = out.pattern()
+    return out.folder if names is not None and names.wants_workflow else str(out)
 
 
 def wait_command(prompt_id: str, connection: Connection, *, out: object = "DIR") -> str:

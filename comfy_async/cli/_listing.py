@@ -10,7 +10,7 @@ from ..types import counted
 from ._connection import Connection, UsageError, opened
 from ._interrupt import Interrupts
 from ._labels import label_text, labelled, latest, read_labels
-from ._refs import read_refs, toward
+from ._refs import read_refs, toward, whole_refs
 from ._tables import age_text, short_text, when_text
 from ._watch import tell, watch
 
@@ -73,7 +73,7 @@ def _waiting_fields(status: str, place: int, job: Any) -> dict[str, Any]:
         "number": job.number,
         "nodes": len(job.prompt),
         "client_id": job.extra_data.get("client_id"),
-        "create_time": job.extra_data.get("create_time"),
+        "create_time": _whole_number(job.extra_data.get("create_time")),
         "labels": job.labels,
     }
 
@@ -132,7 +132,13 @@ async def show_history(word: str, connection: Connection, report: Report) -> int
 
     refs = read_refs([word])
     async with opened(toward(connection, refs), transport="poll") as comfy:
-        record = await comfy.jobs.get(refs[0]["prompt_id"])
+        (ref,) = await whole_refs(comfy, refs[:1])
+        try:
+            record = await comfy.jobs.get(ref["prompt_id"])
+        except NotFoundError as error:
+            error.args = (f"{comfy.base_url} does not know job {ref['prompt_id']}",)
+            error.hint = "It was never there, or the server was restarted since."
+            raise
         if not record.done:
             raise NotFoundError(f"job {record.id} has not ended: it is {record.status}")
         job = await comfy.attach(record.id)
@@ -150,7 +156,7 @@ def _job_line(job: Any) -> dict[str, Any]:
         "event": "job",
         "prompt_id": job.id,
         "status": job.status,
-        "create_time": job.create_time,
+        "create_time": _whole_number(job.create_time),
         "seconds": _seconds(job),
         "outputs": job.outputs_count,
         "error": error.get("exception_message"),
@@ -171,6 +177,11 @@ def _job_row(job: Any) -> tuple[object, ...]:
         message or (short_text(job.preview_text) if job.preview_text else _made(job)),
         label_text(job.labels),
     )
+
+
+def _whole_number(milliseconds: Any) -> Any:
+    """Return a time as a whole number, as queue and history both have it; other things as they are."""
+    return round(milliseconds) if isinstance(milliseconds, float) else milliseconds
 
 
 def _made(job: Any) -> str:

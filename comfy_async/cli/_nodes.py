@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
-from ._tables import columns, size_text
+from ._tables import columns, range_text, size_text
 from ._workflows import catalog_of
 
 if TYPE_CHECKING:
@@ -171,10 +171,8 @@ def _input_cells(spec: Any) -> tuple[str, str]:
         more = f", … ({len(spec.choices)})" if len(spec.choices) > _MAX_CHOICES else ""
         return needed, ", ".join(map(str, spec.choices[:_MAX_CHOICES])) + more
     parts = [] if spec.default in (None, "") else [f"default {spec.default}"]
-    if spec.min is not None or spec.max is not None:
-        parts.append(
-            f"{spec.min if spec.min is not None else ''}..{spec.max if spec.max is not None else ''}"
-        )
+    if text := range_text(spec.min, spec.max):
+        parts.append(text)
     return needed, ", ".join(parts)
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._connection import Connection, UsageError
 from ._values import read_text
 
-__all__ = ["plain", "read_refs", "toward"]
+if TYPE_CHECKING:
+    from comfy_async import ComfySession
+
+__all__ = ["plain", "read_refs", "toward", "whole_refs"]
+
+_ID_LENGTH: Final = 36
+# Fewer characters begin too many ids.
+_BEGINNING: Final = re.compile(r"[0-9a-f][0-9a-f-]{3,34}")
+_LOOKED_AT: Final = 2000
+_PAGE: Final = 200
 
 
 def read_refs(words: Iterable[str]) -> list[dict[str, Any]]:
@@ -74,3 +84,52 @@ def toward(connection: Connection, refs: Sequence[Mapping[str, Any]]) -> Connect
 def plain(ref: Mapping[str, Any]) -> dict[str, str]:
     """Return what `attach` takes."""
     return {key: ref[key] for key in ("prompt_id", "client_id") if isinstance(ref.get(key), str)}
+
+
+async def whole_refs(comfy: ComfySession, refs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the refs with whole ids, of which lists and names show the first eight characters.
+
+    Raises:
+        UsageError: The server has no job whose id begins so, or has several.
+        ComfyError: The request failed.
+    """
+    return [{**ref, "prompt_id": await _whole_id(comfy, str(ref["prompt_id"]))} for ref in refs]
+
+
+async def _whole_id(comfy: ComfySession, word: str) -> str:
+    """Return the id that a word is, or the beginning of.
+
+    Raises:
+        UsageError: It is none, or of several jobs.
+        ComfyError: The request failed.
+    """
+    from comfy_async import NotFoundError
+
+    if len(word) == _ID_LENGTH:
+        return word
+    try:
+        # Ids that somebody chose have any length.
+        return (await comfy.jobs.get(word)).id
+    except NotFoundError:
+        pass
+    found = await _beginning_so(comfy, word) if _BEGINNING.fullmatch(word) else []
+    if len(found) > 1:
+        raise UsageError(f"{word!r} begins the ids of several jobs: {', '.join(sorted(found)[:5])}")
+    if not found:
+        raise UsageError(
+            f"{comfy.base_url} knows no job {word!r}: an id has {_ID_LENGTH} characters, "
+            "of which four or more of the first are enough while queue or history have the job"
+        )
+    return found.pop()
+
+
+async def _beginning_so(comfy: ComfySession, word: str) -> list[str]:
+    """Return the ids of the latest jobs that begin so."""
+    found: dict[str, None] = {}
+    seen = 0
+    async for page in comfy.jobs.page(size=_PAGE):
+        found |= dict.fromkeys(job.id for job in page if job.id.startswith(word))
+        seen += len(page)
+        if seen >= _LOOKED_AT:
+            break
+    return list(found)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from .._display.console_lines import node_line
 from ..types import FileUrl, counted
 from ._failure import Failure
-from ._tables import columns, screen_width, without_controls
+from ._rows import rows_lines
+from ._tables import CUT, CUT_SIGN, columns, screen_width, without_controls
 from ._words import in_a_terminal
 
 if TYPE_CHECKING:
@@ -32,7 +33,12 @@ class Report:
     """Prints: results on stdout, everything else on stderr.
 
     The base is for plain output: one line for what matters, none that is ever drawn over.
+
+    Attributes:
+        has_events: True when every event of a job is printed, previews too.
     """
+
+    has_events = False
 
     def __init__(self) -> None:
         """Say nothing yet."""
@@ -66,9 +72,9 @@ class Report:
         """Print that a batch is under way; its jobs are printed as they end."""
         self.say(f"{batch.progress}")
 
-    def ended_in(self, batch: Batch, job: Job) -> None:
-        """Print that a job of a batch has ended, and how far the batch is."""
-        self.say(f"#{job.index} {job.status}, {batch.progress}")
+    def ended_in(self, batch: Batch, job: Job, told: str = "") -> None:
+        """Print that a job of a batch has ended, how far the batch is, and what is told of its values."""
+        self.say(f"#{job.index} {job.status}, {batch.progress}{told and ': '}{told}")
 
     def steered(self, batch: Batch) -> None:
         """Print that a batch was paused, or goes on."""
@@ -128,6 +134,8 @@ class Report:
             self.result(line)
         if not lines:
             self.say(empty)
+        elif any(CUT_SIGN in line for line in lines):
+            self.say(CUT)
 
     # The end.
 
@@ -185,7 +193,7 @@ class QuietReport(Report):
     def batch(self, batch: Batch) -> None:
         """Say nothing."""
 
-    def ended_in(self, batch: Batch, job: Job) -> None:
+    def ended_in(self, batch: Batch, job: Job, told: str = "") -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:
@@ -220,6 +228,7 @@ def failure_lines(failure: Failure) -> list[str]:
         f"  {'' if problem.severity == 'error' else 'warning: '}{in_a_terminal(str(problem))}"
         for problem in failure.problems
     ]
+    lines += [f"  {in_a_terminal(line)}" for line in rows_lines(failure.details.get("rows", ()))]
     candidates = failure.details.get("candidates")
     if candidates and not any(str(name) in failure.message for name in candidates):
         lines.append(f"  did you mean: {', '.join(map(str, candidates))}")

@@ -34,6 +34,8 @@ __all__ = ["JsonReport"]
 class JsonReport(Report):
     """One JSON object a line on stdout."""
 
+    has_events = True
+
     def __init__(self, *, quiet: bool = False) -> None:
         """Say nothing yet; quiet means results and errors only."""
         super().__init__()
@@ -73,7 +75,7 @@ class JsonReport(Report):
         event = "batch_paused" if batch.paused else "batch_resumed"
         self.line({"event": event, "total": progress.total, "done": progress.done, "failed": progress.failed})
 
-    def ended_in(self, batch: Batch, job: Job) -> None:
+    def ended_in(self, batch: Batch, job: Job, told: str = "") -> None:
         """Say nothing: the job has a line of its own."""
 
     def event(self, event: Event, job: Job, replay: ProgressReplay) -> None:
@@ -103,7 +105,11 @@ class JsonReport(Report):
 
     def completed(self, job: Job, result: JobResult) -> None:
         """Print everything that came out but the bytes."""
-        self.line({"event": "completed", "status": job.status, **result.to_dict()})
+        told = result.to_dict()
+        seconds = {node: round(took, 3) for node, took in told["node_seconds"].items()}
+        took = told["duration"] and round(told["duration"], 3)
+        line = {"event": "completed", "status": job.status, **told, "node_seconds": seconds, "duration": took}
+        self.line(line)
 
     def file(self, file: OutputFile, path: Path | FileUrl | None) -> None:
         """Print one file."""

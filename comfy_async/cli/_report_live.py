@@ -115,10 +115,10 @@ class LiveReport(Report):
         else:
             super().batch(batch)
 
-    def ended_in(self, batch: Batch, job: Job) -> None:
+    def ended_in(self, batch: Batch, job: Job, told: str = "") -> None:
         """Say nothing where the batch is drawn."""
         if self._display is None:
-            super().ended_in(batch, job)
+            super().ended_in(batch, job, told)
 
     def result(self, text: str, *, colours: bool = False) -> None:
         """Print a line; it may share the terminal with the live ones."""

@@ -90,7 +90,11 @@ CatalogFile = Annotated[
 Out = Annotated[
     OutPlace | None,
     typer.Option(
-        "--out", "-o", metavar="DIR", parser=out_place, help="Save every file here; s3://... goes to a store."
+        "--out",
+        "-o",
+        metavar="DIR",
+        parser=out_place,
+        help="Save every file here, or as DIR/{seed}.png; s3://... goes to a store.",
     ),
 ]
 Settings = Annotated[
@@ -98,7 +102,7 @@ Settings = Annotated[
     typer.Option(
         "--set",
         metavar="NODE.INPUT=VALUE",
-        help="Change a value; @FILE uploads a file.",
+        help="Change a value; @FILE uploads a file. May be repeated.",
         autocompletion=complete_setting,
     ),
 ]
@@ -126,7 +130,7 @@ class SubmitRequest:
         typer.Option(
             "--ask",
             metavar="NODE.INPUT",
-            help="Ask for a value on the terminal.",
+            help="Ask for a value on the terminal. May be repeated.",
             autocompletion=complete_key,
         ),
     ] = None
@@ -149,14 +153,17 @@ class SubmitRequest:
         typer.Option(
             "--project",
             metavar="NAME",
-            help="Keep the prepared prompt under projects/NAME, else projects/default.",
+            help="Keep the prepared prompt under projects/NAME/workflows.",
             rich_help_panel=_UNREACHED,
         ),
     ] = None
     keep: Annotated[
         Path | None,
         typer.Option(
-            "--keep", metavar="FILE", help="Keep it as a file of this name.", rich_help_panel=_UNREACHED
+            "--keep",
+            metavar="FILE",
+            help="Keep the prepared prompt as this file.",
+            rich_help_panel=_UNREACHED,
         ),
     ] = None
 
@@ -200,14 +207,19 @@ class AppRequest:
         typer.Argument(metavar="WORKFLOW", help="API or editor JSON, or a picture that carries one."),
     ] = None
     action: Annotated[
-        str | None, typer.Argument(metavar="[run]", help="run: with an option for each input.")
+        str | None, typer.Argument(metavar="run", help="run: with an option for each input.")
     ] = None
     names: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="NAME=NODE.INPUT", help="Name an input yourself; then only those."),
+        typer.Option(
+            "--name",
+            metavar="NAME=NODE.INPUT",
+            help="Name inputs yourself; only those. May be repeated.",
+        ),
     ] = None
     outputs: Annotated[
-        list[str] | None, typer.Option("--output", metavar="NAME=NODE", help="Name an output yourself.")
+        list[str] | None,
+        typer.Option("--output", metavar="NAME=NODE", help="Name outputs. May be repeated."),
     ] = None
     catalog: CatalogFile = None
     prefer: Prefer = "workflow"
@@ -223,14 +235,14 @@ class AppRequest:
 class BatchRequest:
     """The options of `batch`."""
 
-    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW...", help="One or more workflows.")]
+    workflows: Annotated[list[str], typer.Argument(metavar="WORKFLOW", help="One or more workflows.")]
     settings: Settings = None
     vary: Annotated[
         list[str] | None,
         typer.Option(
             "--vary",
             metavar="NODE.INPUT=VALUES",
-            help='1..8, ["a", "b"], or @FILE with one a line; several are combined.',
+            help='1..8, ["a", "b"], or @FILE with one a line. May be repeated: combined.',
         ),
     ] = None
     rows: Annotated[
@@ -252,7 +264,11 @@ class BatchRequest:
     out: Annotated[
         OutPlace | None,
         typer.Option(
-            "--out", "-o", metavar="DIR", parser=out_place, help="A folder for each: DIR/000 and so on."
+            "--out",
+            "-o",
+            metavar="DIR",
+            parser=out_place,
+            help="A folder for each, DIR/000 and so on, or names: DIR/{job:03d}_{seed}.png.",
         ),
     ] = None
     results: Annotated[
@@ -264,6 +280,14 @@ class BatchRequest:
             help="Resume from this file when it was interrupted.",
         ),
     ] = None
+    elsewhere: Annotated[
+        str,
+        typer.Option(
+            "--results-elsewhere",
+            metavar="WHICH",
+            help="Jobs of another server in that file: raise, rerun, or keep (the same server).",
+        ),
+    ] = "raise"
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on although the results file was left paused.")
     ] = False

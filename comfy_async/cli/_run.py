@@ -19,7 +19,7 @@ from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._json_events import queued_fields
 from ._labels import read_key, read_labels
 from ._later import cancel_command, withheld
-from ._out import demand_place
+from ._out import demand_names, demand_place
 from ._prepare import asked, keep, load, partner_options, place_to_keep, prepared
 from ._watch import Outcome, saved, tell, watch
 
@@ -51,7 +51,7 @@ async def run(request: RunRequest, connection: Connection, report: Report, *, in
     """
     from comfy_async import ConnectError
 
-    await _demand(request)
+    await _demand(request, report)
     workflow = load(request)
     fake = embedded(request, report, interrupts)
     submitted = False
@@ -99,7 +99,7 @@ def _left(job: Job, connection: Connection, report: Report) -> None:
     report.left(job, cancel_command(job.prompt_id, connection))
 
 
-async def _demand(request: RunRequest) -> None:
+async def _demand(request: RunRequest, report: Report) -> None:
     """Check before the run that what follows it can be done.
 
     Raises:
@@ -108,7 +108,9 @@ async def _demand(request: RunRequest) -> None:
     """
     if request.previews not in _PREVIEWS:
         raise UsageError(f"--previews takes {', '.join(_PREVIEWS)}")
-    demand_names(request)
+    if request.previews != "none" and not report.has_events:
+        raise UsageError("--previews goes with --json: a terminal shows no previews (guide: terminal.md)")
+    demand_words(request)
     await demand_output(request)
 
 
@@ -124,7 +126,7 @@ async def demand_output(request: RunRequest | AppRequest) -> None:
     await demand_place(request.out)
 
 
-def demand_names(request: SubmitRequest) -> None:
+def demand_words(request: SubmitRequest) -> None:
     """Check labels and key before anything is sent.
 
     Raises:
@@ -150,6 +152,7 @@ async def _submitted(
     """Prepare the workflow and queue it."""
     with report.paused():
         made = await prepared(comfy, workflow, request, interrupts=interrupts)
+    demand_names(getattr(request, "out", None), made)
     options = {"previews": "none", **request.options, **await partner_options(comfy, made)}
     return await comfy.submit(made, **options)
 
@@ -206,7 +209,7 @@ async def submit(
     """
     from comfy_async import ConnectError
 
-    demand_names(request)
+    demand_words(request)
     workflow = load(request)
     request = asked(workflow, request, interrupts)
     try:
@@ -257,7 +260,7 @@ def _wants_to_keep(
 ) -> bool:
     """Say whether the prompt is to be kept: a mistyped port should not fill a folder unasked.
 
-    A named place means yes; on a terminal the user is asked; elsewhere it is printed beforehand.
+    A named place means yes; on a terminal the user is asked; elsewhere it means no.
 
     Raises:
         CancelledError: Ctrl-C was pressed at the question.
@@ -265,7 +268,6 @@ def _wants_to_keep(
     if request.keep is not None or request.project is not None:
         return True
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        report.say(f"keeping the prepared prompt as {path}")
-        return True
+        return False
     answer = interrupts.ask(f"{failure.message}\nKeep the prepared prompt as {path}? [y/N] ")
     return answer.strip().lower() in {"y", "yes"}

@@ -15,12 +15,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from .._display.console_lines import without_controls
 
 __all__ = [
+    "CUT",
+    "CUT_SIGN",
     "age_text",
+    "choices_text",
     "columns",
     "fitted",
     "folded",
     "has_colours",
     "json_text",
+    "range_text",
     "screen_width",
     "short_text",
     "size_text",
@@ -29,8 +33,14 @@ __all__ = [
 ]
 
 _MAX_VALUE = 60
+_MAX_CHOICES = 40
 _MIN_COLUMN = 20
 _GAP = "  "
+CUT_SIGN = "…"
+# Below these a number reads better with its digits.
+_LEAST_POWER = (1 << 31) - 1
+
+CUT = f"what ends in {CUT_SIGN} is cut: --json has it whole"
 
 
 def columns(
@@ -78,7 +88,33 @@ def _fitted(widths: list[int], width: int, whole: int | None) -> list[int]:
 
 def _cut(text: str, most: int) -> str:
     """Return a text of at most so many characters."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= most else f"{text[: most - 1]}{CUT_SIGN}"
+
+
+def range_text(low: object, high: object) -> str:
+    """Return a range as people read it, "" for none: `1..100`, `0..2^64-1`."""
+    if low is None and high is None:
+        return ""
+    return f"{_bound_text(low)}..{_bound_text(high)}"
+
+
+def _bound_text(bound: object) -> str:
+    """Return one end of a range, a large power of two as that."""
+    if isinstance(bound, int) and abs(bound) >= _LEAST_POWER:
+        for text, power in (("2^{}", bound), ("2^{}-1", bound + 1), ("-2^{}", -bound)):
+            if power > 0 and power & (power - 1) == 0:
+                return text.format(power.bit_length() - 1)
+    return "" if bound is None else str(bound)
+
+
+def choices_text(choices: Sequence[object], *, most: int = _MAX_CHOICES) -> str:
+    """Return choices on a line of about so many characters, and how many there are when not all are there."""
+    shown: list[str] = []
+    for name in map(str, choices):
+        if shown and sum(map(len, shown)) + 2 * len(shown) + len(name) > most:
+            return f"{', '.join(shown)}, {CUT_SIGN} ({len(choices)})"
+        shown.append(name)
+    return ", ".join(shown)
 
 
 def screen_width() -> int | None:

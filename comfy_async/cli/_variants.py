@@ -7,12 +7,13 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ._app_values import app_of, with_values
 from ._connection import UsageError
+from ._rows import Row, RowsError, demand_right
 from ._values import apply_values, demand_seeds, read_text, seeds_of
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ _MOST: Final = 1_000_000
 _LARGEST_UNKNOWN: Final = (1 << 31) - 1
 _LARGEST: Final = 1 << 50
 
-Variant = tuple[dict[str, str], "Workflow"]
-"""The values that make it another one, as texts, and the workflow."""
+Variant = tuple[Row, "Workflow"]
+"""The values that make it another one, as texts, with the line of their row; and the workflow."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def read_varied(settings: Iterable[str]) -> list[list[tuple[str, str]]]:
     return found
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[Row]:
     """Return the rows of a CSV file with a header, or of JSON lines; the columns are inputs.
 
     An empty cell, or null, leaves the input as it is; `""` makes it an empty text.
@@ -87,14 +88,16 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         OSError: It cannot be read.
     """
     text = read_text(path, newline="")
-    rows = list(_csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text, path))
+    found = list(_csv_rows(text, path) if path.suffix.lower() == ".csv" else _json_rows(text))
+    demand_right(str(path), [row for row in found if isinstance(row, RowsError)], of=len(found))
+    rows = [row for row in found if isinstance(row, Row)]
     if not rows:
         raise UsageError(f"{path} has no rows with inputs as columns, for example 6.text,3.seed")
     return rows
 
 
-def _csv_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table whose first line names the inputs.
+def _csv_rows(text: str, path: Path) -> Iterator[Row | RowsError]:
+    """Yield the rows of a table whose first line names the inputs, and what is wrong with others.
 
     Raises:
         UsageError: It is no such table.
@@ -102,15 +105,20 @@ def _csv_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
     lines = _csv_lines(text, path)
     header = [(name or "").strip() for name in next(lines, (1, []))[1]]
     for name in header:
-        _demand_input(name, f"{path}, line 1")
+        try:
+            _demand_input(name, 1)
+        except RowsError as error:
+            raise UsageError(f"{path}, line 1: {error}") from None
     if len(set(header)) < len(header):
         raise UsageError(f"{path}, line 1: two columns have one name")
     for number, cells in lines:
         if not any(cell is not None for cell in cells):
             continue
         if len(cells) > len(header):
-            raise UsageError(f"{path}, line {number}: {len(cells)} cells, and {len(header)} columns")
-        yield {name: cell for name, cell in zip(header, cells, strict=False) if cell is not None}
+            yield RowsError(number, f"{len(cells)} cells, and {len(header)} columns")
+            continue
+        given = {name: cell for name, cell in zip(header, cells, strict=False) if cell is not None}
+        yield Row(given, line=number)
 
 
 def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, list[str | None]]]:
@@ -138,39 +146,48 @@ def _csv_lines(text: str, path: Path) -> Iterator[tuple[int, list[str | None]]]:
         number, cells = number_after + 1, []
 
 
-def _json_rows(text: str, path: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of JSON lines: a line ends at a line feed and at nothing else.
-
-    Raises:
-        UsageError: A line is no JSON object, or names no inputs.
-    """
+def _json_rows(text: str) -> Iterator[Row | RowsError]:
+    """Yield the rows of JSON lines, which end at a line feed only, and what is wrong with others."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"{path}, line {number} is neither CSV nor JSON: {error}") from error
-        if not isinstance(row, dict) or not row:
-            raise UsageError(f'{path}, line {number}: no object with inputs, such as {{"6.text": "a cat"}}')
-        for key in row:
-            _demand_input(key, f"{path}, line {number}")
-        yield {key: _text(value) for key, value in row.items() if value is not None}
+            yield _json_row(line, number)
+        except RowsError as error:
+            yield error
 
 
-def _demand_input(name: str, where: str) -> None:
+def _json_row(line: str, number: int) -> Row:
+    """Return the row of one line.
+
+    Raises:
+        RowsError: It is no JSON object, or names no inputs.
+    """
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RowsError(number, f"this is neither CSV nor JSON: {error}") from error
+    if not isinstance(row, dict) or not row:
+        raise RowsError(number, 'no object with inputs, such as {"6.text": "a cat"}')
+    for key in row:
+        _demand_input(key, number)
+    return Row({key: _text(value) for key, value in row.items() if value is not None}, line=number)
+
+
+def _demand_input(name: str, line: int) -> None:
     """Check that a column has the form of an input's name: NODE.INPUT, or that of an app.
 
     Raises:
-        UsageError: It has not.
+        RowsError: It has not.
     """
     node, _, field = name.rpartition(".")
     if name.isidentifier():
         return
     if not node or not field or ";" in name or "\t" in name:
-        raise UsageError(
-            f"{where}: the column {name!r} is no NODE.INPUT, such as 6.text, and no input's name; columns "
-            "are separated by commas, and `comfy-async inputs` and `app` list what can be one"
+        raise RowsError(
+            line,
+            f"the column {name!r} is no NODE.INPUT, such as 6.text, and no input's name; columns "
+            "are separated by commas, and `comfy-async inputs` and `app` list what can be one",
         )
 
 
@@ -178,7 +195,7 @@ def variants(
     workflows: Sequence[Workflow],
     *,
     varied: Sequence[Sequence[tuple[str, str]]],
-    rows: Sequence[dict[str, str]],
+    rows: Sequence[Row],
     rows_name: str = "--rows",
     seeds: Seeds | None = None,
     catalog: NodeCatalog | None = None,
@@ -191,28 +208,52 @@ def variants(
     """
     made: list[Variant] = []
     for workflow in workflows:
-        app = app_of(workflow, rows, catalog)
-        for row in rows or [{}]:
-            with_row = with_values(workflow, row, source=rows_name, catalog=catalog, app=app)
+        for row, with_row in _with_rows(workflow, rows or [Row()], rows_name, catalog):
             for pairs in itertools.product(*varied):
                 changed = apply_values(with_row, dict(pairs), source="--vary", catalog=catalog)
-                made += _with_seeds(changed, {**row, **dict(pairs)}, seeds, catalog)
+                made += _with_seeds(changed, Row({**row, **dict(pairs)}, line=row.line), seeds, catalog)
                 if len(made) > _MOST:
                     raise UsageError(f"that makes more than {_MOST} workflows")
     return made
 
 
+def _with_rows(
+    workflow: Workflow, rows: Sequence[Row], name: str, catalog: NodeCatalog | None
+) -> list[Variant]:
+    """Return a workflow with the values of each row.
+
+    Raises:
+        UsageError: Several rows are wrong; or a value's file cannot be read.
+        UnknownInputError: One is, or all in the same way.
+    """
+    from comfy_async import UnknownInputError
+
+    app = app_of(workflow, rows, catalog)
+    made: list[Variant] = []
+    wrong: list[RowsError] = []
+    for row in rows:
+        try:
+            made.append((row, with_values(workflow, row, catalog=catalog, app=app)))
+        except (UsageError, UnknownInputError) as error:
+            wrong.append(RowsError.of(row.line, error))
+    demand_right(name, wrong, of=len(rows))
+    return made
+
+
 def _with_seeds(
-    workflow: Workflow, values: Mapping[str, str], seeds: Seeds | None, catalog: NodeCatalog | None
+    workflow: Workflow, values: Row, seeds: Seeds | None, catalog: NodeCatalog | None
 ) -> Iterator[Variant]:
     """Yield a workflow with each of the seeds, and what makes it another one."""
     if seeds is None:
-        yield dict(values), workflow
+        yield values, workflow
         return
     keys = [item.key for item in seeds_of(workflow, catalog)]
     for seed in range(seeds.first, seeds.first + seeds.count):
         told = {"draw": str(seed), **dict.fromkeys(keys, str(seed))}
-        yield {**values, **told}, workflow.with_seed(seed, catalog=catalog) if keys else workflow
+        yield (
+            Row({**values, **told}, line=values.line),
+            workflow.with_seed(seed, catalog=catalog) if keys else workflow,
+        )
 
 
 def _values(text: str) -> list[str]:

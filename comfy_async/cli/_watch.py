@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._display.replay import ProgressReplay
+from .._job.job import core_of
 from ..types import FileUrl
-from ._connection import Connection
+from ._connection import Connection, UsageError
 from ._failure import EXIT_FAILED, Failure, describe
 from ._interrupt import EXIT_INTERRUPTED, Interrupts
-from ._later import wait_command, withheld
+from ._later import wait_command, waited_place, withheld
 from ._out import OutPlace
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Outcome:
         failure: Why it did not.
         files: Each file with the path that it was saved under.
         running: Ctrl-C was pressed, and the server has not stopped it.
+        interrupted: Ctrl-C was pressed.
         reason: Why it has not, "" when it only goes on.
         pictures: What is to be shown in the terminal, by its place among the files.
         unsaved: Why the files could not be saved, None when they were, or were not to be.
@@ -46,14 +48,15 @@ class Outcome:
     failure: Failure | None = None
     files: tuple[tuple[OutputFile, Path | FileUrl | None], ...] = ()
     running: bool = False
+    interrupted: bool = False
     reason: str = ""
     pictures: Mapping[int, Image] = dataclasses.field(default_factory=dict, repr=False)
     unsaved: Failure | None = None
 
     @property
     def exit_code(self) -> int:
-        """0 when it completed, 130 when it was cancelled, 1 otherwise."""
-        if self.running or self.job.status == "cancelled":
+        """0 when it completed, 130 when it was cancelled by Ctrl-C here, 1 otherwise."""
+        if self.running or (self.interrupted and self.job.status == "cancelled"):
             return EXIT_INTERRUPTED
         whole = self.failure is None and self.unsaved is None
         whole = whole and not (self.result is not None and self.result.missing)
@@ -85,7 +88,12 @@ async def watch(job: Job, report: Report, interrupts: Interrupts, *, cancel: boo
         if not job.done:
             showing.cancel()
         await asyncio.wait([showing])
-    return await _ended(job, reason)
+    outcome = dataclasses.replace(await _ended(job, reason), interrupted=interrupts.asked)
+    if outcome.failure is not None and not cancel and not core_of(job).seen and job.status == "lost":
+        # Nothing shows that it ever was there: who mistyped an id must not run the job twice.
+        hint = "The id is another one, or the server was restarted, or its history cleared, since."
+        return dataclasses.replace(outcome, failure=dataclasses.replace(outcome.failure, hint=hint))
+    return outcome
 
 
 async def _cancelled(job: Job) -> str:
@@ -139,8 +147,8 @@ async def saved(
     report.note("saving")
     try:
         # What may be lost is told in the end; what came is not to be lost with it.
-        paths = await outcome.result.save(out.place, allow_missing=True)
-    except (ComfyError, OSError) as error:
+        paths = await out.save(outcome.result, allow_missing=True)
+    except (ComfyError, OSError, UsageError) as error:
         return dataclasses.replace(outcome, unsaved=unsaved(error, outcome.job, out, later=later))
     return dataclasses.replace(outcome, files=tuple(zip(outcome.result.files, paths, strict=True)))
 
@@ -152,7 +160,9 @@ def unsaved(error: Exception, job: Job, out: OutPlace, *, later: Connection | No
     details = {**failure.details, "prompt_id": job.prompt_id}
     hint = "The job itself completed."
     if later is not None:
-        details["command"] = wait_command(job.prompt_id, later, out=out)
+        # A pattern that cannot be filled would not be filled then either.
+        place = out.folder if isinstance(error, UsageError) else waited_place(out)
+        details["command"] = wait_command(job.prompt_id, later, out=place)
         without = withheld(later)
         hint = (
             f"It completed and has its files on the server; to save them{f', {without}' if without else ''}:"

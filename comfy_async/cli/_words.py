@@ -27,6 +27,9 @@ _WORDS: Final[dict[str, str]] = {
     ),
     "(`partner_api_key=`)": "(COMFY_API_KEY)",
     # About jobs and files.
+    'results_elsewhere="rerun" runs them here, "keep" takes': (
+        "--results-elsewhere rerun runs them here, --results-elsewhere keep takes"
+    ),
     "(`map(limit=)`)": "(--limit)",
     "(`type=`, `subfolder=`)": "(--type, --subfolder)",
     "`await comfy.check(flow)`": "`comfy-async check`",

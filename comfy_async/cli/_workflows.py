@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..types import counted
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._tables import fitted, json_text, screen_width, short_text
+from ._tables import choices_text, fitted, json_text, range_text, screen_width, short_text
 from ._values import apply_values, demand_seeds, parse_settings, read_workflow
 from ._words import in_a_terminal
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Changed", "catalog_of", "check_workflow", "convert_workflow", "list_inputs"]
 
-_MAX_CHOICES = 4
 _WITHOUT_SERVER = (
     "Or work without a server, with its nodes in a file: --catalog object_info.json "
     "(`comfy-async nodes --save object_info.json` writes it while one runs)."
@@ -197,9 +196,5 @@ async def convert_workflow(
 def _range(item: Any) -> str:
     """Return type and limits as the catalog has them."""
     if item.choices:
-        more = f", … ({len(item.choices)})" if len(item.choices) > _MAX_CHOICES else ""
-        return f"one of {', '.join(map(str, item.choices[:_MAX_CHOICES]))}{more}"
-    if item.min is None and item.max is None:
-        return str(item.type)
-    low, high = ("" if bound is None else bound for bound in (item.min, item.max))
-    return f"{item.type} {low}..{high}"
+        return f"one of {choices_text(item.choices)}"
+    return " ".join(filter(None, [str(item.type), range_text(item.min, item.max)]))

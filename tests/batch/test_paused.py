@@ -303,3 +303,16 @@ def test_progress_says_it() -> None:
     """Last of all."""
     made = BatchProgress(done=3, failed=0, running=0, total=9, fraction=0.3, eta=None, paused=True)
     assert str(made) == "3/9, paused"
+
+
+def test_status_of_a_list_that_became_shorter(tmp_path: Path) -> None:
+    """What the list has no more is not counted; it is when the list is long again."""
+    path = tmp_path / "run.jsonl"
+    done = [
+        {"index": index, "key": "k", "ref": {"prompt_id": "p"}, "status": "completed"} for index in range(5)
+    ]
+    rows = [{"total": 5}, *done, {"total": 2}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert str(read_status(path)) == "2/2 done"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"total": 6}]))
+    assert str(read_status(path)) == "5/6 done, 1 left"

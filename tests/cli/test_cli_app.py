@@ -191,7 +191,7 @@ async def test_rows_may_name_inputs(cli: Any, sd15: Path, fake: FakeComfy, tmp_p
     rows.write_text("prmpt,seed\na fox,x\n")
     wrong = await cli("batch", sd15, "--rows", rows)
     assert wrong.code == 2
-    assert f"--rows {rows}: the app was not called" in wrong.err
+    assert f"--rows {rows}, line 2: the app was not called" in wrong.err
     assert "the app has no input 'prmpt'; nearest: 'prompt'" in wrong.err
     assert "seed: 'x' (str) is no whole number" in wrong.err
     assert len(fake.books.accepted) == count

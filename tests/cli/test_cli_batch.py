@@ -162,3 +162,23 @@ async def test_embedded_server(cli: Any, sd15: Path) -> None:
 
     assert done.code == 0
     assert len(done.of("item")) == 2
+
+
+async def test_rows_are_found_again(cli: Any, sd15: Path, tmp_path: Path) -> None:
+    """Lines, objects and the results file say which values, and which row, a job belongs to."""
+    rows, results = tmp_path / "rows.csv", tmp_path / "r.jsonl"
+    rows.write_text("3.steps,3.sampler_name\n2,euler\n\n1,eulr\n")
+    command = ("batch", sd15, "--rows", rows, "--seeds", 1, "--seed", 7, "--limit", 1, "--results", results)
+    plain = await cli(*command)
+    lines = await cli(*command, "--json")
+
+    first = "3.steps=2 3.sampler_name=euler 3.seed=7 (line 2)"
+    assert plain.err.splitlines()[1].startswith("#0 completed, 1/2")
+    assert plain.err.splitlines()[1].endswith(f": {first}")
+    assert "  with 3.steps=1 3.sampler_name=eulr 3.seed=7 (line 4)\n" in plain.out
+    assert {item["index"]: item["line"] for item in lines.of("item")} == {0: 2, 1: 4}
+    noted = [json.loads(line) for line in results.read_text().splitlines()]
+    told = [(item["index"], item["values"]) for item in noted if "values" in item]
+    assert dict(told) == {item["index"]: item["values"] for item in lines.of("item")}
+    # What came out of the file had them already.
+    assert [index for index, _ in told].count(0) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ async def test_a_pipe_gets_a_line_for_each_job(cli: Any, sd15: Path) -> None:
     lines = done.err.splitlines()
     assert lines[0] == "0/3"
     assert [line.partition(",")[0] for line in lines[1:]] == ["#0 completed", "#1 completed", "#2 completed"]
-    assert lines[-1] == "#2 completed, 3/3"
+    assert re.fullmatch(r"#2 completed, 3/3: 3\.seed=\d+", lines[-1])
     assert "failed" not in done.err
 
 
@@ -169,3 +170,50 @@ async def test_check_takes_what_run_takes(cli: Any, sd15: Path, tmp_path: Path, 
     assert (good.code, bad.code, wrong.code, high.code) == (0, 1, 2, 1)
     assert "eulr" in json.dumps(bad.of("problem"))
     assert "seed" in high.out
+
+
+async def test_results_of_another_server(cli: Any, sd15: Path, fake: FakeComfy, tmp_path: Path) -> None:
+    """What a server that is gone had done is not done here; who knows better says so."""
+    results = tmp_path / "c.jsonl"
+    command = ("batch", sd15, *STEPS, "--vary", "3.seed=1..2", "--results", results)
+    first = await cli(*command, "--fake", "--step-seconds", 0)
+    before = results.read_text()
+    refused = await cli(*command)
+    lines = await cli(*command, "--json")
+
+    assert first.code == 0
+    assert refused.code == lines.code == 2
+    (line,) = refused.err.splitlines()
+    assert line.startswith(f"error: --results {results} holds jobs of another server (2 of http://127.0.0.1:")
+    assert "--results-elsewhere rerun runs them here, --results-elsewhere keep takes" in line
+    assert lines.objects[0]["error"]["code"] == "usage"
+    assert not fake.books.accepted
+    assert results.read_text() == before
+    again = await cli(*command, "--results-elsewhere", "rerun")
+    assert again.code == 0
+    assert "2 done, 0 failed" in again.out
+    assert len(fake.books.accepted) == 2
+    assert (await cli(*command)).code == 0
+    assert len(fake.books.accepted) == 2
+
+
+async def test_a_server_under_another_name(cli: Any, sd15: Path, fake: FakeComfy, tmp_path: Path) -> None:
+    """Its jobs are taken as they are; another word is refused."""
+    command = ("batch", sd15, *STEPS, "--vary", "3.seed=1..2", "--results", tmp_path / "c.jsonl")
+    assert (await cli(*command, "--fake", "--step-seconds", 0)).code == 0
+    kept = await cli(*command, "--results-elsewhere", "keep")
+    wrong = await cli(*command, "--results-elsewhere", "maybe")
+
+    assert (kept.code, wrong.code) == (0, 2)
+    assert "takes raise, rerun, keep, not 'maybe'" in wrong.err
+    assert not fake.books.accepted
+
+
+async def test_something_else_as_results_without_seeds(cli: Any, sd15: Path, tmp_path: Path) -> None:
+    """It is one line of error too."""
+    path = tmp_path / "notes.txt"
+    path.write_text("hello\nworld\n")
+    done = await cli("batch", sd15, "--vary", "3.seed=1..2", "--results", path)
+
+    assert done.code == 2
+    assert done.err == f"error: --results {path}, line 1: this is no results file\n"

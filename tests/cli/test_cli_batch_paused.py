@@ -74,7 +74,7 @@ async def test_priorities(cli: Any, sd15: Path, tmp_path: Path) -> None:
         (("status", "other.txt"), "this is no results file"),
         (("pause", "."), "Is a directory"),
         (("priority", "r.jsonl"), "name the items"),
-        (("priority", "r.jsonl", "4..2"), "the wrong way"),
+        (("priority", "r.jsonl", "4..2"), "runs backwards"),
         (("priority", "r.jsonl", "-1"), "No such option"),
         (("priority", "r.jsonl", "first"), "is no place"),
         (("priority", "r.jsonl", "3"), "has 3 items, 0 to 2"),

@@ -50,6 +50,54 @@ async def test_port_that_is_taken(cli: Any, fake: Any) -> None:
     assert done.objects[0]["error"]["code"] == "os_error"
 
 
+async def test_serves_another_api(cli: Any, small: Path) -> None:
+    """The key that it wants is told, to scripts too; nothing else is served."""
+    child = await cli.start("fake-server", "--port", 0, "--dialect", "api-v2", "--json")
+    line = await child.until("listening")
+    done = await cli(
+        *("run", small, "--server", line["url"], "--api-key", line["api_key"], "--dialect", line["dialect"])
+    )
+    child.interrupt()
+    ended = await child.done()
+
+    assert done.code == 0
+    assert f"--dialect api-v2 --api-key {line['api_key']}" in ended.err
+
+
+async def test_lets_nodes_fail(cli: Any, small: Path) -> None:
+    """With a message of choice, or as if the memory were full."""
+    child = await cli.start(
+        *("fake-server", "--port", 0, "--json", "--fail", "SaveImage=it broke", "--fail", "VAEDecode=oom")
+    )
+    line = await child.until("listening")
+    done = await cli("run", small, "--server", line["url"], "--json")
+    child.interrupt()
+
+    assert (await child.done()).code == 0
+    assert done.code == 1
+    assert "it broke" in done.objects[-1]["error"]["message"]
+
+
+async def test_what_cannot_fail_is_said(cli: Any) -> None:
+    """A class that is none, a word without a way, a dialect that is none."""
+    for args, told in (
+        (("--fail", "KSamplr=oom"), "nearest: KSampler"),
+        (("--fail", "KSampler"), "--fail takes CLASS=oom"),
+        (("--dialect", "klingon"), "no such dialect"),
+    ):
+        done = await cli("fake-server", "--port", 0, *args)
+        assert (done.code, told in done.err) == (2, True)
+
+
+def test_the_module_lets_nodes_fail_too() -> None:
+    """A class that is none ends it in one line."""
+    command = [sys.executable, "-m", "comfy_async.testing", "--port", "0", "--fail", "KSamplr=oom"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("no such class: 'KSamplr'")
+
+
 @pytest.mark.parametrize("name", ["typer", "rich"])
 def test_without_the_extra(name: str) -> None:
     """Without typer or rich one line says what to install."""
@@ -82,6 +130,30 @@ async def test_help_teaches_by_example(cli: Any) -> None:
     assert "comfy-async run WORKFLOW.json --fake" in (await cli("--help")).out
     for name in commands:
         assert f"comfy-async {name}" in (await cli(name, "--help")).out
+
+
+async def test_usage_is_in_one_form(cli: Any) -> None:
+    """What may be left out stands in one pair of brackets, what may be repeated before one ellipsis."""
+    for item in app.registered_commands:
+        assert item.callback is not None
+        shown = (await cli(item.name or item.callback.__name__, "--help")).out
+        (usage,) = [line for line in shown.splitlines() if "Usage:" in line]
+        assert not re.search(r"\[\[|\.\.\.\]|\.\.\.\}", usage)
+        options = [
+            name for name in ("--set", "--vary", "--ask", "--header", "--label") if f"│ {name} " in shown
+        ]
+        assert shown.count("repeated") >= len(options)
+
+
+async def test_first_examples_fit_a_terminal(cli: Any) -> None:
+    """Each is one line at 80 columns."""
+    cli.env["COLUMNS"] = "80"
+    shown = (await cli("--help")).out.partition("Examples")[2]
+
+    lines = [line for line in map(str.strip, shown.splitlines()[1:]) if line]
+    assert [line.split()[:2] for line in lines] == [
+        ["comfy-async", name] for name in ("run", "doctor", "inputs", "run")
+    ]
 
 
 async def test_help_fits_a_terminal(cli: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from comfy_async import Workflow
 from comfy_async.testing import FakeComfy
 
 UNKNOWN = "11111111-aaaa-4aaa-8aaa-111111111111"
@@ -232,3 +233,90 @@ async def test_unknown_job_is_lost(cli: Any) -> None:
     assert done.code == 1
     assert done.objects[0]["event"] == "lost"
     assert done.objects[0]["error"]["code"] == "job_lost"
+
+
+async def test_the_beginning_of_an_id_is_enough(cli: Any, small: Path, fake: FakeComfy) -> None:
+    """Of a job in the history and of one that waits: lists and names show the first eight characters."""
+    first = json.loads((await cli("submit", small)).out)["prompt_id"]
+    await fake.idle()
+    fake.hold()
+    second = json.loads((await cli("submit", small)).out)["prompt_id"]
+    shown = await cli("history", first[:8])
+    waited = await cli("wait", first[:4])
+    watched = await cli("watch", first[:8])
+    cancelled = await cli("cancel", second[:8])
+
+    assert "small_00001_.png" in shown.out
+    assert shown.out == waited.out == watched.out
+    assert cancelled.out == f"{second}  cancelled\n"
+
+
+@pytest.mark.parametrize("command", ["watch", "wait", "cancel", "history"])
+@pytest.mark.parametrize("word", ["8398e1f6", "nonsense", "ab"])
+async def test_an_id_that_is_none(cli: Any, command: str, word: str) -> None:
+    """It is said how long an id is; nobody is told to submit anything again."""
+    done = await cli(command, word)
+
+    assert done.code == 2
+    assert f"knows no job '{word}': an id has 36 characters" in done.err
+    assert "again" not in done.err
+
+
+async def test_a_beginning_of_several(cli: Any, small: Path, fake: FakeComfy) -> None:
+    """Neither is meant: nothing is cancelled."""
+    fake.hold()
+    graph = Workflow.load(small).to_api()
+    async with fake.session() as comfy:
+        for number in (1, 2):
+            prompt_id = f"abcd{number}111-aaaa-4aaa-8aaa-111111111111"
+            await comfy.request("POST", "/prompt", json={"prompt_id": prompt_id, "prompt": graph})
+    done = await cli("cancel", "abcd")
+    one = await cli("cancel", "abcd2")
+
+    assert done.code == 2
+    assert "begins the ids of several jobs: abcd1111-aaaa-" in done.err
+    assert one.out == "abcd2111-aaaa-4aaa-8aaa-111111111111  cancelled\n"
+    assert [run.end for run in fake.books.accepted] == [None, "deleted"]
+
+
+async def test_unknown_jobs_are_not_to_be_submitted_again(cli: Any) -> None:
+    """A whole id that the server does not know may be mistyped."""
+    waited = await cli("wait", UNKNOWN)
+    history = await cli("history", UNKNOWN)
+
+    assert waited.code == history.code == 1
+    assert "submit it again" not in waited.err
+    assert "The id is another one" in waited.err
+    assert f"does not know job {UNKNOWN}" in history.err
+    assert "GET" not in history.err
+
+
+async def test_times_have_one_form(cli: Any, small: Path, fake: FakeComfy) -> None:
+    """Whole milliseconds in queue and history; seconds without noise."""
+    ran = await cli("run", small, "--json")
+    fake.hold()
+    await cli("submit", small)
+    (waiting,) = (await cli("queue", "--json")).objects
+    (past,) = (await cli("history", "--json")).objects
+
+    assert isinstance(waiting["create_time"], int)
+    assert isinstance(past["create_time"], int)
+    numbers = [ran.objects[-1]["duration"], *ran.objects[-1]["node_seconds"].values()]
+    assert numbers == [round(number, 3) for number in numbers]
+
+
+@pytest.mark.parametrize("command", ["wait", "watch", "run"])
+async def test_a_job_that_others_cancel(cli: Any, sd15: Path, fake: FakeComfy, command: str) -> None:
+    """The exit code is 1: 130 means that this command was interrupted."""
+    with fake.gate("KSampler", step=2) as gate:
+        if command == "run":
+            child = await cli.start("run", sd15, "--json")
+        else:
+            child = await cli.start(command, (await cli("submit", sd15)).out, "--json")
+        prompt_id = await gate.reached()
+        async with fake.session() as comfy:
+            await comfy.jobs.cancel(prompt_id)
+    done = await child.done()
+
+    assert done.code == 1
+    assert done.objects[-1]["event"] == "cancelled"

@@ -115,3 +115,19 @@ async def test_a_kept_prompt_keeps_them(cli: Any, small: Path, tmp_path: Path, f
         "submit", small, *LABELLED, "--key", "12", "--keep", tmp_path / "kept.json", "--json", *where
     )
     assert "--label user=7 --label order=a=b --key 12" in json.dumps(done.objects)
+
+
+async def test_cancel_by_label(cli: Any, small: Path, fake: FakeComfy) -> None:
+    """The open jobs that have it, and no others; jobs are named in one way."""
+    fake.hold()
+    ours = [json.loads((await cli("submit", small, "--label", "user=7")).out)["prompt_id"] for _ in range(2)]
+    other = json.loads((await cli("submit", small, "--label", "user=8")).out)["prompt_id"]
+    done = await cli("cancel", "--label", "user=7", "--json")
+    none = await cli("cancel", "--label", "user=9")
+
+    assert {item["prompt_id"]: item["status"] for item in done.objects} == dict.fromkeys(ours, "cancelled")
+    assert (none.code, none.err) == (0, "no open job has these labels\n")
+    assert [run.prompt_id for run in fake.books.accepted if run.end is None] == [other]
+    for args in ([], [other, "--label", "user=8"]):
+        wrong = await cli("cancel", *args)
+        assert (wrong.code, "cancel takes jobs, or --label" in wrong.err) == (2, True)

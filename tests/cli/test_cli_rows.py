@@ -77,7 +77,7 @@ def test_json_lines_end_at_line_feeds_only(tmp_path: Path, data: bytes, rows: li
         ("rows.csv", b"6.text\n", "has no rows"),
         ("rows.csv", "6.text\nä\n".encode("utf-16"), "is no text in UTF-8"),
         ("rows.csv", "6.text\nä\n".encode("cp1252"), "is no text in UTF-8 (byte 7)"),
-        ("rows.jsonl", b'{"6.text": 1}\nnot json\n', "line 2 is neither CSV nor JSON"),
+        ("rows.jsonl", b'{"6.text": 1}\nnot json\n', "rows.jsonl, line 2: this is neither CSV nor JSON"),
         ("rows.jsonl", b'{"6.text": 1}\n{"6text": 2}\n', "line 2: the column '6text' is no NODE.INPUT"),
         ("rows.jsonl", b"[1]\n", "line 1: no object with inputs"),
     ],
@@ -120,9 +120,53 @@ async def test_a_wrong_column_is_told_as_one(cli: Any, sd15: Path, tmp_path: Pat
     vary = await cli("batch", sd15, "--vary", "3.stepz=1..2")
 
     assert rows.code == vary.code == 2
-    assert rows.err.startswith(f"error: --rows {path}: ")
+    assert rows.err.startswith(f"error: --rows {path}, line 2: ")
     assert vary.err.startswith("error: --vary: ")
     assert "--set" not in rows.err + vary.err
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        (
+            "rows.csv",
+            b"width,batch_size\n16,1\nabc,2\n-4,3\n",
+            ["2 of 3 rows are wrong", "  line 3: ", "'abc'", "  line 4: ", "-4"],
+        ),
+        ("rows.csv", b"1.width\n1\n2,3\n4,5\n\n6,7,8\n", ["3 of 4", "  lines 3, 4: 2 cells", "  line 6: 3"]),
+        ("rows.csv", b"1.widthh\n1\n2\n", ["rows.csv, lines 2, 3: ", "'widthh'"]),
+        (
+            "rows.jsonl",
+            b'{"1.color": 1}\n\n[1]\nno\n',
+            ["2 of 3", "  line 3: no object", "  line 4: this is"],
+        ),
+        ("rows.jsonl", b'{"1.widthh": 1}\n{"9.x": 1}\n', ["2 of 2", "  line 1: ", "  line 2: "]),
+    ],
+)
+async def test_every_wrong_row_is_named(
+    cli: Any, small: Path, fake: FakeComfy, tmp_path: Path, name: str, data: bytes, told: list[str]
+) -> None:
+    """With its line, before anything runs; scripts get the same."""
+    path = written(tmp_path, name, data)
+    done = await cli("batch", small, "--rows", path)
+    lines = await cli("batch", small, "--rows", path, "--json")
+
+    assert done.code == lines.code == 2
+    assert str(path) in done.err.splitlines()[0]
+    for words in told:
+        assert words in done.err
+    rows = lines.objects[0]["error"].get("rows", [])
+    assert sum(len(row["lines"]) for row in rows) == (int(told[0][0]) if "of" in told[0] else 0)
+    assert not fake.books.accepted
+
+
+async def test_many_wrong_rows_are_not_all_told(cli: Any, small: Path, tmp_path: Path) -> None:
+    """The first twenty faults, and how many rows there are."""
+    path = written(tmp_path, "rows.csv", b"width\n" + b"".join(b"x%d\n" % n for n in range(50)))
+    done = await cli("batch", small, "--rows", path)
+
+    assert "50 of 50 rows are wrong; the first 20 faults are" in done.err
+    assert sum(line.startswith("  line ") for line in done.err.splitlines()) == 20
 
 
 SEEDS = {

@@ -199,7 +199,7 @@ async def test_nobody_answers(cli: Any, sd15: Path) -> None:
 
 async def test_prompts_of_tests_are_kept_elsewhere(cli: Any, sd15: Path) -> None:
     """Nothing that a command under test keeps lands in the repository."""
-    await cli("run", sd15, "--server", "http://127.0.0.1:9")
+    await cli("run", sd15, "--server", "http://127.0.0.1:9", "--project", "faces")
 
     assert "projects" in os.listdir()
     assert "pyproject.toml" not in os.listdir()
@@ -453,3 +453,13 @@ async def test_images_that_only_the_socket_carries(cli: Any, fake: FakeComfy, tm
     assert gap.code == 1
     assert "may be lost" in gap.err
     assert len(paths(tmp_path / "gap")) == 1
+
+
+async def test_previews_are_for_scripts(cli: Any, sd15: Path, fake: FakeComfy) -> None:
+    """A terminal shows none: an option that would do nothing is refused before anything runs."""
+    plain = await cli("run", sd15, "--previews", "auto")
+    lines = await cli("run", sd15, "--previews", "latent2rgb", "--set", "3.steps=2", "--json")
+
+    assert (plain.code, "--previews goes with --json" in plain.err) == (2, True)
+    assert lines.of("preview")
+    assert len(fake.books.accepted) == 1

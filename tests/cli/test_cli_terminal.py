@@ -333,3 +333,28 @@ async def test_a_mistyped_port_is_asked_about(
     assert os.listdir() == (["projects"] if kept else [])
     told = b"comfy-async submit projects/default" if kept else b"--keep FILE keeps the prepared prompt"
     assert told in shown.drawn
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_what_is_said_is_one_line(width: int) -> None:
+    """Whatever is said beside the bar: the bar gives way to it."""
+    import io
+
+    from rich.console import Console
+
+    from comfy_async._display.console import Display
+
+    for text in ("running", "cancelling; Ctrl-C again leaves at once", "submitting, 1234 before it " * 3):
+        shown = io.StringIO()
+        console = Console(file=shown, width=width, force_terminal=True, color_system=None)
+        display = Display(console)
+        display._fraction, display._eta = 0.5, 3725.0
+        display.note(text)
+        console.print(display._overall())
+        (line,) = shown.getvalue().splitlines()
+        assert text[:8] in line
+        assert len(line.rstrip()) <= width
+        if len(text) < 40 <= width / 2:
+            assert text in line
+            assert "50 %" in line
+            assert "━" in line

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from comfy_async import Workflow
+from comfy_async.cli._tables import range_text
 from comfy_async.testing import FakeComfy
 from comfy_async.workflow.catalog import NodeClass
 
@@ -32,11 +34,11 @@ async def test_inputs_need_no_server(cli: Any, sd15: Path) -> None:
 
 
 async def test_inputs_with_ranges(cli: Any, sd15: Path, fake: FakeComfy) -> None:
-    """With a server or a catalog the ranges and choices are listed, exactly."""
+    """With a server or a catalog the ranges and choices are listed; scripts get them exactly."""
     done = await cli("inputs", sd15, "--server", fake.url)
     offline = await cli("inputs", UI, "--catalog", CATALOG, "--json")
 
-    assert "INT 0..18446744073709551615" in done.out
+    assert "INT 0..2^64-1" in done.out
     assert "one of euler, " in done.out
     assert [item["max"] for item in offline.objects if item["key"] == "3.seed"] == [2**64 - 1]
 
@@ -164,7 +166,7 @@ async def test_nodes(cli: Any, tmp_path: Path) -> None:
     every = await cli("nodes", "--json")
 
     assert "sampler_name" in one.out
-    assert "18446744073709551615" in one.out
+    assert "0..2^64-1" in one.out
     names = [item["name"] for item in line.objects[0]["inputs"]]
     assert names[:3] == ["model", "seed", "steps"]
     assert line.objects[0]["outputs"] == [{"slot": 0, "name": "LATENT", "type": "LATENT"}]
@@ -239,7 +241,7 @@ async def test_kept_prompt_names_its_files(cli: Any, workplace: Path) -> None:
 async def test_editor_file_cannot_be_kept_without_a_catalog(cli: Any, workplace: Path) -> None:
     """There is nothing to keep but the file itself; with a catalog there is."""
     without = await cli("run", UI, "--server", NOBODY, "--json")
-    kept = await cli("run", UI, "--server", NOBODY, "--catalog", CATALOG, "--json")
+    kept = await cli("run", UI, "--server", NOBODY, "--catalog", CATALOG, "--keep", "kept.json", "--json")
 
     assert "kept" not in without.objects[0]["error"]
     assert Workflow.load(workplace / kept.objects[0]["error"]["kept"]).format == "api"
@@ -317,16 +319,17 @@ async def test_check_names_what_installs_what_is_missing(cli: Any, small: Path, 
     assert not (await cli("check", sd15, "--json")).of("install")
 
 
-async def test_a_file_is_said_before_it_is_written(cli: Any, sd15: Path, workplace: Path) -> None:
-    """A mistyped port puts no folder anywhere without a word; an option that names a place is enough."""
-    done = await cli("run", sd15, "--server", NOBODY)
-    named = await cli("run", sd15, "--server", NOBODY, "--keep", "here.json")
+@pytest.mark.parametrize("command", ["run", "submit"])
+async def test_nothing_is_kept_unasked(cli: Any, sd15: Path, workplace: Path, command: str) -> None:
+    """Without a terminal a mistyped port puts no file anywhere; an option that names a place does."""
+    done = await cli(command, sd15, "--server", NOBODY)
+    lines = await cli(command, sd15, "--server", NOBODY, "--json")
 
-    place = "projects/default/workflows/sd15_text2image_api.json"
-    assert done.err.startswith(f"keeping the prepared prompt as {place}\n")
-    assert (workplace / place).exists()
-    assert "keeping" not in named.err
-    assert (workplace / "here.json").exists()
+    assert os.listdir(workplace) == []
+    assert "Nothing was kept; --keep FILE keeps the prepared prompt." in done.err
+    assert "kept" not in lines.objects[0]["error"]
+    await cli(command, sd15, "--server", NOBODY, "--keep", "here.json")
+    assert os.listdir(workplace) == ["here.json"]
 
 
 async def test_of_two_in_one_file_the_prompt_can_be_asked_for(cli: Any, sd15: Path) -> None:
@@ -334,3 +337,32 @@ async def test_of_two_in_one_file_the_prompt_can_be_asked_for(cli: Any, sd15: Pa
     wrong = await cli("inputs", sd15, "--prefer", "both")
     assert (wrong.code, "--prefer takes workflow or prompt" in wrong.err) == (2, True)
     assert (await cli("inputs", sd15, "--prefer", "prompt")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0, 2**64 - 1, "0..2^64-1"),
+        (-(2**63), 2**63 - 1, "-2^63..2^63-1"),
+        (0, 1 << 50, "0..2^50"),
+        (1, 10_000, "1..10000"),
+        (0, 65535, "0..65535"),
+        (-1, 2**32 - 2, "-1..4294967294"),
+        (0.0, None, "0.0.."),
+        (None, None, ""),
+    ],
+)
+def test_ranges_as_people_read_them(low: object, high: object, text: str) -> None:
+    """Large powers of two as such: twenty digits fit no column."""
+    assert range_text(low, high) == text
+
+
+async def test_what_is_cut_is_said(cli: Any, sd15: Path, small: Path, fake: FakeComfy) -> None:
+    """Below the table, with the way to all of it; lines for a pipe are of a length that one can read."""
+    for command in (["inputs", sd15, "--server", fake.url], ["app", sd15]):
+        done = await cli(*command)
+        cut = [line for line in done.out.splitlines() if "…" in line]
+        assert any("euler, " in line and "(44)" in line for line in cut)
+        assert max(map(len, done.out.splitlines()[1:])) < 180
+        assert "what ends in … is cut: --json has it whole" in done.err
+    assert "is cut" not in (await cli("inputs", small)).err
