@@ -177,7 +177,7 @@ class SessionItems:
         if not job.done and not job.seen:
             # In neither queue nor history: polling finds out whether that is the truth.
             await job.ended.wait()
-            if isinstance(job.error, JobLostError):
+            if isinstance(job.error, JobLostError) and job.error.retryable:
                 return None
         # An interrupted batch cancels what it was submitting, and had no time to note that.
         return None if job.status == "cancelled" else Item(job, recalled=True)

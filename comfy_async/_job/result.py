@@ -19,7 +19,8 @@ from ..types import FileUrl, NodeInfo, Shown, renderer_of
 from ..workflow import Workflow
 from .named import NodeOutput
 from .output import FileKind, FileReader, OutputFile, SavedTo, kind_of, tell_saves
-from .saving import Folder, LocalFolder, NamePattern, StoreFolder, save_all
+from .patterns import NamePattern
+from .saving import Folder, LocalFolder, StoreFolder, save_all
 from .storing import open_store
 
 __all__ = ["FileKind", "FileReader", "JobResult", "OutputFile"]

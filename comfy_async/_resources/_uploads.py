@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import weakref
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from .._base.tasks import together
 from .._dialects.dialect import FilePlace, Upload
 from ..errors import ComfyError, NotFoundError, UploadTooLargeError
 from ._sources import Payload, UploadSource
 from ._transfer import Meter
 from .host import Host
 
-__all__ = ["UploadOrder", "UploadedFile", "Uploader", "counted"]
+if TYPE_CHECKING:
+    from ..workflow import Workflow
+
+__all__ = ["Check", "UploadOrder", "UploadedFile", "Uploader", "counted", "with_uploads"]
+
+Check: TypeAlias = Callable[[Payload], None]
+"""Raises for what must not be sent."""
 
 _REMEMBERED: Final = 10_000
 # After this long a remembered file is asked for once more: 1 request, a few hundred bytes.
@@ -238,3 +246,38 @@ class Uploader:
             known = self._host.server.max_upload_size
         self._limit = known
         return known
+
+
+async def with_uploads(
+    workflow: Workflow, upload: Callable[[UploadSource], Awaitable[UploadedFile]]
+) -> Workflow:
+    """Upload every value of a workflow that is a file, each once, and return it with the handles.
+
+    Raises:
+        ComfyError: As the upload, with node and input before its message.
+        OSError: As the upload, with node and input before its message.
+        ValueError: As the upload, with node and input before its message.
+    """
+    pending = workflow.uploads()
+    unique = {id(value): (value, place) for place, value in pending.items()}
+
+    async def placed(value: UploadSource, key: str, name: str) -> UploadedFile:
+        with _naming(f"node {workflow.graph[key].info(key)}, input {name!r}: "):
+            return await upload(value)
+
+    sent = await together([placed(value, *place) for value, place in unique.values()])
+    handles = dict(zip(unique, sent, strict=True))
+    return workflow.with_inputs({place: handles[id(value)] for place, value in pending.items()})
+
+
+@contextlib.contextmanager
+def _naming(place: str) -> Iterator[None]:
+    """Begin the message of what cannot be uploaded with its place in the workflow."""
+    try:
+        yield
+    except (OSError, ValueError, UploadTooLargeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            error.strerror = place + (error.strerror or "")
+        elif len(error.args) == 1:
+            error.args = (place + str(error.args[0]),)
+        raise

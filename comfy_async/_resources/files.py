@@ -6,27 +6,26 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._base.backoff import Backoff
 from .._base.places import is_stored
-from .._base.tasks import in_thread, together
+from .._base.tasks import in_thread
 from .._dialects.dialect import FilePlace
 from .._transport.http import Stream
-from ..errors import ResponseError, TransportError, UploadTooLargeError
+from ..errors import ResponseError, TransportError
 from ._answered import demand_file
 from ._downloads import Download
 from ._masks import demand_mask
-from ._sources import Payload, UploadSource, prepared
+from ._sources import UploadSource, prepared
 from ._transfer import Meter, Transfer
-from ._uploads import UploadedFile, Uploader, UploadOrder
+from ._uploads import Check, UploadedFile, Uploader, UploadOrder, with_uploads
 from .host import Host
 
 if TYPE_CHECKING:
     from ..workflow import Workflow
-    from ..workflow._nodes import Graph
 
 __all__ = ["Files"]
 
@@ -152,26 +151,7 @@ class Files:
             OSError: As `upload`, with node and input before its message.
             ValueError: As `upload`, with node and input before its message.
         """
-        pending = workflow.uploads()
-        unique = {id(value): (value, place) for place, value in pending.items()}
-        sent = await together(
-            [self._placed(value, workflow.graph, place) for value, place in unique.values()]
-        )
-        handles = dict(zip(unique, sent, strict=True))
-        return workflow.with_inputs({place: handles[id(value)] for place, value in pending.items()})
-
-    async def _placed(self, value: UploadSource, graph: Graph, place: tuple[str, str]) -> UploadedFile:
-        """Upload what stands in an input, and name the place when that cannot be done."""
-        try:
-            return await self.upload(value)
-        except (OSError, ValueError, UploadTooLargeError) as error:
-            key, name = place
-            told = f"node {graph[key].info(key)}, input {name!r}: "
-            if isinstance(error, OSError) and error.errno is not None:
-                error.strerror = told + (error.strerror or "")
-            elif len(error.args) == 1:
-                error.args = (told + str(error.args[0]),)
-            raise
+        return await with_uploads(workflow, self.upload)
 
     async def sent_again(self, workflow: Workflow, places: Iterable[tuple[str, str]]) -> Workflow | None:
         """Send the files again that the server no longer has; internal, `submit` does this by itself.
@@ -199,12 +179,7 @@ class Files:
         return workflow.with_inputs(again) if again else None
 
     async def _send(
-        self,
-        source: UploadSource,
-        order: UploadOrder,
-        *,
-        meter: Meter,
-        check: Callable[[Payload], None] | None = None,
+        self, source: UploadSource, order: UploadOrder, *, meter: Meter, check: Check | None = None
     ) -> UploadedFile:
         """Prepare and check in a thread, and send when there is room."""
         self._host.check_loop()

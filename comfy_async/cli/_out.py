@@ -17,7 +17,7 @@ from ._connection import MissingExtraError, UsageError
 if TYPE_CHECKING:
     from comfy_async import JobResult, Workflow
 
-    from .._job.saving import NamePattern
+    from .._job.patterns import NamePattern
 
 __all__ = ["OutPlace", "demand_names", "demand_place"]
 
@@ -71,7 +71,7 @@ class OutPlace:
         Raises:
             ValueError: That is no pattern.
         """
-        from .._job.saving import NamePattern
+        from .._job.patterns import NamePattern
 
         if self.name is None:
             return None

@@ -36,7 +36,7 @@ def two_pictures(sd15: Path, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("pattern", "told"),
     [
-        ("{sed}.png", "a name has no field {sed}: there are index, seed"),
+        ("{sed}.png", "a name has no field {sed}: there are index, job, seed"),
         ("{sed}", "a name has no field {sed}"),
         ("{}.png", "a name has no field {}"),
         ("{seed.png", "is no pattern"),
