@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .._base.backoff import Backoff
-from .._base.places import is_stored
 from .._base.tasks import in_thread, together
 from .._dialects.dialect import FilePlace
 from .._transport.http import Stream
 from ..errors import ResponseError, TransportError, UploadTooLargeError
 from ._answered import demand_file
 from ._downloads import Download
+from ._file_names import is_repeatable, reference_of, source_name, split_name
 from ._masks import demand_mask
 from ._sources import Payload, UploadSource, prepared
 from ._transfer import Meter, Transfer
@@ -90,7 +90,7 @@ class Files:
         async def work(meter: Meter) -> UploadedFile:
             return await self._send(source, order, meter=meter)
 
-        return Transfer(work, name=name or _named(source))
+        return Transfer(work, name=name or source_name(source))
 
     def upload_mask(
         self,
@@ -132,7 +132,7 @@ class Files:
             >>> masked = await comfy.files.upload_mask(mask, face)
         """
         folder, leaf = split_name(name or "", subfolder)
-        order = UploadOrder(leaf or None, folder, type, overwrite=overwrite, original=_reference(original))
+        order = UploadOrder(leaf or None, folder, type, overwrite=overwrite, original=reference_of(original))
         pixels = original.pixels if isinstance(original, UploadedFile) else None
 
         async def work(meter: Meter) -> UploadedFile:
@@ -140,7 +140,7 @@ class Files:
                 mask, order, meter=meter, check=lambda payload: demand_mask(payload, mask, pixels)
             )
 
-        return Transfer(work, name=name or _named(mask))
+        return Transfer(work, name=name or source_name(mask))
 
     async def upload_inputs(self, workflow: Workflow) -> Workflow:
         """Upload every path, open file, picture and the like among a workflow's input values.
@@ -192,7 +192,7 @@ class Files:
         again: dict[tuple[str, str], UploadedFile] = {}
         for place, handle in handles.items():
             mine = isinstance(handle, UploadedFile) and handle.server == self._host.base_url
-            if mine and _repeatable(handle.source) and await self._uploader.is_gone(handle):
+            if mine and is_repeatable(handle.source) and await self._uploader.is_gone(handle):
                 again[place] = await self.upload(
                     handle.source, name=handle.name, subfolder=handle.subfolder, type=_kind(handle.type)
                 )
@@ -379,43 +379,3 @@ def _sort(filename: str, preview: str | None, channel: str | None) -> str:
 def _kind(type_: str) -> Literal["input", "temp", "output"]:
     """Return which of the server's folders a name means."""
     return "temp" if type_ == "temp" else "output" if type_ == "output" else "input"
-
-
-def _repeatable(source: UploadSource) -> bool:
-    """Say whether something that was uploaded can be uploaded again: a file that was read cannot."""
-    return source is not None and (
-        isinstance(source, str | os.PathLike)
-        or is_stored(source)
-        or not callable(getattr(source, "read", None))
-    )
-
-
-def split_name(name: str, subfolder: str) -> tuple[str, str]:
-    """Return the folder and the file of a name that may have folders in it."""
-    inner, _, leaf = name.rpartition("/")
-    if not leaf:
-        return subfolder, name
-    return "/".join(filter(None, (subfolder.rstrip("/"), inner))), leaf
-
-
-def _named(source: UploadSource) -> str:
-    """Return a name to show for what is uploaded."""
-    if isinstance(source, str | os.PathLike):
-        return Path(source).name
-    if is_stored(source):
-        return source.path.rpartition("/")[2]
-    return type(source).__name__
-
-
-def _reference(original: UploadedFile | Mapping[str, Any] | str) -> dict[str, str]:
-    """Return the picture of a mask as the server wants it named."""
-    if isinstance(original, UploadedFile):
-        return {"filename": original.name, "subfolder": original.subfolder, "type": original.type}
-    if isinstance(original, str):
-        folder, leaf = split_name(original, "")
-        return {"filename": leaf, "subfolder": folder, "type": "input"}
-    return {
-        "filename": str(original.get("filename") or original.get("name") or ""),
-        "subfolder": str(original.get("subfolder") or ""),
-        "type": str(original.get("type") or "output"),
-    }
