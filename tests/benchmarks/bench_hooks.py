@@ -119,7 +119,7 @@ def _lives(count: int, rounds: int) -> Iterator[Row]:
         "SDK, not sampled": Hooks([_telemetry(unsampled)]),
         "SDK, every span": Hooks([_telemetry(tracers)]),
     }
-    bare = tracers.get_tracer("bare")
+    maker = tracers.get_tracer("bare")
 
     def run(hooks: Hooks) -> float:
         def live() -> None:
@@ -129,15 +129,20 @@ def _lives(count: int, rounds: int) -> Iterator[Row]:
         return _seconds(live) / count * 1e3
 
     def spans() -> float:
-        return _seconds(lambda: [bare.start_span("x").end() for _ in range(count * _SPANS)]) / count * 1e3
+        return _seconds(lambda: [maker.start_span("x").end() for _ in range(count * _SPANS)]) / count * 1e3
 
     for name, hooks in kinds.items():
-        added = [run(hooks) - run(NO_HOOKS) for _ in range(rounds)]
-        full = name == "SDK, every span"
-        notes = {"spans": _SPANS, "bare_spans_ms": min(spans() for _ in range(rounds))} if full else {}
         # The least is what it costs; everything above it is what else the machine does.
-        target = "" if full else "<= 0.2"
-        yield Row("hooks", f"a job's telemetry, {name}", min(added), "ms", target, notes=notes)
+        added = min(run(hooks) - run(NO_HOOKS) for _ in range(rounds))
+        if name != "SDK, every span":
+            yield Row("hooks", f"a job's telemetry, {name}", added, "ms", "<= 0.2")
+            continue
+        # Whoever makes that many spans pays for them: what the SDK takes for its own is not ours.
+        bare = min(spans() for _ in range(rounds))
+        notes = {"spans": _SPANS, "bare_spans_ms": bare, "with_them_ms": added}
+        yield Row(
+            "hooks", f"a job's telemetry, {name}, beyond bare ones", added - bare, "ms", "<= 0.2", notes=notes
+        )
     tracers.shutdown()
 
 
