@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +34,8 @@ STEPS: dict[str, list[list[str]]] = {
     ],
 }
 DEFAULT = ("lint", "types", "tests")
+TOGETHER = ("types",)
+"""Steps whose commands use a core each."""
 
 CACHES = frozenset({"__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".coverage"})
 
@@ -52,14 +56,33 @@ def files() -> set[str]:
     return {name for name in listed.split("\0") if name and CACHES.isdisjoint(Path(name).parts)}
 
 
-def run(command: list[str]) -> int:
-    """Run one command, and return its code."""
-    begin = time.monotonic()
-    line = " ".join(command)
-    say(line)
-    code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
-    say(f"{line}: failed with {code}" if code else f"{line}: {time.monotonic() - begin:.0f} s")
-    return code
+def run(step: str) -> int:
+    """Run the commands of a step, one after the other or at once, and return the first bad code."""
+    bad = 0
+    running = [start(command) for command in STEPS[step]] if step in TOGETHER else []
+    for number, command in enumerate(STEPS[step]):
+        process, output, begin = running[number] if running else start(command, shown=True)
+        code = process.wait()
+        if output is not None:
+            output.seek(0)
+            sys.stdout.write(output.read().decode("utf-8", "replace"))
+            output.close()
+        line = " ".join(command)
+        say(f"{line}: failed with {code}" if code else f"{line}: {time.monotonic() - begin:.0f} s")
+        bad = bad or code
+        if code and not running:
+            break
+    return bad
+
+
+def start(
+    command: list[str], *, shown: bool = False
+) -> tuple[subprocess.Popen[bytes], IO[bytes] | None, float]:
+    """Start a command, what it prints shown at once or kept for later."""
+    say(" ".join(command))
+    output = None if shown else tempfile.TemporaryFile()
+    line = [sys.executable, "-m", *command]
+    return subprocess.Popen(line, cwd=ROOT, stdout=output, stderr=output), output, time.monotonic()
 
 
 def main() -> int:
@@ -77,8 +100,8 @@ def main() -> int:
     if unknown := [step for step in steps if step not in STEPS]:
         parser.error(f"there is no step {unknown[0]!r}: {', '.join(STEPS)}")
     before = files()
-    for command in [command for step in steps for command in STEPS[step]]:
-        if code := run(command):
+    for step in steps:
+        if code := run(step):
             return code
     if left := sorted(files() - before):
         say(f"left behind in the checkout: {', '.join(left)}")

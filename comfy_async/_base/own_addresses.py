@@ -6,7 +6,7 @@ import contextlib
 import socket
 from typing import Final
 
-__all__ = ["is_everywhere", "literal", "own_addresses"]
+__all__ = ["here", "is_everywhere", "literal", "own_addresses"]
 
 # Addresses for documentation: nothing is sent, the system only says by which of its own it would go there.
 _FAR: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
@@ -20,6 +20,13 @@ def is_everywhere(host: str) -> bool:
 def literal(host: str) -> str:
     """Return a host as it stands in a URL."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def here(listening: socket.socket) -> str:
+    """Return host and port of a socket, as this machine opens it: "0.0.0.0" itself cannot be opened."""
+    host, port = listening.getsockname()[:2]
+    host = str(host)
+    return f"{literal({'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host))}:{port}"
 
 
 def own_addresses(host: str) -> list[str]:

@@ -15,7 +15,7 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 
 from .. import __version__
-from .._base.own_addresses import literal, own_addresses
+from .._base.own_addresses import here, literal, own_addresses
 from .._base.tasks import to_the_end
 from .toolbox import Toolbox
 
@@ -122,9 +122,7 @@ async def serve_http(
         if serving.done():
             serving.result()
             raise OSError("the HTTP server did not begin")
-        address, number = listening.getsockname()[:2]
-        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
-        yield f"http://{literal(here)}:{number}{_PATH}"
+        yield f"http://{here(listening)}{_PATH}"
     finally:
         started.cancel()
         server.should_exit = True

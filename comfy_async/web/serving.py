@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from .._base.own_addresses import literal
+from .._base.own_addresses import here
 from .._base.tasks import to_the_end
 from .site import Site
 
@@ -55,7 +55,7 @@ async def serve(
         await asyncio.wait([serving, started], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             serving.result()
-        yield _url(listening)
+        yield f"http://{here(listening)}"
     finally:
         started.cancel()
         server.should_exit = True
@@ -88,14 +88,6 @@ def _listening(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-
-
-def _url(listening: socket.socket) -> str:
-    """Return the address of a socket, as this machine can open it."""
-    host, port = listening.getsockname()[:2]
-    # What listens everywhere listens here too; "0.0.0.0" itself cannot be opened.
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://{literal(here)}:{port}"
 
 
 def _server(site: Site, root_path: str) -> Any:
