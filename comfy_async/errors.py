@@ -380,7 +380,8 @@ class PromptRejectedError(ComfyError):
         """Return the message, one line for each problem, then the hint."""
         message = str(self.args[0]) if self.args else ""
         lines = [message, *(f"  - {problem}" for problem in self.problems)]
-        return "\n".join([*lines, self.hint] if self.hint else lines)
+        told = any(self.hint in line for line in lines)
+        return "\n".join(lines if told else [*lines, self.hint])
 
 
 class PartialPromptError(PromptRejectedError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sized
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 from .._base.cleanups import Work
 from .._base.clock import Clock
-from .._base.places import on_this_machine
+from .._base.words import demand_word
 from .._job.core import JobCore
 from .._job.job import MapJob, map_handle
 from ..types import renderer_of
@@ -21,6 +20,7 @@ from .gate import Gate
 from .items import Item
 from .journal import Journal
 from .progress import BatchProgress
+from .results import Results
 from .source import Source, Workflows
 from .steered import Steered
 
@@ -80,10 +80,7 @@ class Batch(Steered):
         total: int | None = None,
         ordered: bool,
         on_error: Literal["continue", "stop"],
-        results: str | os.PathLike[str] | None,
-        results_busy: Literal["raise", "wait"] = "raise",
-        results_damaged: Literal["raise", "rerun"] = "raise",
-        results_elsewhere: Literal["raise", "rerun", "keep"] = "raise",
+        results: Results,
         options: dict[str, Any],
     ) -> None:
         """Prepare; nothing is read from the iterable before the block is entered.
@@ -93,24 +90,14 @@ class Batch(Steered):
         """
         if limit < 1:
             raise ValueError(f"limit must be 1 or more, not {limit}")
-        for name, value, known in (
-            ("on_error", on_error, ("continue", "stop")),
-            ("results_busy", results_busy, ("raise", "wait")),
-            ("results_damaged", results_damaged, ("raise", "rerun")),
-            ("results_elsewhere", results_elsewhere, ("raise", "rerun", "keep")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is {' or '.join(map(repr, known))}, not {value!r}")
+        demand_word("on_error", on_error, ("continue", "stop"))
         super().__init__(runner.clock, runner.leave)
         self._runner = runner
         runner.gate = self._gate
         self._limit = limit
         self._ordered = ordered
         self._on_error = on_error
-        self._results = None if results is None else on_this_machine(results, "results=")
-        self._results_busy = results_busy
-        self._results_damaged: Literal["raise", "rerun"] = results_damaged
-        self._results_elsewhere = results_elsewhere
+        self._results = results
         self._options = options
         self._total = len(workflows) if isinstance(workflows, Sized) else total
         self._source = Source(workflows)
@@ -141,10 +128,10 @@ class Batch(Steered):
             OSError: The results file cannot be read or written.
             ValueError: It is something else than a results file, or that of another server.
         """
-        if self._results is not None:
-            self._journal = await self._opened(self._results)
+        if self._results.path is not None:
+            self._journal = await self._opened(self._results.path)
             try:
-                self._journal.settle(self._runner.elsewhere, self._results_elsewhere)
+                self._journal.settle(self._runner.elsewhere, self._results)
                 self._journal.counted(self._total)
             except BaseException:
                 self._journal.close()
@@ -170,10 +157,10 @@ class Batch(Steered):
         while True:
             try:
                 return await asyncio.to_thread(
-                    Journal, path, patience=patience, damaged=self._results_damaged
+                    Journal, path, patience=patience, damaged=self._results.damaged
                 )
             except BlockingIOError as error:
-                if self._results_busy == "raise":
+                if self._results.busy == "raise":
                     raise
                 _log.info("a batch waits for its results file: %s", error)
                 await self._runner.clock.sleep(_BUSY_S)

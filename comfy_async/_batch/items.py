@@ -25,14 +25,14 @@ from .._session.offered import offered, submitting
 from .._session.options import SubmitOptions, submit_options
 from .._session.submission import Submission, demands_saves
 from .._transport.address import Address
-from ..errors import ComfyError, ConnectError, JobLostError, RateLimitError
+from ..errors import ComfyError, ConnectError, JobError, JobLostError, RateLimitError
 from ..events import Failed
 from ..workflow import Workflow
 from .gate import Gate
 from .journal import Journal, Record, as_history, is_final, workflow_key
 from .kept_files import KeptFiles
 
-__all__ = ["Item", "SessionItems", "restored", "unreadable"]
+__all__ = ["Item", "SessionItems", "is_usable", "restored", "unreadable"]
 
 _log = logging.getLogger("comfy_async")
 
@@ -135,6 +135,8 @@ class SessionItems:
         assert options.index is not None
         record = journal.find(options.index, key)
         item = None if record is None else await self._from_record(record, ready, options)
+        if item is not None and not await is_usable(item, journal):
+            item = None
         if item is None:
             submission = Submission(engine, ready, options)
             # Before the post: a process that dies now leaves no job that nobody knows of.
@@ -185,11 +187,29 @@ class SessionItems:
 
 @contextlib.contextmanager
 def unreadable() -> Iterator[None]:
-    """Make a file that cannot be read the failure of the workflow that names it: the others go on."""
+    """Make a file or value that cannot be sent the failure of the workflow that has it: the others go on."""
     try:
         yield
     except OSError as error:
         raise ComfyError(f"a file of the workflow cannot be read: {error}") from error
+    except ValueError as error:
+        raise ComfyError(f"a value of the workflow cannot be sent: {error}") from error
+
+
+async def is_usable(item: Item, journal: Journal) -> bool:
+    """Return whether the files of a finished job of a results file are there, and its own, if that counts."""
+    if not item.restored or not journal.demands_files or item.job.status != "completed":
+        return True
+    for file in item.job.result.files:
+        if file.is_preview:
+            # Those do not outlive the server in any case.
+            continue
+        try:
+            async with contextlib.aclosing(file.stream()) as chunks:
+                await anext(chunks, None)
+        except JobError:
+            return False
+    return True
 
 
 def restored(

@@ -18,6 +18,7 @@ from ..errors import JobError, PromptRejectedError, WorkflowError
 from ..events import Failed
 from ..types import FileUrl
 from ..workflow import Workflow
+from .results import Results
 
 __all__ = ["Journal", "Record", "as_history", "is_final", "read_record", "workflow_key"]
 
@@ -73,6 +74,7 @@ class Journal:
         self.path = Path(path)
         self.seed: int | None = None
         self.total: int | None = None
+        self.demands_files = False
         self._last: dict[tuple[int, str], Record] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path)
@@ -109,19 +111,23 @@ class Journal:
         )
         return dict(found)
 
-    def settle(self, elsewhere: Callable[[Collection[str]], Collection[str]], how: str) -> None:
-        """Raise for jobs that were on other servers, or drop them, which runs them again.
+    def settle(self, elsewhere: Callable[[Collection[str]], Collection[str]], how: Results) -> None:
+        """Raise for jobs that were on other servers, or drop them, which runs them again; failed ones too.
 
         Args:
             elsewhere: Returns which servers are others.
-            how: "raise", "rerun", or "keep", which changes nothing.
+            how: What becomes of such jobs, and of others.
 
         Raises:
-            ValueError: There are such, with "raise".
+            ValueError: There are jobs of other servers, and they are neither kept nor run again.
         """
+        self.demands_files = how.missing == "rerun"
+        if how.failed == "rerun":
+            kept = {place: record for place, record in self._last.items() if record.get("status") != "failed"}
+            self._last = kept
         known = self.servers
-        servers = [] if how == "keep" else elsewhere(known)
-        if servers and how == "raise":
+        servers = [] if how.elsewhere == "keep" else elsewhere(known)
+        if servers and how.elsewhere == "raise":
             told = ", ".join(f"{known[server]} of {server}" for server in servers)
             raise ValueError(
                 f"{self.path} holds jobs of another server ({told}): their files are there. "

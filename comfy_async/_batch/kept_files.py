@@ -141,8 +141,7 @@ class KeptFiles:
         """Return the error for a file that cannot be had."""
         return JobError(
             f"the results file says that job {self._prompt_id} is done, but {what}",
-            hint=f"Delete the lines with {self._prompt_id} from the results file to have it run again, "
-            "or take another results file.",
+            hint='results_missing="rerun" runs such jobs again; or take another results file.',
             prompt_id=self._prompt_id,
             server=self._server,
         )

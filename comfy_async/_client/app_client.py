@@ -50,6 +50,8 @@ class AppClient(Protocol):
         results_busy: Literal["raise", "wait"] = "raise",
         results_damaged: Literal["raise", "rerun"] = "raise",
         results_elsewhere: Literal["raise", "rerun", "keep"] = "raise",
+        results_failed: Literal["keep", "rerun"] = "keep",
+        results_missing: Literal["raise", "rerun"] = "raise",
         **options: Unpack[SubmitArguments],
     ) -> Batch:
         """Return `async with` the jobs of many workflows."""

@@ -224,6 +224,8 @@ class Client(abc.ABC):
         results_busy: Literal["raise", "wait"] = "raise",
         results_damaged: Literal["raise", "rerun"] = "raise",
         results_elsewhere: Literal["raise", "rerun", "keep"] = "raise",
+        results_failed: Literal["keep", "rerun"] = "keep",
+        results_missing: Literal["raise", "rerun"] = "raise",
         # What `submit` takes, for each of them.
         **options: Unpack[SubmitArguments],
     ) -> Batch:
@@ -249,6 +251,9 @@ class Client(abc.ABC):
             results_elsewhere: What becomes of jobs in it that were on another server, where their files
                 are: entering raises ValueError, "rerun" runs them on this one, "keep" says that it is
                 the same server under another address. A pool and a fleet ask the server itself.
+            results_failed: "rerun" runs jobs again that had failed; else they fail as they did.
+            results_missing: "rerun" looks at once whether the files of finished jobs are still on the server
+                and carry their prompts, and runs those again whose are not; else reading them raises.
             options: What `submit` takes; previews are off unless asked for.
 
         Raises:
@@ -262,6 +267,7 @@ class Client(abc.ABC):
             ...         await (await job).save(f"out/{job.index:03d}")
         """
         from .._batch.batch import Batch
+        from .._batch.results import Results
 
         self._runner.check_loop()
         if "key" in options:
@@ -273,10 +279,14 @@ class Client(abc.ABC):
             total=total,
             ordered=ordered,
             on_error=on_error,
-            results=results,
-            results_busy=results_busy,
-            results_damaged=results_damaged,
-            results_elsewhere=results_elsewhere,
+            results=Results.of(
+                results,
+                busy=results_busy,
+                damaged=results_damaged,
+                elsewhere=results_elsewhere,
+                failed=results_failed,
+                missing=results_missing,
+            ),
             options=_checked({**options}),
         )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, cast
 
 from .._base.hooks import Hooks
 from .._base.settings import Settings
+from .._base.words import demand_word
 from .._batch.batch import BatchRunner
 from .._job.job import Job, handle
 from .._job.mailbox import EventStream
@@ -93,6 +94,9 @@ class ComfyPool(Client):
         Raises:
             ValueError: A URL, a weight or a number is invalid, or an object is no hook.
         """
+        if isinstance(servers, str):
+            raise ValueError("servers is a list of addresses, or a mapping of addresses to weights, no text")
+        demand_word("connect", connect, ("eager", "lazy"))
         if attempts < 1:
             raise ValueError(f"attempts must be 1 or more, not {attempts}")
         settings = dataclasses.replace(settings or Settings(), away_seconds=away_seconds)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from .._base.hooks import Hooks
 from .._base.secrets import Secret
 from .._base.settings import Settings
+from .._base.words import demand_word
 from .._dialects.choose import DialectChoice, dialect_of
 from .._dialects.server import ServerInfo
 from .._job.job import Job, handle
 from .._job.mailbox import EventStream
 from .._session.engine import Engine
-from .._session.options import Previews
+from .._session.options import PREVIEWS, Previews
 from .._session.prepare import WorkflowLike, check_with
 from .._transport.address import CLOUD_URL, Address, cloud_api_key, default_base_url
 from .._transport.auth import Auth, AuthLike, make_auth
@@ -103,12 +104,17 @@ class ComfySession(Client, Requesting, Shown):
             ValueError: The URL, a key or a header cannot be read or sent, an option has an unknown value,
                 or an object is no hook.
         """
+        demand_word("previews", previews, PREVIEWS)
+        demand_word("transport", transport, ("auto", "poll"))
+        demand_word("connect", connect, ("eager", "lazy"))
+        demand_word("trust_env", trust_env, (True, False))
         keys = Secret((base_url, auth, api_key))
         partner_key = Secret.of(partner_api_key)
         # Some show the locals of every frame of a traceback.
         del base_url, auth, api_key, partner_api_key
         settings = settings or Settings()
-        address = Address.parse(keys.reveal()[0] or default_base_url())
+        given = keys.reveal()[0]
+        address = Address.parse(default_base_url() if given is None else given)
         http = HttpClient(
             address,
             auth=_credentials(address, keys),

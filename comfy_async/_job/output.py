@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import mimetypes
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from .._base.paths import is_folder, safe_name, safe_parts, save_at, write_whole
 from .._base.places import StoredPlace, said, where
@@ -41,6 +42,11 @@ _KINDS: Mapping[FileKind, frozenset[str]] = {
 _AGAIN = "run the workflow again, and save as soon as a job ends."
 _SILENT = f"The file is on that server alone: try again when it answers. Where it does not, {_AGAIN}"
 _GONE = f"It was deleted, or the server is a new one: {_AGAIN}"
+
+# What names may have as fields (patterns.py).
+_FIELD: Final = re.compile(
+    r"\{(?:index|job|seed|filename|node|title|kind|type|prompt_id|[\w ]+\.\w+)(?::[^{}]*)?\}"
+)
 
 
 class FileReader(Protocol):
@@ -226,8 +232,13 @@ class OutputFile:
             ComfyError: As `read`.
             OSError: The disk, or the store, would not take it.
             ImportError: fsspec, or what it needs for this store, is not installed.
-            ValueError: The URL's scheme is unknown.
+            ValueError: The URL's scheme is unknown, or the name has a field: patterns are `JobResult.save`'s.
         """
+        if isinstance(path, str) and (field := _FIELD.search(path)):
+            raise ValueError(
+                f"{field[0]} in {path!r} is filled by a result's own save: "
+                f"`result.save(folder, name=...)`; a Path with braces is taken as it is"
+            )
         options = None if storage_options is None else Secret(storage_options)
         del storage_options
         target = where(path, options)

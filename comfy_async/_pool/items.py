@@ -9,7 +9,7 @@ from typing import Any
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._batch.gate import Gate
-from .._batch.items import Item, restored, unreadable
+from .._batch.items import Item, is_usable, restored, unreadable
 from .._batch.journal import Journal, is_final, workflow_key
 from .._job.core import JobCore
 from .._job.hooks import introduce, tell_of_saves
@@ -88,7 +88,7 @@ class PoolItems:
             history = member.engine.api.history if member else None
             old = restored(owner, record, workflow, item.index, history=history)
             tell_of_saves(old.job, self._pool.hooks)
-            return old
+            return old if await is_usable(old, journal) else None
         if record.get("status") == "submitted" and member is not None:
             return item if await self._rejoin(job, item, member=member, ref=ref) else None
         return None

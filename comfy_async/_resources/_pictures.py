@@ -52,9 +52,9 @@ def png_of_array(array: Any) -> bytes:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in _COLOUR_TYPES or 0 in pixels.shape:
-        raise ValueError(
-            f"an array of shape {tuple(array.shape)} is no picture: height x width x 1 to 4 channels is one"
-        )
+        shape = tuple(array.shape)
+        told = f"an array of shape {shape} is no picture: height x width x 1 to 4 channels is one"
+        raise ValueError(told + _instead(shape))
     pixels = _levels(pixels)
     height, width, channels = pixels.shape
     # PNG has the high byte first.
@@ -65,6 +65,15 @@ def png_of_array(array: Any) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, _COLOUR_TYPES[channels], 0, 0, 0)
     body = zlib.compress(lines.tobytes(), 4)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def _instead(shape: tuple[int, ...]) -> str:
+    """Return what to write for an array that is nearly a picture."""
+    if len(shape) == 4 and shape[3] in _COLOUR_TYPES:
+        return "; pass one of them, `array[0]`"
+    if len(shape) == 3 and shape[0] in _COLOUR_TYPES:
+        return "; pass `array.transpose(1, 2, 0)`"
+    return ""
 
 
 def _levels(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -122,7 +131,7 @@ def _fractions(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if least < -_OVERSHOOT or most > 1 + _OVERSHOOT:
         raise ValueError(
             f"an array of {pixels.dtype} with values from {least:g} to {most:g} is no picture: "
-            "floats are 0.0 to 1.0"
+            f"floats are 0.0 to 1.0{'; pass `array / 255`' if least >= 0 and most <= _WHITE else ''}"
         )
     if pixels.dtype.itemsize < 4:
         # Of 16 bits a level may come out a little too small: cut off it would be the one below.

@@ -8,14 +8,15 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, get_args
 
 from .._base.labels import LABELS, checked_labels
 from .._base.secrets import Secret, Veil, sealed
+from .._base.words import demand_word
 from .._dialects.server import ServerInfo
 
-__all__ = ["Previews", "SubmitOptions", "submit_options"]
+__all__ = ["PREVIEWS", "Previews", "SubmitOptions", "submit_options"]
 
 Previews: TypeAlias = Literal["auto", "latent2rgb", "taesd", "none", "default"]
 """How pictures of work in progress may be made; "default" is as the server was started."""
 
-_PREVIEWS: Final = get_args(Previews)
+PREVIEWS: Final = get_args(Previews)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +40,8 @@ class SubmitOptions:
         Raises:
             ValueError: `previews` or `on_partial` has such a value, or `number` is no number.
         """
-        for name, value, known in (
-            ("previews", self.previews, _PREVIEWS),
-            ("on_partial", self.on_partial, ("raise", "keep")),
-        ):
-            if value not in known:
-                raise ValueError(f"{name} is one of {', '.join(map(repr, known))}, not {value!r}")
+        demand_word("previews", self.previews, PREVIEWS)
+        demand_word("on_partial", self.on_partial, ("raise", "keep"))
         if self.number is not None and not isinstance(self.number, int | float):
             raise ValueError(f"number is a number, not {self.number!r}")
 
@@ -81,9 +78,13 @@ def submit_options(
     """Fill in the session's defaults, and hold the keys as secrets from now on.
 
     Raises:
+        TypeError: There is no such option.
         UnsupportedError: Previews were asked for, and this server cannot be told to send them.
         ValueError: An option has an unknown value, or a label is no text.
     """
+    if unknown := sorted(rest.keys() - {field.name for field in dataclasses.fields(SubmitOptions)}):
+        hint = ": `async with asyncio.timeout(60):` limits the time" if "timeout" in unknown[0] else ""
+        raise TypeError(f"a submission takes no argument {unknown[0]!r}{hint}")
     if previews in ("auto", "latent2rgb", "taesd"):
         session.server.require("preview_method", "be asked for previews (`previews`)")
     extra = sealed(extra_data or {})

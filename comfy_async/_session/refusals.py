@@ -188,6 +188,8 @@ _WAYS_OUT = {
 def _way_out(found: Iterable[Problem]) -> str:
     """Return how to mend the first problem, "" where its own line says it or nobody knows."""
     first = next(iter(found), Problem())
+    if first.advice:
+        return first.advice
     if first.node is not None and first.input is not None:
         place = f"{first.node}.{first.input}"
         if first.nearest:

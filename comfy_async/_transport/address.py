@@ -58,6 +58,8 @@ class Address:
         """
         text = Secret(url.strip())
         del url
+        if not text:
+            raise ValueError("the server's URL is empty: leave it out for the default, or name a server")
         if "://" not in text.reveal():
             text = Secret(f"http://{text.reveal()}")
         try:

@@ -137,7 +137,10 @@ def connect_error(server: str, error: Exception, *, proxy: Proxy | None = None) 
         )
     else:
         hint = "Check the address and whether ComfyUI listens there (`--listen`)."
-    return ConnectError(f"no server answers at {server}: {reason}", hint=hint, server=server)
+    made = ConnectError(f"no server answers at {server}: {reason}", hint=hint, server=server)
+    # The same again would be answered alike; an unknown name may be known again in a moment.
+    made.retryable = not about_tls
+    return made
 
 
 def _proxy_error(server: str, reason: str, proxy: Proxy) -> ConnectError:

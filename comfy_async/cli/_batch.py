@@ -170,6 +170,8 @@ async def _run_all(
         on_error="stop" if request.stop else "continue",
         results=request.results,
         results_elsewhere=elsewhere,
+        results_failed="rerun" if request.retry_failed else "keep",
+        results_missing="rerun" if request.retry_missing else "raise",
         labels=read_labels(request.labels),
         **options,
     )

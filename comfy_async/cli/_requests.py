@@ -288,6 +288,12 @@ class BatchRequest:
             help="Jobs of another server in that file: raise, rerun, or keep (the same server).",
         ),
     ] = "raise"
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run jobs again that failed, as that file says.")
+    ] = False
+    retry_missing: Annotated[
+        bool, typer.Option("--retry-missing", help="Run jobs again whose files the server no longer has.")
+    ] = False
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on although the results file was left paused.")
     ] = False

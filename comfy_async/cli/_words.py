@@ -27,9 +27,10 @@ _WORDS: Final[dict[str, str]] = {
     ),
     "(`partner_api_key=`)": "(COMFY_API_KEY)",
     # About jobs and files.
-    'results_elsewhere="rerun" runs them here, "keep" takes': (
-        "--results-elsewhere rerun runs them here, --results-elsewhere keep takes"
+    'results_elsewhere="rerun" runs them here, "keep" says': (
+        "--results-elsewhere rerun runs them here, --results-elsewhere keep says"
     ),
+    'results_missing="rerun" runs such jobs again': "--retry-missing runs such jobs again",
     "(`map(limit=)`)": "(--limit)",
     "(`type=`, `subfolder=`)": "(--type, --subfolder)",
     "`await comfy.check(flow)`": "`comfy-async check`",

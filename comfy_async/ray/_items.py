@@ -9,7 +9,7 @@ from typing import Any
 from .._base.cleanups import Work
 from .._base.clock import Clock
 from .._batch.gate import Gate
-from .._batch.items import Item, restored, unreadable
+from .._batch.items import Item, is_usable, restored, unreadable
 from .._batch.journal import Journal, Record, is_final, workflow_key
 from .._job.core import JobCore
 from .._job.hooks import introduce, tell_of_saves
@@ -65,7 +65,7 @@ class FleetItems:
             job.journal = journal
             record = journal.find(made.index, key)
             old = None if record is None else await self._recalled(job, made, record)
-            if old is not None:
+            if old is not None and await is_usable(old, journal):
                 return old
         fleet.follow(job, fleet.carrier.run(job))
         return made

@@ -13,7 +13,7 @@ from ._capabilities import Capabilities
 from ._context import NodeFunction
 from ._folders import Folders
 from ._nodes import NODES
-from ._scripts import ScriptError, failing
+from ._scripts import ScriptError, checked_error, failing
 from ._specs import SPECS, NodeSpec
 from ._validate import CustomCheck, Rules
 
@@ -38,12 +38,13 @@ class NodeClasses:
         if not cached:
             self.never_cached.add(spec.name)
 
-    def fail(self, name: str, *, error: ScriptError, error_at: int | None, count: int | None) -> None:
+    def fail(self, name: str, *, error: ScriptError | str, error_at: int | None, count: int | None) -> None:
         """Let a class fail; its declaration stays, and nothing of it comes out of the cache.
 
         Raises:
-            ValueError: There is no such class; names the nearest.
+            ValueError: There is no such class; names the nearest. Or that is no way to fail.
         """
+        error = checked_error(error)
         if name not in self.specs:
             near = difflib.get_close_matches(name, self.specs, 3)
             raise ValueError(f"no such class: {name!r}" + (f"; nearest: {', '.join(near)}" if near else ""))

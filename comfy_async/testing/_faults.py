@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from ._core import Core
 from ._messages import text_frame
@@ -69,6 +69,8 @@ class SingleFaults(V2Faults):
             >>> fake.faults.drop_sockets("close", code=1009)
             1
         """
+        if how not in get_args(DropKind):
+            raise ValueError(f"sockets are dropped by {', '.join(get_args(DropKind))}, not by {how!r}")
         found = self._connections(client_id)
         for connection in found:
             self._core.hub.drop(connection, how, code=code)

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from ._context import Blocked, NodeContext, NodeError, NodeFunction, Outcome, Reporter
 from ._specs import InputSpec, NodeSpec
 
-__all__ = ["ScriptError", "failing", "scripted"]
+__all__ = ["ScriptError", "checked_error", "failing", "scripted"]
 
 ScriptError: TypeAlias = BaseException | tuple[str, str] | Literal["oom", "blocked"] | None
 
@@ -113,6 +113,24 @@ class _FailingReport:
 def _input(declared: Any) -> InputSpec:
     """Return an input that was given as a type, a list of choices, or a type with options."""
     return declared if isinstance(declared, tuple) else (declared,)
+
+
+def checked_error(error: ScriptError | str) -> ScriptError:
+    """Return how a node fails; a text is the message of a RuntimeError, as `fake-server --fail` has it.
+
+    Raises:
+        ValueError: It is none of what `ScriptError` names.
+    """
+    if error is None or isinstance(error, BaseException):
+        return error
+    if isinstance(error, str):
+        named: dict[str, ScriptError] = {"oom": "oom", "blocked": "blocked"}
+        return named.get(error, ("RuntimeError", error))
+    if isinstance(error, tuple) and len(error) == 2 and all(isinstance(part, str) for part in error):
+        return error
+    raise ValueError(
+        f"a node fails with an exception, (kind, message), a message, 'oom' or 'blocked', not with {error!r}"
+    )
 
 
 def _fail(error: ScriptError) -> None:

@@ -178,7 +178,7 @@ class Steering:
     def fail_node(
         self,
         class_type: str,
-        error: ScriptError = ("RuntimeError", "it was asked to fail"),
+        error: ScriptError | str = ("RuntimeError", "it was asked to fail"),
         *,
         error_at: int | None = None,
         count: int | None = None,
@@ -187,12 +187,13 @@ class Steering:
 
         Args:
             class_type: Its name.
-            error: How it fails, as for `script`; "blocked" blocks what follows instead.
+            error: How it fails, as for `script`, or the message of a RuntimeError; "blocked" blocks what
+                follows instead.
             error_at: After which of its steps; before it does anything when None.
             count: How many times, always when None; after that it does its work again.
 
         Raises:
-            ValueError: There is no such class.
+            ValueError: There is no such class, or that is no way to fail.
 
         Example:
             >>> fake.fail_node("VAEDecode", "oom", count=1)

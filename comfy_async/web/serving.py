@@ -46,6 +46,10 @@ async def serve(
         ...     print("open", url)
         open http://127.0.0.1:...
     """
+    if not isinstance(site, Site):
+        raise TypeError(
+            f"serve() takes what routes() returns, not {type(site).__name__}: give that to uvicorn"
+        )
     check_server()
     listening = _listening(host, port)
     server = _server(site, root_path)

@@ -40,7 +40,7 @@ class SignatureError(ValueError):
 def verify_webhook(
     headers: Mapping[str, str],
     body: bytes | str,
-    secret: str | Iterable[str],
+    secret: str | bytes | Iterable[str | bytes],
     *,
     tolerance: float = 300.0,
     now: float | None = None,
@@ -101,30 +101,33 @@ def signature(key: Secret[bytes], message_id: str, timestamp: str, *, body: byte
     return f"{_VERSION},{base64.b64encode(digest).decode('ascii')}"
 
 
-def keys_of(secret: str | Iterable[str] | None) -> list[Secret[bytes]]:
+def keys_of(secret: str | bytes | Iterable[str | bytes] | None) -> list[Secret[bytes]]:
     """Return the keys that secrets stand for: base64 behind `whsec_`, any other text as it is.
 
     Raises:
         ValueError: One is no such base64, or too short to be secret.
     """
-    given = [] if secret is None else [secret] if isinstance(secret, str) else list(secret)
+    given = [] if secret is None else [secret] if isinstance(secret, str | bytes) else list(secret)
     held = [Secret(one) for one in given]
     # Some show the locals of every frame of a traceback.
     del secret, given
     return [_key_of(one) for one in held]
 
 
-def _key_of(secret: Secret[str]) -> Secret[bytes]:
+def _key_of(secret: Secret[str | bytes]) -> Secret[bytes]:
     """Return one key.
 
     Raises:
         ValueError: It is no base64, or too short.
     """
-    if not secret.reveal().startswith(_PREFIX):
-        key = Secret(secret.reveal().encode())
+    text = secret.reveal()
+    if isinstance(text, bytes):
+        key = Secret(text)
+    elif not text.startswith(_PREFIX):
+        key = Secret(text.encode())
     else:
         try:
-            key = Secret(base64.b64decode(secret.reveal().removeprefix(_PREFIX), validate=True))
+            key = Secret(base64.b64decode(text.removeprefix(_PREFIX), validate=True))
         except binascii.Error:
             raise ValueError(f"what stands behind {_PREFIX!r} in a secret is base64") from None
     if len(key.reveal()) < _SHORTEST:

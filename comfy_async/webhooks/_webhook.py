@@ -39,7 +39,7 @@ class Webhook:
 
     Args:
         url: Where to; it is kept out of every log but for its host.
-        secret: What it is signed with: `whsec_` and base64, or any text. Several sign by each of
+        secret: What it is signed with: `whsec_` and base64, or any text or bytes. Several sign by each of
             them, while the secret is being replaced. None sends without a signature.
         events: Which events are sent: the four ends, or others of `comfy_async`, such as `Started`.
         headers: Further headers.
@@ -61,7 +61,7 @@ class Webhook:
         self,
         url: str,
         *,
-        secret: str | Iterable[str] | None = None,
+        secret: str | bytes | Iterable[str | bytes] | None = None,
         # What is told.
         events: Iterable[type[BaseEvent]] = _ENDS,
         # How to get there.

@@ -27,8 +27,6 @@ __all__ = [
 Accepts = Callable[[str, str], bool]
 """Whether a node, by id, may be given an input of that name."""
 
-_TUPLE_HINT = "Name it by id, or by a tuple: (node, input)."
-
 
 _MOST_LETTERS = 200
 """Longer than any name: a value such as a picture in base64, which resembles nothing."""
@@ -104,7 +102,7 @@ def one_node(nodes: Mapping[str, Node], name: Any) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise _several(nodes, wanted, found)
+        raise _several(nodes, wanted, dict.fromkeys(found, ""))
     raise unknown_node(nodes, wanted)
 
 
@@ -177,16 +175,24 @@ def _at(
     if len(found) == 1:
         return next(iter(found.items()))
     if found:
-        raise _several(nodes, str(key), list(found))
+        raise _several(nodes, str(key), found)
     raise _nothing(nodes, splits, key)
 
 
-def _several(nodes: Mapping[str, Node], wanted: str, found: list[str]) -> UnknownInputError:
+def _several(nodes: Mapping[str, Node], wanted: str, found: Mapping[str, str]) -> UnknownInputError:
+    """Return the error for a name of several nodes, each with the value that it has in the input, if any."""
     candidates = [str(nodes[node].info(node)) for node in found]
+    values = [nodes[node].inputs.get(field) for node, field in found.items()]
+    told = [
+        f"{one} = {clipped(value)}" if isinstance(value, str | int | float) else one
+        for one, value in zip(candidates, values, strict=True)
+    ]
+    node, field = next(iter(found.items()))
+    example = f", for example {f'{node}.{field}'!r}" if field else ""
     return UnknownInputError(
-        f"{clipped(wanted)} means more than one node: {', '.join(candidates)}",
+        f"{clipped(wanted)} means more than one node: {', '.join(told)}",
         candidates=candidates,
-        hint=_TUPLE_HINT,
+        hint=f"Name it by its id{example}.",
     )
 
 
@@ -245,7 +251,12 @@ def unknown_node(nodes: Mapping[str, Node], wanted: str) -> UnknownInputError:
     for node in nodes.values():
         names += [node.title, node.class_type]
     is_id = wanted.rpartition(":")[2].isdecimal()
-    close = nearest_ids(wanted, list(nodes)) if is_id else nearest(wanted, [name for name in names if name])
+    inside = tuple(key for key in nodes if key.endswith(f":{wanted}"))
+    close = (
+        (inside or nearest_ids(wanted, list(nodes)))
+        if is_id
+        else nearest(wanted, [name for name in names if name])
+    )
     if close:
         message = (
             f"no node has the id, title or class {clipped(wanted)}; nearest: {', '.join(map(clipped, close))}"

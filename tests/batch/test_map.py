@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from session_tools import fast, graph, lines_of
@@ -309,6 +310,22 @@ async def test_a_file_that_is_not_there(fake: FakeComfy, tmp_path: Path, kind: s
     assert await run() == ["failed", "completed"]
     picture_file(face)
     assert await run() == ["completed"] * 2
+
+
+async def test_a_value_that_is_no_picture(comfy: ComfySession) -> None:
+    """It is the failure of its own workflow too."""
+    flow = Workflow.load(
+        {
+            "1": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        }
+    )
+    values = [np.zeros((3, 8, 8), np.float32), np.zeros((8, 8, 3), np.uint8)]
+    async with comfy.map([flow.with_inputs({"1.image": one}) for one in values], ordered=True) as finished:
+        jobs = [job async for job in finished]
+    assert [job.status for job in jobs] == ["failed", "completed"]
+    with pytest.raises(ComfyError, match=r"node 1 .*pass `array\.transpose\(1, 2, 0\)`"):
+        await jobs[0]
 
 
 def picture_file(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class TestOtherFiles:
                 with pytest.raises(JobError, match="no longer has the file") as caught:
                     await reading
                 assert isinstance(caught.value.__cause__, NotFoundError)
-                assert "Delete the lines with" in str(caught.value)
+                assert 'results_missing="rerun"' in str(caught.value)
 
     async def test_after_a_restart(self, fake: FakeComfy, tmp_path: Path) -> None:
         """A server that has only forgotten its history still has the files, and they are taken."""
@@ -138,6 +138,35 @@ class TestOtherFiles:
             await fake.faults.restart(history=False)
             for file in await files_of(comfy, path):
                 assert (await file.save(tmp_path / "out")).stat().st_size == len(await file.read())
+
+    @pytest.mark.parametrize("client", [ComfySession, lambda url: ComfyPool([url])], ids=["session", "pool"])
+    async def test_gone_files_are_made_again(
+        self, tmp_path: Path, free_port: int, client: Callable[[str], Any]
+    ) -> None:
+        """By choice the files are looked at first: of two, one is there and one is another job's by now."""
+        path = tmp_path / "r.jsonl"
+        async with FakeComfy(port=free_port) as fake, client(fake.url) as comfy:
+            await run_all(comfy, path)
+        async with FakeComfy(port=free_port) as fake, client(fake.url) as comfy:
+            await comfy.run(FLOWS[0])
+            await comfy.run(picture(9))
+            assert await run_all(comfy, path, results_missing="rerun") == ["completed"] * 2
+            assert len(fake.books.accepted) == 3
+            async with comfy.map(FLOWS, results=path, results_missing="rerun") as finished:
+                saved = [await (await job).save(tmp_path / "out") async for job in finished]
+            assert len({path for paths in saved for path in paths}) == 2
+            assert len(fake.books.accepted) == 3
+
+    async def test_failures_are_run_again(self, fake: FakeComfy, tmp_path: Path) -> None:
+        """By choice; else they fail as they did, and nothing is asked."""
+        path = tmp_path / "r.jsonl"
+        fake.fail_node("SaveImage", "it broke", count=1)
+        async with fake.session() as comfy:
+            assert await run_all(comfy, path) == ["failed", "completed"]
+            assert await run_all(comfy, path) == ["failed", "completed"]
+            assert len(fake.books.accepted) == 2
+            assert await run_all(comfy, path, results_failed="rerun") == ["completed"] * 2
+            assert len(fake.books.accepted) == 3
 
     @pytest.mark.parametrize("size", [10, 5 << 20])
     async def test_a_prompt_that_a_node_changed(self, fake: FakeComfy, size: int) -> None:

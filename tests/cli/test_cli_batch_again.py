@@ -185,7 +185,7 @@ async def test_results_of_another_server(cli: Any, sd15: Path, fake: FakeComfy, 
     assert refused.code == lines.code == 2
     (line,) = refused.err.splitlines()
     assert line.startswith(f"error: --results {results} holds jobs of another server (2 of http://127.0.0.1:")
-    assert "--results-elsewhere rerun runs them here, --results-elsewhere keep takes" in line
+    assert "--results-elsewhere rerun runs them here, --results-elsewhere keep says" in line
     assert lines.objects[0]["error"]["code"] == "usage"
     assert not fake.books.accepted
     assert results.read_text() == before

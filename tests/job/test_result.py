@@ -540,3 +540,13 @@ async def test_names_of_a_run(comfy: ComfySession, tmp_path: Path) -> None:
     result = await comfy.run(picture(7))
     (path,) = await result.save(tmp_path, name="{1.color}-{EmptyImage.width}-{Keep it.filename_prefix}")
     assert path.name == "7-16-pic.png"
+
+
+async def test_a_pattern_is_the_results(tmp_path: Path) -> None:
+    """The name of a single file has no fields; braces that are none, and Paths, are taken as they are."""
+    (one,) = result_of({"9": {"images": [file("a.png")]}}).files
+    for name in ("f_{seed}.png", "{6.text}/x.png", "{index:03d}.png"):
+        with pytest.raises(ValueError, match=r"result\.save\(folder, name="):
+            await one.save(str(tmp_path / name))
+        assert await one.save(tmp_path / name) == tmp_path / name
+    assert await one.save(str(tmp_path / "{x}.png")) == tmp_path / "{x}.png"
