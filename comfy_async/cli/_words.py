@@ -43,6 +43,8 @@ _WORDS: Final[dict[str, str]] = {
     "draw seeds with randomized(n), since": "begin with the same --seed, since",
     "patterns belong into `name=`, not into the folder": "{...} stands for nothing in a folder's name",
     "Another seed (`flow.randomized()`) makes new ones": "Another seed (--randomize) makes new ones",
+    "`error.saved` has the paths of the others": "--json shows the paths of the others",
+    "`comfy.nodes.use(NodeCatalog.load(path))`, saved from a ComfyUI": "--catalog FILE, saved from a ComfyUI",
     "`error.saved` has their paths, `error.failed` each reason": "--json shows the paths, and each reason",
     "pass its file, or one frame (`image.copy()`)": "pass its file, or one frame as a picture",
     # About workflows.

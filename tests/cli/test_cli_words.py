@@ -174,6 +174,10 @@ UNSEEN = (
     "await comfy.nodes.blueprints()",
     "await session.aclose()",
     "must be http(s)://",
+    "Settings.proxy is a URL",  # no command takes settings, or names a single file by a pattern
+    "`result.save(folder, name=...)`",
+    "asyncio.timeout(60)",
+    "array.transpose(",
     "array.astype(",  # no command passes an array
     "nan_to_num(array)",
     "clip(0, ",
