@@ -35,7 +35,7 @@ def test_an_empty_address(url: str) -> None:
 def test_a_pool_of_one_text() -> None:
     """Its letters are no addresses."""
     with pytest.raises(ValueError, match="a list of addresses"):
-        ComfyPool(URL)  # type: ignore[arg-type]
+        ComfyPool(URL)
     with pytest.raises(ValueError, match="connect is"):
         ComfyPool([URL], connect="lasy")  # type: ignore[arg-type]
 

@@ -141,7 +141,9 @@ async def test_advice_is_of_tools_not_of_python(tools: Toolbox, fake: FakeComfy)
     """What the server refuses, what it fails at: a caller has tools, and no interpreter."""
     await tools.tools()
     del fake.core.classes.specs["SaveImage"]
-    assert "The tool `check` finds such things" in failed(await called(tools, "canvas"))
+    told = failed(await called(tools, "canvas"))
+    assert "Install the node pack" in told
+    assert "comfy." not in told
 
 
 @pytest.mark.parametrize(
