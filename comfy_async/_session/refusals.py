@@ -56,7 +56,7 @@ class Refusals:
         return PromptRejectedError(
             f"{self._desk.base_url} refused the workflow",
             problems=found,
-            hint=_way_out(found) or (_CHECK if self._knows_classes else _CATALOG),
+            hint=_way_out(found, _CHECK if self._knows_classes else _CATALOG),
             type=str(error.get("type") or "") if isinstance(error, Mapping) else "",
             node_errors=node_errors if isinstance(node_errors, Mapping) else {},
             prompt_id=job.prompt_id,
@@ -185,8 +185,8 @@ _WAYS_OUT = {
 }
 
 
-def _way_out(found: Iterable[Problem]) -> str:
-    """Return how to mend the first problem, "" where its own line says it or nobody knows."""
+def _way_out(found: Iterable[Problem], otherwise: str) -> str:
+    """Return how to mend the first problem; otherwise what finds such things, and where that is unknown."""
     first = next(iter(found), Problem())
     if first.advice:
         return first.advice
@@ -195,9 +195,9 @@ def _way_out(found: Iterable[Problem]) -> str:
         if first.nearest:
             return f"Set {place} to {clipped(first.nearest[0])}, for example."
         is_link = first.type not in _OF_EXCEPTIONS or first.message.startswith(_LINKS)
-        if first.type in _WAYS_OUT and is_link:
+        if first.type in _WAYS_OUT and is_link and otherwise is not _CATALOG:
             return _WAYS_OUT[first.type].format(place)
-    return ""
+    return otherwise
 
 
 _OF_EXCEPTIONS = frozenset({"exception_during_inner_validation", "exception_during_validation"})

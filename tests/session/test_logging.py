@@ -20,11 +20,15 @@ GUIDE = (GUIDES / "operations.md").read_text("utf-8")
 # What the guide says of each level, and the messages that are meant, as `file: message`.
 SAID = {
     ("ERROR", "something unforeseen"): r".*",
+    ("WARNING", "an address that ends in a route"): r"comfyui: .*some of its routes are not found",
     ("WARNING", "a refused WebSocket"): r"link: %s; polling instead",
     ("WARNING", "a stalled server"): r"socket_health: .*the server is stalled",
     ("WARNING", "a `client_id` in use twice"): r"socket_health: %s$",
     ("WARNING", "credentials that cannot be renewed"): r"link: the WebSocket: %s",
-    ("WARNING", "a job without news for ten minutes"): r"concerns: job %s is %s, and no news of it came",
+    (
+        "WARNING",
+        "a job without news for ten minutes",
+    ): r"concerns: (job %s is %s, and )?no news (of it )?came",
     ("WARNING", "a job that may still run or run twice"): r".*may (still run|run twice)",
     ("WARNING", "a results file that has none of the jobs asked for"): r"journal: %s has results",
     ("WARNING", "a damaged line of one that runs again"): r"journal: %s, line %d",
@@ -32,6 +36,7 @@ SAID = {
     ("WARNING", "a file that carries a prompt and another workflow"): r"_pairs: ",
     ("WARNING", "values of another version of ComfyUI that are left out"): r"refusals: ",
     ("WARNING", "a picture whose values are clipped"): r"_pictures: ",
+    ("WARNING", "a mask that masks nothing"): r"_masks: the mask masks nothing",
     ("WARNING", "of a fleet, what becomes of its workers"): r"(_carrier|_engine|_member|_command): ",
     ("WARNING", "a job that will not stop"): r"cancel: job %s is still %s",
     ("WARNING", "a server that is away or back or runs nothing"): r"concerns: %s (does not|answers|accepts)",

@@ -180,7 +180,7 @@ class GraphCheck:
                 self.places.append((key, spec.name, finding))
             return [] if source is None else [source]
         pack = self._catalog.node(node.class_type).from_pack
-        finding = value_for_link(spec, value, fails=not pack)
+        finding = value_for_link(spec, value)
         if finding is None and is_pending(value):
             finding = absent_file(value)
         elif finding is None:

@@ -76,15 +76,11 @@ def _changed(spec: InputSpec, value: Any, converted: Any) -> Finding | None:
     return Finding("value_changed", told, value, warning=True)
 
 
-def value_for_link(spec: InputSpec, value: Any, *, fails: bool) -> Finding | None:
+def value_for_link(spec: InputSpec, value: Any) -> Finding | None:
     """Return what is wrong with a value where only a link has any sense, None when it may have some.
 
-    The server validates no value of such a type, and its node fails when it runs.
-
-    Args:
-        spec: The input.
-        value: What stands in it.
-        fails: Whether the node is known to need it.
+    The server validates no value of such a type, and its node fails when it runs: a warning, since
+    errors are what the server refuses.
     """
     if not isinstance(_raw_type(spec), str) or spec.type not in _LINKED:
         return None
@@ -95,7 +91,7 @@ def value_for_link(spec: InputSpec, value: Any, *, fails: bool) -> Finding | Non
     told = f"it takes a link to {spec.type}, not {shown}: the server does not mind, and the node fails"
     advice = 'A link is ["node", slot].' + (" A file goes into a node that loads it." if pending else "")
     received = None if pending else unwrapped(value)
-    return Finding("value_for_link", told, received, (), advice, warning=not (fails and spec.required))
+    return Finding("value_for_link", told, received, (), advice, warning=True)
 
 
 # Types of ComfyUI's own that are objects of Python: no value of JSON is one.
