@@ -188,7 +188,7 @@ _WAYS_OUT = {
 def _way_out(found: Iterable[Problem], otherwise: str) -> str:
     """Return how to mend the first problem; otherwise what finds such things, and where that is unknown."""
     first = next(iter(found), Problem())
-    if first.advice:
+    if first.advice and not first.advice.startswith(_CHOICES):
         return first.advice
     if first.node is not None and first.input is not None:
         place = f"{first.node}.{first.input}"
@@ -201,6 +201,8 @@ def _way_out(found: Iterable[Problem], otherwise: str) -> str:
 
 
 _OF_EXCEPTIONS = frozenset({"exception_during_inner_validation", "exception_during_validation"})
+# What an input takes is no way out by itself.
+_CHOICES = ("It takes ", "There are: ")
 _LINKS = ("it is linked to node", "a link leads to a node")
 
 

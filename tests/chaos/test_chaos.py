@@ -18,7 +18,7 @@ async def test_every_job_ends_once_and_truly(seed: int) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_so_do_those_of_api_v2(seed: int) -> None:
     """Streams that drop, stall and lie, links that expire and lost answers included."""
-    report = await chaos_round(seed, jobs=20, rate=4.0, dialect="api-v2")
+    report = await chaos_round(seed, jobs=40, rate=20.0, dialect="api-v2")
     assert report.problems == []
     assert sum(report.statuses.values()) == report.jobs
     assert report.faults > 0
