@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["in_thread", "look_at", "to_the_end", "together"]
+__all__ = ["closed_when_left", "in_thread", "look_at", "to_the_end", "together"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+
+
+@contextlib.asynccontextmanager
+async def closed_when_left(items: AsyncIterator[_T]) -> AsyncIterator[AsyncIterator[_T]]:
+    """Close an async generator however it is left: else its connection stays open until it is collected."""
+    try:
+        yield items
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()
 
 
 async def together(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:

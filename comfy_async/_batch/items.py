@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +19,7 @@ from .._job.core import JobCore, Owner
 from .._job.hooks import introduce, tell_of_saves
 from .._protocol.plan import Plan
 from .._protocol.reducer import JobState
-from .._protocol.snapshot import HistoryEntry, history_events
+from .._protocol.snapshot import history_events
 from .._session.engine import Engine
 from .._session.offered import offered, submitting
 from .._session.options import SubmitOptions, submit_options
@@ -128,7 +128,7 @@ class SessionItems:
         engine = self._engine
         await engine.known_server()
         with unreadable():
-            ready = await engine.prepared(workflow, check=check)
+            ready = await engine.prepared(workflow, check=check, whole=options.on_partial == "raise")
         if journal is None:
             return Item(await Submission(engine, ready, options).run())
         key = workflow_key(ready)
@@ -166,8 +166,7 @@ class SessionItems:
         if not isinstance(ref, Mapping):
             return None
         if is_final(record):
-            item = restored(engine, record, workflow, index, history=engine.api.history)
-            item.job.demands_saves = demands_saves(engine, options)
+            item = restored(engine, record, workflow, index, on_partial=options.on_partial)
             tell_of_saves(item.job, engine.hooks)
             return item
         if record.get("status") != "submitted":
@@ -175,7 +174,7 @@ class SessionItems:
         found = {**ref, "prompt_id": str(ref["prompt_id"]), "client_id": str(ref.get("client_id") or "")}
         job = await engine.attach(found)
         job.index, job.workflow = index, workflow
-        job.demands_saves = demands_saves(engine, options)
+        job.demands_saves = demands_saves(engine, options.on_partial)
         if not job.done and not job.seen:
             # In neither queue nor history: polling finds out whether that is the truth.
             await job.ended.wait()
@@ -212,18 +211,9 @@ async def is_usable(item: Item, journal: Journal) -> bool:
     return True
 
 
-def restored(
-    owner: Owner,
-    record: Record,
-    workflow: Workflow,
-    index: int,
-    *,
-    history: Callable[[str], Awaitable[HistoryEntry | None]] | None = None,
-) -> Item:
-    """Return a finished job made from its line: nothing is asked before its files are read.
-
-    `history` asks the server for a job that has ended.
-    """
+def restored(owner: Owner, record: Record, workflow: Workflow, index: int, *, on_partial: str) -> Item:
+    """Return a finished job made from its line: nothing is asked before its files are read."""
+    engine = owner if isinstance(owner, Engine) else None
     entry = as_history(record, workflow.to_api())
     job = JobCore(owner, JobState(entry.prompt_id, Plan(entry.prompt)), keep_frames=False, index=index)
     job.workflow = workflow
@@ -232,8 +222,9 @@ def restored(
         entry.prompt,
         prompt_id=entry.prompt_id,
         server=str(record["ref"].get("server") or owner.base_url),
-        history=history,
+        history=None if engine is None else engine.api.history,
     )
+    job.demands_saves = engine is not None and demands_saves(engine, on_partial)
     job.client_id = str(record["ref"].get("client_id") or "")
     job.labels = labels_of({LABELS: record["ref"].get("labels")})
     for event in history_events(entry, owner.clock.unix()):

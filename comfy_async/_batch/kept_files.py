@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from .._base.tasks import in_thread
+from .._base.tasks import closed_when_left, in_thread
 from .._job.output import FileReader
 from .._protocol.snapshot import HistoryEntry
 from ..errors import JobError, NotFoundError, WorkflowFormatError
@@ -73,17 +73,18 @@ class KeptFiles:
             JobError: It is gone, or another job's.
         """
         head: bytearray | None = bytearray()
-        chunks = self._files.open(filename, subfolder=subfolder, type=type, asset=asset)
+        opened = self._files.open(filename, subfolder=subfolder, type=type, asset=asset)
         try:
-            async for chunk in chunks:
-                if head is None:
-                    yield chunk
-                    continue
-                head += chunk
-                if len(head) >= _HEAD:
-                    await self._demand_mine(bytes(head), filename)
-                    first, head = bytes(head), None
-                    yield first
+            async with closed_when_left(opened) as chunks:
+                async for chunk in chunks:
+                    if head is None:
+                        yield chunk
+                        continue
+                    head += chunk
+                    if len(head) >= _HEAD:
+                        await self._demand_mine(bytes(head), filename)
+                        first, head = bytes(head), None
+                        yield first
         except NotFoundError as error:
             raise self._gone(filename) from error
         if head is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, Type
 from .._base.paths import is_folder, safe_name, safe_parts, save_at, write_whole
 from .._base.places import StoredPlace, said, where
 from .._base.secrets import Secret
-from .._base.tasks import in_thread
+from .._base.tasks import closed_when_left, in_thread
 from ..errors import ComfyError, ConnectError, NotFoundError, ResponseError
 from ..events import Preview
 from ..types import FileUrl
@@ -191,15 +191,10 @@ class OutputFile:
         if self._data is not None:
             yield self._data.image
             return
-        chunks = self._reader.open(self.filename, **self._place())
-        try:
-            with self._on_its_server():
+        with self._on_its_server():
+            async with closed_when_left(self._reader.open(self.filename, **self._place())) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        finally:
-            # Who leaves early leaves no connection open until the garbage collector comes by.
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
 
     @overload
     async def save(self, path: os.PathLike[str], *, overwrite: bool = False) -> Path: ...

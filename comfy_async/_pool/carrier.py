@@ -16,7 +16,7 @@ from .._protocol.reducer import JobState
 from .._session.keys import KeyedWork
 from .._session.options import submit_options
 from .._session.prepare import WorkflowLike, loaded
-from .._session.submission import Submission
+from .._session.submission import Submission, demands_saves
 from ..errors import (
     AuthError,
     ComfyError,
@@ -165,7 +165,8 @@ class Carrier:
             others = {m.url: m.engine for m in self._office.servers.known()}
             workflow = await own_files(workflow, member.engine, others)
         with unreadable() if order.group is not None else contextlib.nullcontext():
-            ready = await member.engine.prepared(workflow, check=order.check)
+            whole = order.on_partial == "raise"
+            ready = await member.engine.prepared(workflow, check=order.check, whole=whole)
         order.learn(ready)
         return ready
 
@@ -176,6 +177,7 @@ class Carrier:
         state.status = "pending"
         job.move(engine, state)
         job.client_id = engine.client_id if client_id is None else client_id
+        job.demands_saves = demands_saves(engine, job.order.on_partial)
         job.forget_end()
         state.mark_gap()
         engine.jobs.add(job)
@@ -242,6 +244,7 @@ class Carrier:
                 raise
             self.adopt(job, member, job.prompt_id)
             return
+        job.demands_saves = demands_saves(member.engine, order.on_partial)
         await self._demand_whole(submission, member, job)
         if not can("client_prompt_id"):
             await self._note_again(member, job)
@@ -284,7 +287,7 @@ class Carrier:
         Raises:
             PartialPromptError: It was taken back.
         """
-        if not job.node_errors or job.order.options.get("on_partial") == "keep":
+        if not job.node_errors or job.order.on_partial == "keep":
             return
         problems = await submission.refusals.with_nearest(job.node_errors)
         await self._take_back(member, job)

@@ -85,8 +85,7 @@ class PoolItems:
         if is_final(record):
             # Nothing is asked: a server that the pool does not know any more does no harm.
             owner = member.engine if member else NoServer(self._pool)
-            history = member.engine.api.history if member else None
-            old = restored(owner, record, workflow, item.index, history=history)
+            old = restored(owner, record, workflow, item.index, on_partial=job.order.on_partial)
             tell_of_saves(old.job, self._pool.hooks)
             return old if await is_usable(old, journal) else None
         if record.get("status") == "submitted" and member is not None:

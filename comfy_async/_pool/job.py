@@ -104,6 +104,11 @@ class Order:
             self.models = models_of(self.needs)
 
     @property
+    def on_partial(self) -> str:
+        """What becomes of a prompt that the server would run in part: "raise" or "keep"."""
+        return str(self.options.get("on_partial", "raise"))
+
+    @property
     def is_held(self) -> bool:
         """True while its batch is paused, and it was never queued: one that was goes on to its end."""
         if self.gate is None or self.attempts:

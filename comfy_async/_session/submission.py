@@ -116,7 +116,7 @@ class Submission:
             if desk.closed and isinstance(error, TransportError):
                 raise desk.closed_error(job.prompt_id) from error
             raise
-        job.demands_saves = demands_saves(desk, self._options)
+        job.demands_saves = demands_saves(desk, self._options.on_partial)
         desk.router.posted(job, frames_before=frames_before)
         return job
 
@@ -391,6 +391,6 @@ def _is_unknown(error: ComfyError) -> bool:
     return not isinstance(error, (ConnectError, NotComfyUIError))
 
 
-def demands_saves(desk: Desk, options: SubmitOptions) -> bool:
+def demands_saves(desk: Desk, on_partial: str) -> bool:
     """Say whether nodes that save must have saved: nobody else tells that the server left them out."""
-    return desk.api.hides_partial and options.on_partial == "raise"
+    return desk.api.hides_partial and on_partial == "raise"

@@ -90,7 +90,8 @@ class FleetItems:
         member = await fleet.member_at(str(ref.get("server")))
         if is_final(record):
             assert job.given is not None
-            old = restored(RemoteOwner(fleet, member), record, job.given, item.index)
+            on_partial = job.options.on_partial
+            old = restored(RemoteOwner(fleet, member), record, job.given, item.index, on_partial=on_partial)
             tell_of_saves(old.job, fleet.hooks)
             return old
         if record.get("status") != "submitted" or member is None:

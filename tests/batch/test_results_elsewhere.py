@@ -10,6 +10,7 @@ import pytest
 from session_tools import fast, picture
 
 from comfy_async import ComfyPool, ComfySession, JobError, NotFoundError, OutputFile, SaveError, Workflow
+from comfy_async._base.tasks import closed_when_left
 from comfy_async._batch.kept_files import KeptFiles
 from comfy_async._protocol.snapshot import HistoryEntry
 from comfy_async.testing import FakeComfy
@@ -199,6 +200,27 @@ class TestOtherFiles:
         entry = None
         with pytest.raises(JobError, match="carries the prompt of another"):
             await read(picture(4))
+
+    async def test_who_leaves_early_leaves_nothing_open(self) -> None:
+        """The inner stream ends with the outer one, not when it is collected."""
+        ended: list[str] = []
+
+        class Reader:
+            """Stands for the session's files."""
+
+            async def open(self, name: str, **_: Any) -> AsyncIterator[bytes]:
+                try:
+                    for _number in range(9):
+                        yield bytes(1 << 20)
+                finally:
+                    ended.append(name)
+
+        files = KeptFiles(Reader(), {}, prompt_id="id", server="s", history=None)  # type: ignore[arg-type]
+        chunks = files.open("a.png")
+        async with closed_when_left(chunks):
+            await anext(chunks)
+            assert ended == []
+        assert ended == ["a.png"]
 
     async def test_numbers_that_the_server_reads_from_text(self, fake: FakeComfy) -> None:
         """They are the same number."""

@@ -12,6 +12,7 @@ from session_tools import eventually, fast, graph, library_tasks, picture, teach
 
 from comfy_async import (
     AuthError,
+    ComfyPool,
     ComfySession,
     InsufficientCreditsError,
     JobError,
@@ -284,6 +285,18 @@ class TestPartly:
         assert again.missing == ("3",)
         chosen = await (await comfy.submit(broken, on_partial="keep"))
         assert (chosen.missing, len(chosen.images)) == ((), 1)
+
+    @pytest.mark.parametrize("kind", ["session", "pool"])
+    async def test_a_resumed_batch_tells_it_too(self, fake: FakeComfy, tmp_path: Path, kind: str) -> None:
+        """What was left out stays out when the job comes out of its results file."""
+        broken = two_outputs()
+        del broken["3"]["inputs"]["filename_prefix"]
+        options: dict[str, Any] = {"api_key": KEY, "dialect": "api-v2"}
+        for _ in range(2):
+            made = fast(fake, **options) if kind == "session" else ComfyPool([fake.url], **options)
+            async with made as comfy, comfy.map([broken], results=tmp_path / "r.jsonl") as finished:
+                assert [(await job).missing async for job in finished] == [("3",)]
+        assert len(fake.books.accepted) == 1
 
 
 async def test_the_partner_key(fake: FakeComfy, comfy: ComfySession) -> None:
