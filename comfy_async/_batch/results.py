@@ -10,15 +10,16 @@ from typing import Any, Final, Literal
 from .._base.places import on_this_machine
 from .._base.words import demand_word
 
-__all__ = ["Results"]
+__all__ = ["WORDS", "Results"]
 
-_WORDS: Final[dict[str, tuple[str, ...]]] = {
+WORDS: Final[dict[str, tuple[str, ...]]] = {
     "busy": ("raise", "wait"),
     "damaged": ("raise", "rerun"),
     "elsewhere": ("raise", "rerun", "keep"),
     "failed": ("keep", "rerun"),
     "missing": ("raise", "rerun"),
 }
+"""What each of them may be."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +49,6 @@ class Results:
         Raises:
             ValueError: A word is unknown, or `results` is a place in a store.
         """
-        for name, known in _WORDS.items():
+        for name, known in WORDS.items():
             demand_word(f"results_{name}", words[name], known)
         return cls(None if results is None else on_this_machine(results, "results="), **words)

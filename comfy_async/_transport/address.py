@@ -7,6 +7,7 @@ import os
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
+from .._base.own_addresses import literal
 from .._base.secrets import Secret
 from .auth import Auth
 from .proxy import Proxy
@@ -72,8 +73,7 @@ class Address:
             raise ValueError(f"the server's URL must be http(s)://host:port, not one of scheme {scheme!r}")
         # A server that listens on every address is reached on loopback, as comfy-cli does.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        host = f"[{host}]" if ":" in host else host
-        where = host if port is None else f"{host}:{port}"
+        where = literal(host) if port is None else f"{literal(host)}:{port}"
         path = parts.reveal().path.rstrip("/")
         return cls(f"{scheme}://{where}{path}", _auth_of(parts))
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from .._base.own_addresses import literal
 from ..errors import NotComfyUIError
 from .address import Address, origin_of
 
@@ -95,4 +96,4 @@ def _origin(base: str) -> str:
     origin = origin_of(base)
     assert origin is not None, "Address.parse lets no other address in"
     scheme, host, port = origin
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{literal(host)}:{port}"

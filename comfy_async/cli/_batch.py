@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from .._batch.batch import journal_of
 from .._batch.steered import when_paused
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_batch"]
 
-_ELSEWHERE: Final = ("raise", "rerun", "keep")
-
 
 async def run_batch(
     request: BatchRequest, connection: Connection, report: Report, *, interrupts: Interrupts
@@ -50,8 +48,11 @@ async def run_batch(
         OSError: A file cannot be read or written.
     """
     _demand_no_verb(request.workflows)
-    if request.elsewhere not in _ELSEWHERE:
-        raise UsageError(f"--results-elsewhere takes {', '.join(_ELSEWHERE)}, not {request.elsewhere!r}")
+    from .._batch.results import WORDS
+
+    if request.elsewhere not in WORDS["elsewhere"]:
+        known = ", ".join(WORDS["elsewhere"])
+        raise UsageError(f"--results-elsewhere takes {known}, not {request.elsewhere!r}")
     await demand_place(request.out, index=0)
     read_labels(request.labels)
     loaded = [read_workflow(name, prefer=request.prefer) for name in request.workflows]
