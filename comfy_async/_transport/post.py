@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from .._base.own_addresses import literal
 from .._base.secrets import Secret, Veil
 from ..errors import RequestTimeoutError, TransportError
 from .foreign import forget_locals
@@ -101,7 +102,7 @@ def place_of(url: Secret[str]) -> str:
         raise ValueError("the URL has a host or port that cannot be read") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ValueError(f"the URL must be http(s)://host..., not one of scheme {parts.scheme!r}")
-    where = f"[{host}]" if ":" in host else host
+    where = literal(host)
     return f"{parts.scheme}://{where}" + (f":{port}" if port else "")
 
 

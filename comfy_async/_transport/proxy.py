@@ -9,6 +9,7 @@ import urllib.request
 from typing import Final
 from urllib.parse import urlsplit
 
+from .._base.own_addresses import literal
 from .._base.secrets import Secret
 from ..errors import ConnectError
 
@@ -71,7 +72,7 @@ class Proxy:
             advice = f"Write {', '.join(f'{k}://' for k in _KINDS)}."
             advice += f" For SOCKS: {missing}" if missing else ""
             raise _unusable(what, source, server, advice=advice)
-        where = f"[{host}]" if ":" in host else host
+        where = literal(host)
         shown = f"{kind}://{where}" + ("" if port is None else f":{port}")
         if missing:
             what = f"the SOCKS proxy {shown}, which takes packages that are not installed"

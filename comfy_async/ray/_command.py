@@ -15,6 +15,7 @@ from typing import Final
 import anyio
 
 from .._base.backoff import Backoff
+from .._base.own_addresses import literal
 from ..errors import ConnectError
 
 __all__ = ["ComfyCommand", "OwnServer"]
@@ -73,7 +74,7 @@ class OwnServer:
     def url(self) -> str:
         """Where it listens."""
         host = _EVERYWHERE.get(self._command.host, self._command.host)
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        return f"http://{literal(host)}:{self._port}"
 
     @property
     def pid(self) -> int | None:
