@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Coroutine, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-__all__ = ["closed_when_left", "in_thread", "look_at", "to_the_end", "together"]
+__all__ = ["closed_when_left", "each", "in_thread", "look_at", "to_the_end", "together"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -37,6 +37,24 @@ async def together(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
         for task in tasks:
             task.cancel()
         await to_the_end(tasks)
+
+
+async def each(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T | Exception]:
+    """Return the results in order, an error in the place of a result; one alone takes no task.
+
+    Raises:
+        BaseException: What is no `Exception`.
+    """
+    if len(work) == 1:
+        try:
+            return [await work[0]]
+        except Exception as error:
+            return [error]
+    answers = await asyncio.gather(*work, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+            raise answer
+    return cast("list[_T | Exception]", answers)
 
 
 async def in_thread(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

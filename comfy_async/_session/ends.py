@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 from .._base.labels import labels_of
 from .._base.settings import Settings
+from .._base.tasks import each
 from .._dialects.dialect import Dialect, Speaker, UnreadableError
 from .._job.core import JobCore
 from .._protocol.snapshot import HistoryEntry, history_events
@@ -80,7 +80,9 @@ class Ends:
         """
         for start in range(0, len(gone), _HISTORIES_AT_ONCE):
             batch = gone[start : start + _HISTORIES_AT_ONCE]
-            await asyncio.gather(*(self._find_end(job) for job in batch))
+            for failure in await each([self._find_end(job) for job in batch]):
+                if failure is not None:
+                    raise failure
         await self._count_absences()
 
     async def _find_end(self, job: JobCore) -> None:

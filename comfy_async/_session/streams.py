@@ -64,7 +64,7 @@ class Streams:
         self._waiting: dict[str, JobCore] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._heard: dict[str, float] = {}
-        self._found: dict[str, asyncio.Event] = {}
+        self._looks: dict[str, tuple[JobCore, asyncio.TimerHandle]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -74,7 +74,8 @@ class Streams:
         """Somebody waits for this job's news."""
         if self._closed or not self._served or not self._speaker.api.has_streams:
             return
-        if job.prompt_id not in self._tasks and self._jobs.has(job) and not job.done:
+        known = job.prompt_id in self._tasks or job.prompt_id in self._looks
+        if not known and self._jobs.has(job) and not job.done:
             self._waiting[job.prompt_id] = job
             self._fill()
 
@@ -96,6 +97,8 @@ class Streams:
         """A job has ended, or gone elsewhere."""
         for known in (self._tellers, self._waiting, self._heard):
             known.pop(job.prompt_id, None)
+        if self._looked(job):
+            self._fill()
         task = self._tasks.get(job.prompt_id)
         if task is not None and task is not _current_task():
             task.cancel()
@@ -105,8 +108,8 @@ class Streams:
         # A look may be older than what a live stream has told since it was asked for.
         for event in self._teller(job).snapshot(told, now, progress=not self.covers(job)):
             job.take(event)
-        if job.prompt_id in self._found:
-            self._found[job.prompt_id].set()
+        if self._looked(job) and not job.done:
+            self._open(job)
 
     async def aclose(self) -> None:
         """End all streams."""
@@ -114,6 +117,8 @@ class Streams:
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
+        for job, _ in list(self._looks.values()):
+            self._looked(job)
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -127,20 +132,52 @@ class Streams:
         if wait > 0.0 and self._waiting:
             self._timer = asyncio.get_running_loop().call_later(wait, self._fill)
             return
-        while self._waiting and len(self._tasks) < self._most:
-            prompt_id = next(iter(self._waiting))
-            job = self._waiting.pop(prompt_id)
-            if job.done or prompt_id in self._tasks:
-                continue
-            task = asyncio.create_task(self._run(job), name=f"comfy_async stream {prompt_id[:8]}")
-            self._tasks[prompt_id] = task
-            task.add_done_callback(functools.partial(self._over, prompt_id))
+        while self._waiting and len(self._tasks) + len(self._looks) < self._most:
+            job = self._waiting.pop(next(iter(self._waiting)))
+            if not job.done and job.prompt_id not in self._tasks:
+                self._look_first(job)
+
+    # A quick job has ended when it is first looked at, and needs no stream.
+
+    def _look_first(self, job: JobCore) -> None:
+        """Have a job looked at, and open its stream when it is found going on."""
+        if not self._is_crowded:
+            self.poller.poke([job])
+        timer = asyncio.get_running_loop().call_later(_FIRST_LOOK_S, self._not_looked, job)
+        self._looks[job.prompt_id] = job, timer
+
+    def _not_looked(self, job: JobCore) -> None:
+        """The look takes long: a job whose turn it is does not wait for it."""
+        if not self._looked(job):
+            return
+        if self._is_crowded:
+            self._look_first(job)
+        else:
+            self._open(job)
+
+    def _looked(self, job: JobCore) -> bool:
+        """Wait for no look at a job; return whether one was waited for."""
+        waits = self._looks.pop(job.prompt_id, None)
+        if waits is None:
+            return False
+        waits[1].cancel()
+        return True
+
+    @property
+    def _is_crowded(self) -> bool:
+        """True for many more jobs than may have streams: for all but the oldest a look is too soon."""
+        return len(self._jobs) > 2 * self._most
+
+    def _open(self, job: JobCore) -> None:
+        """Follow a job."""
+        task = asyncio.create_task(self._run(job), name=f"comfy_async stream {job.prompt_id[:8]}")
+        self._tasks[job.prompt_id] = task
+        task.add_done_callback(functools.partial(self._over, job.prompt_id))
 
     def _over(self, prompt_id: str, _task: asyncio.Task[None]) -> None:
         """A stream's task has ended: the next job may have its place."""
         self._tasks.pop(prompt_id, None)
         self._heard.pop(prompt_id, None)
-        self._found.pop(prompt_id, None)
         if not self._closed:
             self._fill()
 
@@ -149,7 +186,6 @@ class Streams:
     async def _run(self, job: JobCore) -> None:
         """Follow one job to its end, through as many streams as it takes."""
         backoff = Backoff(first=self._settings.reconnect_first, cap=self._settings.reconnect_cap)
-        await self._first_look(job)
         while not job.done and self._jobs.has(job):
             began = self._clock.monotonic()
             try:
@@ -178,19 +214,6 @@ class Streams:
             if self._clock.monotonic() - began >= _STABLE_S:
                 backoff.reset()
             await self._clock.sleep(backoff.next())
-
-    async def _first_look(self, job: JobCore) -> None:
-        """Wait until a look has found a job going on: a quick one has ended by then, and needs no stream."""
-        found = self._found[job.prompt_id] = asyncio.Event()
-        if not self._is_crowded:
-            self.poller.poke([job])
-        while not await self._clock.wait(found, _FIRST_LOOK_S) and self._is_crowded:
-            pass
-
-    @property
-    def _is_crowded(self) -> bool:
-        """True for many more jobs than may have streams: for all but the oldest a look is too soon."""
-        return len(self._jobs) > 2 * self._most
 
     async def _read(self, job: JobCore) -> bool:
         """Read one stream to its end; return whether it reported the job's end."""

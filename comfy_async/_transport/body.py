@@ -86,7 +86,9 @@ async def pieces(response: httpx.Response, answer: Answer) -> AsyncIterator[byte
     """
     what = f"{answer.method} {answer.path}"
     unpacker = Unpacker(answer.headers.get("content-encoding", ""), what=what, server=answer.server)
-    async for chunk in response.aiter_raw():
+    # What `response.aiter_raw` adds, a count and chunks of one size, is not wanted.
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
         for piece in unpacker.feed(chunk):
             yield piece
     unpacker.finish()

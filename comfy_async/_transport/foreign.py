@@ -1,21 +1,20 @@
-"""Where httpx ends: credentials added below it, and its errors turned into the library's."""
+"""Where httpx and websockets end: their errors turned into the library's."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import httpx
 
 from .._base.secrets import Veil, chain_of
 from ..errors import ComfyError, ConnectError, NotComfyUIError, RequestTimeoutError, TransportError
-from .address import Address, origin_of
-from .auth import Auth
+from .address import Address
 from .proxy import Proxy
 
-__all__ = ["CredentialTransport", "SocketClosedError", "connect_error", "forget_locals", "translated"]
+__all__ = ["SocketClosedError", "connect_error", "forget_locals", "translated"]
 
 # Their frames hold headers and URLs as they are sent, and stay in the traceback of an error.
 _ROOMS: Final = ("httpx", "httpcore", "h11", "websockets", "anyio", "asyncio", "ssl", __package__)
@@ -26,41 +25,6 @@ _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"
 
 class SocketClosedError(Exception):
     """The WebSocket is closed; `str()` says why in a few words. Never leaves the library."""
-
-
-class CredentialTransport(httpx.AsyncBaseTransport):
-    """Adds the credentials below httpx's client: to the session's own origin only, and never to its log.
-
-    httpx logs whole URLs at INFO and keeps custom headers on redirects to other hosts. Here
-    neither can happen, since the client itself never sees a credential.
-    """
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, auth: Auth, origin: tuple[str, str, int]) -> None:
-        """Send by `inner`, with `auth` for `origin`."""
-        self._inner = inner
-        self._auth = auth
-        self._origin = origin
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, with the credentials when it goes to the session's own origin."""
-        if origin_of(str(request.url)) == self._origin:
-            request = httpx.Request(
-                request.method,
-                request.url.copy_merge_params(self._auth.params) if self._auth.params else request.url,
-                headers=[*request.headers.raw, *_encoded(self._auth.headers)],
-                stream=request.stream,
-                extensions=request.extensions,
-            )
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._inner.aclose()
-
-
-def _encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as httpx keeps them."""
-    return [(name.encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
 
 
 @contextlib.contextmanager

@@ -21,12 +21,12 @@ from .address import Address
 from .answers import Answer, error_of
 from .auth import Auth
 from .body import LARGE_BODY, Stream, answer_of, read_whole
-from .foreign import CredentialTransport, translated
-from .links import Root, is_home, leads_home, url_of
+from .foreign import translated
+from .links import Root, leads_home, url_of
 from .options import Handshake, HttpOptions, trust
 from .proxy import Proxy
-from .redirects import sent
 from .retries import Retries
+from .sender import Sender
 from .told import tell_of_file, told
 from .unpack import ACCEPTED
 
@@ -85,8 +85,8 @@ class HttpClient:
             return Proxy.of(given, server=self.address.base)
         return self.address.environment_proxy() if trust_env else None
 
-    def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
-        """Build the client over one transport that keeps the credentials."""
+    def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> Sender:
+        """Build what sends, over one transport."""
         inner = transport or httpx.AsyncHTTPTransport(
             verify=self.ssl_context,
             trust_env=False,
@@ -97,13 +97,11 @@ class HttpClient:
                 keepalive_expiry=self._idle_seconds,
             ),
         )
-        return httpx.AsyncClient(
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": ACCEPTED},
-            trust_env=False,
-            timeout=httpx.Timeout(
-                self.options.request_seconds, connect=self.options.connect_seconds, pool=None
-            ),
-            transport=CredentialTransport(inner, self.auth, self.address.origin),
+        return Sender(
+            inner,
+            address=self.address,
+            auth=self.auth,
+            headers={"Accept-Encoding": ACCEPTED, "Connection": "keep-alive", "User-Agent": USER_AGENT},
         )
 
     @property
@@ -196,7 +194,7 @@ class HttpClient:
             NotComfyUIError: A link leads to another host.
         """
         limit = self.options.request_seconds if seconds is None else seconds
-        request = self._client.build_request(
+        request = self._client.request(
             method,
             url_of(self.address, path, params, root=root, prefix=self.prefix),
             json=json,
@@ -308,7 +306,7 @@ class HttpClient:
 
     async def _send(self, request: httpx.Request, path: str, *, abroad: bool = False) -> httpx.Response:
         """Send, following redirects of GET within the own origin, or `abroad` to others too."""
-        sending = sent(self._client, request, address=self.address, veil=self.veil, abroad=abroad)
+        sending = self._client.send(request, veil=self.veil, abroad=abroad)
         return await told(self.hooks, sending, request.method, path, self.address.base)
 
     def is_home(self, link: object) -> bool:
@@ -357,11 +355,9 @@ class HttpClient:
             write, connect = timeout.write, timeout.connect
             timeout = httpx.Timeout(write, connect=connect, read=read_seconds, pool=None)
         url = url_of(self.address, path, params, root=root, prefix=self.prefix)
-        request = self._client.build_request(
+        request = self._client.request(
             method, url, json=json, content=content, headers=headers, timeout=timeout
         )
-        if not is_home(self.address, request.url):
-            request.headers.pop("cookie", None)
         # A signed link has its signature in the query.
         path = path if root in (True, False) else request.url.path
         async with self._lines:

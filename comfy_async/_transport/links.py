@@ -34,7 +34,7 @@ def url_of(
     if root in ("origin", "anywhere"):
         url = _resolved(address, path, abroad=root == "anywhere")
     else:
-        url = httpx.URL(address.http(path if root else f"{prefix}{path}"))
+        url = _parsed(address.http(path if root else f"{prefix}{path}"))
     if not params:
         return url
     try:
@@ -69,7 +69,7 @@ def _resolved(address: Address, link: str, *, abroad: bool) -> httpx.URL:
     """
     origin = _origin(address.base)
     if (rooted := _rooted(address, link)) is not None:
-        return httpx.URL(f"{origin}{rooted}")
+        return _parsed(f"{origin}{rooted}")
     try:
         url = httpx.URL(origin).join(link)
         at_home = is_home(address, url)
@@ -88,6 +88,12 @@ def _rooted(address: Address, link: str) -> str | None:
     """Return a link from the origin's root on, None where it takes a closer look: most take none."""
     path = link.removeprefix(_origin(address.base))
     return path if _ROOTED.fullmatch(path) else None
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx.URL:
+    """Return a URL without credentials, of which a session asks for a few again and again."""
+    return httpx.URL(url)
 
 
 @functools.lru_cache(maxsize=64)

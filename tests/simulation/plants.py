@@ -25,7 +25,8 @@ from comfy_async._session.poller import Poller
 from comfy_async._session.router import Router
 from comfy_async._session.socket_health import SocketHealth
 from comfy_async._session.submission import Submission
-from comfy_async._transport.foreign import CredentialTransport
+from comfy_async._transport.links import is_home
+from comfy_async._transport.sender import Sender
 
 Change = tuple[Any, str, Any]
 
@@ -223,45 +224,37 @@ def _two_ends() -> list[Change]:
 
 def _key_in_the_log() -> list[Change]:
     """A failing request is logged with its headers."""
-    send = CredentialTransport.handle_async_request
+    send = Sender._send
 
-    async def logged(self: CredentialTransport, request: Any) -> Any:
+    async def logged(self: Sender, request: Any) -> Any:
         response = await send(self, request)
         if response.status_code >= 500:
             poller_module._log.info("refused: %s", dict(self._auth.headers))
         return response
 
-    return [(CredentialTransport, "handle_async_request", logged)]
+    return [(Sender, "_send", logged)]
 
 
 def _key_to_others() -> list[Change]:
     """Credentials travel along on a redirect."""
-    import comfy_async._transport.foreign as foreign
+    send = Sender._send
 
-    class Everywhere(tuple):  # type: ignore[type-arg]
-        def __eq__(self, other: object) -> bool:
-            return True
+    async def signed(self: Sender, request: Any) -> Any:
+        home = is_home(self._address, request.url)
+        return await send(self, request if home else self._known(request))
 
-        __hash__ = tuple.__hash__
-
-    return [(foreign, "origin_of", lambda _url: Everywhere())]
+    return [(Sender, "_send", signed)]
 
 
 def _key_under_another_name() -> list[Change]:
     """A header of our own, with the key in it, goes wherever a redirect leads."""
-    init = CredentialTransport.__init__
+    send = Sender._send
 
-    def telling(self: CredentialTransport, inner: Any, auth: Any, origin: Any) -> None:
-        init(self, inner, auth, origin)
-        send = inner.handle_async_request
+    async def signed(self: Sender, request: Any) -> Any:
+        request.headers["X-Caller"] = " ".join(self._auth.headers.values())
+        return await send(self, request)
 
-        async def signed(request: Any) -> Any:
-            request.headers["X-Caller"] = " ".join(auth.headers.values())
-            return await send(request)
-
-        inner.handle_async_request = signed
-
-    return [(CredentialTransport, "__init__", telling)]
+    return [(Sender, "_send", signed)]
 
 
 def _away_is_absent() -> list[Change]:

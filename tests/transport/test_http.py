@@ -106,6 +106,35 @@ async def test_redirects_at_home_are_followed() -> None:
     assert server.of("/new")[0].headers["x-api-key"] == SECRET
 
 
+async def test_cookies_of_others_are_not_kept() -> None:
+    """The own server's cookies come back to it, along its redirects too; those of others are not kept."""
+
+    async def abroad(request: RawRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply(b"a file", set_cookie="theirs=1; Path=/"))
+
+    async def home(request: RawRequest, writer: asyncio.StreamWriter) -> None:
+        match request.path:
+            case "/login":
+                writer.write(reply(b"", status=302, location="/welcome", set_cookie="ours=2; Path=/"))
+            case "/file":
+                writer.write(reply(b"", status=302, location=f"{other.url}/signed"))
+            case _:
+                writer.write(reply(b"{}"))
+
+    async with raw_server(abroad) as other, raw_server(home) as server:
+        http = client(server.url)
+        await http.request("GET", "/login")
+        async with http.stream("/file") as stream:
+            assert await stream.whole() == b"a file"
+        await http.request("GET", "/after")
+        assert http.cookies == "ours=2"
+        await http.aclose()
+    assert "cookie" not in server.of("/login")[0].headers
+    assert server.of("/welcome")[0].headers["cookie"] == "ours=2"
+    assert server.of("/after")[0].headers["cookie"] == "ours=2"
+    assert "cookie" not in other.requests[0].headers
+
+
 async def test_endless_redirects_end() -> None:
     """A circle of redirects is an error, not a loop."""
     async with raw_server(await say(reply(b"", status=302, location="/again"))) as server:
@@ -129,6 +158,8 @@ async def test_redirects_to_nowhere(where: str) -> None:
         with pytest.raises(TransportError):
             async with http.stream("/x"):
                 pass
+        transport: Any = http._client._transport
+        assert not transport._pool.connections, "an answer was not put away"
         await http.aclose()
 
 

@@ -14,7 +14,7 @@ from ..._base.json import parse_json
 from ..._base.labels import LABELS, labels_of
 from ..._base.latest import Latest
 from ..._base.secrets import Secret
-from ..._base.tasks import together
+from ..._base.tasks import each, together
 from ..._protocol.job_v2 import job_record, listed_job, read_job
 from ..._protocol.snapshot import HistoryEntry, QueueEntry, QueueSnapshot
 from ..._transport.answers import Answer, error_of
@@ -243,8 +243,8 @@ class ApiV2(AssetFiles):
 
     async def snapshot(self, of: Collection[str] = (), *, whole: bool = False) -> QueueSnapshot:
         """Return which of these jobs wait or run; those whose request failed are left out."""
-        answers = await asyncio.gather(*map(self._job, of), return_exceptions=True)
-        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        answers = await each([self._job(prompt_id) for prompt_id in of])
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
         if failures and (
             len(failures) == len(answers) or not all(isinstance(f, ComfyError) for f in failures)
         ):
@@ -253,7 +253,7 @@ class ApiV2(AssetFiles):
         found = {
             one: answer
             for one, answer in zip(of, answers, strict=True)
-            if isinstance(answer, UnreadableError) or not isinstance(answer, BaseException)
+            if isinstance(answer, UnreadableError) or not isinstance(answer, Exception)
         }
         return QueueSnapshot(
             {one: entry for one, entry in found.items() if isinstance(entry, QueueEntry)},
