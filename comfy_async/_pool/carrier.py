@@ -149,6 +149,7 @@ class Carrier:
         member.take(job)
         job.member = member
         order.attempts += 1
+        order.had_by.add(member)
         job.workflow = workflow
         self.adopt(job, member, found, "")
         return job
@@ -217,6 +218,7 @@ class Carrier:
         else:
             await self._queue_keyed(KeyedWork(order.key, workflow, options), member, job)
         order.attempts += 1
+        order.had_by.add(member)
         for elsewhere, prompt_id in order.ghosts.items():
             # Its old attempt is of no use any more.
             elsewhere.ghosts.add(prompt_id)

@@ -74,6 +74,7 @@ class Order:
         gate: Whether its batch may submit, None outside of one.
         item: What it is in its batch, None outside of one.
         attempts: How often it was queued.
+        had_by: The servers whose queue it was in.
         failures: How often a server failed before it was queued.
         refused: The servers that would not run it, with their messages.
         ghosts: Its ids on servers that fell silent and may be running it still.
@@ -90,6 +91,7 @@ class Order:
     gate: Gate | None = None
     item: Item | None = None
     attempts: int = 0
+    had_by: set[Member] = dataclasses.field(default_factory=set)
     failures: int = 0
     refused: dict[Member, ComfyError] = dataclasses.field(default_factory=dict)
     ghosts: dict[Member, str] = dataclasses.field(default_factory=dict)

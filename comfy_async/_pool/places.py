@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -159,6 +160,11 @@ class Places:
         if not ready:
             return self._unreachable(order, able)
         order.stuck_since = None
+        if order.key is not None:
+            # Pools of several processes choose the same server, where one of them gets the key; and the same
+            # next one, where the first has lost the job.
+            own = max(ready, key=lambda m: (m not in order.had_by, _draw(order.key, m.url)))
+            return own if own.has_room else None
         free = [m for m in ready if m.has_room]
         return min(free, key=lambda m: _rank(m, order)) if free else None
 
@@ -187,6 +193,11 @@ def _rank(member: Member, order: Order) -> tuple[bool, float, int, int, int]:
     shared = len(order.models & member.models)
     evicted = bool(member.models) if order.models and not shared else False
     return member.unanswered, member.load, -shared, int(evicted), member.turn
+
+
+def _draw(key: str | None, url: str) -> bytes:
+    """Return a number that is drawn for a key and a server, the same one in every process."""
+    return hashlib.sha256(f"{key}\n{url}".encode()).digest()
 
 
 def _figures(member: Member) -> tuple[str, float, int | None]:

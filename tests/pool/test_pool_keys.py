@@ -54,6 +54,23 @@ async def test_at_once(server: FakeComfy) -> None:
         assert len({job.prompt_id for job in jobs}) == 1
 
 
+async def test_pools_that_race() -> None:
+    """Two pools, one of which is busier, that submit the same keys at one moment: one job for each key."""
+    async with FakeComfy() as one, FakeComfy() as two, FakeComfy() as three:
+        servers = (one, two, three)
+        async with pool(*servers) as idle, pool(*reversed(servers)) as busy:
+            others = [asyncio.ensure_future(busy.run(picture(number))) for number in range(5)]
+            keys = [f"order-{number}" for number in range(24)]
+            jobs = await asyncio.gather(
+                *(each.submit(picture(99), key=key) for key in keys for each in (idle, busy))
+            )
+            await asyncio.gather(*jobs, *others)
+            taken = [len(server.books.accepted) for server in servers]
+            assert sum(taken) == len(keys) + len(others)
+            assert len({job.prompt_id for job in jobs}) == len(keys)
+            assert min(taken) > 2, f"the keys were not spread: {taken}"
+
+
 async def test_a_silent_server(server: FakeComfy) -> None:
     """It may have the job: that is an error, and nothing is posted."""
     async with FakeComfy() as other, pool(server, other) as both:
