@@ -113,7 +113,8 @@ DAMAGES: dict[str, Callable[..., None]] = {
     "absent node": link_damage(lambda graph, link, draw: ["nowhere", link[1]]),
     "slot": link_damage(lambda graph, link, draw: [link[0], draw.choice([99, -1, -99, 0.0, 1, True])]),
     "other source": link_damage(lambda graph, link, draw: [draw.choice(list(graph)), 0]),
-    "number id": link_damage(lambda graph, link, draw: [7, 0]),
+    # `Workflow.load` writes the number of a node that is there as the text that the server wants.
+    "number id": link_damage(lambda graph, link, draw: [max(map(len, graph)) * 10**6, 0]),
     "value for a link": link_damage(lambda graph, link, draw: draw.choice([3, "x", None])),
     "remove input": remove_input,
     "remove node": remove_node,
