@@ -23,7 +23,7 @@ from .auth import Auth
 from .body import LARGE_BODY, Stream, answer_of, read_whole
 from .foreign import translated
 from .links import Root, leads_home, url_of
-from .options import Handshake, HttpOptions, trust
+from .options import Handshake, HttpOptions, known_authorities, trust
 from .proxy import Proxy
 from .retries import Retries
 from .sender import Sender
@@ -88,7 +88,7 @@ class HttpClient:
     def _make_client(self, transport: httpx.AsyncBaseTransport | None) -> Sender:
         """Build what sends, over one transport."""
         inner = transport or httpx.AsyncHTTPTransport(
-            verify=self.ssl_context,
+            verify=known_authorities() if self.ssl_context is True else self.ssl_context,
             trust_env=False,
             proxy=self.proxy.url.reveal() if self.proxy else None,
             limits=httpx.Limits(

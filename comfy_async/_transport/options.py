@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import ssl
 from collections.abc import Awaitable, Callable
+
+import httpx
 
 from .._base.secrets import Secret, Veil
 from .proxy import Proxy
 
-__all__ = ["Handshake", "HttpOptions", "trust"]
+__all__ = ["Handshake", "HttpOptions", "known_authorities", "trust"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,3 +63,9 @@ def trust(verify: bool | str | ssl.SSLContext) -> ssl.SSLContext | bool:
         except OSError as error:
             raise type(error)(error.errno, f"verify={verify!r}: {error.strerror}", verify) from None
     return verify
+
+
+@functools.cache
+def known_authorities() -> ssl.SSLContext:
+    """Return the certificates that httpx brings, one context for all sessions: they take long to read."""
+    return httpx.create_ssl_context(trust_env=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -22,6 +23,7 @@ from comfy_async import (
 from comfy_async._transport.address import Address
 from comfy_async._transport.auth import Auth
 from comfy_async._transport.http import HttpClient, HttpOptions
+from comfy_async._transport.options import known_authorities
 
 SECRET = "s3cret-0123456789"
 Write = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -528,3 +530,14 @@ async def test_a_server_that_hung_is_heard_again_however_many_requests_ran_out_o
         hanging.set()
         assert (await http.request("GET", "/x", seconds=5.0)).json() == {}
         await http.aclose()
+
+
+async def test_certificates_are_read_once() -> None:
+    """Reading them takes longer than all else that opens a session: sessions share what was read."""
+    for url in ("http://127.0.0.1:1", "https://127.0.0.1:1"):
+        http = client(url)
+        transport: Any = http._client._transport
+        assert transport._pool._ssl_context is known_authorities()
+        await http.aclose()
+    assert known_authorities().verify_mode is ssl.CERT_REQUIRED
+    assert known_authorities().check_hostname
