@@ -84,6 +84,14 @@ class Place:
         """Return the same ComfyUI behind another proxy."""
         return Place(proxy.url, proxy=proxy, comfyui=self.comfyui, fake=self.fake)
 
+    async def demands_cancel(self) -> None:
+        """Skip what cancels where the ComfyUI has no route for that: comfy-api-proxy knows no other one."""
+        if self.comfyui and self.fake is None:
+            async with ComfySession(self.comfyui) as plain:
+                await plain.connect()
+                if not plain.server.can("cancel_jobs"):
+                    pytest.skip("comfy-api-proxy stops no job of this ComfyUI: it is too old")
+
     @asynccontextmanager
     async def busy(self, comfy: ComfySession) -> AsyncIterator[Job]:
         """A job that runs for as long as the block lasts, or at least for a while on a real server."""
@@ -274,7 +282,7 @@ class TestEvents:
 
     async def test_previews(self, anywhere: Place, comfy: ComfySession) -> None:
         """Pictures of work in progress come decoded; a node that shows nothing else is missed."""
-        graph = long_chain(6)
+        graph = long_chain(20)
         graph["4"] = {"class_type": "SaveImageWebsocket", "inputs": {"images": ["100", 0]}}
         if anywhere.fake is not None:
             anywhere.fake.hold()
@@ -362,6 +370,7 @@ class TestCancel:
 
     async def test_while_pending_and_while_running(self, anywhere: Place, comfy: ComfySession) -> None:
         """`cancel()` answers with the true end, of one that waits and of one that runs."""
+        await anywhere.demands_cancel()
         async with anywhere.busy(comfy) as running:
             waiting = await comfy.submit(picture())
             assert await waiting.cancel() == "cancelled"
@@ -377,6 +386,7 @@ class TestCancel:
 
     async def test_a_block_that_is_left(self, anywhere: Place, comfy: ComfySession) -> None:
         """Leaving `stream` stops the job, and the next one runs at once."""
+        await anywhere.demands_cancel()
         async with comfy.stream(long_chain()) as job:
             await first(job, Started)
         assert job.status == "cancelled"
