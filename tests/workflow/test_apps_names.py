@@ -81,7 +81,7 @@ def test_a_name_of_ones_own_may_be_a_field_of_the_drawing() -> None:
         ({"_p": "6.text"}, "'_p' is no name"),
         ({"ﬁ": "6.text"}, "is no name"),
         ({"p": []}, "input 'p' has no place"),
-        ({"p": 6}, "the key 6 is neither text nor (node, input)"),
+        ({"p": 6}, "the key 6 is neither a string nor a (node, input) pair"),
         ({"m": "3.model"}, "takes a link of type MODEL, no value. Name an input of the node that it comes"),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_subgraph_without_its_definition(catalog: NodeCatalog) -> None:
     (problem,) = errors(file, catalog)
     assert (problem.node, problem.type) == ("57", "missing_node_type")
     assert "the definition of the subgraph" in problem.message
-    assert "no node pack has it" in problem.advice
+    assert "no node pack provides it" in problem.advice
     with pytest.raises(
         ConversionError, match="a node is a subgraph whose definition the file lacks"
     ) as caught:

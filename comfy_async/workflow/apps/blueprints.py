@@ -44,7 +44,7 @@ _SHOWER: Final = ("PreviewAny", "source")
 
 
 def is_blueprint(drawn: Mapping[str, Any] | None) -> bool:
-    """Tell whether an editor file is one instance of a subgraph, and nothing else."""
+    """Return whether an editor file is one instance of a subgraph, and nothing else."""
     nodes = drawn.get("nodes") if drawn is not None else None
     if not isinstance(nodes, list) or len(nodes) != 1 or not isinstance(nodes[0], Mapping):
         return False
@@ -79,7 +79,7 @@ def completed(drawn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_optional(drawn: Mapping[str, Any], host: Mapping[str, Any], place: int) -> bool:
-    """Tell whether everything inside does without what comes by an input."""
+    """Return whether everything inside does without what comes by an input."""
     definition = next(graph for graph in _subgraphs(drawn) if graph.get("id") == host["type"])
     nodes = {str(node.get("id")): node for node in definition.get("nodes") or ()}
     found = []

@@ -122,7 +122,7 @@ def _default(
 
 
 def _does_without(draft: Draft, graph: Graph, spec: InputSpec | None) -> bool:
-    """Tell whether it runs without a value, or has one from a link."""
+    """Return whether it runs without a value, or has one from a link."""
     node, field = draft.targets[0]
     linked = is_link(graph[node].inputs.get(field))
     return draft.optional or linked or (spec is not None and not spec.required)

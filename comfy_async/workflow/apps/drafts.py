@@ -133,7 +133,7 @@ def _first_field(graph: Graph, catalog: NodeCatalog, key: str) -> str | None:
 
 
 def _takes_value(graph: Graph, catalog: NodeCatalog, target: Target) -> bool:
-    """Tell whether the node has this input, and it is no mere link."""
+    """Return whether the node has this input, and it is no mere link."""
     node = graph[target[0]]
     spec = catalog.input(node.class_type, target[1], node.inputs)
     if spec is None:
@@ -238,7 +238,7 @@ def from_graph(graph: Graph, catalog: NodeCatalog) -> Iterator[Draft]:
 
 
 def _is_prompt(graph: Graph, catalog: NodeCatalog, target: Target) -> bool:
-    """Tell whether a text is one that people write: no pattern and no part of another text."""
+    """Return whether a text is one that people write: no pattern and no part of another text."""
     leaf = target[1].rpartition(".")[2]
     return leaf in PROMPTS or leaf == "value" or role(graph, catalog, target) in PROMPTS
 

@@ -36,7 +36,7 @@ def given_name(text: str) -> str:
 
 
 def is_name(text: object) -> bool:
-    """Tell whether a text is a name that a call can use, as Python reads it."""
+    """Return whether a text is a name that a call can use, as Python reads it."""
     return (
         isinstance(text, str)
         and text.isidentifier()

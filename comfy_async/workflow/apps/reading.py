@@ -95,7 +95,7 @@ class AppReading:
         return self.catalog.input(node.class_type, name, node.inputs) is not None
 
     def _brings(self, item: AppInput) -> bool:
-        """Tell whether the choice of an input decides which other inputs its node has."""
+        """Return whether the choice of an input decides which other inputs its node has."""
         specs = specs_of(item.targets, self.flow.graph, self.catalog)
         return any(spec is not None and spec.type == DYNAMIC_COMBO for spec in specs)
 
@@ -184,7 +184,7 @@ _PARSE = "`app.inputs[name].parse(text)` reads a text of a table or a form; what
 
 
 def _is_unread(item: AppInput, value: Any) -> bool:
-    """Tell whether a value is a text that `parse` would make a value of, or an empty cell."""
+    """Return whether a value is a text that `parse` would make a value of, or an empty cell."""
     return isinstance(value, str) and item.type != "STRING" and (not value or item.parse(value) != value)
 
 

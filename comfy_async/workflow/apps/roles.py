@@ -67,7 +67,7 @@ _SEARCHED = 200
 
 
 def is_widget_type(spec: InputSpec) -> bool:
-    """Tell whether an input takes a value: the editor has a field for it."""
+    """Return whether an input takes a value: the editor has a field for it."""
     return not spec.force_input and (
         spec.type in _WIDGETS
         or spec.is_upload

@@ -36,7 +36,7 @@ def _read_number(stripped: str, text: str) -> Any:
 
 
 def _writes(text: str, choice: Any) -> bool:
-    """Tell whether a text stands for a choice."""
+    """Return whether a text stands for a choice."""
     if isinstance(choice, str):
         return text == choice
     if isinstance(choice, bool):

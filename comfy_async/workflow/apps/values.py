@@ -52,7 +52,7 @@ def problem(name: str, value: Any, found: WrongValueError, item: AppInput | None
 
 
 def _is_short(value: Any) -> bool:
-    """Tell whether it is a whole number that can be written."""
+    """Return whether it is a whole number that can be written."""
     return isinstance(value, int) and value.bit_length() < 1000
 
 

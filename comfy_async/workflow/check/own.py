@@ -82,7 +82,7 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
 
 
 def checks_itself(node: Node, spec: InputSpec, value: Any, *, pack: bool) -> bool:
-    """Tell whether the node looks after an input itself, so that ranges and lists do not count.
+    """Return whether the node looks after an input itself, so that ranges and lists do not count.
 
     A list that a pack offers is taken to be one of files when the value says in which folder
     it lies: such names are never in the list, and packs that take them look for the file.
@@ -96,12 +96,12 @@ def checks_itself(node: Node, spec: InputSpec, value: Any, *, pack: bool) -> boo
 
 
 def makes_outputs(class_type: str) -> bool:
-    """Tell whether the node is known to have outputs that it does not declare."""
+    """Return whether the node is known to have outputs that it does not declare."""
     return class_type in _MORE_OUTPUTS
 
 
 def checks_link_types(class_type: str) -> bool:
-    """Tell whether the node judges the types of its links itself."""
+    """Return whether the node judges the types of its links itself."""
     return class_type == "TripoConversionNode"
 
 
