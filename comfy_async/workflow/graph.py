@@ -290,7 +290,7 @@ class Workflow(Shown, Editing):
             >>> catalog = await comfy.nodes.catalog()  # or NodeCatalog.load("object_info.json")
             >>> for problem in flow.with_inputs({"3.steps": 0}).check(catalog):
             ...     print(problem)
-            3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
+            3 (KSampler), input 'steps': 0 is too small; the minimum is 1; nearest: '1'
         """
         from .check import check_graph, conversion_problems
 

@@ -142,7 +142,10 @@ def test_changes_survive_copies(drawn: Workflow, catalog: NodeCatalog) -> None:
     ("change", "says"),
     [
         (lambda flow: flow.with_inputs({"9.image": ["1", 0]}), "it has no such node"),
-        (lambda flow: flow.add("ImageInvert", {"image": ["9", 0]}, id="20"), "linked to the missing node '9'"),
+        (
+            lambda flow: flow.add("ImageInvert", {"image": ["9", 0]}, id="20"),
+            "linked to the missing node '9'",
+        ),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused(catalog: NodeCatalog, change: Any, says: str) -> None:
