@@ -82,7 +82,10 @@ def test_a_name_of_ones_own_may_be_a_field_of_the_drawing() -> None:
         ({"ﬁ": "6.text"}, "is not a valid name"),
         ({"p": []}, "input 'p' has no place"),
         ({"p": 6}, "the key 6 is neither a string nor a (node, input) pair"),
-        ({"m": "3.model"}, "takes a link of type MODEL, no value. Name an input of the node that it is linked"),
+        (
+            {"m": "3.model"},
+            "takes a link of type MODEL, no value. Name an input of the node that it is linked",
+        ),
     ],
 )
 def test_a_mapping_that_means_nothing_is_refused(inputs: dict[str, Any], told: str) -> None:

@@ -109,7 +109,7 @@ def test_a_subgraph_without_its_definition(catalog: NodeCatalog) -> None:
         ConversionError, match="a node is a subgraph whose definition the file lacks"
     ) as caught:
         Workflow.load(file).converted(catalog)
-    assert caught.value.hint.startswith("Export the file anew")
+    assert caught.value.hint.startswith("Export the file again")
     assert Workflow.load(file).needs(catalog).classes == ()
 
 
