@@ -1,4 +1,4 @@
-"""A graph that grows call by call: nodes are calls, inputs are keywords, outputs are values."""
+"""Building a graph in code: nodes are calls, inputs are keyword arguments, outputs are return values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BuiltNode", "Growing", "Output", "Outputs"]
 
 
 class Output(tuple[str, int]):
-    """One output of a node: the link `(id, slot)`, which any input takes, `with_inputs` too.
+    """One output of a node: the link `(id, slot)`, which any input and `with_inputs` accept.
 
     Attributes:
         type: Its type, "*" without a catalog.
@@ -33,12 +33,12 @@ class Output(tuple[str, int]):
 
     @property
     def node(self) -> str:
-        """The id of the node that it leaves."""
+        """The id of its node."""
         return self[0]
 
     @property
     def slot(self) -> int:
-        """Its number at the node."""
+        """The number of the output, from 0."""
         return self[1]
 
     def __getnewargs_ex__(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -51,7 +51,7 @@ class Output(tuple[str, int]):
 
 
 class Outputs(tuple[Output, ...]):
-    """All outputs of a node: to unpack, or by number or name (`loader.CLIP`).
+    """All outputs of a node, to unpack or to take by number or by name (`loader.CLIP`).
 
     Attributes:
         node: The node's id.
@@ -67,7 +67,11 @@ class Outputs(tuple[Output, ...]):
         return made
 
     def __getattr__(self, name: str) -> Output:
-        """Return the output of that name."""
+        """Return the output of that name.
+
+        Raises:
+            AttributeError: The node has no such output.
+        """
         names: dict[str, int] = self.__dict__.get("_names", {})
         if name in names:
             return self[names[name]]
@@ -79,9 +83,9 @@ class Outputs(tuple[Output, ...]):
 
 
 class BuiltNode:
-    """A node whose outputs are unknown: without a catalog, `node[1]` is its second output.
+    """A node that was built without a catalog, so its outputs are unknown; `node[1]` is the second.
 
-    It stands for its first output where an input wants one.
+    Passed to an input it stands for its first output.
 
     Attributes:
         node: The node's id.
@@ -92,14 +96,14 @@ class BuiltNode:
         self.node = node
 
     def __getitem__(self, slot: int) -> Output:
-        """Return the output with that number."""
+        """Return the output with that number, which is not checked."""
         return Output(self.node, slot)
 
     def __iter__(self) -> Iterator[Output]:
-        """Refuse: how many outputs there are is not known."""
+        """Raise a WorkflowError, because the number of outputs is unknown."""
         raise WorkflowError(
-            f"how many outputs node {self.node!r} has is not known",
-            hint="Name them by number (node[1]), or build with a catalog.",
+            f"node {self.node!r} cannot be unpacked: its number of outputs is unknown",
+            hint="Take an output by its number (node[1]), or build with a catalog.",
         )
 
     def __repr__(self) -> str:
@@ -108,7 +112,7 @@ class BuiltNode:
 
 
 class Growing:
-    """The nodes of a graph that is being built; `GraphBuilder` makes a workflow of them.
+    """The nodes of a graph that is being built; `GraphBuilder` returns them as a workflow.
 
     Attributes:
         catalog: What the server can run, or None.
@@ -124,16 +128,16 @@ class Growing:
     def node(
         self, class_type: str, /, *, _id: str | None = None, _title: str | None = None, **inputs: Any
     ) -> Any:
-        """Add a node of a class by its name on the server, whatever signs it has.
+        """Add a node by its class name on the server, which need not be a Python identifier.
 
         Returns:
-            With a catalog an `Output` when the class has one, `Outputs` otherwise; a
-            `BuiltNode` without.
+            With a catalog an `Output` when the class has exactly one, else `Outputs`; without a
+            catalog a `BuiltNode`.
 
         Raises:
             UnknownInputError: The class or an input is unknown, the id is taken, or a value
                 cannot be sent.
-            WorkflowError: The server would refuse the node; `problems` says why.
+            WorkflowError: The server would reject the node; `problems` says why.
         """
         key = free_id(self.grown) if _id is None else _id
         if key in self.grown:
@@ -155,7 +159,7 @@ class Growing:
         return self._outputs(key, class_type)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return the call that adds a node of this class."""
+        """Return the function that adds a node of this class."""
         if name.startswith("_"):
             raise AttributeError(name)
         class_type = self._classes.get(name, name)
@@ -171,10 +175,10 @@ class Growing:
         return [*super().__dir__(), *self._classes]
 
     def _named(self, class_type: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return values under the names that ComfyUI has for Python's."""
+        """Return values by the names of inputs in ComfyUI instead of the Python names."""
         known: dict[str, str] = {}
         if self.catalog is not None and class_type in self.catalog:
-            # Which parts a dynamic input has depends on values, so two rounds name all.
+            # The parts of a dynamic input depend on values, so names are resolved in two passes.
             plain = {spec.name for spec in self.catalog.inputs(class_type)}
             first = {identifiers(plain).get(name, name): value for name, value in values.items()}
             known = identifiers(spec.name for spec in self.catalog.inputs(class_type, _deep(first)))
@@ -197,7 +201,7 @@ class Growing:
 
 
 def _deep(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values under both their names, so that nested choices unfold."""
+    """Return values under both the Python and the dotted name, so that nested dynamic inputs expand."""
     return {**values, **{_dotted(name): value for name, value in values.items()}}
 
 
@@ -208,32 +212,32 @@ def _dotted(name: str) -> str:
 
 
 def _linked(name: str, value: Any) -> Any:
-    """Return the link for a node that stands for its only output.
+    """Return the link to the first output when the value is a node, else the value itself.
 
     Raises:
-        WorkflowError: It has several outputs, or none.
+        WorkflowError: It is the outputs of a node that has several, or none.
     """
     if isinstance(value, BuiltNode):
         return value[0]
     if isinstance(value, Outputs):
         names = ", ".join(value._names) or "none"
         raise WorkflowError(
-            f"input {name!r} takes one output, node {value.node!r} has {names}",
+            f"input {name!r} takes one output, but node {value.node!r} has {names}",
             hint="Name the output, for example loader.MODEL.",
         )
     return value
 
 
 def _refuse(graph: Mapping[str, Node], key: str, catalog: NodeCatalog) -> None:
-    """Raise for what the server would not take.
+    """Raise when the server would reject the new node.
 
     Raises:
-        WorkflowError: The problems of the new node.
+        WorkflowError: It would be rejected; `problems` says why.
     """
     from .check import check_node
 
-    # A dynamic choice that is none is overlooked by the server, and the node fails on it.
+    # The server does not check the option of a dynamic combo, but the node fails on a wrong one.
     found = check_node(graph, key, catalog)
     problems = [one for one in found if one.severity == "error" or one.type == "value_not_in_list"]
     if problems:
-        raise WorkflowError(f"node {graph[key].info(key)} would be refused", problems=problems)
+        raise WorkflowError(f"the server would reject node {graph[key].info(key)}", problems=problems)

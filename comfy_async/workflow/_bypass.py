@@ -1,4 +1,4 @@
-"""Taking a node out of a graph and leading its inputs on, as the editor's bypass does."""
+"""Bypassing a node: it is removed and its inputs are connected to the nodes that it fed."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ __all__ = ["bypassed"]
 
 
 def bypassed(graph: Graph, name: Any, catalog: NodeCatalog | None) -> Graph:
-    """Take a node away and lead its inputs on to what it fed: by type, or without a catalog by name.
+    """Return the graph without a node, its inputs connected to what it fed: by type, else by name.
+
+    Without a catalog types are unknown, and inputs are matched by name.
 
     Raises:
-        UnknownInputError: The node is not there.
-        WorkflowError: The catalog does not know its class, or the names do not decide.
+        UnknownInputError: The node does not exist.
+        WorkflowError: The catalog lacks its class, or the match by name is ambiguous.
     """
     gone = one_node(graph, name)
     node = graph[gone]
     if catalog is not None and node.class_type not in catalog:
         raise WorkflowError(
             f"node {node.info(gone)} cannot be bypassed: its class is not in the catalog",
-            hint="remove() takes it away without leading its inputs on.",
+            hint="remove() deletes it without reconnecting its inputs.",
         )
     result = dict(graph)
     for key, field, slot in consumers(graph, gone):
@@ -48,10 +50,10 @@ def bypassed(graph: Graph, name: Any, catalog: NodeCatalog | None) -> Graph:
 
 
 def _by_name(graph: Mapping[str, Node], gone: str, field: str) -> list[Any] | None:
-    """Return the link that goes on to an input of this name: the one of the same name, or the only one.
+    """Return the link to connect to an input of this name: the one of the same name, or the only one.
 
     Raises:
-        WorkflowError: There are several, and none has the name.
+        WorkflowError: There are several links, and none has the name.
     """
     node = graph[gone]
     links = {name: [source, slot] for name, source, slot in node.links()}
@@ -59,7 +61,7 @@ def _by_name(graph: Mapping[str, Node], gone: str, field: str) -> list[Any] | No
         return links.get(field)
     if len(links) > 1:
         raise WorkflowError(
-            f"node {node.info(gone)} has {len(links)} links, and which of them goes on to "
+            f"node {node.info(gone)} has {len(links)} links, and which of them to connect to "
             f"{field!r} depends on types",
             hint="Pass a catalog.",
         )
@@ -67,7 +69,7 @@ def _by_name(graph: Mapping[str, Node], gone: str, field: str) -> list[Any] | No
 
 
 def _by_type(node: Node, slot: int, consumer: Node, field: str, catalog: NodeCatalog) -> list[Any] | None:
-    """Return the link that a bypassed node passes on at an output, None when it has none to pass on."""
+    """Return the link that replaces an output of a bypassed node, None when no input fits."""
     outputs = catalog.outputs(node.class_type)
     output = outputs[slot].type if slot < len(outputs) else "*"
     spec = catalog.input(consumer.class_type, field, consumer.inputs)
@@ -79,7 +81,7 @@ def _by_type(node: Node, slot: int, consumer: Node, field: str, catalog: NodeCat
 
 
 def _sockets(node: Node, catalog: NodeCatalog) -> list[InputSpec]:
-    """Return the inputs as the editor numbers them: sockets first, then widgets that are linked."""
+    """Return the inputs in the editor's order: inputs for links first, then widgets that are linked."""
     specs = catalog.inputs(node.class_type, node.inputs)
     sockets = [spec for spec in specs if spec.type not in _WIDGETS or spec.force_input]
     return sockets + [spec for spec in specs if spec not in sockets and is_link(node.inputs.get(spec.name))]
@@ -89,7 +91,7 @@ _WIDGETS = frozenset({"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"})
 
 
 def _chosen(slots: list[InputSpec], slot: int, output: str, wanted: str) -> InputSpec | None:
-    """Return the input that the editor picks for an output of a bypassed node."""
+    """Return the input that the editor uses in place of a bypassed node's output, None for none."""
     same = slots[slot] if slot < len(slots) else None
     if output in {"*", ""}:
         return same or (slots[0] if slots else None)

@@ -1,8 +1,8 @@
-"""Dynamic inputs: which inputs a node has once some of its values are known.
+"""Dynamic inputs: the inputs of a node that depend on its values.
 
-A dynamic combo brings the inputs of the option that is chosen, an autogrow input brings
-numbered or named copies of one template (comfy_api/latest/_io.py of ComfyUI 0.33), a dynamic
-group rows of fields (`loras.0.strength`).
+A dynamic combo adds the inputs of its chosen option, an autogrow input adds numbered or named
+copies of one template (comfy_api/latest/_io.py of ComfyUI 0.33), a dynamic group adds rows of
+fields (`loras.0.strength`).
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from ._specs import (
 __all__ = ["autogrow", "expand", "rows", "selected_inputs"]
 
 _MOST_ROWS = 20
-"""So many rows a group of fields has at most (since ComfyUI 0.43)."""
+"""The most rows of a dynamic group that declares no maximum (since ComfyUI 0.43)."""
 
 
 def expand(specs: Iterable[InputSpec], values: Mapping[str, Any]) -> Iterator[InputSpec]:
-    """Yield the inputs that the server knows for a node with these values.
+    """Yield the inputs that a node with these values has on the server.
 
     A dynamic combo is followed by the inputs of its option; without a value, or with one
-    that is no option, neither it nor they exist for the server. An autogrow input is
+    that is not an option, the server ignores it and yields neither. An autogrow input is
     replaced by its copies, a group by its rows.
     """
     for spec in specs:
@@ -50,7 +50,7 @@ def expand(specs: Iterable[InputSpec], values: Mapping[str, Any]) -> Iterator[In
 
 
 def selected_inputs(spec: InputSpec, value: Any) -> list[InputSpec] | None:
-    """Return the inputs that a dynamic combo has for a value, or None when it is no option."""
+    """Return the inputs that a dynamic combo has for a value, None when the value is not an option."""
     if spec.type == DYNAMIC_SLOT:
         return _prefixed(spec.name, spec.options.get("inputs"))
     if spec.type == DYNAMIC_COMBO:
@@ -77,7 +77,7 @@ def autogrow(spec: InputSpec) -> Iterator[InputSpec]:
 
 
 def rows(spec: InputSpec, values: Mapping[str, Any]) -> Iterator[InputSpec]:
-    """Yield the fields of all rows that a group may have; those of rows that are not there are optional."""
+    """Yield the fields of all rows that a group may have; those of rows without values are optional."""
     fields = list(read_inputs(spec.options.get("template")))
     least, most = spec.min or 0, spec.max or _MOST_ROWS
     prefix = f"{spec.name}."

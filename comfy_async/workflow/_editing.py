@@ -1,4 +1,4 @@
-"""The methods of a workflow that return a new one. What does the work is loaded when it is used."""
+"""The methods of a workflow that return a changed copy; their implementations are imported on use."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ Self = TypeVar("Self", bound="Editing")
 
 
 class Editing(GraphView):
-    """What can be done to a workflow; a node is named by id, else by title, else by class."""
+    """The editing methods of a workflow; a node is named by id, else by title, else by class."""
 
     __slots__ = ()
 
     @abstractmethod
     def _with(self: Self, nodes: Graph, named: Mapping[str, str] | None = None) -> Self:
-        """Return the same workflow with other nodes, and other names for outputs."""
+        """Return a copy with other nodes, and other names for outputs unless None."""
         ...
 
     def with_named_outputs(self: Self, names: Mapping[str, str]) -> Self:
-        """Return the same workflow with names for its outputs: its results have `result["picture"]`.
+        """Return a copy with names for its outputs, so that results have `result["picture"]`.
 
         Args:
             names: Node ids by name.
@@ -45,7 +45,10 @@ class Editing(GraphView):
         return self._with(self.graph, names)
 
     def with_graph(self: Self, nodes: Graph) -> Self:
-        """Return the same workflow with other nodes, which are `graph` with some of them replaced.
+        """Return a copy with other nodes, which are `graph` with some of them replaced.
+
+        Args:
+            nodes: The nodes by id; they are not checked.
 
         Raises:
             WorkflowFormatError: It is an editor file.
@@ -58,16 +61,17 @@ class Editing(GraphView):
         """Return a copy with other values.
 
         Args:
-            changes: Values by `"node.input"`, tried at every dot: node is an id, else a
-                title, else a class. `("node", "input")` is the form that cannot be mistaken.
+            changes: Values by `"node.input"`, split at every dot in turn: node is an id, else a
+                title, else a class. `("node", "input")` is the form without ambiguity.
                 `[id, slot]` is a link, another list is passed as a list. Paths, bytes, open
                 files and images are uploaded by submit().
-            add: Take inputs that the node does not have yet.
-            catalog: Take inputs that the node's class is known to have.
+            add: Also accept inputs that the node does not have yet.
+            catalog: Also accept inputs that the node's class declares, and convert texts to
+                the types of their inputs.
 
         Raises:
-            UnknownInputError: No node or input has that name, two different nodes have,
-                or a value cannot be sent; nothing was changed.
+            UnknownInputError: No node or input has that name, several nodes do, or a value
+                cannot be sent.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -94,7 +98,8 @@ class Editing(GraphView):
         `set("3", "seed", 42)` and `set("3.seed", 42)` are the same.
 
         Raises:
-            UnknownInputError: No node or input has that name, or the value cannot be sent.
+            UnknownInputError: No node or input has that name, several nodes do, or the value
+                cannot be sent.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -105,14 +110,14 @@ class Editing(GraphView):
         return self.with_inputs(changes, add=add, catalog=catalog)
 
     def replace(self: Self, old: Any, new: Any) -> Self:
-        """Let everything that is linked to `old` be linked to `new`.
+        """Return a copy in which every link from `old` comes from `new` instead.
 
-        Both are a node (each slot keeps its number) or `(node, slot)`. What `new` itself
-        needs keeps its links, so a node can be put in between: add it, linked to `old`,
+        Both are a node (each slot keeps its number) or `(node, slot)`. The nodes that `new`
+        depends on keep their links, so a node can be inserted: add it, linked to `old`,
         then replace `old` by it.
 
         Raises:
-            UnknownInputError: One of the nodes is not there, or several have the name.
+            UnknownInputError: One of the nodes does not exist, or several have the name.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -125,15 +130,15 @@ class Editing(GraphView):
         return self._with(replaced(self.graph, old, new))
 
     def bypass(self: Self, node: Any, catalog: NodeCatalog | None = None) -> Self:
-        """Take a node away and lead its inputs on to what it fed, by type, as the editor does.
+        """Return a copy without a node, its inputs connected to what it fed, as the editor's bypass does.
 
-        Without a catalog nothing is known of types: an input is led on to inputs of the same
-        name, as it is right for `model` and `clip` of a LoRA, and a node's only link to all.
+        Inputs are matched by type. Without a catalog types are unknown: an input is connected to
+        inputs of the same name, such as `model` and `clip` of a LoRA, and a node's only link to all.
 
         Raises:
-            UnknownInputError: The node is not there, or several have the name.
-            WorkflowError: The catalog does not know its class, or none was given and the
-                names do not decide.
+            UnknownInputError: The node does not exist, or several have the name.
+            WorkflowError: The catalog lacks its class, or there is no catalog and the match by
+                name is ambiguous.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -146,10 +151,10 @@ class Editing(GraphView):
         return self._with(bypassed(self.graph, node, catalog))
 
     def mute(self: Self, node: Any) -> Self:
-        """Take a node away as the editor's muting does: what it fed loses that input.
+        """Return a copy without a node, as the editor's mute does: what it fed loses that input.
 
         Raises:
-            UnknownInputError: The node is not there, or several have the name.
+            UnknownInputError: The node does not exist, or several have the name.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -159,10 +164,10 @@ class Editing(GraphView):
         return self.remove(node)
 
     def remove(self: Self, *nodes: Any) -> Self:
-        """Take nodes away, and every input that was linked to them.
+        """Return a copy without some nodes, and without the inputs that were linked to them.
 
         Raises:
-            UnknownInputError: One of the nodes is not there, or several have the name.
+            UnknownInputError: One of the nodes does not exist, or several have the name.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -182,14 +187,14 @@ class Editing(GraphView):
         title: str | None = None,
         catalog: NodeCatalog | None = None,
     ) -> Self:
-        """Put a node in.
+        """Return a copy with one more node.
 
         Args:
             class_type: Its class.
             inputs: Its values and links (`[id, slot]`).
-            id: Its id, the next free number without one.
-            title: Its title, by which it can be found again.
-            catalog: Fill in defaults, and refuse what the class does not have.
+            id: Its id; by default the next free number.
+            title: Its title, by which it can be found.
+            catalog: Used to fill in defaults, and to reject inputs that the class does not have.
 
         Raises:
             UnknownInputError: The id is taken, the class or an input is unknown, or a
@@ -211,11 +216,11 @@ class Editing(GraphView):
 
         Args:
             seed: The number, the same in all of them.
-            catalog: Its ranges are kept, and seeds by other names than `seed` and
-                `noise_seed` are known by it.
+            catalog: Used to check ranges, and to find seeds with other names than `seed` and
+                `noise_seed`.
 
         Raises:
-            UnknownInputError: There is no seed, or one of them does not take the number.
+            UnknownInputError: There is no seed, or the number is out of the range of one.
             WorkflowFormatError: It is an editor file.
 
         Example:
@@ -230,10 +235,10 @@ class Editing(GraphView):
         """Return a copy with a new random number in every seed.
 
         Args:
-            source: What the draws depend on: the same number draws the same seeds, for each
-                node its own. It is no seed itself, which is `with_seed`. None gives new ones each time.
-            catalog: Its ranges are kept, and seeds by other names than `seed` and
-                `noise_seed` are known by it. Without one the draws stay below 2**31.
+            source: What the seeds are drawn from: the same number draws the same seeds, a different
+                one for each input. It is not itself the seed, see `with_seed`. None draws new ones.
+            catalog: Used to keep to ranges, and to find seeds with other names than `seed` and
+                `noise_seed`. Without one the seeds stay below 2**31.
 
         Raises:
             WorkflowFormatError: It is an editor file.

@@ -1,4 +1,4 @@
-"""Rewiring a graph: functions from nodes to nodes, which never change what they are given."""
+"""Edits of a graph: functions that take a graph and return a new one."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ __all__ = [
 _SEEDS = frozenset({"seed", "noise_seed"})
 
 _SAFE_MAX = 2**31 - 1
-"""The largest seed when no catalog gives a range: many partner nodes take no more."""
+"""The largest seed when no catalog gives a range: many partner nodes accept no larger one."""
 
 _EDITOR_MAX = 2**50
-"""What the editor itself draws up to, so that its doubles keep every digit."""
+"""The largest seed that the editor itself draws, so that its doubles keep every digit."""
 
 
 def with_values(
     graph: Graph, changes: Mapping[Any, Any], *, add: bool = False, catalog: NodeCatalog | None = None
 ) -> Graph:
-    """Put values into inputs, which are named as `Workflow.with_inputs` says.
+    """Return the graph with other values in inputs, whose keys are those of `Workflow.with_inputs`.
 
     Raises:
-        UnknownInputError: A key means no input, or two, or a value cannot be sent.
+        UnknownInputError: A key matches no input, or two, or a value cannot be sent.
     """
     result = dict(graph)
 
@@ -57,7 +57,7 @@ def with_values(
             try:
                 node, name = resolve(result, key, accepts)
             except UnknownInputError as unknown:
-                # The value of a dynamic combo, which a later key sets, may bring it.
+                # A later key may set a dynamic combo to an option that has this input.
                 later.append((key, value))
                 error = error or unknown
                 continue
@@ -88,14 +88,14 @@ def consumers(graph: Mapping[str, Node], node: str) -> Iterator[tuple[str, str, 
 
 
 def replaced(graph: Graph, old: Any, new: Any) -> Graph:
-    """Let what was linked to `old` be linked to `new`.
+    """Return the graph with the links from `old` coming from `new` instead.
 
     Raises:
-        UnknownInputError: One of the nodes is not there.
+        UnknownInputError: One of the nodes does not exist.
     """
     source, source_slot = _end(graph, old)
     target, target_slot = _end(graph, new)
-    # What the new source needs keeps the old one: a link back would make a circle.
+    # The nodes that the new source depends on keep the old one: else there would be a cycle.
     spared = ancestors(graph, target)
     result = dict(graph)
     for key, name, slot in consumers(graph, source):
@@ -106,19 +106,19 @@ def replaced(graph: Graph, old: Any, new: Any) -> Graph:
 
 
 def _end(graph: Graph, end: Any) -> tuple[str, int | None]:
-    """Return (id, slot) of `"4"`, `("4", 1)` or `["4", 1]`; no slot means each its own."""
+    """Return (id, slot) of `"4"`, `("4", 1)` or `["4", 1]`; slot None stands for all, each by its number."""
     if isinstance(end, tuple | list) and len(end) == 2:
         if not isinstance(end[1], int) or isinstance(end[1], bool) or end[1] < 0:
-            raise UnknownInputError(f"{end[1]!r} is no output slot")
+            raise UnknownInputError(f"{end[1]!r} is not an output slot: slots are numbered from 0")
         return one_node(graph, end[0]), end[1]
     return one_node(graph, end), None
 
 
 def removed(graph: Graph, nodes: tuple[Any, ...]) -> Graph:
-    """Take nodes away, and every input that was linked to them.
+    """Return the graph without some nodes, and without the inputs that were linked to them.
 
     Raises:
-        UnknownInputError: One of the nodes is not there.
+        UnknownInputError: One of the nodes does not exist.
     """
     gone = {one_node(graph, node) for node in nodes}
     return {key: _without(node, gone) for key, node in graph.items() if key not in gone}
@@ -140,7 +140,7 @@ def added(
     title: str | None = None,
     catalog: NodeCatalog | None = None,
 ) -> Graph:
-    """Put a node in; a catalog fills in defaults and refuses what the class does not have.
+    """Return the graph with one more node; with a catalog, defaults are filled in and inputs checked.
 
     Raises:
         UnknownInputError: The id is taken, the class or an input is unknown, or a value
@@ -163,10 +163,10 @@ def added(
 
 
 def known_inputs(catalog: NodeCatalog, class_type: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the defaults of a class for what is not given.
+    """Return the defaults of the required inputs that are not given.
 
     Raises:
-        UnknownInputError: An input is given that the class does not have.
+        UnknownInputError: The class does not have one of the given inputs.
     """
     values = dict(inputs)
     for spec in catalog.inputs(class_type):
@@ -195,7 +195,7 @@ def free_id(graph: Mapping[str, Node]) -> str:
 
 
 def seed_inputs(graph: Graph, catalog: NodeCatalog | None) -> Iterator[tuple[str, str, InputSpec | None]]:
-    """Yield (node, input, specification) of each seed that stands in the graph as a number."""
+    """Yield (node, input, specification) of each seed that is a number in the graph, not a link."""
     for key, node in graph.items():
         for name, value in node.inputs.items():
             if not isinstance(value, int) or isinstance(value, bool):
@@ -207,7 +207,7 @@ def seed_inputs(graph: Graph, catalog: NodeCatalog | None) -> Iterator[tuple[str
 
 
 def _is_plain_number(node: Node) -> bool:
-    """Return whether a node only passes a number on: PrimitiveInt is flagged as a seed, whatever it feeds."""
+    """Return whether a node only passes a number on; PrimitiveInt is always declared as a seed."""
     return len(node.inputs) == 1 and "value" in node.inputs
 
 
@@ -219,7 +219,7 @@ def _feeds_seeds(graph: Graph, key: str, node: Node) -> bool:
 
 
 def randomized(graph: Graph, source: int | None, catalog: NodeCatalog | None) -> Graph:
-    """Put a random number into every seed; the same source gives the same, whatever else is in the graph."""
+    """Return the graph with a random number in every seed; the same source draws the same for each input."""
     base = random.SystemRandom().getrandbits(64) if source is None else source
     result = dict(graph)
     for key, name, spec in seed_inputs(graph, catalog):
@@ -231,13 +231,13 @@ def randomized(graph: Graph, source: int | None, catalog: NodeCatalog | None) ->
 
 
 def with_seed(graph: Graph, seed: int, catalog: NodeCatalog | None) -> Graph:
-    """Put one number into every seed.
+    """Return the graph with one number in every seed.
 
     Raises:
-        UnknownInputError: There is no seed, or a class takes no such number; nothing was changed.
+        UnknownInputError: There is no seed, or the number is out of the range of one.
     """
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise UnknownInputError(f"{clipped(seed)} is no seed but a {type(seed).__name__}")
+        raise UnknownInputError(f"a seed is an integer, not {clipped(seed)} ({type(seed).__name__})")
     result = dict(graph)
     places = list(seed_inputs(graph, catalog))
     if not places:
@@ -255,9 +255,9 @@ def with_seed(graph: Graph, seed: int, catalog: NodeCatalog | None) -> Graph:
 def _range(
     graph: Graph, key: str, spec: InputSpec | None, catalog: NodeCatalog | None
 ) -> tuple[int | None, int | None]:
-    """Return the least and the largest seed that the server declares, None for what it does not declare.
+    """Return the smallest and the largest seed that the server declares, None where it declares none.
 
-    A number that other nodes take for their seeds must suit them all.
+    The range of a number that feeds the seeds of several nodes is the one that fits all of them.
     """
     specs = [spec]
     if catalog is not None and _is_plain_number(graph[key]):
@@ -269,7 +269,7 @@ def _range(
 
 
 def localized(graph: Graph, catalog: NodeCatalog) -> Graph:
-    """Spell choices that differ only in their path separators as the catalog does."""
+    """Return the graph with choices that differ only in their path separators spelled as in the catalog."""
     result = dict(graph)
     for key, node in graph.items():
         respelled: dict[str, Any] = {}

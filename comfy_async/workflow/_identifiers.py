@@ -1,4 +1,4 @@
-"""Python names for ComfyUI's names, which may hold dots, spaces and anything else."""
+"""Python names for ComfyUI's names, which may contain dots, spaces and other characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["identifier", "identifiers", "output_names"]
 
 
 def identifier(name: str) -> str:
-    """Return the Python name of an input, class or type: `a.b` is `a__b`, other signs are `_`.
+    """Return the Python name of an input, class or type: `.` becomes `__`, other characters `_`.
 
     Example:
         >>> identifier("resize_type.width"), identifier("Video Slice"), identifier("from")
@@ -23,7 +23,7 @@ def identifier(name: str) -> str:
 
 
 def identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Return the names by their Python names; what comes first keeps a name that two would have."""
+    """Return the names by their Python names; of two with the same Python name the first is kept."""
     found: dict[str, str] = {}
     for name in names:
         found.setdefault(identifier(name), name)
@@ -34,7 +34,7 @@ _TUPLE = frozenset(dir(tuple))
 
 
 def output_names(names: Iterable[str]) -> list[str]:
-    """Return the names by which the outputs of a node are attributes: each one once."""
+    """Return the attribute names of a node's outputs, in order and without duplicates."""
     found: list[str] = []
     for slot, name in enumerate(names):
         word = identifier(name).lstrip("_") or "output"

@@ -1,4 +1,4 @@
-"""What is worth changing in a workflow: prompts, seeds, pictures, sizes, models."""
+"""The inputs worth changing in a workflow: prompts, seeds, pictures, sizes, models."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class WorkflowInput:
         title: Its title, "" when it has none.
         class_type: Its class.
         input: The input's name.
-        kind: What it is: text, file, seed, size, model, sampling, output or other.
-        value: What stands there now.
+        kind: Its kind: "text", "file", "seed", "size", "model", "sampling", "output" or "other".
+        value: Its present value.
         type: Its type in the catalog, "" without one.
-        choices: What the server offers, None when it is no choice or unknown.
-        min: The smallest value, or None.
-        max: The largest value, or None.
+        choices: The choices on the server, None when it is not a combo or they are unknown.
+        min: The smallest allowed value, or None.
+        max: The largest allowed value, or None.
 
     Example:
         >>> WorkflowInput("3", "KSampler", "KSampler", "seed", "seed", 42).key
@@ -82,7 +82,7 @@ class WorkflowInput:
 
 
 def list_inputs(graph: Graph, catalog: NodeCatalog | None, *, every: bool = False) -> list[WorkflowInput]:
-    """Return what is worth changing, prompts first; with `every` all that is no link."""
+    """Return the inputs worth changing, prompts first; with `every` all that are not links."""
     seeds = {(key, name) for key, name, _ in seed_inputs(graph, catalog)}
     found: list[WorkflowInput] = []
     for key, node in graph.items():
@@ -108,7 +108,7 @@ def _listed(key: str, node: Node, name: str, kind: InputKind, spec: InputSpec | 
 
 
 def _kind(graph: Graph, key: str, name: str, spec: InputSpec | None) -> InputKind:
-    """Return what an input is: by its value, its specification, its name, or what it feeds."""
+    """Return the kind of an input: by its value, its specification, its name, or the inputs it feeds."""
     node = graph[key]
     value = node.inputs[name]
     if is_pending(value) or (spec is not None and spec.is_upload):
@@ -126,7 +126,7 @@ def _kind(graph: Graph, key: str, name: str, spec: InputSpec | None) -> InputKin
 def _kind_by_ending(value: Any) -> InputKind | None:
     if not isinstance(value, str) or len(value) > 500 or "\n" in value:
         return None
-    # An annotated name ends in its folder: "face.png [input]".
+    # An annotated file name ends in its folder: "face.png [input]".
     lowered = value.lower().partition(" [")[0]
     if lowered.endswith(MODEL_ENDINGS):
         return "model"
@@ -144,7 +144,7 @@ def _kind_by_name(leaf: str, value: Any) -> InputKind | None:
 
 
 def _fed_kind(graph: Graph, key: str, value: Any) -> InputKind:
-    """Return what a bare value is by the inputs that it feeds."""
+    """Return the kind of a primitive's value by the inputs that it feeds."""
     for kind in _fed_kinds(graph, key, value):
         return kind
     return "text" if isinstance(value, str) else "other"

@@ -1,4 +1,4 @@
-"""Finding the node and the input that a key means: by id, title or class."""
+"""Finding the node and the input that a key names: by id, title or class."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = [
 ]
 
 Accepts = Callable[[str, str], bool]
-"""Whether a node, by id, may be given an input of that name."""
+"""A test whether a node, given by its id, accepts an input of that name."""
 
 
 _MOST_LETTERS = 200
-"""Longer than any name: a value such as a picture in base64, which resembles nothing."""
+"""Longer words are not names but values, such as a picture in base64; nothing is compared with them."""
 
 
 def nearest(word: str, names: Iterable[str], *, count: int = 3) -> tuple[str, ...]:
-    """Return the names that resemble a word, the best first, letter case aside."""
+    """Return up to `count` names that resemble a word, the best first, ignoring letter case."""
     if len(word) > _MOST_LETTERS:
         return ()
     return _nearest(word, tuple(names), count)
@@ -50,16 +50,16 @@ def _nearest(word: str, names: tuple[str, ...], count: int) -> tuple[str, ...]:
             by_folded.setdefault(name.casefold(), name)
     wanted = word.casefold()
     found = difflib.get_close_matches(wanted, by_folded, n=count, cutoff=0.55)
-    # Beside a name that differs by a letter those that share a few are noise.
+    # Next to a name that differs by one letter, much weaker matches are noise.
     shares = [difflib.SequenceMatcher(None, name, wanted).ratio() for name in found]
     least = shares[0] * 0.65 if shares else 0.0
     return tuple(by_folded[name] for name, share in zip(found, shares, strict=True) if share >= least)
 
 
 def nearest_ids(wanted: str, ids: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids that an id may stand for: those within the same subgraph, or that resemble a word.
+    """Return ids to suggest for an unknown one: those in the same subgraph, or that resemble a word.
 
-    Numbers resemble nothing: 9 is no more like 99 than 12 is.
+    Numbers are not compared: 9 is no closer to 99 than 12 is.
     """
     outer, colon, leaf = wanted.rpartition(":")
     if not leaf.isdecimal():
@@ -68,7 +68,7 @@ def nearest_ids(wanted: str, ids: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_slip(word: str, name: str) -> bool:
-    """Tell whether a word is a name with one or two letters wrong; another number is none."""
+    """Return whether a word is a name with one or two wrong letters; another number is no slip."""
     import difflib
 
     if word.translate(_NO_DIGITS) == name.translate(_NO_DIGITS):
@@ -82,7 +82,7 @@ _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
 def matches(nodes: Mapping[str, Node], name: str) -> Iterator[list[str]]:
-    """Yield the ids that a name means: by id, then by title, then by class; empty lists left out."""
+    """Yield lists of the ids that a name matches: by id, then by title, then by class; no empty lists."""
     if name in nodes:
         yield [name]
     for field in ("title", "class_type"):
@@ -92,10 +92,10 @@ def matches(nodes: Mapping[str, Node], name: str) -> Iterator[list[str]]:
 
 
 def one_node(nodes: Mapping[str, Node], name: Any) -> str:
-    """Return the id of the one node that a name means.
+    """Return the id of the only node that a name matches.
 
     Raises:
-        UnknownInputError: No node has that name, or several have.
+        UnknownInputError: No node has that name, or several do.
     """
     wanted = str(name)
     found = next(matches(nodes, wanted), [])
@@ -107,19 +107,19 @@ def one_node(nodes: Mapping[str, Node], name: Any) -> str:
 
 
 def resolve(nodes: Mapping[str, Node], key: Any, accepts: Accepts) -> tuple[str, str]:
-    """Return the (id, input) that a key of `with_inputs` means.
+    """Return the (id, input) that a key of `with_inputs` names.
 
-    A text is tried at every dot, because titles and inputs both contain dots.
+    A string is split at every dot in turn, because titles and inputs may contain dots.
 
     Raises:
         UnknownInputError: Nothing matches, or two different nodes do.
     """
     if isinstance(key, tuple):
         if len(key) != 2 or not isinstance(key[1], str):
-            raise UnknownInputError(f"the key {clipped(key)} is no (node, input)")
+            raise UnknownInputError(f"the key {clipped(key)} is not a (node, input) pair")
         return _at(nodes, [(str(key[0]), key[1])], accepts, key)
     if not isinstance(key, str):
-        raise UnknownInputError(f"the key {clipped(key)} is neither text nor (node, input)")
+        raise UnknownInputError(f"the key {clipped(key)} is neither a string nor a (node, input) pair")
     dots = [place for place, letter in enumerate(key) if letter == "."]
     return _at(nodes, [(key[:dot], key[dot + 1 :]) for dot in dots], accepts, key)
 
@@ -127,10 +127,10 @@ def resolve(nodes: Mapping[str, Node], key: Any, accepts: Accepts) -> tuple[str,
 def changed(
     nodes: Mapping[str, Node], key: str, values: Mapping[str, Any], catalog: NodeCatalog | None = None
 ) -> Node:
-    """Return a node with other values in some inputs; a catalog decides what a text means to them.
+    """Return a node with other values in some inputs; a catalog decides how a string is converted.
 
     Raises:
-        UnknownInputError: A value cannot be sent, or links to a node that is not there.
+        UnknownInputError: A value cannot be sent, or links to a node that does not exist.
     """
     node = nodes[key]
     inputs = dict(node.inputs)
@@ -146,13 +146,13 @@ def changed(
             raise UnknownInputError(
                 f"{place}: the link {clipped(inputs[name])} leads to no node",
                 candidates=nearest_ids(inputs[name][0], list(nodes)),
-                hint='A list of a text and a number that is no link goes in as {"__value__": [...]}.',
+                hint='If it is not meant as a link, pass the list as {"__value__": [...]}.',
             )
     return node.replace(inputs)
 
 
 def _linked(value: Any, current: Any, nodes: Mapping[str, Node]) -> Any:
-    """Return `[id, slot]` with an id that is a number as a link, where a link stands already."""
+    """Return `[id, slot]` with a numeric id as a link, when the input holds a link already."""
     if isinstance(value, list | tuple) and len(value) == 2 and is_link(current):
         source = value[0]
         if isinstance(source, int) and not isinstance(source, bool) and str(source) in nodes:
@@ -163,7 +163,11 @@ def _linked(value: Any, current: Any, nodes: Mapping[str, Node]) -> Any:
 def _at(
     nodes: Mapping[str, Node], splits: list[tuple[str, str]], accepts: Accepts, key: Any
 ) -> tuple[str, str]:
-    """Return the one (id, input) among the ways to read a key."""
+    """Return the only (id, input) that matches among the splits of a key.
+
+    Raises:
+        UnknownInputError: Nothing matches, or two different nodes do.
+    """
     found: dict[str, str] = {}
     for name, field in splits:
         for keys in matches(nodes, name):
@@ -180,7 +184,7 @@ def _at(
 
 
 def _several(nodes: Mapping[str, Node], wanted: str, found: Mapping[str, str]) -> UnknownInputError:
-    """Return the error for a name of several nodes, each with the value that it has in the input, if any."""
+    """Return the error for a name of several nodes; it lists each with its present value, if any."""
     candidates = [str(nodes[node].info(node)) for node in found]
     values = [nodes[node].inputs.get(field) for node, field in found.items()]
     told = [
@@ -197,7 +201,7 @@ def _several(nodes: Mapping[str, Node], wanted: str, found: Mapping[str, str]) -
 
 
 def _nothing(nodes: Mapping[str, Node], splits: list[tuple[str, str]], key: Any) -> UnknownInputError:
-    """Return the error for a key that means nothing: the input when its node exists, else the node."""
+    """Return the error for a key that matches nothing: of the input if its node exists, else of the node."""
     for name, field in reversed(splits):
         for found in matches(nodes, name):
             return _unknown_input(nodes, found, field)
@@ -212,21 +216,22 @@ def _nothing(nodes: Mapping[str, Node], splits: list[tuple[str, str]], key: Any)
 
 
 def _within(nodes: Mapping[str, Node], name: str) -> list[str]:
-    """Return the ids of the nodes in the subgraph that has an id."""
+    """Return the ids of the nodes inside the subgraph with that id."""
     return [key for key in nodes if name and key.startswith(f"{name}:")]
 
 
 def _of_subgraph(nodes: Mapping[str, Node], name: str, field: str, inner: list[str]) -> UnknownInputError:
-    """Return the error for a field of a subgraph: its values are those of the nodes in it."""
+    """Return the error for an input of a subgraph: in a prompt only its inner nodes have inputs."""
     places = [f"{key}.{field}" for key in inner if field in nodes[key].inputs]
     if places:
-        told = f"its {field} is {places[0]}" if len(places) == 1 else f"in it there are {', '.join(places)}"
+        told = f"its {field} is {places[0]}" if len(places) == 1 else f"it contains {', '.join(places)}"
     else:
-        told = f"in it there are {', '.join(str(nodes[key].info(key)) for key in inner[:8])}"
+        told = f"it contains {', '.join(str(nodes[key].info(key)) for key in inner[:8])}"
     return UnknownInputError(
         f"{name} is a subgraph, and {told}",
         candidates=places,
-        hint="An app (comfy.app, comfy-async app) takes a subgraph's own fields, by the names in the editor.",
+        hint="Name the input of an inner node, or use an app (comfy.app, comfy-async app), which accepts "
+        "a subgraph's inputs by their names in the editor.",
     )
 
 
@@ -246,7 +251,7 @@ def unknown_node(nodes: Mapping[str, Node], wanted: str) -> UnknownInputError:
     """Return the error for a name that no node has, with the nearest ones."""
     if inner := _within(nodes, wanted):
         listed = ", ".join(str(nodes[key].info(key)) for key in inner[:8])
-        return UnknownInputError(f"{wanted} is a subgraph, and in it there are {listed}", candidates=inner)
+        return UnknownInputError(f"{wanted} is a subgraph, and it contains {listed}", candidates=inner)
     names = [*nodes]
     for node in nodes.values():
         names += [node.title, node.class_type]

@@ -1,4 +1,4 @@
-"""Lists that a notebook shows as tables; everywhere else they are lists."""
+"""Lists that notebooks show as tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["ClassList", "ProblemList"]
 
 
 class ProblemList(Shown, list[Problem]):
-    """What `check` finds: errors first, then what to know.
+    """The problems that `check` returns: errors first, then warnings.
 
     Example:
         >>> found = await comfy.check(flow)
@@ -19,9 +19,9 @@ class ProblemList(Shown, list[Problem]):
 
     @property
     def ok(self) -> bool:
-        """True when the server would take the workflow: there are warnings at the most."""
+        """Whether the server would accept the workflow: there are no errors, at most warnings."""
         return all(problem.severity != "error" for problem in self)
 
 
 class ClassList(Shown, list[NodeClass]):
-    """What `NodeCatalog.search` finds."""
+    """The classes that `NodeCatalog.search` returns, the best match first."""

@@ -1,4 +1,4 @@
-"""Telling what a source is: an API graph, an editor file, or a file that carries them."""
+"""Recognizing a source: an API graph, an editor file, or a media file that carries them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Parts = tuple[dict[str, Node] | None, dict[str, Any] | None]
 
 
 def open_source(source: Any) -> Parts:
-    """Read whatever a workflow can be loaded from.
+    """Read a workflow from a path, JSON text, bytes, a dict or a media file.
 
     Raises:
-        WorkflowFormatError: It is no workflow, or damaged; the place is named.
+        WorkflowFormatError: It is not a workflow, or is damaged; `place` says where.
         OSError: The file cannot be read.
     """
     path = _media_path(source)
@@ -50,7 +50,7 @@ def open_editor(source: Any) -> dict[str, Any]:
     """Read an editor file, also from a picture that carries one.
 
     Raises:
-        WorkflowFormatError: It is none, or damaged.
+        WorkflowFormatError: It is not an editor file, or is damaged.
         OSError: The file cannot be read.
     """
     if is_editor(source):
@@ -58,38 +58,39 @@ def open_editor(source: Any) -> dict[str, Any]:
     _, editor = open_source(source)
     if editor is None:
         raise WorkflowFormatError(
-            "this is no editor file but a workflow in API format", hint="Workflow.load() takes it as it is."
+            "this is not an editor file but a workflow in API format",
+            hint="Workflow.load() takes it as it is.",
         )
     return editor
 
 
 def from_json(data: Any, *, name: str = "") -> Parts:
-    """Read a workflow from decoded JSON: a graph, an editor file, or what programs wrap them in.
+    """Read a workflow from decoded JSON: a graph, an editor file, or an envelope of either.
 
     Raises:
-        WorkflowFormatError: It is no workflow, or damaged.
+        WorkflowFormatError: It is not a workflow, or is damaged.
     """
     prompt, drawing = unwrapped(data)
     if prompt is None and drawing is None:
         raise WorkflowFormatError(
-            f"{name or 'this'} is no workflow but a JSON {_json_type(data)}", place=name or "the top level"
+            f"{name or 'this'} is not a workflow but a JSON {_json_type(data)}", place=name or "the top level"
         )
     nodes = None if prompt is None else parse_nodes(prompt, name=name)
     return nodes, None if drawing is None else read_editor(drawing, name=name)
 
 
 def from_media(found: Mapping[str, Any], *, name: str) -> Parts:
-    """Read what a picture, film or sound carries: an API graph, an editor file, or both.
+    """Read what a picture, video or audio file carries: an API graph, an editor file, or both.
 
     Raises:
-        WorkflowFormatError: It carries none, or a damaged one.
+        WorkflowFormatError: It carries no workflow, or a damaged one.
     """
     if any(isinstance(found.get(key), Mapping) for key in ("prompt", "workflow")):
         return from_json(dict(found), name=name)
     told = f"{name or 'this file'} carries no workflow"
     if isinstance(found.get("parameters"), str):
         raise WorkflowFormatError(
-            f"{told}, but the settings of another program (`parameters`, as Stable Diffusion web UI has it)",
+            f"{told}, but the settings of another program (`parameters`, as Stable Diffusion web UI writes)",
             place=name,
             hint="Build the workflow in ComfyUI: such settings do not say which nodes to run.",
         )
@@ -98,7 +99,7 @@ def from_media(found: Mapping[str, Any], *, name: str) -> Parts:
 
 
 def read_editor(data: Mapping[str, Any], *, name: str = "") -> dict[str, Any]:
-    """Copy an editor file after a look at what everything else relies on.
+    """Return a copy of an editor file after checking the parts that all other code relies on.
 
     Raises:
         WorkflowFormatError: Its nodes or links are damaged; `place` is `nodes[3].type`.
@@ -107,20 +108,20 @@ def read_editor(data: Mapping[str, Any], *, name: str = "") -> dict[str, Any]:
     for index, node in enumerate(data["nodes"]):
         place = f"nodes[{index}]"
         if not isinstance(node, Mapping):
-            raise WorkflowFormatError(f"{where}{place} is no object", place=place)
+            raise WorkflowFormatError(f"{where}{place} is not an object", place=place)
         if not isinstance(node.get("id"), str | int):
             raise WorkflowFormatError(f"{where}{place} has no id", place=f"{place}.id")
         if not isinstance(node.get("type"), str):
             raise WorkflowFormatError(f"{where}{place} has no type", place=f"{place}.type")
     links = data.get("links")
     if links is not None and not isinstance(links, list | tuple | Mapping):
-        raise WorkflowFormatError(f"{where}links is no list", place="links")
+        raise WorkflowFormatError(f"{where}links is not a list", place="links")
     copied: dict[str, Any] = copy_json(data)
     return copied
 
 
 def _media_path(source: Any) -> Path | None:
-    """Return the path when the source names a media file, which may be too large to be read whole."""
+    """Return the path when the source is one of a media file, which may be too large to read whole."""
     if isinstance(source, str) and (source.lstrip("\ufeff \t\r\n")[:1] in {"", "{", "["} or "\n" in source):
         return None
     if not isinstance(source, str | os.PathLike) or "\0" in os.fspath(source):
@@ -143,7 +144,7 @@ def drawing_of(
     nodes: dict[str, Node] | None = None,
     origins: Mapping[tuple[str, str], Any] | None = None,
 ) -> Drawing:
-    """Return an editor file with the graph that was made of it; most workflows never have one."""
+    """Return an editor file with the graph converted from it; imported late, most workflows have none."""
     from .convert import Drawing
 
     return Drawing(editor, nodes, origins or {})

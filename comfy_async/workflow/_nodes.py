@@ -1,4 +1,4 @@
-"""The nodes of an API graph, shared by all variants that do not change them: read, kept and written."""
+"""The nodes of an API graph: reading, keeping and writing them. Variants share unchanged nodes."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _EXPORT = "Export it with 'Workflow > Export (API)', or pass the editor's own fi
 
 
 class Node:
-    """One node; never changed once made. `inputs` hold plain JSON and files to upload."""
+    """One node, immutable. `inputs` holds plain JSON, files to upload and handles of uploaded files."""
 
     def __init__(self, class_type: str, inputs: dict[str, Any], meta: dict[str, Any] | None = None) -> None:
-        """Keep the parts; the caller gives its dicts away."""
+        """Keep the parts; the dicts are not copied, so the caller must not change them afterwards."""
         self.class_type = class_type
         self.inputs = inputs
         self.meta = meta
 
     @property
     def title(self) -> str:
-        """The title in the editor, "" when the file does not say."""
+        """The title in the editor, "" when the file has none."""
         title = self.meta.get("title") if self.meta else None
         return title if isinstance(title, str) else ""
 
@@ -53,20 +53,20 @@ class Node:
 
     @cached_property
     def encoded(self) -> str:
-        """The node as compact JSON: made once, however many variants share the node."""
+        """The node as compact JSON, cached for all variants that share the node."""
         return _ENCODER.encode(self.plain())
 
     @cached_property
     def sources(self) -> frozenset[str]:
-        """The ids that its links lead to: gathered once, however many variants share the node."""
+        """The ids of the nodes that it is linked to, cached for all variants that share the node."""
         return frozenset(source for _, source, _ in self.links())
 
     def info(self, node: str) -> NodeInfo:
-        """Return what people call the node."""
+        """Return the node's id, title and class."""
         return NodeInfo(node, self.title, self.class_type)
 
     def links(self) -> list[tuple[str, str, int]]:
-        """Return the inputs that are links: (input, source, slot)."""
+        """Return the inputs that are links, as (input, source id, slot)."""
         return [(name, value[0], value[1]) for name, value in self.inputs.items() if is_link(value)]
 
     def replace(self, inputs: dict[str, Any]) -> Node:
@@ -74,7 +74,7 @@ class Node:
         return Node(self.class_type, inputs, self.meta)
 
     def plain(self) -> dict[str, Any]:
-        """Return the node as a dict of its own, as the API format has it."""
+        """Return the node as a new dict in API format."""
         node: dict[str, Any] = {
             "inputs": {name: plain(value) for name, value in self.inputs.items()},
             "class_type": self.class_type or None,
@@ -94,7 +94,7 @@ class Node:
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the parts without what was derived from them."""
+        """Pickle the parts without cached values."""
         return Node, (self.class_type, self.inputs, self.meta)
 
 
@@ -103,10 +103,10 @@ Graph = dict[str, Node]
 
 
 def parse_nodes(data: Mapping[Any, Any], *, name: str = "", kept: bool = False) -> dict[str, Node]:
-    """Read an API graph; `kept` takes nodes whose class is None, and calls it "".
+    """Read an API graph; with `kept` a null class_type is accepted, and is "" in the node.
 
     Raises:
-        WorkflowFormatError: It is none, or damaged; `place` is `id.field`.
+        WorkflowFormatError: It is not an API graph, or is damaged; `place` is `id.field`.
     """
     where = f"{name}: " if name else ""
     nodes: Graph = {}
@@ -115,7 +115,8 @@ def parse_nodes(data: Mapping[Any, Any], *, name: str = "", kept: bool = False) 
         node = str(key)
         if node in nodes:
             raise WorkflowFormatError(
-                f"{where}two nodes have the id {clipped(node)}, one as a text and one as a number", place=node
+                f"{where}two nodes have the id {clipped(node)}, one as a string and one as a number",
+                place=node,
             )
         if isinstance(raw, Mapping) and "class_type" in raw:
             nodes[node] = _parse_node(node, raw, where=where, ids=ids, kept=kept)
@@ -124,12 +125,12 @@ def parse_nodes(data: Mapping[Any, Any], *, name: str = "", kept: bool = False) 
                 f"{where}node {clipped(node)} has no class_type", place=f"{node}.class_type", hint=_EXPORT
             )
     if not nodes:
-        raise WorkflowFormatError(f"{where}there are no nodes in it", place=name, hint=_EXPORT)
+        raise WorkflowFormatError(f"{where}the workflow has no nodes", place=name, hint=_EXPORT)
     return nodes
 
 
 def _is_note(key: str, raw: Any) -> bool:
-    """Tell whether a top-level entry is no node but a remark that tools leave beside them."""
+    """Return whether a top-level entry is not a node but metadata that tools write beside the nodes."""
     if isinstance(raw, Mapping) and "inputs" in raw:
         return False
     return key.startswith("_") or key in _NOT_NODES
@@ -159,9 +160,9 @@ def _parse_node(node: str, raw: Mapping[str, Any], *, where: str, ids: Set[str],
 
 
 def _link(value: Any, ids: Set[str]) -> Any:
-    """Return a link to a node whose id is a number there with the id as text, as the node itself has it.
+    """Return a link with a numeric id as one with a string id, which is how nodes are keyed.
 
-    JSON makes texts of ids that are keys, and leaves those in links as they are.
+    JSON turns ids that are keys into strings, and leaves those in links as they are.
     """
     if isinstance(value, list | tuple) and len(value) == 2:
         source = value[0]
@@ -180,13 +181,13 @@ def _value(value: Any, place: str, *, where: str) -> Any:
 
 
 def still_pending(nodes: Mapping[str, Node]) -> WorkflowError | None:
-    """Return the error that names the files to upload, None when there are none."""
+    """Return the error that lists the files to upload, None when there are none."""
     places = [f"{node.info(key)}, input {name!r}" for key, node in nodes.items() for name in node.pending]
     if not places:
         return None
     return WorkflowError(
         f"files wait to be uploaded: {'; '.join(places)}",
-        hint="submit() uploads them; comfy.files.upload() gives what can stand there.",
+        hint="submit() uploads them; comfy.files.upload() gives the value to put there.",
     )
 
 
@@ -197,7 +198,7 @@ def node_order(node: str) -> list[tuple[int, int, str]]:
 
 
 def save_graph(api: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Write a graph with its nodes by id; a file that is there is replaced in one step.
+    """Write a graph with its nodes sorted by id; an existing file is replaced in one atomic step.
 
     Raises:
         OSError: The file cannot be written.
@@ -207,7 +208,7 @@ def save_graph(api: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
     try:
         content = json.dumps(ordered, indent=2, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair, as cut-off emoji leave it, has no UTF-8.
+        # A lone surrogate, as truncated emoji leave it, cannot be encoded in UTF-8.
         content = json.dumps(ordered, indent=2).encode()
     write_whole(target, content + b"\n")
     return target

@@ -1,7 +1,7 @@
-"""Files that carry a prompt and an editor file: whether the two belong together, and edits to either.
+"""Files that carry a prompt and an editor file: how the two differ, and edits carried from one to the other.
 
-ComfyUI writes both into what it saves, and opens the editor file. Other programs put anything
-there: of ComfyUI's own example pictures 65 have a prompt that their editor file does not make.
+ComfyUI writes both into what it saves, and opens the editor file. The two need not match: of
+ComfyUI's own example pictures, 65 have a prompt that differs from their converted editor file.
 """
 
 from __future__ import annotations
@@ -23,33 +23,32 @@ __all__ = ["PAIRED_HINT", "Pair", "carried_over", "differences"]
 
 _log = logging.getLogger("comfy_async")
 
-PAIRED_HINT = "`Workflow.load(..., prefer='prompt')` takes the prompt that stands beside the editor file."
+PAIRED_HINT = "`Workflow.load(..., prefer='prompt')` uses the file's prompt instead of its editor file."
 
 _MOST_TOLD = 5
 
 
 @dataclasses.dataclass(slots=True)
 class Pair:
-    """The prompt that a file carries beside its editor file; shared by all that is made of the two.
+    """The prompt that a file carries beside its editor file; shared by all workflows made from the file.
 
     Attributes:
-        prompt: The prompt as it stands there.
-        told: Whether it was logged that it is another workflow.
+        prompt: The prompt as it is in the file.
+        told: Whether it was logged that the two differ.
     """
 
     prompt: Graph
     told: bool = False
 
     def compare(self, converted: Graph, catalog: NodeCatalog) -> list[Problem]:
-        """Return where the prompt is another workflow than the editor file; it is logged once."""
+        """Return where the prompt differs from the converted editor file; this is logged once."""
         found = list(differences(self.prompt, converted, catalog))
         if found and not self.told:
             self.told = True
             more = f"\n  and {len(found) - _MOST_TOLD} more" if len(found) > _MOST_TOLD else ""
             lines = "".join(f"\n  {problem}" for problem in found[:_MOST_TOLD])
             _log.warning(
-                "the file carries a prompt and another workflow; the workflow is taken, as the editor "
-                "does. %s%s%s",
+                "the file's prompt differs from its workflow; the workflow is used, as in the editor. %s%s%s",
                 PAIRED_HINT,
                 lines,
                 more,
@@ -58,10 +57,10 @@ class Pair:
 
 
 def differences(prompt: Graph, converted: Graph, catalog: NodeCatalog) -> Iterator[Problem]:
-    """Yield, as warnings, where two graphs would run something else.
+    """Yield, as warnings, the nodes and inputs in which two graphs differ.
 
-    What a class has got since the prompt was made counts only where it is not the default, and
-    what the server ignores does not count at all.
+    An input that only the converted graph has counts unless it is at its default, and an input
+    that only the prompt has counts unless the server ignores it.
     """
     for key in dict.fromkeys([*prompt, *converted]):
         old, new = prompt.get(key), converted.get(key)
@@ -75,10 +74,10 @@ def differences(prompt: Graph, converted: Graph, catalog: NodeCatalog) -> Iterat
 
 
 def carried_over(prompt: Graph, edited: Graph, converted: Graph) -> Graph:
-    """Return the converted editor file with what was changed in the prompt beside it.
+    """Return the converted editor file with the changes that were made to the prompt beside it.
 
     Raises:
-        UnknownInputError: A change is of a node or an input that the editor file does not have.
+        UnknownInputError: A changed node or input is not in the editor file.
     """
     if edited is prompt:
         return converted
@@ -89,14 +88,14 @@ def carried_over(prompt: Graph, edited: Graph, converted: Graph) -> Graph:
             continue
         if before is None:
             if key in converted:
-                raise _misfit(key, node, "a node of that id is there")
+                raise _misfit(key, node, "it has another node with that id")
             result[key] = node
         else:
             result[key] = _patched(key, before, node, result.get(key))
     for key, node in result.items():
         for name, source, _ in node.links():
             if source not in result:
-                raise _misfit(key, node, f"its input {name!r} would be linked to node {source!r}")
+                raise _misfit(key, node, f"input {name!r} would be linked to the missing node {source!r}")
     return result
 
 
@@ -104,9 +103,9 @@ _ABSENT: Any = object()
 
 
 def _patched(key: str, before: Node, after: Node, target: Node | None) -> Node:
-    """Return a node with the inputs that were changed in its twin."""
+    """Return the converted node with the inputs that were changed in the prompt's node."""
     if target is None or target.class_type != before.class_type:
-        raise _misfit(key, before, "there is no such node")
+        raise _misfit(key, before, "it has no such node")
     inputs = dict(target.inputs)
     for name in dict.fromkeys([*before.inputs, *after.inputs]):
         old, new = before.inputs.get(name, _ABSENT), after.inputs.get(name, _ABSENT)
@@ -115,14 +114,14 @@ def _patched(key: str, before: Node, after: Node, target: Node | None) -> Node:
         if new is _ABSENT:
             inputs.pop(name, None)
         elif old is not _ABSENT and name not in inputs:
-            raise _misfit(key, before, f"it has no input {name!r}")
+            raise _misfit(key, before, f"that node has no input {name!r}")
         else:
             inputs[name] = new
     return target.replace(inputs)
 
 
 def _misfit(key: str, node: Node, why: str) -> UnknownInputError:
-    told = f"a change of node {node.info(key)} does not fit the workflow that the file carries: {why}"
+    told = f"a change to node {node.info(key)} cannot be applied to the file's workflow: {why}"
     return UnknownInputError(told, hint=PAIRED_HINT)
 
 
@@ -139,7 +138,7 @@ def _differs(key: str, node: Node | None, name: str | None, before: str, after: 
 
 
 def _needless(node: Node, name: str, before: Any, after: Any, catalog: NodeCatalog) -> bool:
-    """Tell whether a difference makes none to the server."""
+    """Return whether the server would run both values the same."""
     spec = catalog.input(node.class_type, name, node.inputs)
     if before is _ABSENT:
         return spec is not None and _same(spec.default, after)

@@ -1,4 +1,4 @@
-"""From a path, text, bytes or dict to JSON, with damage named by its place."""
+"""Reading JSON from a path, text, bytes or a dict; errors say where the data is damaged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["MAX_BYTES", "Source", "loads", "read_source", "unpack"]
 Source = str | bytes | bytearray | memoryview | os.PathLike[str] | Mapping[Any, Any] | StoredPlace
 
 MAX_BYTES = 512 * 2**20
-"""Bytes of JSON that a compressed file may grow to: object_info has tens of megabytes."""
+"""The largest unpacked size of a compressed file, in bytes; an object_info has tens of megabytes."""
 
 _GZIP = b"\x1f\x8b"
 
@@ -26,12 +26,12 @@ _LFS_POINTER = "version https://git-lfs.github.com/spec/"
 
 
 def read_source(source: Any, *, what: str) -> tuple[Any, str]:
-    """Return the content and what to call it: a dict as it is, else bytes or JSON text.
+    """Return the content (a dict as it is, else bytes or JSON text), and its path or "".
 
-    A text that begins with a brace or a bracket is JSON, any other is a path.
+    A string that begins with a brace or a bracket is JSON, any other is a path.
 
     Raises:
-        WorkflowFormatError: The source is empty or of a type that holds no JSON.
+        WorkflowFormatError: The source is empty or of a type that cannot hold JSON.
         OSError: The file cannot be read.
     """
     if isinstance(source, Mapping):
@@ -43,7 +43,7 @@ def read_source(source: Any, *, what: str) -> tuple[Any, str]:
         if start in {"{", "["}:
             return source, ""
         if not start or "\0" in source or "\n" in source:
-            raise WorkflowFormatError(f"this text is no {what}", hint="Pass a path, JSON or a dict.")
+            raise WorkflowFormatError(f"this text is not a {what}", hint="Pass a path, JSON or a dict.")
     if isinstance(source, str | os.PathLike):
         return Path(source).read_bytes(), os.fspath(source)
     if is_stored(source):
@@ -57,8 +57,8 @@ def _stored(source: StoredPlace) -> tuple[bytes, str]:
     """Return the content of an `OpenFile` or a `UPath`, and its path.
 
     Raises:
-        WorkflowFormatError: It is larger than any workflow.
-        OSError: The store does not give it.
+        WorkflowFormatError: It is larger than `MAX_BYTES`.
+        OSError: The store cannot read it.
     """
     content, name = read_stored(source, most=MAX_BYTES)
     if len(content) > MAX_BYTES:
@@ -70,18 +70,20 @@ def unpack(content: bytes, *, name: str = "") -> bytes:
     """Return the content of a gzip file, other content as it is.
 
     Raises:
-        WorkflowFormatError: The gzip file is damaged or grows beyond `MAX_BYTES`.
+        WorkflowFormatError: The gzip file is damaged or unpacks to more than `MAX_BYTES`.
     """
     if not content.startswith(_GZIP):
         return content
     plain = bytearray()
     try:
         while content:
-            # Bounded, so that a small file cannot grow without end.
+            # Bounded, so that a small file cannot unpack to any size.
             member = zlib.decompressobj(wbits=31)
             plain += member.decompress(content, MAX_BYTES + 1 - len(plain))
             if len(plain) > MAX_BYTES:
-                raise WorkflowFormatError(f"{name or 'the data'} grows beyond {MAX_BYTES} bytes", place=name)
+                raise WorkflowFormatError(
+                    f"{name or 'the data'} unpacks to more than {MAX_BYTES} bytes", place=name
+                )
             if not member.eof:
                 raise WorkflowFormatError(f"{name or 'the gzip data'} is cut off", place=name)
             content = member.unused_data
@@ -94,13 +96,13 @@ def loads(content: str | bytes, *, name: str = "", what: str = "workflow") -> An
     """Decode JSON.
 
     Raises:
-        WorkflowFormatError: It is no JSON; `place` has line and column.
+        WorkflowFormatError: It is not valid JSON; `place` has line and column.
     """
     if isinstance(content, bytes):
         content = _text(content, name=name, what=what)
     if content.startswith(_LFS_POINTER):
         raise WorkflowFormatError(
-            f"{name or f'the {what}'} is not the file itself but a pointer to it, as Git LFS leaves them",
+            f"{name or f'the {what}'} is not the file itself but a Git LFS pointer to it",
             place=name,
             hint="`git lfs pull` fetches the file.",
         )
@@ -109,13 +111,15 @@ def loads(content: str | bytes, *, name: str = "", what: str = "workflow") -> An
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise WorkflowFormatError(
-            f"{name or f'the {what}'} is no valid JSON: {error.msg} at {place}", place=place
+            f"{name or f'the {what}'} is not valid JSON: {error.msg} at {place}", place=place
         ) from error
     except RecursionError as error:
         raise WorkflowFormatError(f"{name or f'the {what}'} is nested too deeply", place=name) from error
     except ValueError as error:
         # Integers of more than 4,300 digits.
-        raise WorkflowFormatError(f"{name or f'the {what}'} is no valid JSON: {error}", place=name) from error
+        raise WorkflowFormatError(
+            f"{name or f'the {what}'} is not valid JSON: {error}", place=name
+        ) from error
 
 
 def _text(content: bytes, *, name: str, what: str) -> str:
@@ -125,7 +129,7 @@ def _text(content: bytes, *, name: str, what: str) -> str:
         return content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
         raise WorkflowFormatError(
-            f"{name or f'the {what}'} is no text: byte {error.start} is not {error.encoding}",
+            f"{name or f'the {what}'} is not text: byte {error.start} is not {error.encoding}",
             place=f"byte {error.start}",
-            hint="Is it a file without a workflow?",
+            hint="It must be JSON, or a picture, video or audio file that ComfyUI saved.",
         ) from error

@@ -1,4 +1,4 @@
-"""What one node class takes and gives, read from its object_info entry."""
+"""The inputs and outputs of one node class, read from its object_info entry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload", "anim
 DYNAMIC_GROUP = "COMFY_DYNAMICGROUP_V3"
 DYNAMIC_TYPES = frozenset({DYNAMIC_COMBO, AUTOGROW, DYNAMIC_SLOT, DYNAMIC_GROUP})
 UNSENT_TYPES = frozenset({"CAMERA_ANGLE_VIEW", "CAMERA_INFO_STATE", "RESOLUTION_PREVIEW"})
-"""Views that the editor shows for an input, and never sends a value of."""
+"""Types of inputs that the editor only displays and never sends a value for."""
 
 FILE_INPUTS: Mapping[str, str] = {
     "LoadImage": "image",
@@ -32,27 +32,27 @@ FILE_INPUTS: Mapping[str, str] = {
     "LoadVideo": "file",
     "Load3D": "model_file",
     "Load3DAdvanced": "model_file",
-    # VideoHelperSuite's button is made by its JavaScript: object_info shows a plain list.
+    # The upload button of VideoHelperSuite is made by its JavaScript: object_info has a plain list.
     "VHS_LoadVideo": "video",
     "VHS_LoadVideoFFmpeg": "video",
     "VHS_LoadAudioUpload": "audio",
 }
-"""The inputs that name a file of the server's folders, which the node looks for itself."""
+"""By class, the input that names a file in the server's folders, which the node looks up itself."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One input of a node class: its type, its options and its place.
+    """One input of a node class: its type, its options and its section.
 
     Attributes:
         name: The input's name, with dots for the parts of dynamic inputs (`model.width`).
         type: The type that a link must have, or the widget's type; "COMBO" for both
-            spellings of a choice.
-        section: "required", "optional" or "hidden" (filled by the server).
-        options: The options as the server gives them: default, min, max, tooltip and so on.
-        choices: The values to choose from, or None when it is no choice or the list is
+            notations of a combo.
+        section: "required", "optional" or "hidden" (filled in by the server).
+        options: The options as the server returns them: default, min, max, tooltip and so on.
+        choices: The values to choose from, None when it is not a combo or the list is
             fetched elsewhere (`remote`).
-        raw: The specification as it stands in object_info.
+        raw: The specification as it is in object_info.
 
     Example:
         >>> InputSpec.parse("steps", ["INT", {"default": 20, "min": 1, "max": 10000}]).max
@@ -68,7 +68,7 @@ class InputSpec:
 
     @classmethod
     def parse(cls, name: str, spec: Any, section: Section = "required") -> InputSpec:
-        """Read `[type, options]`, in either spelling of a choice; odd entries get type "*"."""
+        """Read `[type, options]`, in either notation of a combo; an empty entry gets type "*"."""
         parts = spec if isinstance(spec, list | tuple) and spec else ["*" if spec is None else spec]
         kind = parts[0]
         options = parts[1] if len(parts) > 1 and isinstance(parts[1], Mapping) else {}
@@ -88,7 +88,7 @@ class InputSpec:
 
     @property
     def default(self) -> Any:
-        """The value that the editor starts with, None when there is none."""
+        """The declared default, else the first choice; None when there is neither."""
         if "default" in self.options:
             return self.options["default"]
         return self.choices[0] if self.choices else None
@@ -105,7 +105,7 @@ class InputSpec:
 
     @property
     def force_input(self) -> bool:
-        """Whether it is a socket although its type has a widget."""
+        """Whether it is an input for links only although its type has a widget."""
         return bool(self.options.get("forceInput") or self.options.get("defaultInput"))
 
     @property
@@ -119,7 +119,7 @@ class InputSpec:
         if self.type != "INT":
             return False
         flag = self.options.get("control_after_generate")
-        # The frontend falls back on the name only when the flag is absent (PROTOCOL 3.3).
+        # The frontend falls back to the name only when the flag is absent (PROTOCOL 3.3).
         return self.leaf in {"seed", "noise_seed"} if flag is None else bool(flag)
 
     @property
@@ -133,10 +133,10 @@ class OutputSpec:
     """One output of a node class.
 
     Attributes:
-        slot: Its number, the second part of a link.
-        type: Its type; "COMBO" where old nodes give a list of choices.
-        name: Its name, the type's when it has none.
-        is_list: Whether it gives a list that later nodes run through.
+        slot: Its number from 0, the second part of a link.
+        type: Its type; "COMBO" where old nodes declare a list of choices.
+        name: Its name, its type when it has none.
+        is_list: Whether it returns a list, for whose items later nodes run one by one.
     """
 
     slot: int
@@ -155,7 +155,7 @@ class NodeClass:
     """
 
     def __init__(self, name: str, raw: Mapping[str, Any]) -> None:
-        """Wrap an entry; nothing is read before it is needed."""
+        """Keep an entry; it is parsed when it is needed."""
         self.name = name
         self.raw = raw
 
@@ -166,7 +166,7 @@ class NodeClass:
 
     @property
     def description(self) -> str:
-        """What the node does, "" when it does not say."""
+        """What the node does, "" when the server has no description."""
         return str(self.raw.get("description") or "")
 
     @property
@@ -176,22 +176,22 @@ class NodeClass:
 
     @property
     def python_module(self) -> str:
-        """Where the server has it from: `nodes`, `comfy_extras.…` or `custom_nodes.…`."""
+        """The Python module that defines it: `nodes`, `comfy_extras.…` or `custom_nodes.…`."""
         return str(self.raw.get("python_module") or "")
 
     @property
     def from_pack(self) -> bool:
-        """Whether it comes with a node pack, whose ways are not ComfyUI's own."""
+        """Whether it comes from a node pack and not from ComfyUI itself."""
         return self.python_module.startswith("custom_nodes")
 
     @property
     def output_node(self) -> bool:
-        """Whether it makes a prompt worth running."""
+        """Whether it is an output node: a prompt must have at least one."""
         return self.raw.get("output_node") is True
 
     @property
     def deprecated(self) -> bool:
-        """Whether the server advises against it."""
+        """Whether the server marks it as deprecated."""
         return bool(self.raw.get("deprecated"))
 
     @property
@@ -215,7 +215,7 @@ class NodeClass:
         return tuple(_read_outputs(self.raw))
 
     def input(self, name: str) -> InputSpec | None:
-        """Return the input of that name, None when there is none; no part of a dynamic one."""
+        """Return the input of that name, None when there is none; parts of dynamic inputs are not found."""
         return self._by_name.get(name)
 
     @cached_property
@@ -240,7 +240,7 @@ def read_inputs(groups: Any, order: Any = None) -> Iterator[InputSpec]:
 
 
 def dynamic_options(options: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the well-formed options of a dynamic combo: each has a key and inputs."""
+    """Return the well-formed options of a dynamic combo: those with a key."""
     found = options.get("options")
     if not isinstance(found, list | tuple):
         return []
@@ -255,7 +255,7 @@ def _ordered(group: Mapping[str, Any], order: Any) -> Iterable[str]:
 
 
 def output_types(classes: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-    """Return the types that some class gives, in lower case."""
+    """Return the types of all outputs of the classes, in lower case."""
     given: set[str] = set()
     for raw in classes.values():
         outputs = raw.get("output")

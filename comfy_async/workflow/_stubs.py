@@ -1,4 +1,4 @@
-"""Typed stubs of a server's nodes, so that editors complete and type checkers check."""
+"""Typed stubs of a server's nodes, for completion in code editors and for type checkers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .catalog import NodeCatalog
 __all__ = ["doc", "literal", "write_stubs"]
 
 _MAX_CHOICES = 400
-"""Choices that are spelled out: a list of thousands of models would make every editor slow."""
+"""The most choices that are written as a Literal: thousands of models would slow down code editors."""
 
 _WIDGETS = {
     "INT": "int",
@@ -66,7 +66,7 @@ class Nodes(GraphBuilder):
         super().__init__(_catalog() if catalog is None else catalog, start=start)
 '''
 
-_HEAD = '''"""The nodes of a ComfyUI server. Written by comfy-async; write it anew when the server changes."""
+_HEAD = '''"""The nodes of a ComfyUI server. Written by comfy-async; rewrite it when the server changes."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -94,11 +94,16 @@ def write_stubs(
     """Write a module whose `Nodes` is a `GraphBuilder` with a typed method for each class.
 
     Code begins with `from comfy_nodes import Nodes` and `graph = Nodes()`. What a type checker
-    refuses is refused when it runs too, by the catalog that is written beside the module;
-    `Nodes(catalog)` takes a newer one, where models or files have come since.
+    rejects is rejected at run time too, by the catalog that is written beside the module;
+    `Nodes(catalog)` uses a newer one, when models or files were added since.
+
+    Args:
+        catalog: The classes to write.
+        folder: The folder to write into; it is created when it does not exist.
+        module: The module's name.
 
     Returns:
-        The module and its stub; the catalog lies beside them, as `comfy_nodes.json.gz`.
+        The paths of the module and its stub; the catalog is beside them, as `comfy_nodes.json.gz`.
 
     Raises:
         OSError: A file cannot be written.
@@ -129,7 +134,7 @@ def _lines(catalog: NodeCatalog) -> Iterator[str]:
     yield _HEAD
     for name, kind in sorted(types.classes.items()):
         yield f"\nclass {name}(Output):\n    {doc(f'An output of type {kind}.')}\n"
-        # Attributes and methods may be called like a type and would hide it.
+        # Attributes and methods may have the name of a type and would shadow it.
         yield f"\n_{name} = {name}\n"
     yield from results
     yield _NODES
@@ -137,14 +142,14 @@ def _lines(catalog: NodeCatalog) -> Iterator[str]:
 
 
 class _Types:
-    """The Python names of ComfyUI's types, noted as they are used."""
+    """The Python names of ComfyUI's types, collected as they are used."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = {*taken, *_RESERVED}
         self.classes: dict[str, str] = {}
 
     def links(self, kind: str) -> list[str]:
-        """Return the classes that a type may be linked from; ["Any"] for any."""
+        """Return the output classes that an input of this type accepts; ["Any"] for any."""
         parts = [part.strip() for part in kind.split(",")]
         if any(part in {"", "*", MATCH_TYPE} for part in parts):
             return ["Any"]
@@ -158,7 +163,7 @@ class _Types:
         return f"_{name}"
 
     def value(self, spec: InputSpec) -> str:
-        """Return what an input takes: values of its widget and links of its types."""
+        """Return the annotation of an input: values of its widget and links of its types."""
         if spec.type in {DYNAMIC_COMBO, "COMBO"}:
             several = len(spec.choices or ()) > 0
             links = self.links("COMBO") if spec.type == "COMBO" else []
@@ -168,7 +173,7 @@ class _Types:
         if links == ["Any"] or spec.type == DYNAMIC_SLOT or spec.is_upload:
             return "Any"
         if widget is None and (spec.default is not None or spec.options.get("socketless")):
-            # The editor's own widgets for colours, curves and the like write what they like.
+            # The editor's widgets for colours, curves and the like have values of any JSON type.
             return "Any"
         return " | ".join([*([widget] if widget and not spec.force_input else []), *links])
 
@@ -183,12 +188,12 @@ def _choices(spec: InputSpec) -> str:
 
 def literal(value: Any) -> str:
     """Return a value as Python code, in ASCII."""
-    # JSON's escapes are Python's, and ASCII.
+    # JSON's escapes are valid in Python, and are ASCII.
     return repr(value) if isinstance(value, bool | int | float) else json.dumps(value)
 
 
 def _result(word: str, node: NodeClass, types: _Types) -> tuple[str, list[str]]:
-    """Return the type of what a call gives, and the lines that define it."""
+    """Return the return type of a call, and the lines that define it."""
     if not node.outputs:
         return "Outputs", []
     kinds = [" | ".join(types.links(output.type)) for output in node.outputs]
@@ -204,7 +209,7 @@ def _method(word: str, node: NodeClass, types: _Types, result: str) -> Iterator[
     for spec in _every(node.inputs):
         specs.setdefault(identifier(spec.name), []).append(spec)
     yield f"    def {word}(\n        self,\n        *,\n"
-    # Those without a default first, as people read them.
+    # Inputs without a default first.
     for name, alike in sorted(specs.items(), key=lambda item: _default(item[1][0]) != ""):
         kinds = dict.fromkeys(map(types.value, alike))
         yield f"        {name}: {'Any' if 'Any' in kinds else ' | '.join(kinds)}{_default(alike[0])},\n"
@@ -213,7 +218,7 @@ def _method(word: str, node: NodeClass, types: _Types, result: str) -> Iterator[
 
 
 def _every(specs: Iterable[InputSpec], *, optional: bool = False) -> Iterator[InputSpec]:
-    """Yield all inputs that a class may have; those that come with an option are optional."""
+    """Yield all inputs that a class may have; those of a dynamic combo's options are optional."""
     for spec in specs:
         if spec.type == AUTOGROW:
             yield from _every(autogrow(spec), optional=optional)
@@ -249,6 +254,6 @@ def _description(node: NodeClass, specs: dict[str, list[InputSpec]]) -> str:
 
 
 def doc(text: str) -> str:
-    """Return a text as a docstring."""
+    """Return a text as the source of a docstring."""
     safe = text.replace("\\", "\\\\").replace('"""', "'''").rstrip('"')
     return f'"""{safe}"""'

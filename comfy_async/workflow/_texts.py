@@ -1,4 +1,4 @@
-"""What a text means to an input that wants something else: yes or no, a number, a picture."""
+"""Converting a text for an input of another type: a boolean, a number, a picture."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["meant"]
 
 
 def meant(value: Any, node: Node, name: str, spec: InputSpec | None) -> Any:
-    """Return a value as its input wants it; what is no text stays what it is.
+    """Return a text converted to the type of its input; values of other types are returned as they are.
 
-    To the server every text but "" is true, so `"false"` from a command line or a table would
-    mean its opposite. Without a catalog the present value decides the type.
+    The server reads every text but "" as true, so `"false"` from a command line or a table would
+    mean its opposite. Without a specification the present value decides whether it is a boolean.
 
     Raises:
-        DamageError: The text is neither yes nor no where one of them is wanted, holds a
-            damaged picture, or is an address where ComfyUI's own nodes want a file.
+        DamageError: The input is a boolean and the text is neither true nor false, or the input
+            expects a file and the text is a damaged data: URI or a URL.
     """
     if type(value) is not str:
         return value
     if _is_file(node, name, spec) and value[:5].lower() == "data:":
         return _decoded(value)
     if FILE_INPUTS.get(node.class_type) == name and _URL.match(value):
-        raise DamageError(f"{clipped(value)} is an address: download it, and pass the bytes or a path")
+        raise DamageError(f"{clipped(value)} is a URL: download it, and pass the bytes or a path")
     if spec is None:
         return _yes_or_no(value) if isinstance(node.inputs.get(name), bool) else value
     if spec.type == "BOOLEAN":
@@ -58,7 +58,7 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _number(text: str, kind: str) -> Any:
-    """Return the number that a text holds, else the text: what the server says to it is for `check`."""
+    """Return the number that a text holds, else the text: `check` reports what the server rejects."""
     try:
         number = _NUMBERS[kind](text)
     except ValueError:
@@ -67,7 +67,7 @@ def _number(text: str, kind: str) -> Any:
 
 
 def _writes(text: str, choice: Any) -> bool:
-    """Tell whether a text stands for a choice that is no text itself."""
+    """Return whether a text stands for a choice that is a number or a boolean."""
     if isinstance(choice, bool):
         return truth(text) is choice
     return isinstance(choice, int | float) and text.strip() == str(choice)

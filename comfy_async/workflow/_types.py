@@ -1,4 +1,4 @@
-"""Which types may be linked, as the server and the editor see it."""
+"""Which types may be linked, by the rules of the server and of the editor."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _ANY = frozenset({"*", MATCH_TYPE})
 
 
 def types_link(given: str, wanted: str) -> bool:
-    """Tell whether the server lets an output into an input (comfy_execution/validation.py).
+    """Return whether the server accepts a link of these types (comfy_execution/validation.py).
 
-    Types are alternatives parted by commas; one in common is enough.
+    A type may list alternatives separated by commas; one in common is enough.
     """
     if given == wanted or given in _ANY or wanted in _ANY:
         return True
@@ -24,12 +24,12 @@ def types_link(given: str, wanted: str) -> bool:
 
 
 def type_matches(given: str, wanted: str) -> bool:
-    """Tell whether the editor lets a link be drawn: letter case does not count there."""
+    """Return whether the editor allows a link of these types: it ignores letter case."""
     return not given or not wanted or types_link(given.casefold(), wanted.casefold())
 
 
 def raw_types_link(given: Any, wanted: Any) -> bool:
-    """Tell the same of types as object_info has them: old choices are lists of values."""
+    """Return what `types_link` does for types as in object_info, where an old combo is a list of values."""
     if given == wanted or given in ("*", MATCH_TYPE) or wanted in ("*", MATCH_TYPE):
         return True
     if isinstance(given, list) and wanted == "COMBO":

@@ -1,4 +1,4 @@
-"""What may stand in a node's input: JSON, links, lists in their wrapping, files to upload."""
+"""The values of a node's inputs: JSON, links, wrapped lists, files to upload."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = [
 ]
 
 MAX_DEPTH = 200
-"""Levels of lists and objects in one value: more is damage, and would end in a RecursionError."""
+"""The most levels of lists and objects in one value; more would raise a RecursionError."""
 
 
 class DamageError(ValueError):
-    """A value that JSON cannot carry; the caller adds the place."""
+    """Raised for a value that JSON cannot express; the caller adds the place."""
 
 
 def is_link(value: Any) -> bool:
-    """Tell whether a value is `[id, slot]` as ComfyUI tells it (graph_utils.is_link)."""
+    """Return whether a value is a link `[id, slot]`, as ComfyUI decides it (graph_utils.is_link)."""
     return (
         isinstance(value, list | tuple)
         and len(value) == 2
@@ -43,15 +43,15 @@ def is_link(value: Any) -> bool:
 
 
 def is_handle(value: Any) -> bool:
-    """Tell whether a value is a file that was uploaded and knows its name on the server."""
+    """Return whether a value is the handle of an uploaded file, which has its name on the server."""
     return hasattr(value, "name_for_input")
 
 
 def is_pending(value: Any) -> bool:
-    """Tell whether a value must be uploaded before it can be sent.
+    """Return whether a value must be uploaded before it can be sent.
 
-    Paths, bytes, open files, files of fsspec, Pillow images and numpy arrays are told by what
-    they can do, so that no library is imported. A text is a text, whatever it begins with.
+    Paths, bytes, open files, files of fsspec, Pillow images and numpy arrays are recognized by
+    their attributes, so that no library is imported. A string is never a file to upload.
     """
     if isinstance(value, os.PathLike | bytes | bytearray | memoryview) or is_stored(value):
         return True
@@ -65,10 +65,10 @@ def is_pending(value: Any) -> bool:
 
 
 def tidy(value: Any, *, depth: int = 0) -> Any:
-    """Copy a value into plain JSON types.
+    """Return a copy of a value in plain JSON types.
 
     Raises:
-        DamageError: It holds NaN, an infinity, a key that is no text, or something else that
+        DamageError: It holds NaN, an infinity, a key that is not a string, or something else that
             JSON cannot express.
     """
     if value is None or isinstance(value, str | bool | int):
@@ -76,16 +76,16 @@ def tidy(value: Any, *, depth: int = 0) -> Any:
     if isinstance(value, float):
         if math.isfinite(value):
             return value
-        raise DamageError(f"{value} is no number that JSON knows")
+        raise DamageError(f"{value} is not a number in JSON")
     if depth >= MAX_DEPTH:
-        raise DamageError("it is nested too deeply")
+        raise DamageError(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, list | tuple):
         return [tidy(item, depth=depth + 1) for item in value]
     if isinstance(value, Mapping):
         return {_key(key): tidy(item, depth=depth + 1) for key, item in value.items()}
     if getattr(value, "shape", None) == () and callable(getattr(value, "item", None)):
         return tidy(value.item(), depth=depth + 1)
-    raise DamageError(f"a {type(value).__name__} cannot be sent")
+    raise DamageError(f"a {type(value).__name__} cannot be sent as JSON")
 
 
 _TRUTHS = {
@@ -95,14 +95,14 @@ _TRUTHS = {
 
 
 def truth(text: str) -> bool | None:
-    """Return what a text means where yes or no is asked for, None when it means neither."""
+    """Return the boolean that a text means ("true", "no", "on", "0" and so on), None for other texts."""
     return _TRUTHS.get(text.strip().lower()) if len(text) < 20 else None
 
 
 def wrap(value: Any) -> Any:
-    """Return a value as a node's input carries it: a list that is no link gets its wrapping.
+    """Return a value as a node's input holds it: a list that is not a link becomes `{"__value__": [...]}`.
 
-    Files to upload and handles of uploaded files stay what they are.
+    Files to upload and handles of uploaded files are returned as they are.
 
     Raises:
         DamageError: The value cannot be sent.
@@ -111,10 +111,10 @@ def wrap(value: Any) -> Any:
         return value
     if is_link(value):
         if value[1] != int(value[1]) or value[1] < 0:
-            raise DamageError(f"{value[1]!r} is no output slot")
+            raise DamageError(f"{value[1]!r} is not an output slot: slots are numbered from 0")
         return [str(value[0]), int(value[1])]
     clean = tidy(value)
-    # A bare list of other than a link is refused by the server: bad_linked_input.
+    # The server rejects a bare list that is not a link: bad_linked_input.
     return {"__value__": clean} if isinstance(clean, list) else clean
 
 
@@ -130,16 +130,16 @@ def plain(value: Any) -> Any:
 
 
 def _sent(handle: Any) -> Any:
-    """Return what stands for a file on its server: its name, or a reference to its asset."""
+    """Return what is sent for an uploaded file: its name, or a reference to its asset."""
     reference = getattr(handle, "reference", None)
     return str(handle.name_for_input) if reference is None else plain(dict(reference))
 
 
 def copy_json(value: Any, *, depth: int = 0) -> Any:
-    """Copy JSON, with null for NaN and the infinities, as the editor itself writes them.
+    """Return a copy of JSON, with null for NaN and the infinities, as the editor itself writes them.
 
     Raises:
-        WorkflowFormatError: It holds something that is no JSON, or is nested too deeply.
+        WorkflowFormatError: It holds something that is not JSON, or is nested too deeply.
     """
     if isinstance(value, float) and not math.isfinite(value):
         return None
@@ -154,7 +154,7 @@ def copy_json(value: Any, *, depth: int = 0) -> Any:
 
 
 def same_path(value: Any, choices: Iterable[Any]) -> str | None:
-    """Return the choice that differs from a value only in its path separators."""
+    """Return the choice that equals a value except for path separators, None when there is none."""
     if not isinstance(value, str):
         return None
     wanted = value.replace("\\", "/")
@@ -165,4 +165,4 @@ def same_path(value: Any, choices: Iterable[Any]) -> str | None:
 def _key(key: Any) -> str:
     if isinstance(key, str):
         return key
-    raise DamageError(f"the key {key!r} is no text")
+    raise DamageError(f"the key {key!r} is not a string")

@@ -1,4 +1,4 @@
-"""What can be read off a graph of nodes: names, values, files, and what is worth changing."""
+"""Reading a graph of nodes: names, values, files, and the inputs worth changing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["GraphView"]
 
 
 class GraphView:
-    """The reading side of a workflow; a node is named by id, else by title, else by class."""
+    """The reading methods of a workflow; a node is named by id, else by title, else by class."""
 
     __slots__ = ("_infos", "_named")
 
@@ -36,12 +36,12 @@ class GraphView:
 
     @property
     def named_outputs(self) -> Mapping[str, str]:
-        """The nodes that an app gave names to, for the results of this workflow: node ids by name."""
+        """The names of this workflow's outputs, which its results are read by: node ids by name."""
         return self._named
 
     @property
     def nodes(self) -> Mapping[str, NodeInfo]:
-        """What the nodes are called, by id.
+        """The id, title and class of each node, by id.
 
         Raises:
             WorkflowFormatError: It is an editor file.
@@ -82,7 +82,7 @@ class GraphView:
         return [self.nodes[key] for key in found]
 
     def get(self, node: str, name: str) -> Any:
-        """Return the value of an input: JSON, a link, or a file that waits for its upload.
+        """Return the value of an input: JSON, a link `[id, slot]`, or a file that is not uploaded yet.
 
         Raises:
             UnknownInputError: There is no such node or input.
@@ -94,7 +94,7 @@ class GraphView:
         return value if is_handle(value) else plain(value)
 
     def uploads(self) -> dict[tuple[str, str], Any]:
-        """Return what must be uploaded before it can run: (node id, input) to path, bytes or image.
+        """Return what must be uploaded before it can run: path, bytes or image by (node id, input).
 
         Raises:
             WorkflowFormatError: It is an editor file.
@@ -107,7 +107,7 @@ class GraphView:
         return {(key, name): node.inputs[name] for key, node in self.graph.items() for name in node.pending}
 
     def handles(self) -> dict[tuple[str, str], Any]:
-        """Return the uploaded files that it uses: (node id, input) to the handle, for other servers.
+        """Return the uploaded files that it uses: handles by (node id, input).
 
         Raises:
             WorkflowFormatError: It is an editor file.
@@ -120,11 +120,11 @@ class GraphView:
         }
 
     def inputs(self, catalog: NodeCatalog | None = None, *, every: bool = False) -> list[WorkflowInput]:
-        """List what is worth changing, prompt texts first; `every` lists all values.
+        """Return the inputs worth changing, prompt texts first; `every` returns all that are no links.
 
         Args:
             catalog: Adds types, ranges and choices, and finds more texts and files.
-            every: Also list what people seldom change.
+            every: Also return inputs that are seldom changed.
 
         Raises:
             WorkflowFormatError: It is an editor file.
@@ -139,20 +139,20 @@ class GraphView:
         return list_inputs(self.graph, catalog, every=every)
 
     def encode(self) -> bytes:
-        """Return `to_api()` as compact JSON; nodes that variants share are encoded once.
+        """Return `to_api()` as compact JSON in UTF-8; nodes that variants share are encoded once.
 
         Raises:
-            WorkflowError: Files wait to be uploaded.
+            WorkflowError: Files are not uploaded yet.
             WorkflowFormatError: It is an editor file.
         """
         nodes = (f"{json.dumps(key)}:{node.encoded}" for key, node in self.sendable().items())
         return f"{{{','.join(nodes)}}}".encode()
 
     def sendable(self) -> Graph:
-        """Return the nodes when they can be sent as they are.
+        """Return the nodes by id after checking that they can be sent as they are.
 
         Raises:
-            WorkflowError: Files wait to be uploaded.
+            WorkflowError: Files are not uploaded yet.
             WorkflowFormatError: It is an editor file.
         """
         graph = self.graph

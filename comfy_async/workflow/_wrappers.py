@@ -1,4 +1,4 @@
-"""What programs wrap workflows in: requests, history entries, exports, the bodies of other services."""
+"""Finding workflows inside requests, history entries, exports and the bodies of other services."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NOTHING: Pair = (None, None)
 
 
 def is_editor(data: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Tell whether JSON is what the editor saves: it has a list of nodes, an API graph none."""
+    """Return whether JSON is an editor file: it has a list `nodes`, which an API graph has not."""
     return isinstance(data, Mapping) and isinstance(data.get("nodes"), list | tuple)
 
 
 def unwrapped(data: Any, *, layers: int = _MOST_LAYERS) -> Pair:
-    """Return the graph and the editor file within JSON; an object that wraps neither is taken for a graph.
+    """Return the graph and the editor file inside JSON; an object that contains neither counts as a graph.
 
-    Known are the body of POST /prompt, entries of the history, the queue and /api/jobs, what the
+    Supported are the body of POST /prompt, entries of the history, the queue and /api/jobs, what the
     editor's own `graphToPrompt()` returns, and `{"input": {"workflow": ...}}` of serverless workers.
     """
     if _is_queue_item(data):
@@ -45,7 +45,7 @@ def unwrapped(data: Any, *, layers: int = _MOST_LAYERS) -> Pair:
 
 
 def _both(pair: Pair, data: Mapping[Any, Any], *, layers: int) -> Pair:
-    """Add the editor file that stands beside a graph."""
+    """Return the pair with the editor file that is stored beside the graph, if it has none yet."""
     prompt, drawing = pair
     beside = data.get("workflow")
     if drawing is None and isinstance(beside, Mapping):
@@ -62,7 +62,7 @@ def _sent(prompt: Any, extra: Any, *, layers: int) -> Pair:
 
 
 def _only_entry(data: Mapping[Any, Any], *, layers: int) -> Pair | None:
-    """Return what the only entry of a history holds: GET /history/{id} answers by id."""
+    """Return the workflow in the only entry of a history: GET /history/{id} returns entries by id."""
     if len(data) != 1:
         return None
     entry = next(iter(data.values()))
@@ -71,7 +71,7 @@ def _only_entry(data: Mapping[Any, Any], *, layers: int) -> Pair | None:
 
 
 def _is_queue_item(data: Any) -> TypeGuard[list[Any]]:
-    """Tell whether this is `[number, id, graph, extra_data, outputs]`, as queue and history have it."""
+    """Return whether this is `[number, id, graph, extra_data, outputs]`, as in queue and history."""
     if not isinstance(data, list | tuple) or len(data) < 3:
         return False
     number, prompt_id, graph = data[:3]

@@ -1,4 +1,4 @@
-"""What a server can run: its object_info, searchable and typed, usable without the server."""
+"""The node catalog of a server: its object_info, searchable and typed, usable offline."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         """Wrap plain object_info JSON.
 
         Args:
-            data: What GET /object_info answers.
-            editor: The version of ComfyUI's editor that the server ships, by whose ways editor
-                files are converted; None for the newest known.
+            data: The response of GET /object_info.
+            editor: The version of ComfyUI's editor that the server ships; editor files are
+                converted as that version does. None for the newest known.
 
         Raises:
-            WorkflowFormatError: It is something else.
+            WorkflowFormatError: `data` is not object_info.
         """
         if not isinstance(data, Mapping):
             raise WorkflowFormatError(f"a node catalog is a JSON object, this is a {type(data).__name__}")
         for name, spec in data.items():
             if not isinstance(spec, Mapping) or "class_type" in spec:
                 raise WorkflowFormatError(
-                    f"this is no node catalog: {name!r} is no node class",
+                    f"this is not a node catalog: {name!r} is not a node class",
                     place=str(name),
-                    hint="A catalog is what GET /object_info answers.",
+                    hint="A catalog is the response of GET /object_info.",
                 )
         self._data: Mapping[str, Mapping[str, Any]] = data
         self._classes: dict[str, NodeClass] = {}
@@ -64,7 +64,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         self._readings: dict[Any, Any] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let copies and other processes read the entries again."""
+        """Copy and pickle by the entries only."""
         return partial(NodeCatalog, editor=self._editor), (self._data,)
 
     @property
@@ -74,12 +74,12 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
 
     @property
     def readings(self) -> dict[Any, Any]:
-        """What others have read out of the entries and want to keep with them, by a key of their own."""
+        """A cache for data that other modules derive from the entries; each uses keys of its own."""
         return self._readings
 
     @property
     def output_types(self) -> frozenset[str]:
-        """The types that its classes give, in lower case."""
+        """The types of all outputs of its classes, in lower case."""
         if self._given is None:
             self._given = output_types(self._data)
         return self._given
@@ -89,7 +89,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         """Read object_info JSON from a path (also .gz), a dict, text or bytes.
 
         Raises:
-            WorkflowFormatError: It is no object_info, or damaged; the place is named.
+            WorkflowFormatError: It is not object_info, or is damaged; `place` says where.
             OSError: The file cannot be read.
 
         Example:
@@ -106,7 +106,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         return cls(content)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it as plain object_info JSON, compressed when the name ends in .gz; never half of it.
+        """Write it as plain object_info JSON, compressed when the name ends in .gz, in one atomic step.
 
         Raises:
             OSError: The file cannot be written.
@@ -115,7 +115,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
 
         target = Path(path)
         content = json.dumps(self.raw).encode()
-        # Without a time stamp equal catalogs make equal files.
+        # Without a time stamp, equal catalogs are written as equal files.
         write_whole(target, gzip.compress(content, mtime=0) if target.suffix == ".gz" else content)
         return target
 
@@ -125,13 +125,13 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         return dict(self._data)
 
     def updated(self, entries: Mapping[str, Any]) -> NodeCatalog:
-        """Return a catalog in which some classes were read again; one without an entry is gone.
+        """Return a catalog with newer entries of some classes; a class whose entry is empty is removed.
 
-        Lists of models and files grow old while a server runs; what one class offers now is
-        what GET /object_info/{class} answers.
+        Lists of models and files become outdated while a server runs; GET /object_info/{class}
+        returns the present entry of one class.
 
         Raises:
-            WorkflowFormatError: An entry is no node class.
+            WorkflowFormatError: An entry is not a node class.
 
         Example:
             >>> catalog = await comfy.nodes.catalog()
@@ -158,8 +158,8 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
 
         Args:
             class_type: The class.
-            values: The values of a node. With them dynamic inputs are unfolded, as the
-                server does before it validates: `format.codec` and the like appear.
+            values: The values of a node. With them, dynamic inputs are expanded as the
+                server does before it validates: `format.codec` and the like are included.
 
         Example:
             >>> catalog = await comfy.nodes.catalog()
@@ -178,7 +178,13 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         return self.node(class_type).outputs if class_type in self._data else ()
 
     def input(self, class_type: str, name: str, values: Mapping[str, Any] | None = None) -> InputSpec | None:
-        """Return one input of a class, unfolded by `values`; None when it has none of that name."""
+        """Return one input of a class, None when it has none of that name.
+
+        Args:
+            class_type: The class; None is returned for an unknown one.
+            name: The input's name, for example `steps` or `format.codec`.
+            values: The values of a node, by which dynamic inputs are expanded.
+        """
         if class_type not in self._data:
             return None
         spec = self.node(class_type).input(name)
@@ -187,9 +193,9 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         return next((spec for spec in self.inputs(class_type, values or {}) if spec.name == name), None)
 
     def search(self, text: str) -> list[NodeClass]:
-        """Find classes by words in name, display name, aliases, category or description.
+        """Return the classes with some words in name, display name, aliases, category or description.
 
-        All words must occur; names that begin with the text come first.
+        All words must occur; exact names come first, then names that begin with the text.
 
         Example:
             >>> catalog = await comfy.nodes.catalog()
@@ -201,19 +207,23 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
         return ClassList(node for _, _, node in ranked)
 
     def __getitem__(self, class_type: str) -> Mapping[str, Any]:
-        """Return the entry of a class as the server sent it."""
+        """Return the entry of a class as the server sent it.
+
+        Raises:
+            KeyError: The catalog has no such class.
+        """
         return self._data[class_type]
 
     def __contains__(self, class_type: object) -> bool:
-        """Tell whether the server has the class."""
+        """Return whether the server has the class."""
         return class_type in self._data
 
     def __iter__(self) -> Iterator[str]:
-        """Go through the class names in the server's order."""
+        """Iterate over the class names in the server's order."""
         return iter(self._data)
 
     def __len__(self) -> int:
-        """Count the classes."""
+        """Return the number of classes."""
         return len(self._data)
 
     def __repr__(self) -> str:
@@ -222,7 +232,7 @@ class NodeCatalog(Shown, Mapping[str, Mapping[str, Any]]):
 
 
 def _rank(node: NodeClass, words: list[str]) -> int:
-    """Return how well a class answers a search, 0 for not at all."""
+    """Return how well a class matches a search, 0 when it does not."""
     names = f"{node.name} {node.display_name}".casefold()
     aliases = node.raw.get("search_aliases")
     more = " ".join(map(str, aliases)) if isinstance(aliases, list) else ""

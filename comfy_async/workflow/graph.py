@@ -31,7 +31,7 @@ _CONVERT = (
 
 
 class Workflow(Shown, Editing):
-    """A graph of nodes to run; every change returns a new workflow and shares what stays the same.
+    """A graph of nodes to run; every change returns a new workflow, which shares the unchanged nodes.
 
     Example:
         >>> flow = Workflow.load("examples/workflows/sd15_text2image_api.json")
@@ -63,20 +63,21 @@ class Workflow(Shown, Editing):
     def load(cls, source: Source, *, prefer: Literal["workflow", "prompt"] = "workflow") -> Workflow:
         """Read a workflow from a path, JSON text, bytes or a dict.
 
-        API format, the editor's format, and pictures, films and sounds that ComfyUI saved
-        are distinguished by their content; what requests, histories and other services wrap them
-        in is taken off.
+        API format, the editor's format, and pictures, videos and audio files that ComfyUI saved
+        are distinguished by their content. A workflow is also found inside the body of a request,
+        an entry of the history, or the envelope of another service.
 
         Args:
             source: The file or its content.
-            prefer: Which one is meant where a file carries both. "workflow" is what the editor
-                opens: as soon as there is a catalog (`converted`, `check`, submit()), it is
-                converted and runs, with the changes made until then; where the prompt beside it
-                is another, that is logged once. "prompt" takes the prompt and nothing else.
+            prefer: Which of the two to use when a file carries both. "workflow" is what the
+                editor opens: as soon as there is a catalog (`converted`, `check`, submit()), it is
+                converted and run, with the changes made until then; differences from the prompt
+                beside it are logged once. "prompt" uses the prompt only.
 
         Raises:
-            WorkflowFormatError: It is no workflow, or damaged; `place` says where.
+            WorkflowFormatError: The source is not a workflow, or is damaged; `place` says where.
             OSError: The file cannot be read.
+            ValueError: `prefer` is neither of the two.
 
         Example:
             >>> Workflow.load("examples/workflows/sd15_text2image_api.json")
@@ -88,7 +89,7 @@ class Workflow(Shown, Editing):
         if nodes is None or editor is None:
             return cls._of(nodes, None if editor is None else drawing_of(editor, nodes))
         if prefer == "prompt":
-            # Without its nodes the file is never taken for what is run, and gives advice only.
+            # Without the nodes the editor file is never converted; it only serves for advice.
             return cls._of(nodes, drawing_of(editor))
         return cls._of(nodes, drawing_of(editor, nodes), Pair(nodes))
 
@@ -104,22 +105,23 @@ class Workflow(Shown, Editing):
     ) -> Workflow:
         """Convert an editor file as ComfyUI's own editor does, and keep it as `editor`.
 
-        Takes what `load` takes, and a workflow that was loaded from one. Links that editor 1.58.1
-        loses, where a choice brings a group that grows, are kept here.
+        Accepts what `load` accepts, and a workflow that was loaded from an editor file. Links that
+        editor 1.58.1 loses, where the option of a dynamic combo has an autogrow group, are kept here.
 
         Args:
             editor_json: The file.
             catalog: What the server can run.
-            editor: Whose ways count, "1.49.6" for one; by default the server's own, else the newest.
-            unknown: "keep" keeps nodes of classes that the catalog lacks, which no server runs, with
-                None for a class and values called `UNKNOWN`.
+            editor: The editor version to convert like, for example "1.49.6"; by default the
+                server's own, else the newest known.
+            unknown: "keep" keeps nodes of classes that the catalog lacks, with a null class_type
+                and inputs named `UNKNOWN`, `UNKNOWN_1` and so on. No server runs them.
             lost: "keep" drops values, links and inputs that cannot be placed, as the editor does.
 
         Raises:
-            ConversionError: A node cannot be converted; every one is listed.
-            WorkflowFormatError: It is no editor file, or damaged.
+            ConversionError: A node cannot be converted; every one is listed in `problems`.
+            WorkflowFormatError: It is not an editor file, or is damaged.
             OSError: The file cannot be read.
-            ValueError: `editor` is no version.
+            ValueError: `editor` is not a version.
 
         Example:
             >>> Workflow.from_ui("examples/workflows/sd15_text2image_ui.json", await comfy.nodes.catalog())
@@ -132,16 +134,16 @@ class Workflow(Shown, Editing):
             editor_json = editor_json.to_api() if drawing is None else drawing.editor
         file = open_editor(editor_json)
         prompt, origins = convert_traced(file, catalog, editor=editor, unknown=unknown, lost=lost)
-        nodes = parse_nodes(prompt, kept=unknown == "keep") if prompt else {}  # notes alone, or all muted
+        nodes = parse_nodes(prompt, kept=unknown == "keep") if prompt else {}  # only notes, or all muted
         return cls._of(nodes, drawing_of(file, nodes, origins))
 
     @classmethod
     def build(cls, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> GraphBuilder:
-        """Begin a graph in Python code: nodes are calls, inputs keywords, outputs values.
+        """Begin a graph in Python code: nodes are calls, inputs keywords, outputs return values.
 
         Args:
-            catalog: Fills in defaults and refuses what the server would refuse.
-            start: A workflow whose nodes are there from the beginning.
+            catalog: Used to fill in defaults and to reject what the server would reject.
+            start: A workflow whose nodes the graph begins with.
 
         Raises:
             WorkflowFormatError: `start` is an editor file.
@@ -162,7 +164,7 @@ class Workflow(Shown, Editing):
         pair: Pair | None = None,
         named: Mapping[str, str] | None = None,
     ) -> Workflow:
-        """Make a workflow from parts that are its own already."""
+        """Return a workflow made of these parts, which are not copied."""
         made = cls.__new__(cls)
         made._nodes, made._drawing, made._pair, made._infos = nodes, drawing, pair, None
         made._named = named or {}
@@ -190,9 +192,9 @@ class Workflow(Shown, Editing):
 
     @property
     def drawn(self) -> Mapping[str, Any] | None:
-        """The editor file that it was made from, as it was then, or None. Do not change it.
+        """The editor file that it was made from, without later edits, or None. Do not change it.
 
-        `editor` is the same with what was changed since, as far as that is certain.
+        `editor` is the same file with the values that were changed since.
         """
         return None if self._drawing is None else self._drawing.editor
 
@@ -203,9 +205,9 @@ class Workflow(Shown, Editing):
 
     @property
     def carries_both(self) -> bool:
-        """Whether it came from a file with a prompt and an editor file, and no catalog has settled which.
+        """Whether its file has both a prompt and an editor file, and neither was chosen yet.
 
-        Until then the prompt is read and changed; `converted` goes over to the editor file.
+        Until then the prompt is read and edited; `converted` switches to the editor file.
         """
         return self._pair is not None
 
@@ -214,9 +216,9 @@ class Workflow(Shown, Editing):
         """The editor file that it came from, with its changed values, or None. Do not change it.
 
         submit() sends it along, and ComfyUI saves it in the pictures and opens it from there.
-        Values that `converted()` or `from_ui` took from the file are carried back into it. It is
-        None after every other change (a link, a node, values of a file that already was in API
-        format), for it would not be what is run.
+        Changed values that `converted()` or `from_ui` read from the file are written back into it.
+        After any other change (a link, a node, values of a file that was in API format already) it
+        is None, because it would differ from what is run.
 
         Example:
             >>> drawn = Workflow.load("examples/workflows/sd15_text2image_ui.json")
@@ -227,10 +229,10 @@ class Workflow(Shown, Editing):
         return None if self._drawing is None else self._drawing.showing(self._nodes)
 
     def to_api(self, catalog: NodeCatalog | None = None) -> dict[str, dict[str, Any]]:
-        """Return the plain dict that POST /prompt takes; it is yours to change.
+        """Return the plain dict that POST /prompt takes: a copy, which you may change.
 
         Raises:
-            WorkflowError: Files wait to be uploaded.
+            WorkflowError: Files are not uploaded yet.
             WorkflowFormatError: It is an editor file and there is no catalog.
             ConversionError: It is an editor file that cannot be converted.
         """
@@ -238,14 +240,14 @@ class Workflow(Shown, Editing):
         return {key: node.plain() for key, node in graph.items()}
 
     def converted(self, catalog: NodeCatalog) -> Workflow:
-        """Return itself when it is in API format, else what `from_ui` makes of it.
+        """Return the workflow itself when it is in API format, else the one that `from_ui` returns.
 
-        Of a file that carries both formats the editor file is converted, and gets the changes
-        that were made to the prompt.
+        When a file has both formats, the editor file is converted and gets the changes that were
+        made to the prompt.
 
         Raises:
-            ConversionError: A node cannot be converted; every one is listed.
-            UnknownInputError: A change does not fit the editor file that stands beside the prompt.
+            ConversionError: A node cannot be converted; every one is listed in `problems`.
+            UnknownInputError: A change to the prompt cannot be applied to the editor file.
             WorkflowFormatError: The editor file is damaged.
 
         Example:
@@ -256,7 +258,7 @@ class Workflow(Shown, Editing):
         return self._settled(catalog)[0]
 
     def _settled(self, catalog: NodeCatalog) -> tuple[Workflow, list[Problem]]:
-        """Return what `converted` does, and where a prompt beside the editor file differs from it."""
+        """Return the converted workflow, and where the prompt beside the editor file differs from it."""
         drawing, pair = self._drawing, self._pair
         if drawing is None or (self._nodes is not None and pair is None):
             return self, []
@@ -272,15 +274,14 @@ class Workflow(Shown, Editing):
         return made._with(carried_over(pair.prompt, self.graph, made.graph)), told
 
     def check(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> ProblemList:
-        """Return what a server with this catalog would refuse (errors), and what to know (warnings).
+        """Return what a server with this catalog would reject (errors), and what else to know (warnings).
 
         Errors have the server's own types (`Problem.type`). An editor file is converted first.
-        Files that wait to be uploaded count as there
-        if their paths lead to one.
+        A local file that is not uploaded yet is an error only when its path does not exist.
 
         Args:
             catalog: What the server can run.
-            replacements: What GET /node_replacements answers: classes that the server replaces.
+            replacements: The response of GET /node_replacements: classes that the server replaces.
 
         Raises:
             WorkflowFormatError: The editor file is damaged.
@@ -289,7 +290,7 @@ class Workflow(Shown, Editing):
             >>> catalog = await comfy.nodes.catalog()  # or NodeCatalog.load("object_info.json")
             >>> for problem in flow.with_inputs({"3.steps": 0}).check(catalog):
             ...     print(problem)
-            3 (KSampler), input 'steps': 0 is too small; it begins at 1; nearest: '1'
+            3 (KSampler), input 'steps': 0 is too small; the minimum is 1; nearest: '1'
         """
         from .check import check_graph, conversion_problems
 
@@ -303,12 +304,12 @@ class Workflow(Shown, Editing):
     def needs(self, catalog: NodeCatalog, *, replacements: Mapping[str, Any] | None = None) -> Needs:
         """Return the classes and models that it needs and a server with this catalog lacks.
 
-        Packs, versions and addresses are what the editor file says, or the remarks at the nodes
-        of a prompt. Nothing is installed: `commands` has the commands of comfy-cli for that.
+        Packs, versions and download URLs are read from the editor file, or from `_meta` of the
+        prompt's nodes. Nothing is installed: `commands` has the commands of comfy-cli for that.
 
         Args:
             catalog: What the server can run.
-            replacements: What GET /node_replacements answers: what is replaced is not missing.
+            replacements: The response of GET /node_replacements: replaced classes are not missing.
 
         Raises:
             WorkflowFormatError: The editor file is damaged.
@@ -327,23 +328,23 @@ class Workflow(Shown, Editing):
         return graph_needs(graph, catalog, editor=self.drawn, replacements=replacements)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write it in API format, titles kept, nodes in a stable order; the folder is made.
+        """Write it in API format with titles, nodes sorted by id; missing folders are created.
 
         Raises:
-            WorkflowError: Files wait to be uploaded.
+            WorkflowError: Files are not uploaded yet.
             WorkflowFormatError: It is an editor file.
             OSError: The file cannot be written.
         """
         return save_graph(self.to_api(), path)
 
     def __len__(self) -> int:
-        """Count the nodes; of an editor file those of its top level."""
+        """Return the number of nodes; of an editor file, those at its top level."""
         if self._nodes is not None:
             return len(self._nodes)
         return len(self._drawing.editor["nodes"]) if self._drawing is not None else 0
 
     def __bool__(self) -> bool:
-        """Be true, however empty."""
+        """Return True, also for an empty workflow."""
         return True
 
     def __eq__(self, other: object) -> bool:
@@ -367,12 +368,12 @@ class Workflow(Shown, Editing):
 
 
 class GraphBuilder(Growing):
-    """A graph that grows call by call.
+    """A graph that is built one call per node.
 
     `graph.KSampler(model=model, seed=1)` adds a node and returns its output, or its outputs
-    when it has several. With a catalog defaults are filled in, and what the server would
-    refuse is refused at once. Dots in the names of inputs are two underscores, other signs
-    one; `_id` and `_title` name the node itself.
+    when it has several. With a catalog, defaults are filled in, and a node that the server would
+    reject raises at once. In the names of inputs write a dot as two underscores, any other
+    character that Python does not allow as one; `_id` and `_title` set the node's id and title.
 
     Example:
         >>> graph = Workflow.build()
@@ -383,7 +384,7 @@ class GraphBuilder(Growing):
     """
 
     def __init__(self, catalog: NodeCatalog | None = None, *, start: Workflow | None = None) -> None:
-        """Begin with nothing, or with the nodes of a workflow.
+        """Begin with no nodes, or with those of a workflow.
 
         Raises:
             WorkflowFormatError: `start` is an editor file.
@@ -391,5 +392,5 @@ class GraphBuilder(Growing):
         super().__init__(catalog, {} if start is None else start.graph)
 
     def workflow(self) -> Workflow:
-        """Return what was built so far; later calls do not change it."""
+        """Return a workflow of the nodes so far; later calls do not change it."""
         return Workflow._of(dict(self.grown), None)

@@ -118,12 +118,12 @@ async def test_files_are_uploaded(cli: Any, photo: Path, fake: FakeComfy, tmp_pa
     ("words", "told"),
     [
         (("--photo", "nowhere.png"), "--photo: there is no file nowhere.png"),
-        (("--photo", "https://x.org/y.png"), "is an address, and nothing is fetched from there. Download it"),
+        (("--photo", "https://x.org/y.png"), "is a URL, and files are not downloaded. Download it"),
         ((), "photo: no image file is given"),
         (("--phote", "x"), "No such option: --phote"),
         (("--photo",), "requires an argument"),
-        (("--photo", "example.png", "--input-out", "x"), "out: 'x' (str) is no whole number"),
-        (("--photo", "example.png", "--input-out", "-1"), "out: -1 is too small; it begins at 0"),
+        (("--photo", "example.png", "--input-out", "x"), "out: 'x' (str) is not a whole number"),
+        (("--photo", "example.png", "--input-out", "-1"), "out: -1 is too small; the minimum is 0"),
         (("--photo", "example.png", "stray"), "unexpected extra argument"),
     ],
 )
@@ -193,7 +193,7 @@ async def test_rows_may_name_inputs(cli: Any, sd15: Path, fake: FakeComfy, tmp_p
     assert wrong.code == 2
     assert f"--rows {rows}, line 2: the app was not called" in wrong.err
     assert "the app has no input 'prmpt'; nearest: 'prompt'" in wrong.err
-    assert "seed: 'x' (str) is no whole number" in wrong.err
+    assert "seed: 'x' (str) is not a whole number" in wrong.err
     assert len(fake.books.accepted) == count
 
 

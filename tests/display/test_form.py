@@ -138,7 +138,7 @@ async def test_what_is_wrong_stands_below_its_field(fake: FakeComfy, form: Form)
     with pytest.raises(UnknownInputError) as caught:
         await form.result()
     assert caught.value.problems[0].input == "seed"
-    assert "&lt;many&gt;&#x27; (str) is no whole number" in note(form, "seed")
+    assert "&lt;many&gt;&#x27; (str) is not a whole number" in note(form, "seed")
     assert "seed:" not in note(form, "seed")
     assert note(form, "steps") == ""
     assert "UnknownInputError" in sheet(form).said.value

@@ -131,7 +131,7 @@ async def test_wrong_values_are_answered_with_all_that_is_wrong(tools: Toolbox, 
     """Names, ranges and choices with the nearest right one; nothing is sent."""
     said = failed(await called(tools, "portrait", promt="a fox", steps=0, sampler_name="eulr"))
     assert "no input 'promt'; nearest: 'prompt'" in said
-    assert "steps: 0 is too small; it begins at 1" in said
+    assert "steps: 0 is too small; the minimum is 1" in said
     assert "nearest: 'euler'" in said
     assert said.endswith("The tool's schema has what it takes.")
     assert not fake.books.accepted

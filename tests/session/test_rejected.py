@@ -96,7 +96,7 @@ class TestRejected:
             await comfy.submit(graph)
         (problem,) = caught.value.problems
         assert "face.png" in problem.message
-        assert "A text names a file of the server's. To upload one of yours" in problem.advice
+        assert "A text names a file on the server. To upload one of yours" in problem.advice
 
     async def test_problems(self, fake: FakeComfy, comfy: ComfySession) -> None:
         """Each with node, title, class, input, received value and nearest valid values."""

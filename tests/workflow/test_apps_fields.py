@@ -137,7 +137,7 @@ def test_a_primitive_is_every_input_that_it_feeds() -> None:
             editor([node(1, "PrimitiveNode", 5, outputs=[("INT", [])])]),
             1,
             "value",
-            "the primitive feeds nothing that is sent",
+            "the primitive feeds no input of the prompt",
         ),
     ],
 )

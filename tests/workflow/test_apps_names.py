@@ -76,13 +76,16 @@ def test_a_name_of_ones_own_may_be_a_field_of_the_drawing() -> None:
         ({"p": "6.txt"}, "has no input 'txt'; nearest: 'text'"),
         ({"p": "66.text"}, "no node has the id, title or class '66'"),
         ({"p": "CLIPTextEncode.text"}, "means more than one node"),
-        ({"class": "6.text"}, "'class' is no name for an input"),
-        ({"a b": "6.text"}, "'a b' is no name"),
-        ({"_p": "6.text"}, "'_p' is no name"),
-        ({"ﬁ": "6.text"}, "is no name"),
+        ({"class": "6.text"}, "'class' is not a valid name for an input"),
+        ({"a b": "6.text"}, "'a b' is not a valid name"),
+        ({"_p": "6.text"}, "'_p' is not a valid name"),
+        ({"ﬁ": "6.text"}, "is not a valid name"),
         ({"p": []}, "input 'p' has no place"),
-        ({"p": 6}, "the key 6 is neither text nor (node, input)"),
-        ({"m": "3.model"}, "takes a link of type MODEL, no value. Name an input of the node that it comes"),
+        ({"p": 6}, "the key 6 is neither a string nor a (node, input) pair"),
+        (
+            {"m": "3.model"},
+            "takes a link of type MODEL, no value. Name an input of the node that it is linked",
+        ),
     ],
 )
 def test_a_mapping_that_means_nothing_is_refused(inputs: dict[str, Any], told: str) -> None:
@@ -95,9 +98,9 @@ def test_a_mapping_that_means_nothing_is_refused(inputs: dict[str, Any], told: s
 @pytest.mark.parametrize(
     ("outputs", "told"),
     [
-        ({"p": "99"}, "output '99' is no node of the workflow"),
+        ({"p": "99"}, "output '99' is not a node of the workflow"),
         ({"p": "CLIPTextEncode"}, "means more than one node"),
-        ({"p-q": "9"}, "'p-q' is no name for an output"),
+        ({"p-q": "9"}, "'p-q' is not a valid name for an output"),
     ],
 )
 def test_an_output_that_means_nothing_is_refused(outputs: dict[str, Any], told: str) -> None:

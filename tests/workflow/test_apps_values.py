@@ -57,23 +57,23 @@ def test_right_values_are_sent(values: dict[str, Any], sent: Any) -> None:
 @pytest.mark.parametrize(
     ("values", "type", "told"),
     [
-        ({"seed": 2**64}, "value_bigger_than_max", "seed: 18446744073709551616 is too large; it ends at"),
-        ({"seed": -1}, "value_smaller_than_min", "seed: -1 is too small; it begins at 0"),
+        ({"seed": 2**64}, "value_bigger_than_max", "seed: 18446744073709551616 is too large; the maximum is"),
+        ({"seed": -1}, "value_smaller_than_min", "seed: -1 is too small; the minimum is 0"),
         ({"seed": 10**5000}, "value_bigger_than_max", "a whole number of 16,610 bits is too large"),
-        ({"seed": 3.5}, "invalid_input_type", "3.5 (float) is no whole number"),
-        ({"seed": True}, "invalid_input_type", "True (bool) is no whole number"),
-        ({"seed": "8"}, "invalid_input_type", "'8' (str) is no whole number"),
-        ({"cfg": False}, "invalid_input_type", "False (bool) is no number"),
-        ({"cfg": np.bool_(True)}, "invalid_input_type", "True (bool) is no number"),
-        ({"cfg": math.nan}, "invalid_input_type", "nan (float) is no number"),
-        ({"cfg": math.inf}, "invalid_input_type", "inf (float) is no number"),
-        ({"cfg": np.float64("nan")}, "invalid_input_type", "nan is no number"),
-        ({"cfg": np.array([1.0])}, "invalid_input_type", "is no number"),
-        ({"cfg": None}, "invalid_input_type", "cfg: None is no number"),
-        ({"prompt": None}, "invalid_input_type", "prompt: None is no text"),
-        ({"prompt": ["6", 0]}, "invalid_input_type", "['6', 0] (list) is no text"),
-        ({"prompt": b"x"}, "invalid_input_type", "b'x' (bytes) is no text"),
-        ({"prompt": 7}, "invalid_input_type", "7 (int) is no text"),
+        ({"seed": 3.5}, "invalid_input_type", "3.5 (float) is not a whole number"),
+        ({"seed": True}, "invalid_input_type", "True (bool) is not a whole number"),
+        ({"seed": "8"}, "invalid_input_type", "'8' (str) is not a whole number"),
+        ({"cfg": False}, "invalid_input_type", "False (bool) is not a number"),
+        ({"cfg": np.bool_(True)}, "invalid_input_type", "True (bool) is not a number"),
+        ({"cfg": math.nan}, "invalid_input_type", "nan (float) is not a number"),
+        ({"cfg": math.inf}, "invalid_input_type", "inf (float) is not a number"),
+        ({"cfg": np.float64("nan")}, "invalid_input_type", "nan is not a number"),
+        ({"cfg": np.array([1.0])}, "invalid_input_type", "is not a number"),
+        ({"cfg": None}, "invalid_input_type", "cfg: None is not a number"),
+        ({"prompt": None}, "invalid_input_type", "prompt: None is not a text"),
+        ({"prompt": ["6", 0]}, "invalid_input_type", "['6', 0] (list) is not a text"),
+        ({"prompt": b"x"}, "invalid_input_type", "b'x' (bytes) is not a text"),
+        ({"prompt": 7}, "invalid_input_type", "7 (int) is not a text"),
         ({"sampler": "eulr"}, "value_not_in_list", "'eulr' is none of the 44 choices; nearest: 'euler'"),
         ({"sampler": 3}, "value_not_in_list", "3 is none of the 44 choices"),
         ({"sampler": ["euler"]}, "value_not_in_list", "is none of the 44 choices"),
@@ -145,16 +145,16 @@ def test_names_of_files_and_data_uris() -> None:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("https://x.org/y.png", "is an address, and nothing is fetched from there. Download it"),
-        ("s3://bucket/y.png", "is an address"),
-        (Path("https://x.org/y.png"), "is an address"),
-        (Path("nowhere.png"), "photo: the file 'nowhere.png' is not there"),
+        ("https://x.org/y.png", "is a URL, and files are not downloaded. Download it"),
+        ("s3://bucket/y.png", "is a URL"),
+        (Path("https://x.org/y.png"), "is a URL"),
+        (Path("nowhere.png"), "photo: the file 'nowhere.png' does not exist"),
         (Path(), "photo: the file '.' is a folder"),
         (b"", "the file is empty"),
-        ("", "'' (str) is no name of a file"),
-        (5, "5 (int) is no image. Give a path (pathlib.Path), bytes"),
-        (["20", 0], "['20', 0] (list) is no image"),
-        (np.float64(1), "(float64) is no image"),
+        ("", "'' (str) is not a file name"),
+        (5, "5 (int) is not a file (image). Give a path (pathlib.Path), bytes"),
+        (["20", 0], "['20', 0] (list) is not a file (image)"),
+        (np.float64(1), "(float64) is not a file (image)"),
     ],
 )
 def test_what_is_no_picture_is_refused(value: Any, told: str) -> None:
@@ -171,7 +171,9 @@ def test_pictures_are_no_sounds() -> None:
     found = app(made, inputs={"song": "20.audio"})
     assert found.inputs["song"].upload == "audio"
     assert found.workflow(song=b"ID3").uploads()
-    with pytest.raises(UnknownInputError, match="is no audio file. Give a path, bytes or an open file"):
+    with pytest.raises(
+        UnknownInputError, match=r"is not a file \(audio\). Give a path, bytes or an open file"
+    ):
         found.workflow(song=Image.new("RGB", (2, 2)))
 
 
@@ -217,7 +219,7 @@ def test_a_list_is_never_a_link() -> None:
     )
     assert found.inputs["boxes"].default == []
     assert found.workflow(boxes=["1", 0]).to_api()["1"]["inputs"]["boxes"] == {"__value__": ["1", 0]}
-    with pytest.raises(UnknownInputError, match="is no value"):
+    with pytest.raises(UnknownInputError, match="is not a value"):
         found.workflow(boxes=None)
 
 
@@ -296,7 +298,7 @@ def test_yes_and_no_are_read(text: str, value: Any) -> None:
         {"1": {"class_type": "Flag", "inputs": {"on": True}}}, NodeCatalog(info), inputs={"on": "1.on"}
     )
     assert found.inputs["on"].parse(text) is value or found.inputs["on"].parse(text) == value
-    assert found.check(on=1)[0].message == "on: 1 (int) is no yes or no"
+    assert found.check(on=1)[0].message == "on: 1 (int) is not true or false"
     assert found.workflow(on=np.bool_(False)).get("1", "on") is False
 
 

@@ -127,7 +127,7 @@ def test_an_exhausted_file_of_ids() -> None:
     """The frontend gives ids up to a hundred million."""
     inner = subgraph([node(10, "EmptyImage")], [])
     file = editor([node(10, SUBGRAPH)], definitions={"subgraphs": [inner]}, last_node_id=100_000_000)
-    with pytest.raises(WorkflowFormatError, match="no node id is left"):
+    with pytest.raises(WorkflowFormatError, match="no node id up to 100000000 is left"):
         convert(file)
 
 

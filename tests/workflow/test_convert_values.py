@@ -65,7 +65,9 @@ def test_values_by_a_name_that_nothing_takes() -> None:
     """They are named, with node and class, and left out by choice only; a preview's state is no value."""
     values = {"seed": 5, "lora": "mine.safetensors", "preview": {"hidden": True}}
     file = editor([node(3, "KSampler", widgets_values=values)])
-    with pytest.raises(ConversionError, match=r"3 \(KSampler\): 1 saved values .*'lora': 'mine.safetensors'"):
+    with pytest.raises(
+        ConversionError, match=r"3 \(KSampler\): it has 1 saved value .*'lora': 'mine.safetensors'"
+    ):
         inputs_of(file, "3")
 
 

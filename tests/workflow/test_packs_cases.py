@@ -85,4 +85,4 @@ def test_an_empty_prompt_is_said_to_be_one() -> None:
     [problem] = flow.check(known)
     assert problem.type == "prompt_no_outputs"
     assert problem.message == "no node that runs makes an output"
-    assert problem.advice == "In the editor 2 (PreviewImage) is bypassed: switch it on."
+    assert problem.advice == "In the editor 2 (PreviewImage) is bypassed: enable it there."

@@ -113,7 +113,7 @@ def test_a_group_node_with_a_missing_class_names_it_and_its_pack() -> None:
     """Its output is that of the missing class; the error is about the class, not about the output."""
     [problem] = error(grouped("workflow/pair", {"pair": HALF_KNOWN}, 8, 16, 1, 7, 5)).problems
     assert (problem.node, problem.class_type, problem.type) == ("5", "NoSuchClass", "missing_node_type")
-    assert problem.message == "the server has no class 'NoSuchClass', which the group node 'pair' has in it"
+    assert problem.message == "the server has no class 'NoSuchClass', which is in the group node 'pair'"
     assert "somebody/some-pack" in problem.advice
 
 

@@ -47,7 +47,7 @@ def test_workflows(name: str) -> None:
 
 def test_damage_is_named() -> None:
     """With the place, as of a file."""
-    with pytest.raises(WorkflowFormatError, match="/flow.json is no valid JSON"):
+    with pytest.raises(WorkflowFormatError, match="/flow.json is not valid JSON"):
         Workflow.load(put("flow.json", b"{"))
     with pytest.raises(FileNotFoundError, match="memory://.*none.json"):
         Workflow.load(fsspec.open("memory://none.json"))

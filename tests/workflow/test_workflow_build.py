@@ -134,7 +134,7 @@ def test_dynamic_inputs_and_names_that_python_lacks(catalog: NodeCatalog) -> Non
         ("KSamplr", {}, "nearest: KSampler"),
         ("EmptyLatentImage", {"widht": 3}, "nearest: width"),
         ("EmptyLatentImage", {"width": 3}, "too small"),
-        ("EmptyLatentImage", {"width": "wide"}, "no whole number"),
+        ("EmptyLatentImage", {"width": "wide"}, "not a whole number"),
         ("SaveImage", {}, "required"),
         ("SaveImage", {"images": Output("1", 1)}, "takes IMAGE"),
         ("SaveImage", {"images": Output("9")}, "leads to no node"),

@@ -48,8 +48,8 @@ def test_save_and_load(catalog: NodeCatalog, tmp_path: Path, name: str) -> None:
     ("source", "says"),
     [
         ("[]", "JSON object"),
-        ('{"3": {"class_type": "KSampler", "inputs": {}}}', "no node class"),
-        ('{"KSampler": 3}', "no node class"),
+        ('{"3": {"class_type": "KSampler", "inputs": {}}}', "not a node class"),
+        ('{"KSampler": 3}', "not a node class"),
         ('{"KSampler": ', "line 1, column 14"),
         (b"\x1f\x8bxx", "damaged"),
     ],

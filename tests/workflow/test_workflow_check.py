@@ -182,8 +182,8 @@ def test_problems_say_where_what_and_what_instead(graph: Graph, catalog: NodeCat
     ("choices", "words"),
     [
         (["a", "b"], "'x' is none of the 2 choices"),
-        (["a"], "'x' is not the one choice that there is"),
-        ([], "the server has none"),
+        (["a"], "'x' is not the only valid choice"),
+        ([], "the server has no choices"),
     ],
 )
 @pytest.mark.parametrize("kind", ["COMBO", "COMFY_DYNAMICCOMBO_V3"])
@@ -372,7 +372,7 @@ def test_files_to_upload_count_as_there(catalog: NodeCatalog, tmp_path: Path) ->
     path = tmp_path / "new.png"
     (problem,) = flow.set("2", "image", path).check(catalog)
     assert errors([problem]) == [("2", "image", "missing_file")]
-    assert "new.png' is not there" in problem.message
+    assert "new.png' does not exist" in problem.message
     (problem,) = flow.set("2", "image", tmp_path).check(catalog)
     assert "is a folder" in problem.message
     path.write_bytes(b"picture")
@@ -411,10 +411,10 @@ def test_values_in_the_place_of_links_that_may_be_meant() -> None:
 @pytest.mark.parametrize(
     ("place", "value", "says"),
     [
-        (("6", "text"), None, "the server makes 'None' of None"),
-        (("6", "text"), {"any": "thing"}, "of {'any': 'thing'}"),
-        (("6", "text"), ["a", "b"], "of ['a', 'b']"),
-        (("3", "steps"), 19.9, "the server makes 19 of 19.9"),
+        (("6", "text"), None, "the server converts None to 'None'"),
+        (("6", "text"), {"any": "thing"}, "the server converts {'any': 'thing'}"),
+        (("6", "text"), ["a", "b"], "the server converts ['a', 'b']"),
+        (("3", "steps"), 19.9, "the server converts 19.9 to 19"),
         (("6", "text"), 3, ""),
         (("3", "steps"), 19.0, ""),
     ],

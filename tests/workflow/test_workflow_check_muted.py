@@ -85,7 +85,7 @@ def test_an_output_that_does_not_run(catalog: NodeCatalog, mode: int, word: str)
     """There is a node that saves, and it is switched off."""
     (problem,) = errors(drawn("sd15_text2image", n9=mode), catalog)
     assert str(problem) == (
-        f"no node that runs makes an output. In the editor 9 (SaveImage) is {word}: switch it on."
+        f"no node that runs makes an output. In the editor 9 (SaveImage) is {word}: enable it there."
     )
 
 
@@ -104,12 +104,12 @@ def test_a_subgraph_without_its_definition(catalog: NodeCatalog) -> None:
     (problem,) = errors(file, catalog)
     assert (problem.node, problem.type) == ("57", "missing_node_type")
     assert "the definition of the subgraph" in problem.message
-    assert "no node pack has it" in problem.advice
+    assert "no node pack provides it" in problem.advice
     with pytest.raises(
         ConversionError, match="a node is a subgraph whose definition the file lacks"
     ) as caught:
         Workflow.load(file).converted(catalog)
-    assert caught.value.hint.startswith("Export the file anew")
+    assert caught.value.hint.startswith("Export the file again")
     assert Workflow.load(file).needs(catalog).classes == ()
 
 
@@ -118,8 +118,8 @@ def test_a_class_of_comfyui_that_the_server_lacks(catalog: NodeCatalog) -> None:
     fewer = NodeCatalog({name: catalog[name] for name in catalog if name != "KSampler"})
     (problem,) = errors(drawn("sd15_text2image"), fewer)
     assert problem.advice == (
-        "It belongs to ComfyUI itself (0.3.33 when the file was made): "
-        "this server is older, lacks it by now, or has it off."
+        "It is part of ComfyUI itself (0.3.33 when the file was made): "
+        "this server is older, or has removed or disabled it."
     )
 
 

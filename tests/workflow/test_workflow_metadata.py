@@ -72,7 +72,7 @@ def test_text_that_other_programs_call_prompt() -> None:
     """A prompt that is no JSON does not hide the workflow beside it; alone it is named."""
     flow = Workflow.load(png(prompt="a cat", workflow=json.dumps(EXPECTED["workflow"])))
     assert flow.editor == EXPECTED["workflow"]
-    with pytest.raises(WorkflowFormatError, match="PNG file carries is no JSON") as caught:
+    with pytest.raises(WorkflowFormatError, match="PNG file carries is not valid JSON") as caught:
         Workflow.load(png(prompt="a cat"))
     assert caught.value.place == "prompt"
 
@@ -132,8 +132,8 @@ def test_a_compressed_text_cannot_grow_without_end(monkeypatch: pytest.MonkeyPat
         (b"OggS" + bytes(22) + b"\0nope" + bytes(40), "no page"),
         (b"ID3\4\0\0\0\0\0\x0aTXXX\0\0\1\0\0\0", "cut off"),
         (b"\x76\x2f\x31\x01\2\0\0\0prompt", "header is cut off"),
-        (b"glTF\2\0\0\0\0\0\0\0\2\0\0\0JSONxx", "no JSON"),
-        (b"\5\0\0\0\0\0\0\0{oops", "no JSON"),
+        (b"glTF\2\0\0\0\0\0\0\0\2\0\0\0JSONxx", "not valid JSON"),
+        (b"\5\0\0\0\0\0\0\0{oops", "not valid JSON"),
     ],
 )
 def test_damage_is_named(content: bytes, says: str) -> None:

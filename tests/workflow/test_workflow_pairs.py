@@ -141,8 +141,11 @@ def test_changes_survive_copies(drawn: Workflow, catalog: NodeCatalog) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda flow: flow.with_inputs({"9.image": ["1", 0]}), "there is no such node"),
-        (lambda flow: flow.add("ImageInvert", {"image": ["9", 0]}, id="20"), "linked to node '9'"),
+        (lambda flow: flow.with_inputs({"9.image": ["1", 0]}), "it has no such node"),
+        (
+            lambda flow: flow.add("ImageInvert", {"image": ["9", 0]}, id="20"),
+            "linked to the missing node '9'",
+        ),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused(catalog: NodeCatalog, change: Any, says: str) -> None:
@@ -156,16 +159,19 @@ def test_a_change_that_does_not_fit_is_refused(catalog: NodeCatalog, change: Any
         "2": {"class_type": "PreviewImage", "inputs": {}},
     }
     other = Workflow.load({"output": loose, "workflow": dict(Workflow.load(APART).editor or {})})
-    with pytest.raises(UnknownInputError, match="'images' would be linked to node '1'"):
+    with pytest.raises(UnknownInputError, match="'images' would be linked to the missing node '1'"):
         other.remove("1").converted(catalog)
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda flow: flow.add("PreviewImage", {"images": ["1", 0]}, id="2"), "a node of that id is there"),
-        (lambda flow: flow.with_inputs({"1.old": 2}), "it has no input 'old'"),
-        (lambda flow: flow.with_inputs({"3.image": ["3", 0]}), "there is no such node"),
+        (
+            lambda flow: flow.add("PreviewImage", {"images": ["1", 0]}, id="2"),
+            "it has another node with that id",
+        ),
+        (lambda flow: flow.with_inputs({"1.old": 2}), "that node has no input 'old'"),
+        (lambda flow: flow.with_inputs({"3.image": ["3", 0]}), "it has no such node"),
     ],
 )
 def test_a_change_of_what_only_the_prompt_has_is_refused(

@@ -1,9 +1,9 @@
-"""A workflow as a function: which of its inputs have names, what they take, and what comes out.
+"""Apps: a workflow as a function with named and typed inputs and outputs.
 
-`drafts` finds the inputs that somebody named, in a mapping, in titles or in the editor's App mode,
-or else those that people change; `names` makes Python names, `describe` asks the catalog what each
-takes, `values` checks values, and `reading` puts it together. `schema` and
-`models` say it to others, `stubs` to type checkers.
+`drafts` finds the inputs that are named in a mapping, in titles or in the editor's App mode, else
+those that are usually changed. `names` makes Python names, `describe` looks up types and ranges in
+the catalog, `values` checks values, and `reading` combines them. `schema`, `models` and `stubs`
+describe an app as JSON Schema, as a pydantic model and for type checkers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an app is called, and a sentence about it."""
+"""The name of an app, and a sentence that describes it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["name_of", "sentence_of"]
 _MOST_LETTERS = 64
 
 _ENDING = re.compile(r"\.[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
-"""What the names of files end in, `.app.json` for one; the `2` of `Flux.2 Dev` is no ending."""
+"""The extensions of file names, for example `.app.json`; the `.2 Dev` of `Flux.2 Dev` is none."""
 
 
 def name_of(workflow: Any) -> str:
-    """Return the name of an app by the file that it comes from."""
+    """Return the name of an app, made from its file name; "app" when it has none."""
     text = workflow if isinstance(workflow, str) and len(workflow) < 1000 else None
     if isinstance(workflow, os.PathLike) or (text is not None and not text.lstrip().startswith(("{", "["))):
         stem = Path(os.fspath(workflow)).name
@@ -30,7 +30,7 @@ def name_of(workflow: Any) -> str:
 
 
 def sentence_of(name: str, reading: AppReading) -> str:
-    """Return what an app does, as far as its inputs and outputs show it."""
+    """Return a sentence with the inputs and outputs of an app."""
     takes = ", ".join(item.title or item.name for item in reading.inputs.values()) or "nothing"
     gives = ", ".join(reading.outputs) or "nothing"
     return f"Runs the ComfyUI workflow {name!r}. It takes {takes}; it gives {gives}."

@@ -1,8 +1,8 @@
-"""Subgraph blueprints as workflows: what they want is loaded, what they give is saved.
+"""Turning subgraph blueprints into workflows that can be run.
 
-A blueprint is an editor file with one instance of one subgraph at its root, and nothing that could
-be run. What the instance wants by links gets a node that loads it, what it gives a node that
-saves or shows it; its fields become the inputs of an app as App mode would list them.
+A blueprint is an editor file with only one subgraph instance at its root. Each input for links gets
+a node that loads a value, each output a node that saves or shows it, and the widgets become the
+inputs of an app as App mode would list them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOADERS: Final = {
     "FLOAT": ("PrimitiveFloat", "value", 0),
     "BOOLEAN": ("PrimitiveBoolean", "value", 0),
 }
-"""By type: the class that makes a value of it, the field that says which, and the output."""
+"""By type: the class that loads such a value, its input for the value, and its output slot."""
 
 _SAVERS: Final = {
     "IMAGE": ("SaveImage", "images"),
@@ -35,16 +35,16 @@ _SAVERS: Final = {
 }
 
 _UNSENT: Final = ("$$", "control_")
-"""How fields begin that only the editor has: previews, and what becomes of a seed."""
+"""Prefixes of widgets that are never sent: previews, and the control after generate of a seed."""
 
 _OPTIONAL: Final = 7
-"""The shape of a slot that need not be linked (litegraph's hollow circle)."""
+"""The shape of an input that is optional (litegraph's hollow circle)."""
 
 _SHOWER: Final = ("PreviewAny", "source")
 
 
 def is_blueprint(drawn: Mapping[str, Any] | None) -> bool:
-    """Tell whether an editor file is one instance of a subgraph, and nothing else."""
+    """Return whether an editor file has only one node, an instance of a subgraph."""
     nodes = drawn.get("nodes") if drawn is not None else None
     if not isinstance(nodes, list) or len(nodes) != 1 or not isinstance(nodes[0], Mapping):
         return False
@@ -52,7 +52,7 @@ def is_blueprint(drawn: Mapping[str, Any] | None) -> bool:
 
 
 def completed(drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a blueprint with what it takes to run it, and App mode's list of its fields."""
+    """Return a blueprint with nodes that load and save, and with its inputs and outputs in App mode."""
     host = dict(drawn["nodes"][0])
     made = _Drawing(drawn, host)
     fields: list[list[Any]] = []
@@ -79,7 +79,7 @@ def completed(drawn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_optional(drawn: Mapping[str, Any], host: Mapping[str, Any], place: int) -> bool:
-    """Tell whether everything inside does without what comes by an input."""
+    """Return whether an input of the instance is optional for all inner nodes that it feeds."""
     definition = next(graph for graph in _subgraphs(drawn) if graph.get("id") == host["type"])
     nodes = {str(node.get("id")): node for node in definition.get("nodes") or ()}
     found = []
@@ -91,7 +91,7 @@ def _is_optional(drawn: Mapping[str, Any], host: Mapping[str, Any], place: int) 
 
 
 def _promoted(host: Mapping[str, Any]) -> Iterator[list[Any]]:
-    """Yield the fields that older files name in a list of their own."""
+    """Yield the promoted widgets that older files list in `proxyWidgets`."""
     properties = host.get("properties")
     proxies = properties.get("proxyWidgets") if isinstance(properties, Mapping) else None
     for entry in proxies if isinstance(proxies, list) else ():
@@ -100,19 +100,19 @@ def _promoted(host: Mapping[str, Any]) -> Iterator[list[Any]]:
 
 
 class _Drawing:
-    """The nodes and links that come to a blueprint's own."""
+    """The nodes and links that are added to a blueprint."""
 
     def __init__(self, drawn: Mapping[str, Any], host: dict[str, Any]) -> None:
         self.nodes: list[dict[str, Any]] = []
         self.links: list[list[Any]] = []
         self.last_id = max(_ids(drawn), default=0)
         self._host = host
-        # Their own list of slots, which gets links.
+        # Copies of the slots, which get links.
         host["inputs"] = [dict(slot) for slot in _slots(host, "inputs")]
         host["outputs"] = [dict(slot) for slot in _slots(host, "outputs")]
 
     def load(self, place: int, slot: Mapping[str, Any], loader: tuple[str, str, int]) -> str:
-        """Add what makes a value for an input; return its id."""
+        """Add a node that loads the value of an input, and return its id."""
         class_type, field, output = loader
         label = _label(slot)
         own = [{"name": field, "type": "COMBO", "widget": {"name": field}, "link": None, "label": label}]
@@ -123,7 +123,7 @@ class _Drawing:
         return str(node["id"])
 
     def save(self, place: int, slot: Mapping[str, Any]) -> str:
-        """Add what saves or shows an output; return its id."""
+        """Add a node that saves or shows an output, and return its id."""
         kind = str(slot.get("type"))
         class_type, field = _SAVERS.get(kind, _SHOWER)
         node = self._add(class_type, _label(slot), [{"name": field, "type": kind, "link": None}])
@@ -153,7 +153,7 @@ class _Drawing:
 
 
 def _label(slot: Mapping[str, Any]) -> str:
-    """Return what people call a slot."""
+    """Return the label of a slot, else its name or type."""
     return str(slot.get("label") or slot.get("name") or slot.get("type") or "")
 
 
@@ -169,7 +169,7 @@ def _subgraphs(drawn: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
 
 
 def _ids(drawn: Mapping[str, Any]) -> Iterator[int]:
-    """Yield the numbers that nodes have for ids, those of definitions too."""
+    """Yield the numeric ids of all nodes, including those in subgraph definitions."""
     for graph in (drawn, *_subgraphs(drawn)):
         last = graph.get("last_node_id")
         nodes = graph.get("nodes")

@@ -1,4 +1,4 @@
-"""From where an input goes to what it takes: types, ranges, choices and defaults from the catalog."""
+"""Describing the inputs of an app: types, ranges, choices and defaults from the catalog."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def _input(name: str, draft: Draft, graph: Graph, catalog: NodeCatalog, *, is_se
 
 
 def specs_of(targets: Iterable[Target], graph: Graph, catalog: NodeCatalog) -> list[InputSpec | None]:
-    """Return what the catalog says of each place that an input goes to."""
+    """Return the catalog's specification of each target, None for an unknown one."""
     return [catalog.input(graph[key].class_type, name, graph[key].inputs) for key, name in targets]
 
 
 def limits(specs: Iterable[InputSpec | None]) -> tuple[int | float | None, int | float | None]:
-    """Return the range that suits all places."""
+    """Return the (minimum, maximum) that all targets accept, None for no limit."""
     known = [spec for spec in specs if spec is not None]
     lows = [spec.min for spec in known if spec.min is not None]
     highs = [spec.max for spec in known if spec.max is not None]
@@ -72,7 +72,7 @@ def limits(specs: Iterable[InputSpec | None]) -> tuple[int | float | None, int |
 
 
 def choices_of(specs: Iterable[InputSpec | None]) -> tuple[Any, ...] | None:
-    """Return what may be chosen at all places; an empty list means that it is unknown."""
+    """Return the choices that all targets have, None when there are none or they are unknown."""
     lists = [spec.choices for spec in specs if spec is not None and spec.choices]
     if not lists:
         return None
@@ -80,7 +80,7 @@ def choices_of(specs: Iterable[InputSpec | None]) -> tuple[Any, ...] | None:
 
 
 def _options(target: Target, graph: Graph) -> tuple[Any, ...] | None:
-    """Return the choices of a CustomCombo, which stand in its own inputs."""
+    """Return the choices of a CustomCombo, which are values of its own inputs; None for other inputs."""
     node = graph[target[0]]
     if node.class_type != "CustomCombo" or target[1] != "choice":
         return None
@@ -89,7 +89,7 @@ def _options(target: Target, graph: Graph) -> tuple[Any, ...] | None:
 
 
 def _type(spec: InputSpec | None, value: Any) -> str:
-    """Return the type; without a catalog that of the value that stands there."""
+    """Return the type in the catalog, else the one of the present value."""
     if spec is not None:
         return "COMBO" if spec.type == DYNAMIC_COMBO else spec.type
     words = {bool: "BOOLEAN", int: "INT", float: "FLOAT", str: "STRING"}
@@ -97,7 +97,7 @@ def _type(spec: InputSpec | None, value: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value without its wrapping; None for a link, and for what is still to be uploaded."""
+    """Return a value without its wrapper; None for a link, and for a file that is not uploaded yet."""
     if value is None or is_link(value) or is_pending(value):
         return None
     value = value.name_for_input if is_handle(value) else plain(value)
@@ -109,11 +109,11 @@ def _shown(value: Any) -> Any:
 def _default(
     value: Any, spec: InputSpec | None, choices: tuple[Any, ...] | None, upload: UploadKind | None
 ) -> Any:
-    """Return what the workflow has, unless no server would take it."""
+    """Return the value in the workflow, None when the server would reject it."""
     if value is None and spec is not None and not upload:
         value = spec.default
     if upload is not None:
-        # Only nodes look for files in subfolders and other folders; lists do not have them.
+        # Lists of choices lack files in subfolders and other folders, which the nodes do find.
         there = isinstance(value, str) and ("/" in value or " [" in value or value in (choices or ()))
         return value if there else None
     if choices is None or isinstance(value, list) or value in choices:
@@ -122,14 +122,14 @@ def _default(
 
 
 def _does_without(draft: Draft, graph: Graph, spec: InputSpec | None) -> bool:
-    """Tell whether it runs without a value, or has one from a link."""
+    """Return whether the workflow runs without a value for it, or a link feeds it."""
     node, field = draft.targets[0]
     linked = is_link(graph[node].inputs.get(field))
     return draft.optional or linked or (spec is not None and not spec.required)
 
 
 def _tooltip(spec: InputSpec | None) -> str:
-    """Return what the node says of its input."""
+    """Return the tooltip of an input, "" when it has none."""
     text = spec.options.get("tooltip") if spec is not None else None
     return text if isinstance(text, str) else ""
 

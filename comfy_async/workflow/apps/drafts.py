@@ -1,4 +1,4 @@
-"""Where the inputs of an app come from: a mapping of one's own, titles, App mode, or the workflow itself."""
+"""Finding the inputs of an app: in a mapping, in titles, in App mode, or in the workflow itself."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["from_app_mode", "from_graph", "from_mapping", "from_titles", "title_
 _TITLE = re.compile(r"\$([^.]+?)(?:\.(.+))?")
 
 LOADED = "loaded_if_given"
-"""What an entry of App mode says of a node that `blueprints` has made: whether it may be left out."""
+"""The key of an App mode entry for a node that `blueprints` added: whether it may be left out."""
 
 _KINDS = ("text", "file", "seed", "size", "sampling", "model")
 
@@ -33,16 +33,16 @@ _KINDS = ("text", "file", "seed", "size", "sampling", "model")
 def from_mapping(
     names: Mapping[str, Any], graph: Graph, catalog: NodeCatalog, drawn: Mapping[str, Any] | None
 ) -> list[Draft]:
-    """Return the inputs that somebody named: `{"prompt": "6.text"}`, a list for several places.
+    """Return the inputs of a mapping: `{"prompt": "6.text"}`, with a list for several places.
 
     Raises:
-        UnknownInputError: A name is no Python name, or its place is not there or takes links only.
+        UnknownInputError: A name is not a Python name, or its place does not exist or takes only links.
     """
     drafts = []
     for name, places in names.items():
         if not is_name(name):
             raise UnknownInputError(
-                f"{clipped(name)} is no name for an input",
+                f"{clipped(name)} is not a valid name for an input",
                 hint="A name is a Python identifier, no keyword, and does not begin with an underscore.",
             )
         listed = places if isinstance(places, list) else [places]
@@ -59,7 +59,11 @@ def from_mapping(
 def _place(
     graph: Graph, catalog: NodeCatalog, drawn: Mapping[str, Any] | None, place: Any
 ) -> tuple[Target, ...]:
-    """Return the inputs that a place of a mapping means: one of the prompt, else a field of the drawing."""
+    """Return the inputs that a place of a mapping names: one of the prompt, else a widget of the editor file.
+
+    Raises:
+        UnknownInputError: There is no such input or widget.
+    """
 
     def accepts(key: str, name: str) -> bool:
         node = graph[key]
@@ -76,7 +80,7 @@ def _place(
 
 
 def _splits(place: Any) -> Iterator[Target]:
-    """Yield the ways to read a place as a node and an input."""
+    """Yield the ways to split a place into a node and an input."""
     if isinstance(place, tuple) and len(place) == 2:
         yield str(place[0]), str(place[1])
     elif isinstance(place, str):
@@ -85,7 +89,7 @@ def _splits(place: Any) -> Iterator[Target]:
 
 
 def _demand_value(graph: Graph, catalog: NodeCatalog, target: Target) -> None:
-    """Raise when an input takes links only: no value could be given to it."""
+    """Raise when an input takes only links, so that no value can be given to it."""
     node = graph[target[0]]
     spec = catalog.input(node.class_type, target[1], node.inputs)
     current = node.inputs.get(target[1])
@@ -96,12 +100,12 @@ def _demand_value(graph: Graph, catalog: NodeCatalog, target: Target) -> None:
         source = f", {graph[current[0]].info(current[0])}"
     raise UnknownInputError(
         f"node {node.info(target[0])}, input {target[1]!r} takes a link of type {spec.type}, no value",
-        hint=f"Name an input of the node that it comes from{source}.",
+        hint=f"Name an input of the node that it is linked to{source}.",
     )
 
 
 def from_titles(graph: Graph, catalog: NodeCatalog) -> Iterator[Draft | Unresolved]:
-    """Yield the inputs that titles name: `$photo`, `$seed.seed`; titles of outputs are left alone."""
+    """Yield the inputs that titles name: `$photo`, `$seed.seed`; titles of output nodes are skipped."""
     for key, node in graph.items():
         found = _TITLE.fullmatch(node.title.strip())
         if found is None:
@@ -112,28 +116,28 @@ def from_titles(graph: Graph, catalog: NodeCatalog) -> Iterator[Draft | Unresolv
                 continue
             field = _first_field(graph, catalog, key)
         if field is None or not _takes_value(graph, catalog, (key, field)):
-            reason = f"node {key} has no input {field!r}" if field else f"node {key} has no value to be set"
+            reason = f"node {key} has no input {field!r}" if field else f"node {key} has no value to set"
             yield Unresolved(key, field or node.title, reason)
         elif not name:
-            yield Unresolved(key, field, f"the title {node.title!r} holds no name")
+            yield Unresolved(key, field, f"the title {node.title!r} has no valid name after `$`")
         else:
             yield Draft(((key, field),), (name,), found[1].strip(), fixed=True)
 
 
 def title_name(title: str) -> str:
-    """Return the name that the title of an output gives it, "" for none."""
+    """Return the name in an output's title (`$portrait`), "" when there is none."""
     found = _TITLE.fullmatch(title.strip())
     return given_name(found[1]) if found is not None else ""
 
 
 def _first_field(graph: Graph, catalog: NodeCatalog, key: str) -> str | None:
-    """Return the input that people mean by a node: its text, its file, its seed, else its first value."""
+    """Return the main input of a node: its text, its file, its seed, else its first value."""
     listed = [entry for entry in list_inputs(graph, catalog, every=True) if entry.node == key]
     return listed[0].input if listed else None
 
 
 def _takes_value(graph: Graph, catalog: NodeCatalog, target: Target) -> bool:
-    """Tell whether the node has this input, and it is no mere link."""
+    """Return whether the node has this input, and it accepts values and not only links."""
     node = graph[target[0]]
     spec = catalog.input(node.class_type, target[1], node.inputs)
     if spec is None:
@@ -144,7 +148,7 @@ def _takes_value(graph: Graph, catalog: NodeCatalog, target: Target) -> bool:
 def from_app_mode(
     drawn: Mapping[str, Any] | None, graph: Graph, catalog: NodeCatalog
 ) -> Iterator[Draft | Unresolved]:
-    """Yield the inputs that the authors chose in the editor's App mode, in their order."""
+    """Yield the inputs that were chosen in the editor's App mode, in their order."""
     listed = app_mode(drawn).get("inputs")
     entries = [_entry(item) for item in listed] if isinstance(listed, list) else []
     names = [(node, name) for node, name, _ in entries if name]
@@ -152,28 +156,28 @@ def from_app_mode(
     seen: set[Target] = set()
     for node, name, config in entries:
         if not name:
-            yield Unresolved(node, name, "the entry names no node and input")
+            yield Unresolved(node, name, "the entry has no node id and input name")
             continue
         field = next(fields)
         targets = tuple(target for target in field.targets if target[0] in graph)
         if not targets:
             yield Unresolved(
-                field.node, field.input, field.reason or "the workflow has no such node any more"
+                field.node, field.input, field.reason or "the workflow no longer has such a node"
             )
-        elif seen.isdisjoint(targets):  # else it is there already
+        elif seen.isdisjoint(targets):  # else it is a duplicate
             seen.update(targets)
             yield _draft_of(field, targets, config, graph, catalog)
 
 
 def app_mode(drawn: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Return the lists of App mode, an empty object where a file has none."""
+    """Return the inputs and outputs of App mode (`extra.linearData`), {} when a file has none."""
     extra = drawn.get("extra") if drawn is not None else None
     found = extra.get("linearData") if isinstance(extra, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 
 
 def _entry(item: Any) -> tuple[str, str, Mapping[str, Any]]:
-    """Return the node, the widget and the settings of one entry; a damaged one has no widget."""
+    """Return the node, the widget and the settings of one entry; the widget is "" in a damaged one."""
     parts = item if isinstance(item, list) else [item]
     node = str(parts[0]) if parts else ""
     name = parts[1] if len(parts) > 1 and isinstance(parts[1], str) else ""
@@ -211,9 +215,9 @@ def _draft(
     title: str = "",
     description: str = "",
 ) -> Draft:
-    """Return an input that nobody named: by its label, by what it is for, and by its node's title.
+    """Return an input without a given name; candidates are its label, its role and its node's title.
 
-    The title comes first where a node only passes a value on, and second where it distinguishes two.
+    The title precedes the role when the role says nothing or the node only passes a value on.
     """
     key, name = targets[0]
     node = graph[key]
@@ -229,7 +233,7 @@ def _draft(
 
 
 def from_graph(graph: Graph, catalog: NodeCatalog) -> Iterator[Draft]:
-    """Yield what is worth changing in a workflow that names no inputs: prompts and files first."""
+    """Yield the inputs worth changing in a workflow that names none: prompts and files first."""
     for entry in list_inputs(graph, catalog):
         target = entry.node, entry.input
         if entry.kind in _KINDS and _takes_value(graph, catalog, target):
@@ -238,13 +242,13 @@ def from_graph(graph: Graph, catalog: NodeCatalog) -> Iterator[Draft]:
 
 
 def _is_prompt(graph: Graph, catalog: NodeCatalog, target: Target) -> bool:
-    """Tell whether a text is one that people write: no pattern and no part of another text."""
+    """Return whether a text is a prompt, and not a pattern or a part of another text."""
     leaf = target[1].rpartition(".")[2]
     return leaf in PROMPTS or leaf == "value" or role(graph, catalog, target) in PROMPTS
 
 
 def _class_names(catalog: NodeCatalog, class_type: str) -> set[str]:
-    """Return what a node is called when nobody gave it a title."""
+    """Return the titles that a node has by default: those of its class."""
     names = {"", class_type}
     return names | {catalog.node(class_type).display_name} if class_type in catalog else names
 
@@ -254,10 +258,10 @@ def _is_output(catalog: NodeCatalog, class_type: str) -> bool:
 
 
 def output_node(graph: Graph, place: Any) -> str:
-    """Return the one node that a place of `outputs=` means: its id, title or class.
+    """Return the only node that a place of `outputs=` names: by id, title or class.
 
     Raises:
-        UnknownInputError: There is none, or there are several.
+        UnknownInputError: No node has that name, or several do.
     """
     wanted = str(place)
     found = next(matches(graph, wanted), [])
@@ -265,12 +269,12 @@ def output_node(graph: Graph, place: Any) -> str:
         return found[0]
     known = [name for key, node in graph.items() for name in (key, node.title, node.class_type) if name]
     close = tuple(str(graph[key].info(key)) for key in found) or nearest(wanted, known)
-    told = "means more than one node" if found else "is no node of the workflow"
+    told = "means more than one node" if found else "is not a node of the workflow"
     listed = f"; {'there are' if found else 'nearest'}: {', '.join(close)}" if close else ""
     raise UnknownInputError(f"output {clipped(wanted)} {told}{listed}", candidates=close)
 
 
 def spec_of(graph: Graph, catalog: NodeCatalog, target: Target) -> InputSpec | None:
-    """Return what the catalog says of an input."""
+    """Return the catalog's specification of an input, None when it has none."""
     node = graph[target[0]]
     return catalog.input(node.class_type, target[1], node.inputs)

@@ -1,4 +1,4 @@
-"""An app's inputs as a pydantic model, which takes what the app takes."""
+"""An app's inputs as a pydantic model, which accepts the same values as the app."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_CHOICES = 400
 
 
 class _Values(BaseModel):
-    """What every model of an app has in common."""
+    """The base class of every model of an app."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -31,7 +31,7 @@ class _Values(BaseModel):
     )
 
     def model_dump(self, **options: Any) -> dict[str, Any]:
-        """Return the values that were given, by the app's names: what `app(**...)` takes."""
+        """Return the values that were given, by the app's names, to pass as `app(**...)`."""
         return super().model_dump(**{"by_alias": True, "exclude_unset": True, **options})
 
 
@@ -42,7 +42,7 @@ def model_of(name: str, description: str, inputs: Mapping[str, AppInput]) -> typ
     """Return a model with a field for each input."""
     fields: dict[str, Any] = {}
     for item in inputs.values():
-        # Names that a model has itself are the alias of another.
+        # A name that BaseModel itself uses becomes the alias of a field with another name.
         own = item.name in _TAKEN
         fields[f"{item.name}_" if own else item.name] = (_annotation(item), _field(item, aliased=own))
     title = "".join(part.capitalize() for part in (word(name) or "app").split("_") if part)
@@ -51,7 +51,7 @@ def model_of(name: str, description: str, inputs: Mapping[str, AppInput]) -> typ
 
 
 def _annotation(item: AppInput) -> Any:
-    """Return the type of a field, with the app's own check before it."""
+    """Return the type of a field, with the app's own check as a validator."""
     kind: Any = _TYPES.get(item.type, Any)
     if item.upload is not None:
         kind = Any
@@ -67,7 +67,7 @@ def _annotation(item: AppInput) -> Any:
 
 
 def _check(item: AppInput) -> Callable[[Any], Any]:
-    """Return what refuses a value that the app would refuse."""
+    """Return a validator that rejects the values that the app would reject."""
 
     def check(value: Any) -> Any:
         try:
@@ -80,7 +80,7 @@ def _check(item: AppInput) -> Callable[[Any], Any]:
 
 
 def _field(item: AppInput, *, aliased: bool) -> Any:
-    """Return the rest of a field: default, title, what the schema adds."""
+    """Return the pydantic field: default, title, description, alias and JSON Schema."""
     schema = {key: value for key, value in input_schema(item).items() if key != "default"}
     return Field(
         default=... if item.required else item.default,

@@ -1,4 +1,4 @@
-"""Names for the inputs and outputs of an app: Python identifiers, unique, the same in each run."""
+"""Names for the inputs and outputs of an app: unique Python identifiers, the same in each run."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _MOST_LETTERS = 40
 
 
 def word(text: str, *, most: int = _MOST_LETTERS) -> str:
-    """Return a text as a name: lower case, `_` between words, no keyword; "" when nothing is left.
+    """Return a text as a name in lower case with `_` between words; "" when nothing is left.
 
     Args:
         text: The text.
-        most: How many letters it may have.
+        most: The most characters of the name.
 
     Example:
         >>> word("Edit / Enhance Image"), word("2nd image"), word("class"), word("***")
@@ -31,12 +31,12 @@ def word(text: str, *, most: int = _MOST_LETTERS) -> str:
 
 
 def given_name(text: str) -> str:
-    """Return a name that somebody wrote as it is, but for what Python does not take."""
+    """Return a name given by the user, with characters that Python does not allow replaced by `_`."""
     return _safe(re.sub(r"\W+", "_", unicodedata.normalize("NFKC", text)).strip("_"))
 
 
 def is_name(text: object) -> bool:
-    """Tell whether a text is a name that a call can use, as Python reads it."""
+    """Return whether a text can be the name of an argument: no keyword, no underscore at the start."""
     return (
         isinstance(text, str)
         and text.isidentifier()
@@ -47,10 +47,10 @@ def is_name(text: object) -> bool:
 
 
 def unique(candidates: Sequence[Sequence[str]]) -> list[str]:
-    """Return a name for each of several things, out of those that it may have, the best first.
+    """Return a unique name for each item, chosen from its candidates, of which the best is first.
 
-    What two would share goes to neither while a further name distinguishes them; else the
-    first keeps it and the others are numbered.
+    When items share their best candidate and their second ones differ, they get the second ones;
+    else the first item gets the best candidate and the others are numbered.
 
     Example:
         >>> unique([["image", "face"], ["image", "room"], ["seed"], ["seed"]])
@@ -69,18 +69,18 @@ def unique(candidates: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _usable(names: Sequence[str]) -> list[str]:
-    """Return the names without empty ones, and those that every keyboard has before the others."""
+    """Return the names without empty ones, ASCII names first; ["value"] when none is left."""
     found = list(dict.fromkeys(name for name in names if name)) or ["value"]
     return sorted(found, key=lambda name: not name.isascii())
 
 
 def _told_apart(names: Sequence[str]) -> str:
-    """Return the name that comes second, "" when there is none."""
+    """Return the second candidate, "" when there is none."""
     return names[1] if len(names) > 1 else ""
 
 
 def _numbered(base: str, taken: Iterable[str]) -> str:
-    """Return the name, with a number when it is taken."""
+    """Return the name, with a number appended when it is taken."""
     taken = {*taken}
     if base not in taken:
         return base
@@ -91,7 +91,7 @@ def _numbered(base: str, taken: Iterable[str]) -> str:
 
 
 def _safe(name: str) -> str:
-    """Return a name that may stand in a call; "" stays empty."""
+    """Return a name as a valid identifier that is no keyword, "" when that is impossible."""
     if not name:
         return ""
     if not name.isidentifier():

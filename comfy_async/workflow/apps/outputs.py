@@ -1,4 +1,4 @@
-"""The outputs of an app: what it makes, by name."""
+"""The outputs of an app, by name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ __all__ = ["outputs_of"]
 def outputs_of(
     flow: Workflow, catalog: NodeCatalog, names: Mapping[str, Any] | None
 ) -> tuple[dict[str, AppOutput], list[Unresolved]]:
-    """Return the outputs by name: of a mapping, else of App mode, else all that the workflow has.
+    """Return the outputs by name, and those that were not found.
+
+    They are taken from the mapping, else from App mode, else they are all output nodes.
 
     Raises:
-        UnknownInputError: The mapping has a bad name, or means no node.
+        UnknownInputError: The mapping has an invalid name, or a place that matches no single node.
     """
     graph = flow.graph
     if names is not None:
@@ -39,7 +41,7 @@ def outputs_of(
         keys = _keys(graph, str(item))
         found.update(dict.fromkeys(keys))
         if not keys:
-            lost.append(Unresolved(str(item), "", "there is no such node in what is sent"))
+            lost.append(Unresolved(str(item), "", "there is no such node in the prompt"))
     if not found:
         found = dict.fromkeys(key for key, node in graph.items() if _is_output(catalog, node.class_type))
     made = [_output(graph, catalog, key) for key in found]
@@ -51,20 +53,21 @@ def outputs_of(
 
 
 def _checked(name: object) -> str:
-    """Return the name of an output.
+    """Return the name of an output after checking it.
 
     Raises:
-        UnknownInputError: It is no Python name.
+        UnknownInputError: It is not a Python name.
     """
     if isinstance(name, str) and is_name(name):
         return name
     raise UnknownInputError(
-        f"{clipped(name)} is no name for an output", hint="A name is a Python identifier."
+        f"{clipped(name)} is not a valid name for an output",
+        hint="A name is a Python identifier, no keyword, and does not begin with an underscore.",
     )
 
 
 def _keys(graph: Graph, item: str) -> list[str]:
-    """Return the nodes of the prompt that an entry means: an id, or that of an inner node."""
+    """Return the nodes of the prompt that an entry of App mode names: by id, or by an inner node's id."""
     parts = item.split(":")
     if len(parts[0]) == 36 and len(parts) > 1:
         item = parts[1]
@@ -83,7 +86,7 @@ def _output(graph: Graph, catalog: NodeCatalog, key: str, name: str = "") -> App
 
 
 def _names(catalog: NodeCatalog, item: AppOutput) -> tuple[str, ...]:
-    """Return what an output may be called, the best first."""
+    """Return candidates for the name of an output, the best first."""
     own = title_name(item.title)
     if own:
         return (own,)

@@ -1,4 +1,4 @@
-"""What an app is made of: inputs, outputs, and what could not be resolved."""
+"""The parts of an app: inputs, outputs, and names that could not be resolved."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ Target: TypeAlias = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AppInput:
-    """One input of an app: its name, what it takes, and where in the workflow it goes.
+    """One input of an app: its name, its type, and the inputs of the workflow that get its value.
 
     Attributes:
         name: Its name, a Python identifier.
-        node: The id of the node that gets it, in the prompt.
+        node: The id of the node that gets the value, in the prompt.
         input: The input of that node.
-        type: ComfyUI's type of what it takes: "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO" or another.
-        default: What it has when nothing is given; None when nothing would do.
-        choices: What may be chosen, None when it is no choice or the choices are not known.
-        minimum: The smallest number, or None.
-        maximum: The largest number, or None.
-        step: In which steps the editor counts; other numbers are taken all the same.
+        type: Its type in ComfyUI: "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO" or another.
+        default: The value when none is given, None when there is no default.
+        choices: The allowed values, None when it is not a combo or they are unknown.
+        minimum: The smallest allowed number, or None.
+        maximum: The largest allowed number, or None.
+        step: The step of the editor's field; other numbers are accepted all the same.
         multiline: Whether it is a text of several lines.
-        required: Whether it must be given.
+        required: Whether a value must be given.
         description: What it is for, "" when unknown.
-        upload: Which kind of file it takes, None for no file.
-        title: What people call it.
-        targets: Every input that gets it; the first is `node` and `input`.
-        is_seed: Whether it is a seed: it takes "random" too, and draws one.
+        upload: The kind of file that it accepts, None when it does not accept files.
+        title: A label for people.
+        targets: All inputs of the workflow that get the value; the first is `(node, input)`.
+        is_seed: Whether it is a seed; it then also accepts "random", which draws one.
 
     Example:
         >>> app.inputs["steps"].type, app.inputs["steps"].minimum, app.inputs["steps"].default
@@ -61,9 +61,9 @@ class AppInput:
     is_seed: bool = False
 
     def parse(self, text: str) -> Any:
-        """Return the value that a text means, as it comes from a form, a table or a command line.
+        """Return a text from a form, a table or a command line as a value of the input's type.
 
-        What no text can mean comes back as it is, for the app to refuse.
+        A text that cannot be converted is returned unchanged, and the app rejects it.
 
         Example:
             >>> app.inputs["steps"].parse("8"), app.inputs["prompt"].parse("8")
@@ -78,9 +78,9 @@ class AppOutput:
 
     Attributes:
         name: Its name, a Python identifier.
-        node: The id of the node that makes it.
-        type: "image", "video", "audio", "model_3d", "text", or "any" when its class does not say.
-        title: What people call it.
+        node: The id of its output node.
+        type: "image", "video", "audio", "model_3d", "text", or "any" when the class does not tell.
+        title: The node's title.
         class_type: The node's class.
     """
 
@@ -93,12 +93,12 @@ class AppOutput:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unresolved:
-    """Something that the workflow names as an input or output of its app, and that is none.
+    """A name of an input or output of an app that cannot be found in the workflow.
 
     Attributes:
-        node: The node's id as it is named.
+        node: The node's id as it was given.
         input: The input, "" for an output.
-        reason: Why.
+        reason: Why it was not found.
     """
 
     node: str
@@ -115,13 +115,13 @@ class Draft:
     """An input before it was looked up in the catalog.
 
     Attributes:
-        targets: Where it goes.
-        names: What it may be named by, the best first.
-        title: What people call it.
+        targets: The inputs of the workflow that get the value.
+        names: Candidates for its name, the best first.
+        title: A label for people.
         description: What it is for.
-        fixed: Whether the first name was written by somebody, and is kept as it is.
-        loaded: Whether its node was made to load it: its present value is no default.
-        optional: Whether that node goes away when nothing is given.
+        fixed: Whether the first name was given by the user, and is kept as it is.
+        loaded: Whether its node was added to load the value, so that its present value is no default.
+        optional: Whether that node is removed when no value is given.
     """
 
     targets: tuple[Target, ...]
@@ -134,4 +134,4 @@ class Draft:
 
 
 Names: TypeAlias = Mapping[str, Any]
-"""What `inputs=` and `outputs=` take: names to places in the workflow."""
+"""The type of `inputs=` and `outputs=`: places in the workflow by name."""

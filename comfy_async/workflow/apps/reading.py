@@ -1,4 +1,4 @@
-"""An app as it is read from a workflow, and the workflow that a call makes of it."""
+"""Reading an app from a workflow, and building the workflow of one call."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["AppReading", "read_app"]
 
 @dataclasses.dataclass(frozen=True)
 class AppReading:
-    """What an app is, without anybody who runs it.
+    """An app without a server to run it on.
 
     Attributes:
         flow: The workflow in API format.
-        drafts: Where the inputs go.
+        drafts: The inputs before they were looked up in the catalog.
         inputs: The inputs by name.
         outputs: The outputs by name.
-        unresolved: What the workflow names and does not have.
-        catalog: What is known of the node classes.
+        unresolved: The named inputs and outputs that the workflow does not have.
+        catalog: The node classes.
     """
 
     flow: Workflow
@@ -44,18 +44,18 @@ class AppReading:
     catalog: NodeCatalog
 
     def renewed(self, catalog: NodeCatalog) -> AppReading:
-        """Return the same app with what a newer catalog says of its inputs."""
+        """Return the same app with its inputs described by a newer catalog."""
         inputs = described(self.drafts, self.flow.graph, catalog)
         return dataclasses.replace(self, inputs=inputs, catalog=catalog)
 
     def problems(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Problem]]:
-        """Return the values as the workflow takes them, and what is wrong with those of a call."""
+        """Return the accepted values of a call as the workflow needs them, and the problems of the others."""
         found = [unknown_name(str(name), self.inputs) for name in values if name not in self.inputs]
         known = self._chosen(values)
         given: dict[str, Any] = {}
         for name, item in self.inputs.items():
             actual, value = known.get(name), values.get(name)
-            # None is nothing where there is no default that it would be mistaken for.
+            # None counts as not given when there is no default.
             is_given = name in values and (value is not None or item.default is not None)
             try:
                 if is_given and actual is None:
@@ -71,7 +71,7 @@ class AppReading:
         return given, found
 
     def _chosen(self, values: Mapping[str, Any]) -> dict[str, AppInput]:
-        """Return the inputs as they are once the choices are made that bring others or take them away."""
+        """Return the inputs that exist after the given options of dynamic combos are chosen."""
         chosen = [item for item in self.inputs.values() if self._brings(item) and item.name in values]
         if not chosen:
             return self.inputs
@@ -95,12 +95,12 @@ class AppReading:
         return self.catalog.input(node.class_type, name, node.inputs) is not None
 
     def _brings(self, item: AppInput) -> bool:
-        """Tell whether the choice of an input decides which other inputs its node has."""
+        """Return whether an input is a dynamic combo, whose option decides which inputs its node has."""
         specs = specs_of(item.targets, self.flow.graph, self.catalog)
         return any(spec is not None and spec.type == DYNAMIC_COMBO for spec in specs)
 
     def _switched(self, graph: Graph, item: AppInput, choice: Any) -> Graph:
-        """Return the graph with a choice made, without the inputs of the old one and with the new one's."""
+        """Return the graph with another option of a dynamic combo, and with that option's inputs."""
         if item.choices is None or choice not in item.choices:
             return graph
         graph = dict(graph)
@@ -124,7 +124,7 @@ class AppReading:
         """Return the workflow with the values of a call.
 
         Raises:
-            UnknownInputError: A name or a value is wrong, or one is missing; `problems` has each.
+            UnknownInputError: Names or values are wrong or missing; `problems` lists all of them.
         """
         given, found = self.problems(values)
         if found:
@@ -133,7 +133,7 @@ class AppReading:
         return self._with(given).with_named_outputs({name: item.node for name, item in self.outputs.items()})
 
     def _missing_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the defaults of what is not given and stands nowhere in the workflow."""
+        """Return the defaults of inputs that are neither given nor in the workflow."""
         graph = self.flow.graph
         return {
             name: item.default
@@ -144,7 +144,7 @@ class AppReading:
         }
 
     def _with(self, given: Mapping[str, Any]) -> Workflow:
-        """Return the workflow with values that are known to be right."""
+        """Return the workflow with values that were checked."""
         graph = self.flow.graph
         flow = self.flow
         for name, value in given.items():
@@ -167,7 +167,7 @@ class AppReading:
 
 
 def refusal(found: Iterable[Problem], *, where: str = "") -> UnknownInputError:
-    """Return the one error for all that is wrong with the values of a call."""
+    """Return one error for all problems of the values of a call."""
     listed = list(found)
     unknown = [one for one in listed if one.type == "unknown_input"]
     candidates = tuple(dict.fromkeys(name for one in unknown for name in one.nearest))
@@ -184,7 +184,7 @@ _PARSE = "`app.inputs[name].parse(text)` reads a text of a table or a form; what
 
 
 def _is_unread(item: AppInput, value: Any) -> bool:
-    """Tell whether a value is a text that `parse` would make a value of, or an empty cell."""
+    """Return whether a value is a text that `parse` would convert, or an empty cell."""
     return isinstance(value, str) and item.type != "STRING" and (not value or item.parse(value) != value)
 
 
@@ -209,7 +209,7 @@ def read_app(
     Raises:
         ConversionError: It is an editor file that cannot be converted.
         WorkflowFormatError: It is damaged.
-        UnknownInputError: A mapping names what is not there.
+        UnknownInputError: A mapping has an invalid name, or names a node or input that does not exist.
     """
     if flow.format == "editor" and flow.drawn is not None and is_blueprint(flow.drawn):
         flow = Workflow(editor=completed(flow.drawn))
@@ -232,7 +232,7 @@ def read_app(
 def _drafts(
     flow: Workflow, catalog: NodeCatalog, names: Mapping[str, Any] | None
 ) -> Iterator[Draft | Unresolved]:
-    """Yield the inputs of the first source that names any."""
+    """Yield the inputs of the mapping, else of App mode and titles, else those usually changed."""
     graph = flow.graph
     if names is not None:
         yield from from_mapping(names, graph, catalog, flow.drawn)

@@ -1,4 +1,4 @@
-"""What an input is called by what it is for: `prompt` for the text that a sampler follows."""
+"""Naming inputs by their role: `prompt` for the text that becomes a sampler's positive conditioning."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parts import Target, UploadKind
 __all__ = ["NAMELESS", "PROMPTS", "file_kind", "is_widget_type", "output_type", "role"]
 
 NAMELESS = frozenset({"value", "string", "text", "number", "int", "float", "boolean", "choice", "input"})
-"""Names that say nothing about what an input is for."""
+"""Names that say nothing about the role of an input."""
 
 PROMPTS = frozenset(
     {
@@ -30,7 +30,7 @@ PROMPTS = frozenset(
     }
     | {"clip_g", "t5xxl", "llama", "caption", "tags", "lyrics", "instructions", "system_prompt"}
 )
-"""Names of texts that people write."""
+"""Names of inputs that hold prompts."""
 
 _WIDGETS = frozenset({"STRING", "INT", "FLOAT", "BOOLEAN", "COMBO", DYNAMIC_COMBO})
 
@@ -67,7 +67,7 @@ _SEARCHED = 200
 
 
 def is_widget_type(spec: InputSpec) -> bool:
-    """Tell whether an input takes a value: the editor has a field for it."""
+    """Return whether an input accepts a value: the editor has a widget for it."""
     return not spec.force_input and (
         spec.type in _WIDGETS
         or spec.is_upload
@@ -77,7 +77,7 @@ def is_widget_type(spec: InputSpec) -> bool:
 
 
 def file_kind(class_type: str, name: str, spec: InputSpec | None) -> UploadKind | None:
-    """Return which kind of file an input takes, None for no file that can be uploaded."""
+    """Return the kind of file that can be uploaded to an input, None when it accepts no files."""
     for flag, kind in _FLAGS if spec is not None else ():
         if spec is not None and spec.options.get(flag):
             return kind
@@ -85,7 +85,7 @@ def file_kind(class_type: str, name: str, spec: InputSpec | None) -> UploadKind 
 
 
 def output_type(catalog: NodeCatalog, class_type: str) -> str:
-    """Return what an output node makes: "image", "video", "audio", "model_3d", "text" or "any"."""
+    """Return the kind of an output node: "image", "video", "audio", "model_3d", "text" or "any"."""
     types = ",".join(spec.type for spec in catalog.inputs(class_type)).upper().split(",")
     lowered = class_type.lower()
     if "3d" in lowered or "glb" in lowered:
@@ -96,7 +96,7 @@ def output_type(catalog: NodeCatalog, class_type: str) -> str:
 
 
 def role(graph: Graph, catalog: NodeCatalog, target: Target) -> str:
-    """Return the name of an input by what it is for, else by what its node calls it."""
+    """Return the name of an input by its role, else the last part of its own name."""
     key, name = target
     leaf = word(name.rpartition(".")[2]) or "value"
     node = graph[key]
@@ -113,12 +113,12 @@ def role(graph: Graph, catalog: NodeCatalog, target: Target) -> str:
 
 
 def _without(graph: Graph, key: str) -> Graph:
-    """Return a graph without a node, so that no walk goes round in a cycle."""
+    """Return the graph without a node, which prevents endless recursion in a cycle."""
     return {other: node for other, node in graph.items() if other != key}
 
 
 def _ends(graph: Graph, key: str) -> Iterator[str]:
-    """Yield `positive` and `negative` where what a node gives comes to a sampler or a guider."""
+    """Yield `positive` and `negative` for the inputs of samplers and guiders that a node's outputs reach."""
     seen, waiting = {key}, [key]
     while waiting and len(seen) < _SEARCHED:
         for other, name, _ in consumers(graph, waiting.pop()):

@@ -1,4 +1,4 @@
-"""An app as a JSON Schema (draft 2020-12), and as a function that a language model may call."""
+"""An app as a JSON Schema (draft 2020-12), and as a tool for language models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LONGEST_NAME: Final = 64
 
 
 def json_schema(name: str, description: str, inputs: Mapping[str, AppInput]) -> dict[str, Any]:
-    """Return what an app takes as JSON."""
+    """Return the JSON Schema of an app's inputs."""
     return {
         "$schema": _DRAFT,
         "title": name,
@@ -30,7 +30,7 @@ def json_schema(name: str, description: str, inputs: Mapping[str, AppInput]) -> 
 
 
 def tool(name: str, description: str, inputs: Mapping[str, AppInput]) -> dict[str, Any]:
-    """Return an app as the tools of language models are described."""
+    """Return the tool description of an app for language models."""
     return {
         "type": "function",
         "name": re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:_LONGEST_NAME].strip("_") or "app",
@@ -49,7 +49,7 @@ def _object(inputs: Mapping[str, AppInput]) -> dict[str, Any]:
 
 
 def input_schema(item: AppInput) -> dict[str, Any]:
-    """Return what one input takes."""
+    """Return the JSON Schema of one input."""
     made: dict[str, Any] = {"title": item.title or item.name}
     described = " ".join(filter(None, (item.description, _HOW_FILE if item.upload else "")))
     if described:

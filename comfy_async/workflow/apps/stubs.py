@@ -1,4 +1,4 @@
-"""Apps as typed functions: a module that runs them, and a stub by which checkers know their parameters."""
+"""Apps as typed functions: a module that runs them, and a stub with their signatures."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = {names}
 
 @functools.cache
 def _kept():
-    """Return what the apps were when this was written."""
+    """Return the apps as they were when this was written."""
     with gzip.open(Path(__file__).with_name("{data}"), "rt", encoding="utf-8") as file:
         kept = json.load(file)
     kept["catalog"] = NodeCatalog(kept["catalog"], editor=kept["editor"])
@@ -63,7 +63,7 @@ def {name}_app():
 
 
 async def {name}_job(comfy, /, **values):
-    """Put it into a queue and return its job."""
+    """Submit it and return its job."""
     return await _app("{name}").on(comfy).submit(**values)
 
 
@@ -72,7 +72,7 @@ async def {name}(comfy, /, **values):
     return await _app("{name}").on(comfy)(**values)
 '''
 
-_HEAD: Final = '''"""Workflows as functions. Written by comfy-async; write it anew when they change."""
+_HEAD: Final = '''"""Workflows as functions. Written by comfy-async; rewrite it when they change."""
 
 import os
 from collections.abc import Callable
@@ -123,16 +123,16 @@ def write_app_stubs(
 ) -> list[Path]:
     """Write a module with a typed function for each app: `await portrait(comfy, prompt="a fox")`.
 
-    Beside the function stand `portrait_job`, which submits and returns the job, and `portrait_app`.
-    What an app was read from is kept beside the module.
+    For each app there are also `portrait_job`, which submits and returns the job, and
+    `portrait_app`, which returns the app. The workflows are kept beside the module.
 
     Args:
-        apps: By name, what each was read as, and a sentence about it.
-        folder: Made when it does not exist.
+        apps: The apps by name, each with a sentence about it.
+        folder: The folder to write into; it is created when it does not exist.
         module: The module's name.
 
     Returns:
-        The module and its stub; the workflows lie beside them, as `comfy_apps.json.gz`.
+        The paths of the module and its stub; the workflows are beside them, as `comfy_apps.json.gz`.
 
     Raises:
         OSError: A file cannot be written.
@@ -141,7 +141,7 @@ def write_app_stubs(
     target.mkdir(parents=True, exist_ok=True)
     runtime, stub, data = (target / f"{module}{ending}" for ending in (".py", ".pyi", ".json.gz"))
     content = json.dumps(_kept(apps)).encode()
-    # Without a time stamp equal apps make equal files.
+    # Without a time stamp, equal apps are written as equal files.
     data.write_bytes(gzip.compress(content, mtime=0))
     names = [f"{name}{ending}" for name in apps for ending in ("", "_app", "_job")]
     head = _RUNTIME.format(names=json.dumps(names), data=data.name)
@@ -151,7 +151,7 @@ def write_app_stubs(
 
 
 def _kept(apps: Mapping[str, tuple[AppReading, str]]) -> dict[str, Any]:
-    """Return what the module needs to know of the apps."""
+    """Return the data that the module loads."""
     readings = [reading for reading, _ in apps.values()]
     catalogs = [reading.catalog for reading in readings]
     return {
@@ -172,14 +172,14 @@ def _one(reading: AppReading, description: str) -> dict[str, Any]:
 
 
 def _classes(reading: AppReading) -> Iterator[tuple[str, Any]]:
-    """Yield the classes that a workflow is made of, those of its drawing too."""
+    """Return the catalog's entries of the classes in a workflow and its editor file."""
     catalog: NodeCatalog = reading.catalog
     used = {node.class_type for node in reading.flow.graph.values()} | set(_types(reading.flow.drawn))
     return ((name, catalog[name]) for name in sorted(used) if name in catalog)
 
 
 def _types(drawn: Any) -> Iterator[str]:
-    """Yield the classes that a drawing names, those within subgraphs too."""
+    """Yield the classes that an editor file names, including those in subgraphs."""
     waiting = [drawn]
     while waiting:
         item = waiting.pop()
@@ -204,7 +204,7 @@ def _lines(apps: Mapping[str, tuple[AppReading, str]]) -> Iterator[str]:
 
 
 def _type(item: AppInput) -> str:
-    """Return the type of a parameter."""
+    """Return the annotation of a parameter."""
     if item.upload is not None:
         return "_Image" if item.upload == "image" else "_File"
     if item.choices is not None:

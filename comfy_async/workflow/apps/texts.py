@@ -1,4 +1,4 @@
-"""What a text means to an input: from a form, a table, a command line."""
+"""Converting a text from a form, a table or a command line to the type of an input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["parsed"]
 
 
 def parsed(text: str, *, type: str, choices: Sequence[Any] | None, is_file: bool) -> Any:
-    """Return the value that a text means to an input."""
+    """Return a text as a value of an input's type, unchanged when it cannot be converted."""
     if is_file:
         return text
     if choices is not None:
@@ -36,7 +36,7 @@ def _read_number(stripped: str, text: str) -> Any:
 
 
 def _writes(text: str, choice: Any) -> bool:
-    """Tell whether a text stands for a choice."""
+    """Return whether a text stands for a choice."""
     if isinstance(choice, str):
         return text == choice
     if isinstance(choice, bool):

@@ -1,4 +1,4 @@
-"""The values of one call: checked before anything is sent, all that is wrong at once."""
+"""Checking the values of one call before anything is sent; all problems are reported at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _Number = TypeVar("_Number", int, float, int | float)
 _URL = re.compile(r"(?:https?|ftp|s3|gs)://", re.IGNORECASE)
 
 _EDITOR_MAX = 2**50
-"""What the editor itself draws seeds up to, so that its doubles keep every digit."""
+"""The largest seed that the editor itself draws, so that its doubles keep every digit."""
 
 
 class WrongValueError(ValueError):
-    """A value that an input does not take."""
+    """Raised for a value that an input does not accept."""
 
     def __init__(self, type: str, message: str, *, close: tuple[Any, ...] = (), advice: str = "") -> None:
-        """Keep ComfyUI's own type of it, the sentence, and what to do."""
+        """Keep ComfyUI's type of the problem, the message, the nearest values, and the advice."""
         super().__init__(message)
         self.type = type
         self.close = close
@@ -38,7 +38,7 @@ class WrongValueError(ValueError):
 
 
 def problem(name: str, value: Any, found: WrongValueError, item: AppInput | None = None) -> Problem:
-    """Return what is wrong with one value; `input` is the app's name for it."""
+    """Return the problem of one value; its `input` is the app's name for it."""
     return Problem(
         node=None,
         title="" if item is None else item.title,
@@ -52,18 +52,18 @@ def problem(name: str, value: Any, found: WrongValueError, item: AppInput | None
 
 
 def _is_short(value: Any) -> bool:
-    """Tell whether it is a whole number that can be written."""
+    """Return whether it is an integer that is short enough to be shown."""
     return isinstance(value, int) and value.bit_length() < 1000
 
 
 def value_for(item: AppInput, value: Any) -> Any:
-    """Return a value as the workflow takes it.
+    """Return a value as the workflow needs it.
 
     Raises:
-        WrongValueError: The input does not take it.
+        WrongValueError: The input does not accept it.
     """
     if getattr(value, "shape", None) == ():
-        value = _cleaned(value)  # a number of numpy's
+        value = _cleaned(value)  # a numpy scalar
     if item.upload is not None:
         return _file(item, value)
     if item.is_seed and value == "random" and isinstance(value, str):
@@ -81,18 +81,18 @@ def _seed_range(item: AppInput) -> tuple[int, int]:
 
 def _wrong(value: Any, wanted: str, *, advice: str = "") -> WrongValueError:
     kind = "None" if value is None else f"{clipped(value)} ({type(value).__name__})"
-    return WrongValueError("invalid_input_type", f"{kind} is no {wanted}", advice=advice)
+    return WrongValueError("invalid_input_type", f"{kind} is not {wanted}", advice=advice)
 
 
 def _text(_item: AppInput, value: Any) -> str:
     if not isinstance(value, str):
-        raise _wrong(value, "text")
+        raise _wrong(value, "a text")
     return str(value)
 
 
 def _truth(_item: AppInput, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _wrong(value, "yes or no", advice="Give True or False.")
+        raise _wrong(value, "true or false", advice="Give True or False.")
     return value
 
 
@@ -100,35 +100,35 @@ def _whole(item: AppInput, value: Any) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(value, "whole number")
+        raise _wrong(value, "a whole number")
     return _within(item, int(value))
 
 
 def _number(item: AppInput, value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise _wrong(value, "number")
+        raise _wrong(value, "a number")
     return _within(item, value if type(value) in (int, float) else float(value))
 
 
 def _within(item: AppInput, value: _Number) -> _Number:
-    """Return a number that is in the range."""
+    """Return a number after checking that it is in the range."""
     if item.minimum is not None and value < item.minimum:
-        told = f"{clipped(value)} is too small; it begins at {item.minimum}"
+        told = f"{clipped(value)} is too small; the minimum is {item.minimum}"
         raise WrongValueError("value_smaller_than_min", told, close=(item.minimum,))
     if item.maximum is not None and value > item.maximum:
-        told = f"{clipped(value)} is too large; it ends at {item.maximum}"
+        told = f"{clipped(value)} is too large; the maximum is {item.maximum}"
         raise WrongValueError("value_bigger_than_max", told, close=(item.maximum,))
     return value
 
 
 def _choice(item: AppInput, value: Any) -> Any:
-    """Return one of the choices, or a list of them where the input takes several."""
+    """Return one of the choices, or a list of them when the input accepts several."""
     if isinstance(value, list | tuple) and isinstance(item.default, list):
         return [_choice(dataclasses.replace(item, default=None), one) for one in value]
     if item.choices is None:
         if isinstance(value, bool | int | float | str):
             return value
-        raise _wrong(value, "choice")
+        raise _wrong(value, "a text, a number, true or false")
     for choice in item.choices:
         if type(choice) is type(value) and choice == value:
             return choice
@@ -151,9 +151,9 @@ def _file(item: AppInput, value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return _path(value)
     if not is_pending(value):
-        raise _wrong(value, item.upload or "file", advice=_HOW_FILE)
+        raise _wrong(value, f"a file ({item.upload})", advice=_HOW_FILE)
     if item.upload != "image" and not isinstance(value, bytes | bytearray | memoryview) and not _reads(value):
-        raise _wrong(value, f"{item.upload} file", advice="Give a path, bytes or an open file.")
+        raise _wrong(value, f"a file ({item.upload})", advice="Give a path, bytes or an open file.")
     if isinstance(value, bytes | bytearray | memoryview) and not len(value):
         raise WrongValueError("invalid_input_type", "the file is empty")
     return value
@@ -167,32 +167,32 @@ def _reads(value: Any) -> bool:
 
 
 def _file_name(value: str) -> str:
-    """Return the name of a file of the server; what is none of its own is refused."""
+    """Return the name of a file on the server, which is no URL and has one line."""
     if _URL.match(value):
-        told = f"{clipped(value)} is an address, and nothing is fetched from there"
+        told = f"{clipped(value)} is a URL, and files are not downloaded"
         raise WrongValueError("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
     if not value.strip() or "\n" in value:
-        raise _wrong(value, "name of a file", advice=_HOW_FILE)
+        raise _wrong(value, "a file name", advice=_HOW_FILE)
     return value
 
 
 def _path(value: os.PathLike[Any]) -> Path:
-    """Return a path that leads to a file."""
+    """Return a path after checking that its file exists."""
     path = Path(os.fsdecode(value))
     if _URL.match(os.fsdecode(value)) or re.match(r"https?:/", os.fsdecode(value)):
-        told = f"{clipped(os.fsdecode(value))} is an address, and nothing is fetched from there"
+        told = f"{clipped(os.fsdecode(value))} is a URL, and files are not downloaded"
         raise WrongValueError("invalid_input_type", told, advice="Download it, and give the bytes or a path.")
     if not path.is_file():
-        told = "is a folder" if path.is_dir() else "is not there"
+        told = "is a folder" if path.is_dir() else "does not exist"
         raise WrongValueError("invalid_input_type", f"the file {clipped(str(path))} {told}")
     return path
 
 
 def _any(_item: AppInput, value: Any) -> Any:
-    """Return a value of a type that only its node knows; a list is never taken for a link."""
+    """Return a value of any other type; a list is wrapped, so that it is never taken for a link."""
     clean = _cleaned(value)
     if clean is None:
-        raise _wrong(None, "value")
+        raise _wrong(None, "a value")
     return {"__value__": clean} if isinstance(clean, list) else clean
 
 
@@ -213,7 +213,7 @@ def _cleaned(value: Any) -> Any:
 
 
 def unknown_name(name: str, known: Mapping[str, AppInput]) -> Problem:
-    """Return the problem of a value whose name no input has."""
+    """Return the problem of a value with a name that no input has."""
     close = nearest(name, list(known))
     told = f"the app has no input {clipped(name)}"
     if not close:

@@ -1,8 +1,8 @@
-"""What a server would say to a graph, before it is asked.
+"""Checking a graph as a server would, without asking the server.
 
-In come the nodes of an API graph and what a server can run (a `NodeCatalog`), with the editor
-file where there is one. Out go `Problem`s: errors of the server's own types for what it refuses,
-warnings for what it takes although you should know.
+The input is the nodes of an API graph and what a server can run (a `NodeCatalog`), with the editor
+file where there is one. The output is a list of `Problem`s: errors with the server's own types for
+what it rejects, warnings for what it accepts although it is likely a mistake.
 """
 
 from __future__ import annotations

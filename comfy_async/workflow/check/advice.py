@@ -1,4 +1,4 @@
-"""Ways out: node packs, model folders and download links, from what a file says."""
+"""Advice on problems: node packs, model folders and download URLs, as the file names them."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ REPLACED = {
     "SDV_img2vid_Conditioning": "SVD_img2vid_Conditioning",
     "ConditioningAverage ": "ConditioningAverage",
 }
-"""Classes that ComfyUI 0.13 and later replaces by others (GET /node_replacements)."""
+"""Classes that ComfyUI 0.13 and later replace by others (GET /node_replacements)."""
 
 
 class Advisor:
-    """What a file and a catalog know about missing nodes and models."""
+    """Looks up advice on missing nodes and models in a file and a catalog."""
 
     def __init__(
         self,
@@ -45,31 +45,29 @@ class Advisor:
         close = nearest(class_type, self._catalog)
         newer = REPLACED.get(class_type)
         if newer in self._catalog:
-            told = f"ComfyUI has {newer} in its place, and 0.13 or later replaces it."
+            told = f"Use {newer} instead; ComfyUI 0.13 or later replaces it automatically."
             return (str(newer), *close[:2]), told
         if is_subgraph(class_type):
             return (), NO_DEFINITION
         pack = self._origins.pack(class_type)
         if pack.registry_id == CORE:
             made = f" ({pack.version} when the file was made)" if pack.version else ""
-            told = (
-                f"It belongs to ComfyUI itself{made}: this server is older, lacks it by now, or has it off."
-            )
+            told = f"It is part of ComfyUI itself{made}: this server is older, or has removed or disabled it."
             return close, told
         if pack.name:
             return close, f"Install the node pack {clipped(pack.name)}, for example with ComfyUI-Manager."
         return close, "Install the node pack that has it, for example with ComfyUI-Manager."
 
     def missing_input(self, node: str, name: str) -> str:
-        """Return what the editor file knows of an input that is missing, "" when it knows nothing."""
+        """Return why an input is missing when its source does not run in the editor, else ""."""
         return muted_source(self._editor, node, name)
 
     def no_outputs(self) -> str:
-        """Return which nodes would make outputs if they were not muted or bypassed, "" for none."""
+        """Return which output nodes are muted or bypassed in the editor, "" for none."""
         return muted_outputs(self._editor, self._catalog)
 
     def missing_value(self, input_name: str, value: Any) -> str:
-        """Return advice for a value that is not in the server's list, "" when it is no model."""
+        """Return where a value that the server lacks belongs, "" when it is not a model."""
         model = self._origins.model(value, input_name) if isinstance(value, str) else None
         if model is None or not model.folder:
             return ""
@@ -78,12 +76,12 @@ class Advisor:
 
 
 def file_advice(node: Node, name: str, info: Mapping[str, Any]) -> str:
-    """Return what to know of a text in an input that takes uploads, "" when this is none.
+    """Return advice for a text in an input that accepts uploads, "" for other inputs and values.
 
     Args:
-        node: The node that the server refuses.
+        node: The node that the server rejected.
         name: The input.
-        info: What the server says of its class, {} when that is not known.
+        info: The object_info entry of its class, {} when unknown.
     """
     from ..catalog import NodeCatalog
 
@@ -96,5 +94,5 @@ def file_advice(node: Node, name: str, info: Mapping[str, Any]) -> str:
 
 
 def model_advice(editor: Mapping[str, Any] | None, input_name: str, value: Any) -> str:
-    """Return where a model belongs that the server lacks, "" when the value is no model."""
+    """Return where a model that the server lacks belongs, "" when the value is not a model."""
     return Advisor(editor, {}).missing_value(input_name, value)

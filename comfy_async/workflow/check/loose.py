@@ -1,4 +1,4 @@
-"""Links to nodes that are not in the graph: what the server says to them, and when it dies of one."""
+"""Links to nodes that are not in the graph: what the server reports, and which ones stop its worker."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .values import EXCEPTION, Finding
 __all__ = ["Loose", "deadly_links", "loose_links", "named", "problems_of_loose", "undeclared_links"]
 
 Loose = list[tuple[str, str, str]]
-"""Node, input, and the missing id that it is linked to."""
+"""Links to missing nodes, as (node id, input, missing id)."""
 
 
 def loose_links(graph: Graph) -> Loose:
-    """Return the links of an API graph that lead nowhere; the usual answer, none, costs next to nothing."""
+    """Return the links of an API graph to nodes that do not exist; fast when there are none."""
     return [
         (key, name, source)
         for key, node in graph.items()
@@ -30,7 +30,7 @@ def loose_links(graph: Graph) -> Loose:
 
 
 def undeclared_links(graph: Graph, loose: Loose, catalog: NodeCatalog) -> Loose:
-    """Return those in inputs that their classes do not declare, which no validation checks."""
+    """Return the links in inputs that their classes do not declare, and that nothing validates."""
     return [
         (key, name, source)
         for key, name, source in loose
@@ -40,10 +40,10 @@ def undeclared_links(graph: Graph, loose: Loose, catalog: NodeCatalog) -> Loose:
 
 
 def deadly_links(graph: Graph, catalog: NodeCatalog) -> list[Problem]:
-    """Return those that a server takes and then dies of: undeclared, in a node that some output needs.
+    """Return the links to missing nodes that a server accepts although they end its worker thread.
 
-    The others the server itself reports when an output needs them, and when none does they
-    do no harm.
+    These are in undeclared inputs of nodes that some output depends on. Of the others, the server
+    reports those that an output depends on, and ignores the rest.
     """
     run = GraphCheck(graph, catalog)
     run.run()
@@ -51,14 +51,14 @@ def deadly_links(graph: Graph, catalog: NodeCatalog) -> list[Problem]:
 
 
 def problems_of_loose(graph: Graph, loose: Loose) -> list[Problem]:
-    """Return what is wrong with each of them."""
+    """Return a problem for each link to a missing node."""
     return problems_of(
         graph, [(key, name, Finding(EXCEPTION, _absent(source))) for key, name, source in loose]
     )
 
 
 def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
-    """Say what the server's bare KeyError means: which input of the node leads nowhere."""
+    """Return the problems with the server's bare KeyErrors explained: which input's link is broken."""
     if not loose:
         return list(found)
     done = []
@@ -72,5 +72,5 @@ def named(found: Iterable[Problem], loose: Loose) -> list[Problem]:
 
 
 def _absent(source: str) -> str:
-    """Return what is wrong with a link to a node that is not in the graph."""
+    """Return the message for a link to a node that is not in the graph."""
     return f"it is linked to node {clipped(source)}, which is not there"

@@ -1,4 +1,4 @@
-"""What an editor file has that does not run: nodes that are muted or bypassed, and what lacks them."""
+"""The muted and bypassed nodes of an editor file, and the inputs that are missing because of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Node = Mapping[str, Any]
 
 
 def muted_source(editor: Mapping[str, Any] | None, node: str, name: str) -> str:
-    """Say that what an input is linked to in the editor does not run, "" when that is not so.
+    """Return a sentence when the node that an input is linked to in the editor does not run, else "".
 
     Args:
         editor: The editor file.
@@ -35,7 +35,7 @@ def muted_source(editor: Mapping[str, Any] | None, node: str, name: str) -> str:
 
 
 def muted_outputs(editor: Mapping[str, Any] | None, catalog: Mapping[str, Any]) -> str:
-    """Say which nodes that make outputs are muted or bypassed in the editor, "" when none is."""
+    """Return a sentence with the output nodes that are muted or bypassed in the editor, "" for none."""
     if editor is None:
         return ""
     drawn = _Drawn(editor)
@@ -44,7 +44,7 @@ def muted_outputs(editor: Mapping[str, Any] | None, catalog: Mapping[str, Any]) 
         for place, node, state in drawn.off()
         if node.get("type") in catalog and catalog[node["type"]].get("output_node")
     ]
-    return f"In the editor {', '.join(found[:5])}: switch it on." if found else ""
+    return f"In the editor {', '.join(found[:5])}: enable it there." if found else ""
 
 
 class _Drawn:
@@ -57,7 +57,7 @@ class _Drawn:
         self._subgraphs = {graph.get("id"): graph for graph in graphs}
 
     def info(self, place: str, node: _Node) -> NodeInfo:
-        """Return what people call a node; a subgraph by its name."""
+        """Return the node's id, title and class; of a subgraph its name."""
         title, kind = str(node.get("title") or ""), str(node.get("type") or "")
         subgraph = self._subgraphs.get(kind)
         if subgraph is None:
@@ -65,7 +65,7 @@ class _Drawn:
         return NodeInfo(place, title or str(subgraph.get("name") or ""), "subgraph")
 
     def off(self) -> Iterator[tuple[str, _Node, str]]:
-        """Yield (id, node, state) of what does not run, what is within it too."""
+        """Yield (id, node, state) of the nodes that do not run, with those inside them."""
         yield from self._off(self._editor, "", "", 0)
 
     def _off(self, graph: _Node, prefix: str, state: str, depth: int) -> Iterator[tuple[str, _Node, str]]:
@@ -78,7 +78,7 @@ class _Drawn:
                 yield from self._off(inner, f"{place}:", own, depth + 1)
 
     def source(self, place: str, name: str, depth: int = 0) -> tuple[str, _Node, str] | None:
-        """Return (id, node, state) of what an input comes from, None when that runs or is not known."""
+        """Return (id, node, state) of the source of an input, None when that runs or is unknown."""
         graph, prefix, node = self._at(place)
         slot = None if node is None else _slot(node, name)
         if graph is None or slot is None or depth > _DEEPEST:
@@ -86,7 +86,7 @@ class _Drawn:
         return self._origin(graph, prefix, slot.get("link"), depth)
 
     def _at(self, place: str) -> tuple[_Node | None, str, _Node | None]:
-        """Return the graph that a node is in, the beginning of ids there, and the node."""
+        """Return the graph that a node is in, the prefix of ids there, and the node."""
         graph: _Node | None = self._editor
         *outer, leaf = place.split(":")
         for key in outer:
@@ -96,7 +96,7 @@ class _Drawn:
         return graph, prefix, None if graph is None else _node(graph, leaf)
 
     def _origin(self, graph: _Node, prefix: str, link: Any, depth: int) -> tuple[str, _Node, str] | None:
-        """Return what a link comes from that does not run."""
+        """Return (id, node, state) of the source of a link, None when that runs or is unknown."""
         ends = _ends(graph, link)
         if ends is None or depth > _DEEPEST:
             return None
@@ -136,7 +136,7 @@ def _slot(node: _Node, name: str) -> _Node | None:
 
 
 def _ends(graph: _Node, link: Any) -> tuple[str, int] | None:
-    """Return the node and the slot that a link comes from; links are lists, or objects in subgraphs."""
+    """Return the source node and slot of a link; links are lists, or objects in subgraphs."""
     links = graph.get("links")
     for one in links if link is not None and isinstance(links, list) else ():
         if isinstance(one, list) and len(one) > 2 and one[0] == link:

@@ -1,4 +1,4 @@
-"""What a workflow needs that a server does not have: classes of node packs, and models."""
+"""What a workflow needs and a server lacks: classes of node packs, and models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .values import unwrapped
 
 __all__ = ["MissingClass", "MissingModel", "Needs", "graph_needs", "unconverted_needs"]
 
-# What stands in a file may end in a shell: nothing but what a name can be becomes part of a command.
+# The commands may be pasted into a shell, so only well-formed names from a file become part of one.
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9_][A-Za-z0-9._-]*")
 _RELEASE = re.compile(r"\d+(\.\d+)+[A-Za-z0-9.+-]*")
@@ -34,12 +34,12 @@ class MissingClass:
 
     Attributes:
         class_type: Its name.
-        nodes: The ids of the nodes that are of it.
+        nodes: The ids of the nodes of this class.
         registry_id: The id of its pack in ComfyUI's registry, `comfy-core` for ComfyUI itself,
-            "" when the file does not say.
-        repository: The pack's place on GitHub, `owner/name`, or "".
-        version: The version that the file was made with, a release or a commit, or "".
-        replacement: A class that ComfyUI has in its place, or "".
+            "" when the file does not have it.
+        repository: The pack's GitHub repository, `owner/name`, or "".
+        version: The pack's version when the file was made, a release or a commit, or "".
+        replacement: The class by which ComfyUI replaces it, or "".
     """
 
     class_type: str
@@ -51,12 +51,12 @@ class MissingClass:
 
     @property
     def pack(self) -> str:
-        """What to call its pack, "" when nothing is known of it."""
+        """The registry id or the repository of its pack, "" when both are unknown."""
         return self.registry_id or self.repository
 
     @property
     def command(self) -> str:
-        """The command of comfy-cli that installs the pack, "" when it cannot be known."""
+        """The command of comfy-cli that installs the pack, "" when the pack is unknown."""
         if self.registry_id == CORE:
             return "comfy update comfy"
         if _ID.fullmatch(self.registry_id):
@@ -79,12 +79,12 @@ class MissingModel:
     """A model that the server does not have.
 
     Attributes:
-        name: Its file's name, with its subfolder as the workflow has it.
-        folder: Its folder below models, "" when unknown.
-        url: Where it can be downloaded, "" when the file does not say.
-        hash: The sum of its content, or "".
-        hash_type: What sum that is, for example `SHA256`, or "".
-        places: The (node id, input) that want it; () when no conversion could find them.
+        name: Its file name, with the subfolder as in the workflow.
+        folder: Its folder below `models`, "" when unknown.
+        url: Its download URL, "" when the file does not have one.
+        hash: The hash of its content, or "".
+        hash_type: The hash algorithm, for example `SHA256`, or "".
+        places: The (node id, input) that use it; () when the file could not be converted.
     """
 
     name: str
@@ -96,7 +96,7 @@ class MissingModel:
 
     @property
     def command(self) -> str:
-        """The command of comfy-cli that downloads it, "" when address or folder are not known."""
+        """The command of comfy-cli that downloads it, "" when its URL or folder is unknown."""
         subfolder, _, filename = self.name.replace("\\", "/").rpartition("/")
         parts = [part for part in (*self.folder.split("/"), *subfolder.split("/")) if part]
         known = self.folder and filename and _URL.fullmatch(self.url)
@@ -107,7 +107,7 @@ class MissingModel:
         return shlex.join([*words, "--filename", filename])
 
     def __str__(self) -> str:
-        """Return one line: the model, its folder, and who wants it."""
+        """Return one line: the model, its folder, and the inputs that use it."""
         folder = f"models/{self.folder}" if self.folder else "an unknown folder"
         wanted = ", ".join(f"{node}.{name}" for node, name in self.places)
         return f"{self.name} in {folder}{f' ({wanted})' if wanted else ''}"
@@ -115,7 +115,7 @@ class MissingModel:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Needs(Shown):
-    """What a workflow needs that a server does not have; false when there is nothing.
+    """The classes and models that a workflow needs and a server lacks; false when nothing is missing.
 
     Attributes:
         classes: The missing classes.
@@ -132,16 +132,16 @@ class Needs(Shown):
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The commands of comfy-cli that install what can be installed, each once. Nothing is run."""
+        """The commands of comfy-cli that install the missing packs and models, each once; none is run."""
         every: list[MissingClass | MissingModel] = [*self.classes, *self.models]
         return tuple(dict.fromkeys(missing.command for missing in every if missing.command))
 
     def __bool__(self) -> bool:
-        """Say whether something is missing."""
+        """Return whether something is missing."""
         return bool(self.classes or self.models)
 
     def __str__(self) -> str:
-        """Return a line for each that is missing, then the commands."""
+        """Return a line for each missing class and model, then the commands."""
         lines = [str(missing) for missing in (*self.classes, *self.models)]
         return "\n".join([*lines, *(f"  {command}" for command in self.commands)])
 
@@ -153,7 +153,7 @@ def graph_needs(
     editor: Mapping[str, Any] | None = None,
     replacements: Mapping[str, Any] | None = None,
 ) -> Needs:
-    """Return what a graph needs that the server lacks, with what its file says of where to get it."""
+    """Return what a graph needs and the server lacks, with where to get it as far as the file says."""
     origins = Origins(editor, graph)
     rewritten, _ = applied(graph, replacements, catalog)
     nodes: dict[str, list[str]] = {}
@@ -170,10 +170,10 @@ def graph_needs(
 def unconverted_needs(
     error: ConversionError, catalog: NodeCatalog, *, editor: Mapping[str, Any] | None = None
 ) -> Needs:
-    """Return what an editor file needs that cannot be converted, most often because a class is missing.
+    """Return what an editor file that cannot be converted needs; most often a class is missing.
 
-    Which inputs its models stand in is not known then: those that the file names count as
-    missing when no list of the server's has them.
+    The inputs that use its models are unknown then: a model that the file names counts as missing
+    when none of the server's lists has it.
     """
     origins = Origins(editor)
     nodes: dict[str, list[str]] = {}
@@ -209,7 +209,7 @@ def _missing(model: ModelOrigin, places: tuple[tuple[str, str], ...]) -> Missing
 def _missing_models(
     graph: Mapping[str, Node], catalog: NodeCatalog, origins: Origins
 ) -> Iterator[tuple[ModelOrigin, tuple[str, str]]]:
-    """Yield the values that are models by their name, and in no list of the server's."""
+    """Yield the models, recognized by their names, that the server's lists of choices lack."""
     for key, node in graph.items():
         for spec in catalog.inputs(node.class_type, node.inputs):
             value = unwrapped(node.inputs.get(spec.name))
@@ -226,7 +226,7 @@ def _missing_models(
 
 
 def _offered(catalog: NodeCatalog) -> set[str]:
-    """Return the last parts of all names that the server offers anywhere."""
+    """Return the file names, without subfolders, of all choices of all classes."""
     return {
         choice.replace("\\", "/").rpartition("/")[2]
         for name in catalog

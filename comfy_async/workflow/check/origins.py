@@ -1,4 +1,4 @@
-"""Where classes and models come from, as an editor file or a prompt says: packs, folders, addresses."""
+"""Where classes and models come from, according to an editor file or a prompt: packs, folders, URLs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._nodes import Node
 __all__ = ["CORE", "ModelOrigin", "Origins", "PackOrigin", "model_folder"]
 
 CORE = "comfy-core"
-"""What the editor calls ComfyUI itself among the packs."""
+"""The pack id that the editor uses for ComfyUI itself."""
 
 _FOLDERS = {
     "ckpt_name": "checkpoints",
@@ -32,8 +32,8 @@ class PackOrigin:
 
     Attributes:
         registry_id: Its id in ComfyUI's registry, `comfy-core` for ComfyUI itself, or "".
-        repository: Its place on GitHub, `owner/name`, or "".
-        version: The version that the file was made with, or "".
+        repository: Its GitHub repository, `owner/name`, or "".
+        version: Its version when the file was made, or "".
     """
 
     registry_id: str = ""
@@ -42,20 +42,20 @@ class PackOrigin:
 
     @property
     def name(self) -> str:
-        """What to call it, "" when nothing is known."""
+        """Its registry id or repository, "" when both are unknown."""
         return self.registry_id or self.repository
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelOrigin:
-    """Where a model comes from and goes.
+    """Where a model can be downloaded, and the folder that it belongs in.
 
     Attributes:
-        name: Its file's name.
-        folder: Its folder below models, or "".
-        url: Where it can be downloaded, or "".
-        hash: The sum of its content, or "".
-        hash_type: What sum that is, for example `SHA256`, or "".
+        name: Its file name.
+        folder: Its folder below `models`, or "".
+        url: Its download URL, or "".
+        hash: The hash of its content, or "".
+        hash_type: The hash algorithm, for example `SHA256`, or "".
     """
 
     name: str
@@ -66,15 +66,15 @@ class ModelOrigin:
 
 
 class Origins:
-    """What a file says of its classes and models. All is believed only as far as its shape is right.
+    """What a file says about its classes and models; malformed entries are ignored.
 
     Attributes:
-        packs: By class.
-        models: By the file's name.
+        packs: The packs by class.
+        models: The models by file name.
     """
 
     def __init__(self, editor: Mapping[str, Any] | None, graph: Mapping[str, Node] | None = None) -> None:
-        """Collect what an editor file says, and the remarks at the nodes of a graph."""
+        """Collect packs and models from an editor file, and from `_meta` of a graph's nodes."""
         self.packs: dict[str, PackOrigin] = {}
         self.models: dict[str, ModelOrigin] = {}
         for drawing in _graphs(editor):
@@ -85,11 +85,11 @@ class Origins:
             self._note(made.class_type, made.meta)
 
     def pack(self, class_type: str) -> PackOrigin:
-        """Return the pack of a class, an empty one when the file does not say."""
+        """Return the pack of a class, an empty one when the file does not name it."""
         return self.packs.get(class_type) or PackOrigin()
 
     def model(self, value: str, input_name: str) -> ModelOrigin | None:
-        """Return where a model comes from, None when nothing says that this is one."""
+        """Return where a model comes from, None when the value is not known to be a model."""
         path = value.replace("\\", "/")
         name = path.rpartition("/")[2]
         known = self.models.get(value) or self.models.get(path) or self.models.get(name)
@@ -115,12 +115,12 @@ class Origins:
 
 
 def model_folder(input_name: str) -> str:
-    """Return the folder of the models that an input of this name takes, "" when it does not tell."""
+    """Return the models folder for an input of this name, "" when the name is not a known one."""
     return _FOLDERS.get(input_name.rpartition(".")[2], "")
 
 
 def _graphs(editor: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-    """Yield the editor file and the subgraphs that it defines, those within them too."""
+    """Yield the editor file and its subgraph definitions, including nested ones."""
     waiting: list[Mapping[str, Any]] = [] if editor is None else [editor]
     while waiting:
         graph = waiting.pop()

@@ -1,7 +1,7 @@
-"""Nodes that validate inputs themselves: object_info does not say so, ComfyUI's source does.
+"""Nodes that validate inputs themselves, which is known from their source and not from object_info.
 
-The table holds the nodes of ComfyUI 0.33 and packs that were read; of other nodes, those with
-an upload button are taken to look for the file themselves, as nearly all of them do.
+The table has the nodes of ComfyUI 0.33 and of the packs whose source was read. Of other nodes,
+those with an upload button are assumed to look for the file themselves, as nearly all of them do.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 UNSEEN = "unseen_file"
-"""The library's own type for a file that is in no list of the server."""
+"""The library's own problem type for a file that is in none of the server's lists."""
 
 A_TEXT = (
-    "A text names a file of the server's. To upload one of yours, give its path: a pathlib.Path, not a text."
+    "A text names a file on the server. To upload one of yours, give its path: a pathlib.Path, not a text."
 )
-"""What to know of a name in an input that takes uploads."""
+"""Advice for a file name in an input that accepts uploads."""
 
-# Bounded: within megabytes of text there is nothing to be looked for.
+# The scheme is bounded, so that megabytes of text are not searched.
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,30}://", re.IGNORECASE)
 
 _ALL = frozenset({"*"})
@@ -54,7 +54,7 @@ _OWN: Mapping[str, frozenset[str]] = {
     "Load3D": _ALL,
     "Load3DAdvanced": _ALL,
     "CustomCombo": _ALL,
-    # What the machine lacks is replaced when it runs.
+    # Values that the machine does not support are replaced when the node runs.
     "ModelAttentionBackend": frozenset({"attention"}),
     "SelectModelDevice": frozenset({"device"}),
     "SelectCLIPDevice": frozenset({"device"}),
@@ -68,7 +68,7 @@ _LENIENT = frozenset({"Load3D", "Load3DAdvanced"})
 
 _FOLDERS = ("[input]", "[output]", "[temp]")
 
-# Their types are a tuple that has an answer for every number.
+# Their output types are a tuple that returns a type for any slot number.
 _MORE_OUTPUTS = frozenset(
     {"ImpactInversedSwitch", "Dynamic Context (rgthree)", "Dynamic Context Switch (rgthree)"}
 )
@@ -82,10 +82,10 @@ _REQUIRED: Mapping[str, frozenset[str]] = {
 
 
 def checks_itself(node: Node, spec: InputSpec, value: Any, *, pack: bool) -> bool:
-    """Tell whether the node looks after an input itself, so that ranges and lists do not count.
+    """Return whether the node validates an input itself, so that the server skips ranges and choices.
 
-    A list that a pack offers is taken to be one of files when the value says in which folder
-    it lies: such names are never in the list, and packs that take them look for the file.
+    A pack's list of choices counts as one of files when the value ends in its folder, as in
+    `a.png [output]`: such names are never in the list, and the pack looks for the file itself.
     """
     own = _OWN.get(node.class_type)
     if own is not None:
@@ -96,23 +96,23 @@ def checks_itself(node: Node, spec: InputSpec, value: Any, *, pack: bool) -> boo
 
 
 def makes_outputs(class_type: str) -> bool:
-    """Tell whether the node is known to have outputs that it does not declare."""
+    """Return whether the node is known to have outputs that it does not declare."""
     return class_type in _MORE_OUTPUTS
 
 
 def checks_link_types(class_type: str) -> bool:
-    """Tell whether the node judges the types of its links itself."""
+    """Return whether the node checks the types of its links itself."""
     return class_type == "TripoConversionNode"
 
 
 def missing_argument(node: Node) -> str | None:
-    """Return the input without which the node's own validation breaks down."""
+    """Return the missing input without which the node's own validation raises, None for none."""
     required = sorted(_REQUIRED.get(node.class_type, ()))
     return next((name for name in required if name not in node.inputs), None)
 
 
 def own_findings(node: Node, specs: Mapping[str, InputSpec]) -> list[tuple[str | None, Finding]]:
-    """Return what the node's own validation has to say: (input, finding)."""
+    """Return what the node's own validation would report, as (input, finding)."""
     name = missing_argument(node)
     if name is not None:
         return [(name, Finding(EXCEPTION, "the node's own validation needs this input"))]
@@ -131,16 +131,16 @@ def _file(node: Node, name: str, spec: InputSpec | None) -> Finding | None:
     if lenient and (not value or value == "none"):
         return None
     if is_link(value) or not isinstance(value, str):
-        return Finding(EXCEPTION, "the node's own validation takes the name of a file only", value)
+        return Finding(EXCEPTION, "the node's own validation accepts only a file name", value)
     choices = spec.choices if spec is not None else None
     return None if choices is None else missing_file(value, choices)
 
 
 def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
-    """Return what is wrong with the name of a file, by the server's list of input files.
+    """Return what is wrong with a file name, by the server's list of input files.
 
-    The list has the top level of the input folder only: of what lies deeper, or in another
-    folder, nobody but the server knows whether it is there.
+    The list has only the top level of the input folder. For files in subfolders and other
+    folders the server must be asked.
     """
     plain, folder = annotated(value)
     if not plain or plain in {".", ".."} or (folder == "input" and plain in choices):
@@ -149,33 +149,33 @@ def missing_file(value: str, choices: tuple[Any, ...]) -> Finding | None:
     kind, shown = "custom_validation_failed", clipped(value)
     if plain[:5].lower() == "data:":
         how = "Decode it and pass the bytes: with_inputs() takes them, and submit() uploads them."
-        return Finding(kind, f"{shown} is a picture in text, not a file of the server's", value, (), how)
+        return Finding(kind, f"{shown} is a data: URI, not a file on the server", value, (), how)
     if _URL.match(plain):
         how = "Download it, and pass the bytes or a path to with_inputs()."
-        return Finding(kind, f"{shown} is an address, not a file of the server's", value, (), how)
+        return Finding(kind, f"{shown} is a URL, not a file on the server", value, (), how)
     if PureWindowsPath(plain).is_absolute() or PurePosixPath(plain).is_absolute():
-        how = f"{advice} The server looks on its own disk, which cannot be checked from here."
+        how = f"{advice} The server looks on its own disk, which cannot be checked here."
         return Finding(kind, f"{shown} is a path, not a file in the server's folders", value, (), how)
     if folder != "input" or "/" in plain or "\\" in plain:
-        told = f"it is not known whether the server has the file {shown}: its list does not say"
+        told = f"it is unknown whether the server has the file {shown}: its lists do not cover that folder"
         return Finding(UNSEEN, told, value, (), advice, warning=True)
     names = [choice for choice in choices if isinstance(choice, str)]
     return Finding(kind, f"the server has no input file {shown}", value, nearest(plain, names), advice)
 
 
 def absent_file(value: Any) -> Finding | None:
-    """Return what is wrong with a path that is to be uploaded, None when its file is there."""
+    """Return what is wrong with a path that is to be uploaded, None when its file exists."""
     if not isinstance(value, os.PathLike) or is_stored(value):
         return None
     path = os.fspath(value)
     if os.path.isfile(path):
         return None
-    told = "is a folder" if os.path.isdir(path) else "is not there"
+    told = "is a folder" if os.path.isdir(path) else "does not exist"
     return Finding("missing_file", f"the file {clipped(os.fsdecode(path))} {told}, and cannot be uploaded")
 
 
 def annotated(value: str) -> tuple[str, str]:
-    """Return a file's name and its folder: `a.png [temp]` lies in temp, without a word in input."""
+    """Return a file's name and its folder: `a.png [temp]` is in temp, a plain name is in input."""
     for folder in ("input", "output", "temp"):
         if value.endswith(f"[{folder}]"):
             return value.removesuffix(f"[{folder}]").rstrip(), folder

@@ -1,4 +1,4 @@
-"""What a server would say to a workflow, before it is asked."""
+"""The problems of a workflow as the server would report them, found without asking it."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def check_graph(
     editor: Mapping[str, Any] | None = None,
     replacements: Mapping[str, Any] | None = None,
 ) -> list[Problem]:
-    """Return what is wrong with a graph on a server, [] when it would be taken as it is.
+    """Return what is wrong with a graph on a server, errors first; [] when nothing is.
 
-    Errors are what the server refuses, by its own types (`Problem.type`); warnings are what
-    it takes, but what you should know. Files that wait to be uploaded count as there
-    if their paths lead to one.
+    Errors are what the server rejects, with its own types (`Problem.type`); warnings are what
+    it accepts although it is likely a mistake. A local file that is not uploaded yet is an error
+    only when its path does not exist.
 
     Args:
         graph: The nodes by id.
         catalog: What the server can run.
         editor: The editor file, for advice on packs and models.
-        replacements: What GET /node_replacements answers: classes that the server replaces.
+        replacements: The response of GET /node_replacements: classes that the server replaces.
     """
     advisor = Advisor(editor, catalog, graph)
     graph, replaced = applied(graph, replacements, catalog)
@@ -50,27 +50,27 @@ def check_graph(
 
 
 def _no_outputs(muted: str, *, empty: bool) -> Problem:
-    """Return what is wrong with a graph that makes nothing, of an empty one that it is empty.
+    """Return the problem of a graph without output nodes.
 
     Args:
-        muted: What the editor file has that would make an output, and is switched off.
-        empty: Whether no node is left.
+        muted: Advice on the output nodes that are muted or bypassed in the editor file, or "".
+        empty: Whether the graph has no nodes at all.
     """
     if empty and not muted:
         return Problem(
             type="prompt_no_outputs",
-            message="the prompt is empty: no node of it runs",
-            advice="All nodes of the editor file are notes, muted or bypassed: switch some on.",
+            message="the prompt is empty: it has no nodes to run",
+            advice="All nodes of the editor file are notes, muted or bypassed: enable some.",
         )
     return Problem(
         type="prompt_no_outputs",
         message="no node that runs makes an output" if muted else "no node makes an output",
-        advice=muted or "Add one that saves or shows something, for example SaveImage.",
+        advice=muted or "Add an output node, for example SaveImage or PreviewImage.",
     )
 
 
 def check_node(graph: Mapping[str, Node], node: str, catalog: NodeCatalog) -> list[Problem]:
-    """Return what is wrong with one node of a graph, whether an output needs it or not."""
+    """Return what is wrong with one node of a graph, also if no output depends on it."""
     run = GraphCheck(graph, catalog)
     run.look_at(node)
     return problems_of(graph, run.places)
@@ -79,14 +79,14 @@ def check_node(graph: Mapping[str, Node], node: str, catalog: NodeCatalog) -> li
 def conversion_problems(
     error: ConversionError, catalog: NodeCatalog, *, editor: Mapping[str, Any] | None = None
 ) -> list[Problem]:
-    """Return why an editor file could not be converted, with what to install."""
+    """Return why an editor file could not be converted, with the packs to install."""
     advisor = Advisor(editor, catalog)
     found = [_advised(problem, advisor) for problem in error.problems]
     return found or [Problem(type="conversion_failed", message=str(error))]
 
 
 def _advised(problem: Problem, advisor: Advisor) -> Problem:
-    """Return what the conversion found, with the nearest classes and the pack to install."""
+    """Return a problem of the conversion with the nearest classes and the pack to install."""
     if problem.type != "missing_node_type" or problem.advice:
         return problem
     close, advice = advisor.missing_class(problem.class_type)
@@ -112,7 +112,7 @@ def _missing_classes(graph: Mapping[str, Node], catalog: NodeCatalog, advisor: A
 def problems_of(
     graph: Mapping[str, Node], places: Iterable[Place], *, advisor: Advisor | None = None
 ) -> list[Problem]:
-    """Return what was found as problems, with what the advisor knows."""
+    """Return the findings as problems, with the advisor's advice."""
     return [_problem(graph, place, advisor) for place in places]
 
 
@@ -140,7 +140,7 @@ def _problem(graph: Mapping[str, Node], place: Place, advisor: Advisor | None) -
 
 
 def _warnings(graph: Mapping[str, Node], catalog: NodeCatalog, run: GraphCheck) -> Iterator[Problem]:
-    """Yield what the server does not mind: old classes, and nodes that no output needs."""
+    """Yield warnings for what the server accepts: deprecated classes, and nodes that no output needs."""
     for key, node in graph.items():
         if node.class_type not in catalog:
             continue

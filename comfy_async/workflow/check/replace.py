@@ -1,4 +1,4 @@
-"""Classes that a server replaces by others before it validates (GET /node_replacements)."""
+"""Classes that a server replaces by others before validation (GET /node_replacements)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _inputs(node: Node, rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renumber(graph: dict[str, Node], source: str, rule: Mapping[str, Any]) -> None:
-    """Lead links to the slots that the new class has for the old ones."""
+    """Change the slots of links from the node to those that the new class has for the old ones."""
     slots = {entry.get("old_idx"): entry.get("new_idx") for entry in _entries(rule, "output_mapping")}
     for key, node in graph.items():
         moved = {

@@ -1,9 +1,9 @@
-"""A graph against a catalog, in the order and with the error types of the server's validation.
+"""Validating a graph against a catalog, in the order and with the error types of the server.
 
-This follows validate_prompt and validate_inputs of ComfyUI 0.33 (execution.py): only what an
-output needs is validated, inputs that a class does not declare are ignored, and whatever
-the server did not foresee ends as an exception under the node that has it. Unlike the
-server it goes on after an exception, so that all is said at once.
+This follows validate_prompt and validate_inputs of ComfyUI 0.33 (execution.py): only the nodes
+that an output depends on are validated, inputs that a class does not declare are ignored, and an
+exception during validation is reported under the node that raised it. Unlike the server it
+continues after an exception, so that all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from .values import EXCEPTION, Finding, check_value, not_among, value_for_link
 __all__ = ["DEADLY", "GraphCheck", "Place"]
 
 Place = tuple[str, str | None, Finding]
-"""Node, input and what is wrong there."""
+"""Node id, input (None for the node itself) and what is wrong there."""
 
 DEADLY = "missing_link_source"
-"""The library's own type for what the server overlooks and then dies of."""
+"""The library's own type for a link that the server accepts although it ends its worker thread."""
 
 OUTER = "exception_during_validation"
 """The server's type for an exception in the output node itself."""
 
 
 class GraphCheck:
-    """One run over one graph.
+    """The validation of one graph.
 
     Attributes:
-        places: What was found, by node in the order in which the server would go.
-        reached: The nodes that are validated because some output needs them.
-        running: The nodes that are run: those, and what undeclared inputs of theirs are linked to.
+        places: What was found, in the order of the nodes in the graph.
+        reached: The nodes that are validated because some output depends on them.
+        running: The nodes that are run: those, and the ones that their undeclared inputs link to.
     """
 
     def __init__(self, graph: Mapping[str, Node], catalog: NodeCatalog) -> None:
-        """Prepare; nothing is checked yet."""
+        """Keep the graph and the catalog; `run` does the checks."""
         self._graph = graph
         self._catalog = catalog
         self._path: list[str] = []
@@ -54,12 +54,12 @@ class GraphCheck:
         self.running: set[str] = set()
 
     def outputs(self) -> list[str]:
-        """Return the nodes that make the prompt worth running."""
+        """Return the ids of the output nodes."""
         known = ((key, node) for key, node in self._graph.items() if node.class_type in self._catalog)
         return [key for key, node in known if self._catalog.node(node.class_type).output_node]
 
     def run(self) -> None:
-        """Validate everything that an output needs."""
+        """Validate all nodes that an output depends on."""
         outputs = set(self.outputs())
         for output in outputs:
             self._walk(output)
@@ -81,12 +81,12 @@ class GraphCheck:
         return seen
 
     def _deadly(self) -> Iterator[Place]:
-        """Yield links to absent nodes in inputs that no validation checks.
+        """Yield links to missing nodes in inputs that nothing validates.
 
-        These are inputs that the class does not declare, and all inputs of nodes that only such
-        inputs lead to. The server follows them when it runs the prompt, and the exception there
-        ends its worker thread: it accepts prompts and runs none until it is restarted (seen on
-        0.33.0; execution.py, the first add_node).
+        These are inputs that the class does not declare, and all inputs of nodes that are reached
+        only through such inputs. The server follows them when it runs the prompt, and the exception
+        there ends its worker thread: it then accepts prompts but runs none until it is restarted
+        (seen on 0.33.0; execution.py, the first add_node).
         """
         for key in self.running:
             node = self._graph[key]
@@ -96,15 +96,17 @@ class GraphCheck:
             for name, source, _ in node.links():
                 if source not in self._graph and name not in declared and node.class_type in self._catalog:
                     told = f"it is linked to node {clipped(source)}, which is not there"
-                    advice = "The server would take this, and then run nothing any more: remove the input."
+                    advice = (
+                        "The server accepts this, but then runs nothing until a restart: remove the input."
+                    )
                     yield key, name, Finding(DEADLY, told, node.inputs[name], (), advice)
 
     def look_at(self, node: str) -> None:
-        """Validate one node alone, whether an output needs it or not."""
+        """Validate one node alone, also if no output depends on it."""
         self._node(node)
 
     def _walk(self, start: str) -> None:
-        """Visit a node and all that it needs, without recursion: graphs may be long chains."""
+        """Validate a node and all that it depends on, without recursion: graphs may be long chains."""
         waiting: list[tuple[str, Iterator[str]]] = []
 
         def enter(key: str) -> None:
@@ -126,7 +128,7 @@ class GraphCheck:
                 enter(following)
 
     def _circles(self) -> Iterator[str]:
-        """Yield the nodes that lie on some circle."""
+        """Yield the nodes that are part of a cycle."""
         for key in self._links:
             seen, waiting = set[str](), list(self._links[key])
             while waiting:
@@ -138,7 +140,7 @@ class GraphCheck:
                 yield key
 
     def _node(self, key: str) -> list[str]:
-        """Note what is wrong with a node, and return the nodes that it is linked to."""
+        """Record what is wrong with a node, and return the nodes that it is linked to."""
         node = self._graph[key]
         if node.class_type not in self._catalog:
             return [source for _, source, _ in node.links() if source in self._graph]
@@ -156,10 +158,10 @@ class GraphCheck:
         return following
 
     def _misspelt(self, node: Node, specs: Mapping[str, InputSpec]) -> Iterator[tuple[str, Finding]]:
-        """Yield inputs that the server ignores, though their names are nearly those of others.
+        """Yield inputs that the server ignores, but whose names look like misspelt declared ones.
 
-        The nodes of packs may take more inputs than they declare, so there only the name of an
-        input that is not given counts.
+        The nodes of packs may accept more inputs than they declare, so for them only the names of
+        declared inputs that are not given are compared.
         """
         from_pack = self._catalog.node(node.class_type).from_pack
         names = [name for name in specs if not (from_pack and name in node.inputs)]
@@ -172,7 +174,7 @@ class GraphCheck:
                 yield name, Finding("unknown_input", told, nearest=tuple(close), warning=True)
 
     def _input(self, key: str, node: Node, spec: InputSpec) -> list[str]:
-        """Note what is wrong with an input, and return the node that it is linked to."""
+        """Record what is wrong with an input, and return the node that it is linked to, if any."""
         value = node.inputs[spec.name]
         if isinstance(value, list):
             finding, source = self._link(node, spec, value)
@@ -191,9 +193,9 @@ class GraphCheck:
         return []
 
     def _link(self, node: Node, spec: InputSpec, value: list[Any]) -> tuple[Finding | None, str | None]:
-        """Return what is wrong with a link, and its source when the server would go there."""
+        """Return what is wrong with a link, and its source when the server would validate that next."""
         if len(value) != 2:
-            advice = 'A list of values goes in as {"__value__": [...]}.'
+            advice = 'Pass a list of values as {"__value__": [...]}.'
             return Finding("bad_linked_input", "a bare list must be [node, slot]", value, (), advice), None
         source, slot = value
         origin = self._graph.get(source) if isinstance(source, str) else None
@@ -213,23 +215,23 @@ class GraphCheck:
         if checks_link_types(node.class_type) or raw_types_link(given, wanted):
             return None, source
         gives, takes = _type_name(given), _type_name(wanted)
-        told = f"node {origin.info(source)} gives {gives} at slot {slot}, this takes {takes}"
+        told = f"output {slot} of node {origin.info(source)} is of type {gives}, this input takes {takes}"
         return Finding("return_type_mismatch", told, value), None
 
     def _no_slot(
         self, origin: Node, source: str, count: int, value: list[Any]
     ) -> tuple[Finding | None, str | None]:
         """Return what is wrong with a link to an output that its class does not declare."""
-        told = f"node {origin.info(source)} has {count} outputs, there is no slot {clipped(value[1])}"
+        told = f"node {origin.info(source)} has {count} outputs, and no slot {clipped(value[1])}"
         if not isinstance(value[1], int) or not self._catalog.node(origin.class_type).from_pack:
             return Finding(EXCEPTION, told, value), None
         if makes_outputs(origin.class_type):
             return None, source
-        advice = "A node pack may make more outputs than it declares: nobody but the server knows."
+        advice = "Nodes of packs may have more outputs than they declare; only the server can check it."
         return Finding("undeclared_output", told, value, (), advice, warning=True), source
 
     def _dynamic(self, node: Node, specs: Mapping[str, InputSpec]) -> Iterator[tuple[str, Finding]]:
-        """Yield warnings for dynamic combos that the server overlooks, but on which the node fails."""
+        """Yield warnings for dynamic combos that the server does not check, but on which the node fails."""
         for spec in self._catalog.inputs(node.class_type):
             if spec.type != DYNAMIC_COMBO or spec.name in specs:
                 continue
@@ -241,7 +243,7 @@ class GraphCheck:
                 told = f"{clipped(value)} {not_among(choices)}"
                 yield spec.name, Finding("value_not_in_list", told, value, close, warning=True)
             elif spec.required:
-                told = "this choice is required, although the server does not ask for it"
+                told = "this choice is required, although the server does not check it"
                 yield (
                     spec.name,
                     Finding("required_input_missing", told, nearest=tuple(choices[:5]), warning=True),
@@ -249,7 +251,7 @@ class GraphCheck:
 
 
 def _outer(place: Place, outputs: set[str]) -> Place:
-    """Give an exception in an output node the type that the server has for it."""
+    """Return the finding with the type that the server uses for an exception in an output node."""
     node, name, finding = place
     if finding.type != EXCEPTION or node not in outputs:
         return place

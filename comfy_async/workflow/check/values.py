@@ -1,4 +1,4 @@
-"""One value against its specification, with the server's own conversions and limits."""
+"""Checking one value against its specification, with the server's own conversions and limits."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .._values import is_handle, is_pending, same_path, truth
 __all__ = ["Finding", "check_value", "not_among", "truth_of", "unwrapped", "value_for_link"]
 
 EXCEPTION = "exception_during_inner_validation"
-"""The server's type for whatever its validation did not foresee."""
+"""The server's type for an exception that was raised during validation."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """What is wrong with one input, without its place."""
+    """What is wrong with one input, without its node and name."""
 
     type: str
     message: str
@@ -30,23 +30,23 @@ class Finding:
 
 
 def unwrapped(value: Any) -> Any:
-    """Return what the server makes of a wrapped value."""
+    """Return the value without its `{"__value__": ...}` wrapper, if it has one."""
     return value["__value__"] if isinstance(value, dict) and "__value__" in value else value
 
 
 def check_value(spec: InputSpec, value: Any, *, limits: bool = True) -> Finding | None:
-    """Return what the server has against a value, None when it takes it.
+    """Return why the server would reject a value, or a warning about it; None when there is neither.
 
     Args:
         spec: The input.
         value: The value, wrapped or not.
-        limits: Whether ranges and choices count: a node that validates an input itself
-            is not held to them.
+        limits: Whether to check ranges and choices: the server does not check them for an
+            input that the node validates itself.
     """
     try:
         converted = _converted(spec, unwrapped(value))
     except (ValueError, TypeError, OverflowError):
-        return Finding("invalid_input_type", f"this is no {_KINDS[spec.type]}", unwrapped(value))
+        return Finding("invalid_input_type", f"this is not a {_KINDS[spec.type]}", unwrapped(value))
     odd = _changed(spec, unwrapped(value), converted)
     if spec.type == "BOOLEAN":
         return odd or truth_of(unwrapped(value))
@@ -62,7 +62,7 @@ _KINDS = {"INT": "whole number", "FLOAT": "number"}
 
 
 def _changed(spec: InputSpec, value: Any, converted: Any) -> Finding | None:
-    """Return a warning for a value of which the server makes another one, surely not what was meant."""
+    """Return a warning when the server converts a value to one that was surely not meant."""
     if isinstance(_raw_type(spec), list):
         return None
     is_odd = (
@@ -72,15 +72,15 @@ def _changed(spec: InputSpec, value: Any, converted: Any) -> Finding | None:
     )
     if not is_odd:
         return None
-    told = f"the server makes {clipped(converted)} of {clipped(value)}"
+    told = f"the server converts {clipped(value)} to {clipped(converted)}"
     return Finding("value_changed", told, value, warning=True)
 
 
 def value_for_link(spec: InputSpec, value: Any) -> Finding | None:
-    """Return what is wrong with a value where only a link has any sense, None when it may have some.
+    """Return a warning for a value in an input that only accepts links, None for other inputs.
 
-    The server validates no value of such a type, and its node fails when it runs: a warning, since
-    errors are what the server refuses.
+    The server does not validate values of such types, but the node fails when it runs. It is a
+    warning because only what the server rejects is an error.
     """
     if not isinstance(_raw_type(spec), str) or spec.type not in _LINKED:
         return None
@@ -88,13 +88,13 @@ def value_for_link(spec: InputSpec, value: Any) -> Finding | None:
         return None
     pending = is_pending(value) or is_handle(value)
     shown = f"a file ({type(value).__name__})" if pending else clipped(unwrapped(value))
-    told = f"it takes a link to {spec.type}, not {shown}: the server does not mind, and the node fails"
-    advice = 'A link is ["node", slot].' + (" A file goes into a node that loads it." if pending else "")
+    told = f"it takes a link of type {spec.type}, not {shown}: the server accepts it, but the node fails"
+    advice = 'A link is ["node", slot].' + (" Load the file with a node and link to that." if pending else "")
     received = None if pending else unwrapped(value)
     return Finding("value_for_link", told, received, (), advice, warning=True)
 
 
-# Types of ComfyUI's own that are objects of Python: no value of JSON is one.
+# ComfyUI's types whose values are Python objects, which JSON cannot express.
 _LINKED = frozenset(
     "MODEL CLIP VAE CONDITIONING LATENT IMAGE MASK CONTROL_NET CLIP_VISION CLIP_VISION_OUTPUT STYLE_MODEL "
     "UPSCALE_MODEL GLIGEN SAMPLER SIGMAS NOISE GUIDER AUDIO VIDEO".split()
@@ -102,7 +102,7 @@ _LINKED = frozenset(
 
 
 def _converted(spec: InputSpec, value: Any) -> Any:
-    """Convert as execution.py does: texts that hold a number are numbers to it."""
+    """Return the value converted as in execution.py, where texts that hold a number become numbers."""
     if isinstance(_raw_type(spec), list):
         return value
     if spec.type == "INT":
@@ -121,10 +121,10 @@ def _raw_type(spec: InputSpec) -> Any:
 def _out_of_range(spec: InputSpec, value: Any) -> Finding | None:
     least, most = spec.options.get("min"), spec.options.get("max")
     if "min" in spec.options and value < least:
-        told = f"{clipped(value)} is too small; it begins at {least}"
+        told = f"{clipped(value)} is too small; the minimum is {least}"
         return Finding("value_smaller_than_min", told, value, (str(least),))
     if "max" in spec.options and value > most:
-        told = f"{clipped(value)} is too large; it ends at {most}"
+        told = f"{clipped(value)} is too large; the maximum is {most}"
         return Finding("value_bigger_than_max", told, value, (str(most),))
     return None
 
@@ -143,7 +143,7 @@ def _not_in_list(spec: InputSpec, value: Any) -> Finding | None:
         told = f"{first} is spelled with other path separators on this server"
         return Finding(kind, told, value, tuple(respelled), "localized(catalog) respells it.")
     if not choices:
-        return Finding(kind, f"{first} is none of the choices: the server has none", value)
+        return Finding(kind, f"{first} is not available: the server has no choices for this input", value)
     names = [choice for choice in choices if isinstance(choice, str)]
     word = wrong[0] if isinstance(wrong[0], str) else clipped(wrong[0])
     close = nearest(word, names) or tuple(str(choice) for choice in choices[:5])
@@ -151,7 +151,10 @@ def _not_in_list(spec: InputSpec, value: Any) -> Finding | None:
 
 
 def truth_of(value: Any) -> Finding | None:
-    """Return what to know of a text that stands for yes or no: to the server every text but "" is yes."""
+    """Return a warning for a text in a boolean input that the server reads otherwise than it says.
+
+    To the server every text but "" is true.
+    """
     if not isinstance(value, str):
         return None
     meant = truth(value)
@@ -162,7 +165,7 @@ def truth_of(value: Any) -> Finding | None:
 
 
 def not_among(choices: Sequence[Any]) -> str:
-    """Say of a value that it is none of the choices, however many there are."""
+    """Return the predicate of a message: that a value is none of these choices."""
     if len(choices) > 1:
         return f"is none of the {len(choices)} choices"
-    return "is not the one choice that there is" if choices else "is no choice: the server has none"
+    return "is not the only valid choice" if choices else "is not available: the server has no choices"

@@ -1,10 +1,10 @@
-"""Editor format to API format, as ComfyUI's own editor converts it when a file is queued.
+"""Converting the editor format to the API format, as ComfyUI's own editor does when it queues a file.
 
-In comes what the editor saves (version 0.4 or 1) and what a server can run (a `NodeCatalog`, or
-plain object_info). Out goes the graph for POST /prompt, with the ids, inputs and titles that the
-editor sends; or a `ConversionError` that lists every node for which that is not known for certain.
-`convert_fields` tells which inputs of that graph the fields are that somebody sees in the editor.
-`Drawing` goes the other way: values changed in the graph, written back into the file.
+The input is what the editor saves (version 0.4 or 1) and what a server can run (a `NodeCatalog`, or
+plain object_info). The output is the graph for POST /prompt, with the ids, inputs and titles that
+the editor sends, or a `ConversionError` that lists every node for which these are uncertain.
+`convert_fields` maps widgets of the editor to inputs of that graph. `Drawing` does the reverse: it
+writes values that were changed in the graph back into the file.
 """
 
 from __future__ import annotations

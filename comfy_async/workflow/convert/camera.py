@@ -1,8 +1,8 @@
-"""What the 3D viewports of the editor send: where their camera stands.
+"""The values that the editor's 3D viewports send: the state of their camera.
 
-The editor also renders pictures for Load3D; those cannot be had without a browser, so their
-names are empty here. The numbers are those of frontend 1.49.6 to the last bit, which lets
-three.js take a position through spherical coordinates and back.
+The editor also renders pictures for Load3D; that requires a browser, so their names are empty here.
+The numbers equal those of frontend 1.49.6 to the last bit, where three.js converts a position to
+spherical coordinates and back.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HALF_FRUSTUM: Final = 5.0
 
 
 def viewport_state(node: Node) -> Any:
-    """Return what the node's viewport sends, "" for classes that send nothing of the kind."""
+    """Return the value that the node's viewport sends, "" for classes without camera state."""
     if node.class_type == "Load3DAdvanced":
         return {"camera_info": _camera(node), "model_3d_info": []}
     if node.class_type == "Load3D" or node.class_type in VIEWPORTS:
@@ -46,12 +46,12 @@ def viewport_state(node: Node) -> Any:
 
 
 def _camera(node: Node) -> dict[str, Any]:
-    """Return the camera as the file has it, or as it stands at first."""
+    """Return the camera as it is in the file, else its initial state."""
     config = _object(node.properties.get("Camera Config"))
     flat = config.get("cameraType") == "orthographic"
     fov = config.get("fov", _FIELD_OF_VIEW)
-    # The camera is restored together with a model: a preview's is the one that it showed last. That
-    # of Load3D lies on the server; newer editors wait for it, and here it never comes.
+    # The camera is restored together with a model: in a preview, the one that was shown last. The
+    # model of Load3D is on the server; newer editors wait for it, so here nothing is restored.
     if node.class_type in VIEWPORTS:
         restored = "Last Time Model File" in node.properties
     else:
@@ -86,21 +86,21 @@ def _object(data: Any) -> Mapping[str, Any]:
 
 
 def _vector(data: Any, fallback: _Vector) -> _Vector:
-    """Return a saved point."""
+    """Return a saved point, the fallback when it is malformed."""
     saved = (_object(data).get(axis) for axis in "xyz")
     point = [float(part) for part in saved if isinstance(part, int | float) and math.isfinite(part)]
     return (point[0], point[1], point[2]) if len(point) == 3 else fallback
 
 
 def _aspect(node: Node) -> float:
-    """Return the width of the picture by its height."""
+    """Return the aspect ratio, width divided by height; 1 when a size is unknown."""
     widgets = [widget for name in ("width", "height") if (widget := node.widget(name)) is not None]
     sizes = [float(each.value) for each in widgets if isinstance(each.value, int | float) and each.value]
     return sizes[0] / sizes[1] if len(sizes) == 2 else 1.0
 
 
 def _settled(position: _Vector, target: _Vector) -> _Vector:
-    """Return the position once the orbit controls have turned it over until it stays."""
+    """Return the position after orbit controls converted it repeatedly, until it no longer changes."""
     for _ in range(10):
         turned = _orbited(position, target)
         if turned == position:
@@ -110,7 +110,7 @@ def _settled(position: _Vector, target: _Vector) -> _Vector:
 
 
 def _orbited(position: _Vector, target: _Vector) -> _Vector:
-    """Return the position after one turn through spherical coordinates around the target."""
+    """Return the position after a conversion to spherical coordinates around the target and back."""
     x, y, z = (one - other for one, other in zip(position, target, strict=True))
     radius = math.sqrt(x * x + y * y + z * z)
     if radius == 0:
@@ -153,7 +153,7 @@ def _unit(vector: _Vector) -> _Vector | None:
 
 
 def _quaternion(columns: tuple[_Vector, _Vector, _Vector]) -> tuple[float, float, float, float]:
-    """Return a rotation matrix, given by columns, as a quaternion; the largest part comes first."""
+    """Return the quaternion (x, y, z, w) of a rotation matrix that is given by columns."""
     sums = [[columns[j][i] + columns[i][j] for j in range(3)] for i in range(3)]
     turns = (
         columns[1][2] - columns[2][1],
@@ -178,10 +178,10 @@ def _quaternion(columns: tuple[_Vector, _Vector, _Vector]) -> tuple[float, float
 
 
 def _named(axes: str, parts: tuple[float, ...]) -> dict[str, Any]:
-    """Return numbers by the letters of their axes."""
+    """Return numbers by the names of their axes."""
     return {axis: _plain(part) for axis, part in zip(axes, parts, strict=True)}
 
 
 def _plain(number: float) -> float:
-    """Return a whole number as JavaScript writes it."""
+    """Return a whole number as an int, as JavaScript writes it."""
     return int(number) if float(number).is_integer() else number

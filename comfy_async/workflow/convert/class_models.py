@@ -1,4 +1,4 @@
-"""New nodes of the classes of a catalog: each class is read once, and its nodes are copies of a model."""
+"""New nodes of a catalog's classes: each class is read once, and its nodes are copies of one model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Classes"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Model:
-    """A node as it is when it is new, what its class declares, and whether it takes lists as they are."""
+    """A new node, the declared inputs of its class, and whether it takes all values of saved lists."""
 
     node: Node
     declared: Sequence[Declared]
@@ -26,14 +26,14 @@ class _Model:
 
 
 class Classes:
-    """The classes that the nodes of one file are of.
+    """Creates new nodes of classes, for one file.
 
-    What the classes of a `NodeCatalog` become is kept with it, for the next file; those that a
-    pack has a hand in are asked for anew, for its rules may look at anything.
+    Models of a `NodeCatalog`'s classes are cached in it for the next file, except those of classes
+    with rules of a pack, which may depend on anything.
     """
 
     def __init__(self, catalog: Mapping[str, Any], editor: Editor) -> None:
-        """Keep the classes that the server knows, and whose ways to follow."""
+        """Keep the classes of the server, and the editor version to convert like."""
         self._catalog = catalog
         self._editor = editor
         kept: dict[Any, dict[str, _Model]] = getattr(catalog, "readings", {})
@@ -45,14 +45,14 @@ class Classes:
         return _copy(self._model(class_type).node)
 
     def places(self, node: Node, values: Any) -> Sequence[int]:
-        """Return the places of a saved list's values that a new node takes, none if it is no list."""
+        """Return the indexes of a saved list's values that a new node takes, () when it is not a list."""
         if not isinstance(values, list):
             return ()
         model = self._model(node.type)
         return range(len(values)) if model.takes_all else places_of(node, values, model.declared)
 
     def _model(self, class_type: str) -> _Model:
-        """Return the model of a class, made when it is first needed."""
+        """Return the model of a class, created when it is first needed."""
         pack = pack_of(class_type)
         models = self._shared if pack is None else self._own
         if (model := models.get(class_type)) is None:
@@ -60,7 +60,7 @@ class Classes:
         return model
 
     def _read(self, class_type: str, pack: Pack | None) -> _Model:
-        """Return what becomes of a class, with a hand of the pack that it is from."""
+        """Return a new model of a class, with the rules of its pack applied."""
         spec = self._catalog[class_type]
         declared = declared_inputs(class_type, spec)
         if pack is not None:
@@ -72,11 +72,11 @@ class Classes:
 
 
 def _copy(model: Node) -> Node:
-    """Return a node of the same class, with slots and widgets of its own.
+    """Return a copy of a model, with slots and widgets of its own.
 
-    Its properties and links are the file's, which are not there yet.
+    Properties and links are shared, because those of the file replace them.
     """
-    # A widget may stand in a node twice.
+    # The same widget may be in a node twice.
     widgets = {id(widget): widget.copy() for widget in model.widgets}
     return Node(
         "",

@@ -1,21 +1,21 @@
-"""The conversion from end to end: read the file, build the graph, write what would be queued of it.
+"""The whole conversion: read the file, build the graph, and write the prompt.
 
-What is converted is what the editor sends when the file is opened and queued:
-`app.loadGraphData()`, then `app.graphToPrompt()`. The rooms of that way, in order:
+The result is what the editor sends when the file is opened and queued: `app.loadGraphData()`, then
+`app.graphToPrompt()`. The modules, in the order of the steps:
 
-- `editor_file` reads the file and names damage, `node_ids` makes node ids unique.
-- `graph_from_file` builds the graph that `model` describes: nodes from `node_from_class` (what a
-  class declares is read by `declarations`, what becomes of it by `widgets`), links by what
-  `links_table` says, values from `saved_values`, subgraph instances that own values from
-  `promoted_widgets`, older lists of such values from `old_promotions`, and types that follow the
-  links from `slot_types`.
-- `refusals` says what cannot be known of it.
-- `primitives`, `prompt_texts` and `camera` do what happens when a prompt is queued.
-- `fields` tells which inputs of the prompt a field of the drawing becomes.
-- `follow_links` finds the nodes that are really run at the other end of a link, and
-  `node_entries` writes each as the prompt has it.
+- `editor_file` reads the file and reports damage, `node_ids` makes node ids unique, and
+  `group_nodes` turns group nodes into subgraphs.
+- `graph_from_file` builds the graph that `model` describes: nodes with `node_from_class` (from the
+  inputs that `declarations` reads and the widgets that `widgets` makes of them), links with
+  `links_table`, values with `saved_values`, promoted widgets with `promoted_widgets` and, for older
+  files, `old_promotions`, and types that depend on links with `slot_types`.
+- `refusals` raises for what is uncertain.
+- `primitives`, `prompt_texts` and `camera` do what the editor does when a prompt is queued.
+- `follow_links` finds the node at the other end of a link, and `node_entries` writes the nodes of
+  the prompt.
+- `fields` maps widgets of the editor to inputs of the prompt.
 
-`editor_version` holds what editors do differently from version to version.
+`editor_version` has the differences between versions of the editor.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .write_back import Origin
 
 __all__ = ["convert_editor", "convert_fields", "convert_traced"]
 
-# Definitions that use each other twice double with each level.
+# Definitions that use another one twice double the number of nodes at each level.
 _MOST_NODES = 100_000
 
 
@@ -60,20 +60,20 @@ def convert_editor(
     Args:
         file: The file's content as the editor saves it, version 0.4 or 1; it is not changed.
         catalog: What the server can run: a `NodeCatalog`, or plain object_info JSON.
-        editor: The version of the editor whose ways count, by default the one that the catalog
-            names, else the newest known.
-        unknown: What to do with nodes that the catalog does not know: "keep" writes them as the
-            editor does, with null for a class and values called `UNKNOWN`. No server runs that.
-        lost: What to do where saved values, links or kinds of inputs cannot be placed for
-            certain: "keep" goes on without them, as the editor does.
+        editor: The editor version to convert like, by default the one that the catalog names,
+            else the newest known.
+        unknown: What to do with nodes of classes that the catalog lacks: "keep" writes them as the
+            editor does, with a null class_type and inputs named `UNKNOWN`. No server runs them.
+        lost: What to do with saved values, links and inputs that cannot be placed for certain:
+            "keep" drops them, as the editor does.
         rng: Chooses in prompts like `{red|green}`; by default randomly each time, as ComfyUI does.
         now: The time for file names like `%date:yyyy-MM-dd%`, by default the present.
 
     Raises:
         WorkflowFormatError: The file is damaged; `place` says where.
-        ConversionError: It has nodes that the catalog does not know, something would be lost, or
-            links go round in a circle; `problems` lists them all.
-        ValueError: `editor` is no version.
+        ConversionError: It has nodes of classes that the catalog lacks, something would be lost, or
+            links form a cycle; `problems` lists them.
+        ValueError: `editor` is not a version.
 
     Example:
         >>> catalog = {"EmptyImage": {"input": {"required": {"width": ["INT", {"default": 512}]}}}}
@@ -92,12 +92,12 @@ def convert_traced(
     unknown: Choice = "raise",
     lost: Choice = "raise",
 ) -> tuple[dict[str, dict[str, Any]], dict[tuple[str, str], Origin]]:
-    """Return what `convert_editor` does, and by (node, input) where in the file the values stand.
+    """Return the graph like `convert_editor`, and the origins of its values by (node id, input).
 
     Raises:
         WorkflowFormatError: The file is damaged.
         ConversionError: It cannot be converted.
-        ValueError: `editor` is no version.
+        ValueError: `editor` is not a version.
     """
     writer = EntryWriter()
     return _converted(file, catalog, writer, editor=editor, unknown=unknown, lost=lost), writer.origins
@@ -106,12 +106,12 @@ def convert_traced(
 def convert_fields(
     file: Mapping[str, Any], catalog: Mapping[str, Any], names: Sequence[FieldName]
 ) -> list[Field]:
-    """Return which inputs of the converted prompt the fields of an editor file are, each in its place.
+    """Return the inputs of the converted prompt for widgets of an editor file, in the order of `names`.
 
     Args:
         file: The file's content.
         catalog: What the server can run.
-        names: The fields, as `extra.linearData` names them: a node's id and a widget's name.
+        names: The widgets, as `extra.linearData` names them: a node's id and a widget's name.
 
     Raises:
         WorkflowFormatError: The file is damaged.
@@ -132,7 +132,7 @@ def _converted(
     unknown: Choice,
     lost: Choice,
 ) -> dict[str, dict[str, Any]]:
-    """Open the file and write what would be queued of it."""
+    """Open the file and return the prompt."""
     ways = editor_of(editor or getattr(catalog, "editor", None))
     try:
         saved = read_editor(file)
@@ -155,7 +155,7 @@ def _converted(
 
 
 def _prompt(root: Graph, nodes: list[tuple[Scope, Node]], writer: EntryWriter) -> dict[str, dict[str, Any]]:
-    """Return what would be queued of an opened file."""
+    """Return the prompt of an opened file."""
     writer.root = root
     apply_primitives(root, writer.filename)
     prompt = {scope.prefix + node.id: writer.entry(scope, node) for scope, node in nodes}
@@ -165,7 +165,7 @@ def _prompt(root: Graph, nodes: list[tuple[Scope, Node]], writer: EntryWriter) -
 
 
 def _size(graph: Graph, known: dict[str, int]) -> int:
-    """Return how many nodes a graph has with all its instances expanded."""
+    """Return the number of nodes of a graph with all subgraph instances expanded."""
     if graph.id not in known:
         inner = (node.definition for node in graph.nodes.values() if node.definition is not None)
         known[graph.id] = len(graph.nodes) + sum(_size(definition, known) for definition in inner)
@@ -173,10 +173,10 @@ def _size(graph: Graph, known: dict[str, int]) -> int:
 
 
 def _running(scope: Scope) -> Iterator[tuple[Scope, Node]]:
-    """Yield the nodes that are run, those of subgraph instances with their scope.
+    """Yield the nodes that are sent, with their scope.
 
-    The editor leaves out root instances that are muted or bypassed, but takes the nodes of
-    nested ones, whatever the mode of the instance.
+    The editor leaves out subgraph instances at the root that are muted or bypassed, but sends the
+    nodes of nested instances regardless of the instance's mode.
     """
     for node in scope.graph.nodes.values():
         stopped = node.mode in (MUTED, BYPASSED)

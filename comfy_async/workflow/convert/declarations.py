@@ -1,4 +1,4 @@
-"""What a node class declares, in the order in which the frontend makes slots and widgets of it."""
+"""The declared inputs of a node class, in the order in which the frontend creates slots and widgets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 GROUP: Final = "COMFY_DYNAMICGROUP_V3"
 """Rows of fields, as many as the user wants; `LoadLoraModel` has one (since frontend 1.55.18)."""
 
-# Classes that frontend 1.49.6 itself gives an input that the server does not declare:
+# Classes to which frontend 1.49.6 itself adds an input that the server does not declare:
 # a player (uploadAudio.ts), a 3D preview (saveMesh.ts) and a 3D viewport (load3dAdvanced.ts).
 _EXTRA_INPUTS: dict[str, tuple[str, str]] = {
     "LoadAudio": ("audioUI", "AUDIO_UI"),
@@ -43,16 +43,16 @@ class Declared:
     Attributes:
         name: Its name.
         type: Its type, "COMBO" for a choice.
-        options: The second part of the declaration.
-        choices: A combo's values.
-        widget_type: The kind of widget that it asks for, mostly its type.
-        socket_only: Whether a link is the only way to fill it.
+        options: The options, the second part of the declaration.
+        choices: The choices of a combo.
+        widget_type: The kind of its widget, usually its type.
+        socket_only: Whether only a link can fill it.
     """
 
     __slots__ = ("choices", "name", "options", "socket_only", "type", "widget_type")
 
     def __init__(self, name: str, type: str, options: Mapping[str, Any], choices: Sequence[Any] = ()) -> None:
-        """Keep the parts; what is asked for often is looked up once."""
+        """Keep the parts, and derive what is needed often."""
         self.name = name
         self.type = type
         self.options = options
@@ -62,22 +62,22 @@ class Declared:
         self.socket_only = bool(options.get("forceInput"))
 
     def named(self, name: str) -> Declared:
-        """Return the same under another name."""
+        """Return a copy with another name."""
         return Declared(name, self.type, self.options, self.choices)
 
     def typed(self, type: str) -> Declared:
-        """Return the same with another type."""
+        """Return a copy with another type."""
         return Declared(self.name, type, self.options, self.choices)
 
     def shown_as(self, widget_type: str) -> Declared:
-        """Return the same with another kind of widget."""
+        """Return a copy with another kind of widget."""
         shown = Declared(self.name, self.type, self.options, self.choices)
         shown.widget_type = widget_type
         return shown
 
 
 def read_declaration(name: str, data: Any) -> Declared:
-    """Read `[type, options]`; a list in the type's place is a combo's choices."""
+    """Read `[type, options]`; a list in place of the type has the choices of a combo."""
     parts = data if isinstance(data, list | tuple) else [data]
     kind = parts[0] if parts else "UNKNOWN"
     options = parts[1] if len(parts) > 1 and isinstance(parts[1], JSON_OBJECT) else {}
@@ -90,7 +90,7 @@ def read_declaration(name: str, data: Any) -> Declared:
 
 
 def _sections(inputs: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the required and the optional part of a class's or an option's inputs."""
+    """Yield the name and the inputs of the required and the optional section."""
     for section in ("required", "optional"):
         part = inputs.get(section) if isinstance(inputs, JSON_OBJECT) else None
         if isinstance(part, JSON_OBJECT):
@@ -111,7 +111,7 @@ def declared_inputs(class_type: str, spec: Mapping[str, Any]) -> list[Declared]:
 
 
 def _without_default_input(item: Declared) -> Declared:
-    """Return an optional input whose old `defaultInput` is read as `forceInput` (nodeDefStore.ts)."""
+    """Return an optional input with an old `defaultInput` replaced by `forceInput` (nodeDefStore.ts)."""
     if item.options.get("defaultInput"):
         return Declared(item.name, item.type, {**item.options, "forceInput": True}, item.choices)
     return item
@@ -132,12 +132,12 @@ def _additions(class_type: str, required: list[Declared]) -> list[Declared]:
 
 
 def option_inputs(inputs: Any) -> list[Declared]:
-    """Return the inputs of a dynamic combo's option, or those that an autogrow group repeats."""
+    """Return the inputs of a dynamic combo's option, or those in the template of an autogrow group."""
     return [read_declaration(name, data) for _, part in _sections(inputs) for name, data in part.items()]
 
 
 def holds(item: Declared, kind: str) -> bool:
-    """Return whether an input is of a kind, or may bring one that is."""
+    """Return whether an input is of a type, or has an option or template with one that is."""
     if item.type == kind:
         return True
     options = item.options.get("options")
@@ -153,7 +153,7 @@ def holds(item: Declared, kind: str) -> bool:
 
 
 def in_display_order(inputs: list[Declared], spec: Mapping[str, Any]) -> list[Declared]:
-    """Return the inputs as `input_order` wants them, those it does not name last."""
+    """Return the inputs in the order of `input_order`, those that it lacks last."""
     order = spec.get("input_order")
     if not isinstance(order, JSON_OBJECT):
         return inputs

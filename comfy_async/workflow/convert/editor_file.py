@@ -1,4 +1,4 @@
-"""Reading an editor file: both link forms, both versions, damage named with its place."""
+"""Reading an editor file: both forms of links, both versions; errors name the place of the damage."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _End = TypeVar("_End", OutputSlot, Boundary)
 
 @dataclasses.dataclass(slots=True)
 class SavedNode:
-    """A node as the file has it, its values not yet given to widgets.
+    """A node as it is in the file, before its values are assigned to widgets.
 
-    `overrides` are values by widget name that a group node around it has, and where.
+    `overrides` has the values, by widget name, that a group node around it has for it, each with
+    its position in the file.
     """
 
     id: str
@@ -38,7 +39,7 @@ class SavedNode:
 
 @dataclasses.dataclass(slots=True)
 class SavedGraph:
-    """The root graph or a subgraph definition as the file has it."""
+    """The root graph or a subgraph definition as it is in the file."""
 
     id: str
     name: str
@@ -52,7 +53,7 @@ class SavedGraph:
 
 @dataclasses.dataclass(slots=True)
 class SavedEditor:
-    """An editor file: the root, the definitions in file order, and the last node id given."""
+    """An editor file: the root, the definitions in file order, and the last node id that was assigned."""
 
     root: SavedGraph
     definitions: list[SavedGraph]
@@ -63,12 +64,12 @@ def read_editor(editor: Any) -> SavedEditor:
     """Read an editor file of version 0.4 or 1; links may be arrays or objects in either.
 
     Raises:
-        WorkflowFormatError: The file is damaged, or no editor file.
+        WorkflowFormatError: The file is damaged, or is not an editor file.
     """
     if not isinstance(editor, JSON_OBJECT):
         raise _damaged("", "an object", editor)
     if "nodes" not in editor:
-        raise WorkflowFormatError("this is no editor file: it has no `nodes`", place="nodes")
+        raise WorkflowFormatError("this is not an editor file: it has no `nodes`", place="nodes")
     root = _graph(editor, "", fallback_id="")
     definitions = list(_definitions(editor, ""))
     _refuse_twins(definitions)
@@ -76,7 +77,7 @@ def read_editor(editor: Any) -> SavedEditor:
 
 
 def _refuse_twins(items: Iterable[SavedGraph]) -> None:
-    """Raise when two definitions share an id: which of them an instance means could not be known."""
+    """Raise when two definitions share an id, because their instances would be ambiguous."""
     seen: dict[str, str] = {}
     for item in items:
         if item.id in seen:
@@ -86,7 +87,7 @@ def _refuse_twins(items: Iterable[SavedGraph]) -> None:
 
 
 def _last_node_id(editor: Mapping[str, Any]) -> int:
-    """Return the last id that was given: version 0.4 has it on top, version 1 in `state`."""
+    """Return the last id that was assigned: version 0.4 has it at the top level, version 1 in `state`."""
     state = editor.get("state")
     value = editor.get("last_node_id")
     if value is None and isinstance(state, JSON_OBJECT):
@@ -95,7 +96,7 @@ def _last_node_id(editor: Mapping[str, Any]) -> int:
 
 
 def _definitions(data: Mapping[str, Any], place: str) -> Iterator[SavedGraph]:
-    """Yield the subgraph definitions, also those nested in other definitions."""
+    """Yield the subgraph definitions, including those nested in other definitions."""
     definitions = data.get("definitions")
     if definitions is None:
         return
@@ -109,13 +110,13 @@ def _definitions(data: Mapping[str, Any], place: str) -> Iterator[SavedGraph]:
 
 
 def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> SavedGraph:
-    """Read one graph; only the root may do without an id of its own."""
+    """Read one graph; only the root may have no id."""
     graph_id = data.get("id") if fallback_id is None else fallback_id
     if not isinstance(graph_id, str) or (not graph_id and fallback_id is None):
         raise _damaged(_join(place, "id"), "a text", graph_id)
     name = data.get("name")
     nodes = _list(data.get("nodes"), _join(place, "nodes"))
-    # The root has no way in or out.
+    # The root has no inputs and outputs of its own.
     outside = data if place else {}
     return SavedGraph(
         id=graph_id,
@@ -130,12 +131,12 @@ def _graph(data: Mapping[str, Any], place: str, *, fallback_id: str | None) -> S
 
 
 def _frames(data: Any) -> list[Mapping[str, Any]]:
-    """Return the frames of a graph; they are no part of what is sent, so damage is passed over."""
+    """Return the frames of a graph; damaged ones are skipped, because frames are not sent."""
     return [frame for frame in data if isinstance(frame, JSON_OBJECT)] if isinstance(data, list) else []
 
 
 def read_node(data: Any, place: str) -> SavedNode:
-    """Read one node, which stands at the place.
+    """Read one node; `place` is its path in the file, for errors.
 
     Raises:
         WorkflowFormatError: It is damaged.
@@ -186,7 +187,7 @@ def _slots(data: Any, place: str) -> list[InputSlot]:
 
 
 def _ends(data: Any, place: str, make: Callable[[str, str, list[int]], _End], *, links: str) -> list[_End]:
-    """Read what has a name, a type and, under the key `links`, the links that meet there."""
+    """Read outputs or boundaries: each has a name, a type and, under the key `links`, ids of links."""
     ends = []
     for index, item in enumerate(_list(data, place)):
         where = f"{place}[{index}]"
@@ -206,11 +207,11 @@ _LINK_KEYS = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "typ
 
 
 def _links(data: Any, place: str) -> dict[int, Link]:
-    """Read links; both forms are met in files of both versions."""
+    """Read links; files of both versions may have either form."""
     links: dict[int, Link] = {}
     items = list(data.values()) if isinstance(data, JSON_OBJECT) else _list(data, place)
     for index, item in enumerate(items):
-        if item is None:  # litegraph left holes where links had been removed
+        if item is None:  # litegraph leaves null in the place of removed links
             continue
         where = f"{place}[{index}]"
         if isinstance(item, list) or not isinstance(item, JSON_OBJECT):
@@ -218,7 +219,7 @@ def _links(data: Any, place: str) -> dict[int, Link]:
         else:
             parts = [item.get(key) for key in _LINK_KEYS]
         if len(parts) < 5:
-            raise WorkflowFormatError(f"{where} has {len(parts)} parts of a link's 5", place=where)
+            raise WorkflowFormatError(f"{where} has {len(parts)} of the 5 parts of a link", place=where)
         link = Link(
             _number(parts[0], where),
             _id(parts[1], where),
@@ -232,13 +233,13 @@ def _links(data: Any, place: str) -> dict[int, Link]:
 
 
 def _join(place: str, name: str) -> str:
-    """Return the place of something inside another."""
+    """Return the path of a member inside a place."""
     return f"{place}.{name}" if place else name
 
 
 def _damaged(place: str, wanted: str, found: Any) -> WorkflowFormatError:
-    """Return the error for something of the wrong kind."""
-    kind = "nothing" if found is None else f"{type(found).__name__} {str(found)[:40]!r}"
+    """Return the error for a value of the wrong type."""
+    kind = "missing" if found is None else f"{type(found).__name__} {str(found)[:40]!r}"
     return WorkflowFormatError(f"{place or 'the file'} should be {wanted}, it is {kind}", place=place)
 
 
@@ -259,7 +260,7 @@ def _list(data: Any, place: str) -> Sequence[Any]:
 
 
 def _name(item: Mapping[str, Any], place: str) -> str:
-    """Return the name of what stands at the place, "" for null, or raise."""
+    """Return the name of the item at a place, "" for null, or raise."""
     name = item.get("name")
     if name is None:
         return ""
@@ -278,7 +279,7 @@ def _type(data: Any) -> str:
 
 
 def _number(data: Any, place: str) -> int:
-    """Return a whole number, also from its text, or raise."""
+    """Return a whole number, also from a string, or raise."""
     if type(data) is int or (isinstance(data, int) and not isinstance(data, bool)):
         return data
     if isinstance(data, float) and data.is_integer():
@@ -292,5 +293,5 @@ def _number(data: Any, place: str) -> int:
 
 
 def _id(data: Any, place: str) -> str:
-    """Return a node id as text; files have numbers and texts."""
+    """Return a node id as a string; files have numbers and strings."""
     return data if isinstance(data, str) and data else str(_number(data, place))

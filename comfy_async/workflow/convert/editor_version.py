@@ -1,7 +1,7 @@
-"""What ComfyUI's editors do differently from version to version with one and the same file.
+"""What versions of ComfyUI's editor do differently with the same file.
 
-Where a file contradicts itself, the way of the newest counts for all; this is about values and
-kinds of widgets. Each habit was seen on both sides of the version that is named here.
+Where a file contradicts itself, the newest version's behavior is used for all; the differences
+here concern values and kinds of widgets. Each was observed before and after the version named.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 __all__ = ["NEWEST", "Editor", "editor_of"]
 
 NEWEST: Final = "1.58.1"
-"""The newest editor that the conversion was held against."""
+"""The newest editor version that the conversion was tested against."""
 
 _NUMBERS = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 
@@ -27,7 +27,7 @@ _KINDS_SINCE: Final = {
     "COMFY_BRANCH_INPUT_NAMES": (1, 57, 0),
 }
 
-# English names of classes that an editor has of its own, where ComfyUI 0.33.0 calls them otherwise.
+# English display names in the editor that differ from those of ComfyUI 0.33.0.
 _TITLES: Final = (
     (
         (1, 53, 0),
@@ -66,24 +66,26 @@ _TITLES: Final = (
 
 
 class Editor:
-    """The habits of one version of the editor.
+    """The behavior of one version of the editor.
 
     Attributes:
         version: Its three numbers.
-        titles: English names that it has of its own for classes.
-        young: Kinds of inputs that came later, which are sockets to it.
-        names_packs: Whether a node of the prompt names the pack that it is from.
-        waits_for_models: Whether the camera of Load3D stands as at first until its model is there.
-        writes_texts: Whether text areas send a text whatever value was saved.
-        wraps_curves: Whether a curve is marked as one also when it is an object.
-        numbers_twins: Whether widgets of one name are told apart by a number.
-        reads_plainly: Whether what a TEXTAREA, CHART or GALLERIA begins with may be declared as elsewhere.
-        renumbers_twins: Whether both of two nodes with one id are kept, the second under a new one.
-        restores_names: Whether a class may say by which names its list of values is read.
-        settles_outputs: Whether of two links into one output of a subgraph the first in the table counts.
-        returns_links: Whether a link whose input a choice took away goes to the place that it names.
-        follows_choices: Whether the place of a CustomCombo's choice follows a promoted choice.
-        aligns_primitives: Whether the inputs that a promoted primitive feeds are found by name.
+        titles: The editor's own display names of classes.
+        young: Kinds of inputs that later versions added; this version treats them as links only.
+        names_packs: Whether a node of the prompt names its pack.
+        waits_for_models: Whether the camera of Load3D keeps its initial state until its model is loaded.
+        writes_texts: Whether text areas convert any saved value to a text.
+        wraps_curves: Whether a curve that is an object is wrapped with its type, as lists are.
+        numbers_twins: Whether widgets of the same name get a number appended.
+        reads_plainly: Whether the initial value of a TEXTAREA, CHART or GALLERIA may be declared at the
+            top level of the options.
+        renumbers_twins: Whether two nodes with the same id are both kept, the second with a new id.
+        restores_names: Whether a class may declare the names by which its list of values is read.
+        settles_outputs: Whether the first of two links to the same output of a subgraph is used.
+        returns_links: Whether a link whose input was removed by a dynamic combo moves to the input at
+            its target slot.
+        follows_choices: Whether the index of a CustomCombo's choice follows a promoted choice.
+        aligns_primitives: Whether the inputs that a promoted primitive feeds are found by link, not index.
     """
 
     __slots__ = (
@@ -105,14 +107,14 @@ class Editor:
     )
 
     def __init__(self, name: str | None = None) -> None:
-        """Look up the habits of a version, by default of the newest.
+        """Look up the behavior of a version, by default of the newest.
 
         Raises:
-            ValueError: The name is no version like "1.58.1".
+            ValueError: The name is not a version like "1.58.1".
         """
         numbers = _NUMBERS.match(name or NEWEST)
         if numbers is None:
-            raise ValueError(f"{name!r} is no version of ComfyUI's editor; they look like {NEWEST!r}")
+            raise ValueError(f"{name!r} is not a version of ComfyUI's editor, such as {NEWEST!r}")
         self.version = tuple(map(int, numbers.groups()))
         self.young = frozenset(kind for kind, since in _KINDS_SINCE.items() if self.version < since)
         self.titles = next(titles for since, titles in _TITLES if self.version >= since)
@@ -132,9 +134,9 @@ class Editor:
 
 @functools.lru_cache(maxsize=64)
 def editor_of(name: str | None = None) -> Editor:
-    """Return the editor of a version, the same one each time; by default the newest.
+    """Return the editor of a version, cached; by default the newest.
 
     Raises:
-        ValueError: The name is no version like "1.58.1".
+        ValueError: The name is not a version like "1.58.1".
     """
     return Editor(name)

@@ -1,9 +1,9 @@
-"""Which inputs of the prompt a field of the editor becomes: what App mode's list of inputs needs.
+"""Mapping widgets of the editor ("fields") to inputs of the prompt, for App mode's list of inputs.
 
-A field is named by a node's id and a widget's name. The node may stand at the root or inside a
-subgraph, the widget may be an instance's own, for one of an inner node, or a PrimitiveNode's, for
-all that it feeds. What counts is whose value ends in the prompt: a field that an instance around
-its node has overridden is that instance's field.
+A field is named by a node's id and a widget's name. The node may be at the root or inside a
+subgraph; the widget may be a promoted one of a subgraph instance, or that of a PrimitiveNode, which
+stands for all inputs that it feeds. The mapping follows values into the prompt: a widget that a
+promoted one overrides becomes no input itself.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from .primitives import primitive_widgets
 __all__ = ["Field", "FieldFinder", "FieldName"]
 
 FieldName: TypeAlias = tuple[str, str]
-"""A node's id, plain, as a path (`57:3`) or in the newer form (`<graph>:<node>:<widget>`), and a widget."""
+"""A node's id (plain, as a path `57:3`, or in the newer form `<graph>:<node>:<widget>`), and a widget."""
 
 _PRIMITIVE: Final = "PrimitiveNode"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
-    """One field of the editor, and what it becomes.
+    """One widget of the editor, and the inputs of the prompt that get its value.
 
     Attributes:
         node: The node's id in the file.
         input: The widget's name.
         targets: The inputs of the prompt that get its value, as (node id, input).
-        title: The title that somebody gave the node, "" when it has that of its class.
-        label: What somebody calls the field, "" for its own name.
-        reason: Why it becomes none, "" when it does.
+        title: The node's title if the user changed it, else "".
+        label: The widget's label if the user changed it, else "".
+        reason: Why there are no targets, "" when there are some.
     """
 
     node: str
@@ -46,7 +46,7 @@ class Field:
 
 
 class FieldFinder:
-    """Finds the fields of one opened file, after its prompt was written."""
+    """Finds the fields of one converted file."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class FieldFinder:
         *,
         file_id: object = None,
     ) -> None:
-        """Keep the graph, the nodes of the prompt, and whose values their inputs have."""
+        """Keep the graph, the nodes of the prompt, and the widgets whose values their inputs have."""
         self._root = root
         self._written = written
         self._fed = fed
@@ -64,7 +64,7 @@ class FieldFinder:
         self._graphs = {graph.id: graph for graph, _ in root.walk()} | {root.id: root}
 
     def find(self, name: FieldName) -> Field:
-        """Return a field with the inputs that get its value, or why there are none."""
+        """Return a field with the inputs that get its value, or with the reason why there are none."""
         key, widget = _plain_name(name)
         found = list(self._nodes(name[0], key))
         if not found:
@@ -75,7 +75,7 @@ class FieldFinder:
     # Which node is meant.
 
     def _nodes(self, given: str, key: str) -> Iterator[tuple[Graph, Node, str | None]]:
-        """Yield the nodes that an id may mean, the root's first; with the path of the one that is meant."""
+        """Yield the nodes that an id may refer to, the root's first, with the path if one was given."""
         graph_id = given.split(":", 1)[0]
         inside = self._graphs.get(graph_id) if given != key and graph_id != self._file_id else None
         if inside is not None and key in inside.nodes:
@@ -92,7 +92,7 @@ class FieldFinder:
                 yield graph, graph.nodes[key], None
 
     def _at_path(self, key: str) -> tuple[Graph, Node] | None:
-        """Return the node at a path of ids, `57:3`."""
+        """Return the node at a path of ids such as `57:3`, None when there is none."""
         graph, (*hosts, last) = self._root, key.split(":")
         for host in hosts:
             node = graph.nodes.get(host)
@@ -101,7 +101,7 @@ class FieldFinder:
             graph = node.definition
         return (graph, graph.nodes[last]) if hosts and last in graph.nodes else None
 
-    # What becomes of its widget.
+    # The inputs that its widget feeds.
 
     def _field(self, graph: Graph, node: Node, name: str, only: str | None) -> Field:
         """Return the field of one node."""
@@ -112,7 +112,7 @@ class FieldFinder:
         if node.type == _PRIMITIVE:
             widgets = primitive_widgets(graph, node) or widgets_instead(graph, node)
             targets = self._targets(widgets)
-            reason = "" if targets else "the primitive feeds nothing that is sent"
+            reason = "" if targets else "the primitive feeds no input of the prompt"
             return Field(node.id, name, targets, title, reason=reason)
         widget, label = _widget(node, name)
         if widget is None:
@@ -125,9 +125,9 @@ class FieldFinder:
         return Field(node.id, name, targets, title, label, reason)
 
     def _inner(self, node: Node, name: str, only: str | None) -> tuple[tuple[str, str], ...]:
-        """Return the inputs that have the value which an ordinary node's widget stands for.
+        """Return the inputs of the prompt that get the value of an ordinary node's widget.
 
-        The node is in the prompt once for each instance around it.
+        The node is in the prompt once for each subgraph instance around it.
         """
         keys = self._keys(node, only)
         own = [self._fed[key, name] for key in keys if self._fed.get((key, name)) is not None]
@@ -146,17 +146,17 @@ class FieldFinder:
     def _reason(self, node: Node, widget: Widget, only: str | None) -> str:
         """Return why a widget's value is not in the prompt."""
         if not widget.sent:
-            return "the editor shows it and never sends it"
+            return "the editor never sends this widget"
         slot = next((slot for slot in node.inputs if slot.host is widget or slot.widget == widget.name), None)
         if slot is not None and slot.link is not None:
             return "a link feeds it"
         if node.definition is None and not self._keys(node, only):
-            return f"node {node.id} is not in what is sent"
-        return "nothing that is sent takes its value"
+            return f"node {node.id} is not in the prompt"
+        return "no input of the prompt takes its value"
 
 
 def _plain_name(name: FieldName) -> FieldName:
-    """Return the node's id and the widget of a name, which is `<graph>:<node>:<widget>` in newer files."""
+    """Return the node's id and the widget of a name, also of the newer form `<graph>:<node>:<widget>`."""
     node, widget = name
     graph, _, rest = node.partition(":")
     inner, colon, last = rest.partition(":")
@@ -169,10 +169,10 @@ _UUID_LETTERS: Final = 36
 
 
 def _widget(node: Node, name: str) -> tuple[Widget | None, str]:
-    """Return the widget of that name, or of that label, and what somebody called it."""
+    """Return the widget of that name or label, None when there is none, and its label or ""."""
     labels = {slot.widget or slot.name: slot.label or "" for slot in node.inputs}
     if node.definition is not None:
-        # An instance has the slots of its definition; what they are called, the file says.
+        # An instance has the slots of its definition; their labels are in the file.
         labels |= {name: label for name, label in _saved_labels(node) if not labels.get(name)}
     widget = node.widget(name)
     if widget is None:
@@ -181,7 +181,7 @@ def _widget(node: Node, name: str) -> tuple[Widget | None, str]:
 
 
 def _saved_labels(node: Node) -> Iterator[tuple[str, str]]:
-    """Yield the slots that the file has, and what somebody called them."""
+    """Yield the names and labels of the slots in the file."""
     slots = node.saved.get("inputs")
     for slot in slots if isinstance(slots, list) else ():
         if isinstance(slot, Mapping) and isinstance(slot.get("label"), str):
@@ -189,7 +189,7 @@ def _saved_labels(node: Node) -> Iterator[tuple[str, str]]:
 
 
 def _no_widget(node: Node, name: str) -> str:
-    """Return why a node has no such field."""
+    """Return why a node has no such widget."""
     if any(slot.name == name for slot in node.inputs):
         return f"input {name!r} of node {node.id} takes links only"
     if node.virtual and node.definition is None:
@@ -198,6 +198,6 @@ def _no_widget(node: Node, name: str) -> str:
 
 
 def _own_title(node: Node) -> str:
-    """Return the title that somebody gave the node."""
+    """Return the node's title if the user changed it, else ""."""
     title = node.saved.get("title")
     return title if isinstance(title, str) and title != node.type else ""

@@ -1,4 +1,4 @@
-"""Where a link comes from: through subgraph borders, reroutes and bypassed nodes.
+"""Finding the source of a link through subgraph boundaries, reroutes and bypassed nodes.
 
 The rules are those of the frontend's ExecutableNodeDTO.ts (1.49.6).
 """
@@ -28,7 +28,7 @@ __all__ = ["FromHost", "FromNode", "Scope", "resolve_input"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FromNode:
-    """A link: the id of the node in the prompt, and its output."""
+    """The source is a node: its id in the prompt, and its output slot."""
 
     node_id: str
     slot: int
@@ -36,20 +36,20 @@ class FromNode:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FromHost:
-    """A value that a subgraph instance has for the input, in a widget of its own."""
+    """The source is the value of a subgraph instance's promoted widget."""
 
     widget: Widget
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """A graph as it stands in the prompt: which instance it is inside of.
+    """A graph together with the subgraph instance that it is inside of.
 
     Attributes:
         graph: The root graph or a definition.
-        prefix: What precedes a node's id in the prompt, for example "57:3:".
+        prefix: The prefix of its nodes' ids in the prompt, for example "57:3:".
         host: The instance, None for the root.
-        parent: The scope of the instance.
+        parent: The scope of the instance, None for the root.
     """
 
     graph: Graph
@@ -68,17 +68,17 @@ _Visited: TypeAlias = set[tuple[str, str, int]]
 
 
 def resolve_input(scope: Scope, node: Node, slot: InputSlot) -> FromNode | FromHost | None:
-    """Return where the input's value comes from, None when nothing feeds it.
+    """Return the source of an input's value, None when nothing feeds it.
 
     Raises:
-        ConversionError: The links go round in a circle.
-        WorkflowFormatError: A link names something that is not there.
+        ConversionError: The links form a cycle.
+        WorkflowFormatError: A link refers to something that does not exist.
     """
     return _into(scope, node, slot, slot.type, set())
 
 
 def _into(scope: Scope, node: Node, slot: InputSlot, wanted: str, visited: _Visited) -> _Source:
-    """Follow the link of an input to its origin."""
+    """Return the source of an input's link."""
     _visit(visited, "in", scope, node, id(slot))
     if slot.link is None:
         return None
@@ -94,7 +94,7 @@ def _into(scope: Scope, node: Node, slot: InputSlot, wanted: str, visited: _Visi
 
 
 def _out_of_instance(scope: Scope, node: Node, slot: InputSlot, index: int, visited: _Visited) -> _Source:
-    """Go on at the instance: its link counts, else its value."""
+    """Return the source of an instance's input: that of its link, else its value."""
     assert scope.host is not None
     assert scope.parent is not None
     if not 0 <= index < len(scope.host.inputs):
@@ -106,7 +106,7 @@ def _out_of_instance(scope: Scope, node: Node, slot: InputSlot, index: int, visi
 
 
 def _out_of(scope: Scope, node: Node, index: int, wanted: str, visited: _Visited) -> _Source:
-    """Return what an output stands for: itself, or what feeds a node that is not run."""
+    """Return the source behind an output: the node itself, or the source of a node that is not sent."""
     _visit(visited, "out", scope, node, index)
     if node.mode == MUTED:
         return None
@@ -125,7 +125,7 @@ def _out_of(scope: Scope, node: Node, index: int, wanted: str, visited: _Visited
 
 
 def _stand_in(scope: Scope, node: Node) -> tuple[Scope, Node]:
-    """Return the virtual node whose inputs stand for the outputs of this one, which mostly is itself."""
+    """Return the virtual node whose inputs replace the outputs of this one, usually the node itself."""
     pack = pack_of(node.type)
     if pack is None:
         return scope, node
@@ -137,7 +137,7 @@ def _stand_in(scope: Scope, node: Node) -> tuple[Scope, Node]:
 
 
 def _into_instance(scope: Scope, node: Node, index: int, wanted: str, visited: _Visited) -> _Source:
-    """Go on inside an instance, at what feeds its output."""
+    """Return the source of an instance's output inside its definition."""
     inner = scope.inside(node)
     if not 0 <= index < len(inner.graph.outputs):
         raise WorkflowFormatError(
@@ -152,7 +152,7 @@ def _into_instance(scope: Scope, node: Node, index: int, wanted: str, visited: _
         if origin is not None:
             return _out_of(inner, origin, link.origin_slot, wanted, visited)
         if link.origin_id == INPUT_BOUNDARY:
-            # The definition hands an input straight through; there is no inner slot to resolve.
+            # The definition connects an input directly to an output; there is no inner input.
             return _through(inner, node, link.origin_slot, visited)
         raise WorkflowFormatError(
             f"link {link_id} comes from node {link.origin_id}, which is not there",
@@ -162,7 +162,7 @@ def _into_instance(scope: Scope, node: Node, index: int, wanted: str, visited: _
 
 
 def _through(inner: Scope, node: Node, index: int, visited: _Visited) -> _Source:
-    """Go on at the instance's own input."""
+    """Return the source of the instance's own input."""
     assert inner.parent is not None
     if not 0 <= index < len(node.inputs):
         return None
@@ -173,10 +173,10 @@ def _through(inner: Scope, node: Node, index: int, visited: _Visited) -> _Source
 
 
 def _bypass(node: Node, index: int, wanted: str) -> InputSlot | None:
-    """Return the input that stands in for an output of a bypassed node.
+    """Return the input that replaces an output of a bypassed node, None when none fits.
 
-    The one at the same place if it fits, else the first of just the wanted type, else the
-    first that fits. An input that takes anything gets the same place, or the first.
+    It is the one at the same index if it fits, else the first of exactly the wanted type, else
+    the first that fits. When any type is wanted, it is the one at the same index, else the first.
     """
     inputs = node.inputs
     given = node.outputs[index].type if 0 <= index < len(node.outputs) else "*"
@@ -193,10 +193,10 @@ def _bypass(node: Node, index: int, wanted: str) -> InputSlot | None:
 
 
 def _visit(visited: _Visited, side: str, scope: Scope, node: Node, index: int) -> None:
-    """Remember a place on the way, and raise when it was passed before."""
+    """Record a visited slot, and raise when it was visited before."""
     key = (side, scope.prefix + node.id, index)
     if key in visited:
-        message = "the links go round in a circle"
+        message = "the links form a cycle"
         raise ConversionError(
             message,
             problems=[
@@ -213,7 +213,7 @@ def _visit(visited: _Visited, side: str, scope: Scope, node: Node, index: int) -
 
 
 def _broken(node: Node, slot: InputSlot, what: str) -> WorkflowFormatError:
-    """Return the error for a link into nowhere."""
+    """Return the error for a broken link."""
     index = next(i for i, item in enumerate(node.inputs) if item is slot)
     return WorkflowFormatError(
         f"input {slot.name!r} of node {node.id} ({node.type}) is broken: {what}",

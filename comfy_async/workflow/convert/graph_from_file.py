@@ -1,4 +1,4 @@
-"""Opening a file: nodes with their slots, links and values, definitions before their instances."""
+"""Building the graph of a file: nodes with slots, links and values, definitions before instances."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Opener:
     """Builds the graph of one file."""
 
     def __init__(self, file: SavedEditor, catalog: Mapping[str, Any], editor: Editor) -> None:
-        """Keep the file, the classes that the server knows, and whose ways to follow."""
+        """Keep the file, the classes of the server, and the editor version to convert like."""
         self._file = file
         self._editor = editor
         self._catalog = catalog
@@ -47,7 +47,7 @@ class Opener:
 
     @property
     def packs(self) -> list[Pack]:
-        """The packs that have a hand in the opened file."""
+        """The packs whose rules apply to the file, filled by `open`."""
         return self._packs
 
     def open(self) -> Graph:
@@ -57,7 +57,7 @@ class Opener:
             ConversionError: A subgraph contains itself.
         """
         for saved in self._file.definitions:
-            # Made empty first, for an instance may stand before its definition in the file.
+            # All are created empty first, because an instance may precede its definition in the file.
             graph = Graph(saved.id, saved.name, {}, saved.links, saved.inputs, saved.outputs)
             graph.groups = saved.groups
             self._graphs[saved.id] = graph
@@ -71,7 +71,7 @@ class Opener:
         return root
 
     def _fill(self, graph: Graph, saved: SavedGraph) -> None:
-        """Make the nodes of a graph, then give each its slots and values, then its promotions."""
+        """Create the nodes of a graph, then set their slots and values, then migrate promotions."""
         incoming = settle_table(saved, self._editor)
         for item in saved.nodes:
             graph.nodes[item.id] = node = self._make(item)
@@ -85,7 +85,7 @@ class Opener:
                 settle_promoted(node)
 
     def _make(self, saved: SavedNode) -> Node:
-        """Return a new node: an instance, a node of a class, or a stand-in."""
+        """Return a new node: a subgraph instance, a node of a known class, or one of an unknown class."""
         if (definition := self._graphs.get(saved.type)) is not None:
             node = Node(saved.id, saved.type, title=definition.name, virtual=True, definition=definition)
             definition.hosts.append(node)
@@ -101,7 +101,7 @@ class Opener:
         return node
 
     def _meet_packs(self, node: Node) -> None:
-        """Remember the packs that have a hand in the node."""
+        """Record the packs whose rules apply to the node."""
         own = pack_of(node.type)
         if own is None and marks().isdisjoint(node.properties):
             return
@@ -111,7 +111,7 @@ class Opener:
         self._packs += [pack for pack in found if pack not in self._packs]
 
     def _restore(self, node: Node, saved: SavedNode, places: Sequence[int]) -> None:
-        """Give the node its saved values, which stand at these places of the list if there is one."""
+        """Set the node's saved values; of a list, those at these places."""
         names = self._catalog[saved.type].get("fallbackWidgetsValuesNames")
         values: Any = saved.values
         if isinstance(names, list) and self._editor.restores_names:
@@ -123,7 +123,7 @@ class Opener:
             restore(node, values or (), places)
 
     def _configure(self, graph: Graph, node: Node, saved: SavedNode, links: Sequence[Link]) -> None:
-        """Give the node its saved slots and values, and the links that end in it."""
+        """Set the node's saved slots and values, and the links that end in it."""
         if node.definition is not None:
             bind_promoted(node, node.definition)
             connect(node.inputs, saved.inputs, links)
@@ -159,7 +159,7 @@ class Opener:
 
 
 def _restore_named(node: Node, saved: SavedNode, names: list[Any]) -> None:
-    """Give the node values by name: those that the file names, else its list by the class's names."""
+    """Set values by name: the file's named values, else its list, with the names that the class declares."""
     if saved.named is not None:
         restore_by_name(node, saved.named)
         return
@@ -173,20 +173,24 @@ def _restore_named(node: Node, saved: SavedNode, names: list[Any]) -> None:
 
 
 def _chosen(node: Node) -> set[int | None]:
-    """Return the links to inputs that a choice or a group brings, and may take away."""
+    """Return the links to inputs of dynamic combos and groups, which a later value may remove."""
     brought = tuple(f"{widget.name}." for widget in node.widgets if widget.kind in ("dynamic", "rows"))
     return {slot.link for slot in node.inputs if slot.name.startswith(brought)} if brought else set()
 
 
 def _override(node: Node, saved: SavedNode) -> None:
-    """Give the node the values that a group node around it has."""
+    """Set the values that a group node around the node has for it."""
     for name, (value, spot) in saved.overrides.items():
         if (widget := node.widget(name)) is not None:
             set_value(node, widget, value, spot)
 
 
 def _leaves_first(definitions: list[SavedGraph]) -> list[SavedGraph]:
-    """Return the definitions with each one behind those that it uses."""
+    """Return the definitions sorted so that each follows those that it uses.
+
+    Raises:
+        ConversionError: A definition contains itself.
+    """
     by_id = {graph.id: graph for graph in definitions}
     ordered: dict[str, SavedGraph] = {}
     for start in definitions:
@@ -215,9 +219,9 @@ def _contains_itself(graph: SavedGraph) -> ConversionError:
 
 
 def _merge_inputs(own: list[InputSlot], saved: list[InputSlot]) -> list[InputSlot]:
-    """Return the class's inputs with the saved labels, then the saved ones that it does not declare.
+    """Return the class's inputs with the saved labels, then the saved inputs that it does not declare.
 
-    Whether an input is a widget's is for the class to say, not for the file.
+    Whether an input has a widget is decided by the class, not by the file.
     """
     by_name = {slot.name: slot for slot in saved}
     for slot in own:
@@ -227,7 +231,7 @@ def _merge_inputs(own: list[InputSlot], saved: list[InputSlot]) -> list[InputSlo
 
 
 def _merge_outputs(own: list[OutputSlot], saved: list[OutputSlot]) -> list[OutputSlot]:
-    """Return the class's outputs with the saved links, then those that the file has more."""
+    """Return the class's outputs with the saved links, then the file's further outputs."""
     for slot, known in zip(own, saved, strict=False):
         slot.links = known.links
     return [*own, *saved[len(own) :]]
@@ -241,7 +245,7 @@ def _stand_in(index: int, value: Any) -> Widget:
 
 
 def _grow_connected(graph: Graph, node: Node) -> None:
-    """Let the node's groups grow for each connected input, also for those that this adds."""
+    """Add the next input of an autogrow group after each linked one, including those added here."""
     if not node.autogrow:
         return
     index = 0
@@ -255,9 +259,10 @@ def _grow_connected(graph: Graph, node: Node) -> None:
 
 
 def _return_links(node: Node, moved: Moved) -> None:
-    """Let links whose input is gone stand where the table says: a choice that no option knows drops its own.
+    """Put links whose autogrow input is gone on the input that the table of links names.
 
-    Such a link is one of an autogrow group; links of other inputs go with them.
+    An input is gone when its dynamic combo has a value that is not an option. Links of other
+    inputs are dropped with them.
     """
     for link, left, place in moved:
         group = left.name.rpartition(".")[0]
@@ -267,9 +272,9 @@ def _return_links(node: Node, moved: Moved) -> None:
 
 
 def _drop_orphans(node: Node) -> None:
-    """Drop the slots whose widget does not exist any more (widgetInputs.ts, onGraphConfigured).
+    """Drop the inputs whose widget no longer exists (widgetInputs.ts, onGraphConfigured).
 
-    The frontend's loop steps over the slot that follows a dropped one, and so does this.
+    The frontend's loop skips the input that follows a dropped one, and so does this.
     """
     names = {widget.name for widget in node.widgets}
     index = 0

@@ -1,9 +1,9 @@
-"""Group nodes of files from 2023 to 2025, turned into subgraphs as the editor does when it opens them.
+"""Converting group nodes of files from 2023 to 2025 to subgraphs, as the editor does on load.
 
-A file keeps what a group node consists of under `extra.groupNodes`, and nodes of the type
-`workflow>NAME` (`workflow/NAME` before August 2024) stand for it, with values of their own.
-Frontend 1.49.6 puts a subgraph in the place of each (groupNode.ts): the inner nodes get the
-next free ids, then the subgraph does.
+A file stores the definition of a group node under `extra.groupNodes`; its instances are nodes of
+type `workflow>NAME` (`workflow/NAME` before August 2024), with values of their own. Frontend 1.49.6
+replaces each instance by a subgraph (groupNode.ts): the inner nodes get the next free ids, then
+the subgraph does.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from .model import (
 __all__ = ["Incomplete", "expand_group_nodes", "group_name"]
 
 Incomplete: TypeAlias = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""By type of the group nodes that stay: the classes in them that are missing, with `properties` of one."""
+"""By type of the group nodes that are not expanded: their missing classes, with `properties` of one node."""
 
 
 def group_name(node_type: str) -> str | None:
-    """Return the name of the group node that a type stands for."""
+    """Return the name of the group node that a node type refers to, None for other types."""
     for prefix in ("workflow>", "workflow/"):
         if node_type.startswith(prefix):
             return node_type.removeprefix(prefix)
@@ -47,19 +47,19 @@ def group_name(node_type: str) -> str | None:
 def expand_group_nodes(
     saved: SavedEditor, file: Mapping[str, Any], catalog: Mapping[str, Any], editor: Editor
 ) -> Incomplete:
-    """Put a subgraph in the place of each group node, also of those inside others.
+    """Replace each group node by a subgraph, including those inside others.
 
-    Like the editor it leaves alone those with a node of an unknown class in them: what their
-    inputs and outputs stand for depends on what that class declares.
+    As in the editor, group nodes that contain a node of an unknown class are not replaced: what
+    their inputs and outputs mean depends on what that class declares.
 
     Args:
-        saved: The file as it was read, whose graphs are changed.
-        file: Its content, which says under `extra.groupNodes` what they consist of.
-        catalog: The classes that the server knows.
-        editor: Whose ways to follow.
+        saved: The file as it was read; its graphs are changed.
+        file: Its content, with the definitions under `extra.groupNodes`.
+        catalog: The classes of the server.
+        editor: The editor version to convert like.
 
     Returns:
-        The group nodes that were left alone, and why.
+        The group nodes that were not replaced, with their missing classes.
 
     Raises:
         ConversionError: A group node contains itself, or they expand without end.
@@ -75,12 +75,12 @@ def expand_group_nodes(
 
 
 class _Expansion:
-    """The work on one file."""
+    """The expansion of one file's group nodes."""
 
     def __init__(
         self, saved: SavedEditor, groups: Mapping[str, Any], catalog: Mapping[str, Any], editor: Editor
     ) -> None:
-        """Keep the file, and count on from its last id."""
+        """Keep the file; new ids continue after its last one."""
         self._editor = editor
         self._saved = saved
         self._groups = groups
@@ -92,10 +92,10 @@ class _Expansion:
         self.incomplete: dict[str, dict[str, Mapping[str, Any]]] = {}
 
     def run(self) -> None:
-        """Expand the group nodes of every graph, those that come up on the way too."""
+        """Expand the group nodes of every graph, including those inside expanded ones."""
         waiting: list[tuple[SavedGraph, tuple[str, ...]]] = [(self._saved.root, ())]
         waiting += [(graph, ()) for graph in self._saved.definitions]
-        for graph, around in waiting:  # grows on the way
+        for graph, around in waiting:  # the list grows during the loop
             for node in list(graph.nodes):
                 name = group_name(node.type)
                 if name is None or name not in self._groups:
@@ -110,10 +110,10 @@ class _Expansion:
                 waiting.append((definition, (*around, name)))
 
     def _missing(self, name: str) -> dict[str, Mapping[str, Any]]:
-        """Return the classes in a group, and in those inside it, that neither server nor editor has."""
+        """Return the classes in a group and in nested groups that neither server nor editor has."""
         found: dict[str, Mapping[str, Any]] = {}
         waiting = [name]
-        for group in waiting:  # grows on the way
+        for group in waiting:  # the list grows during the loop
             for member in _members(self._groups[group]):
                 kind, properties = member["type"], member.get("properties")
                 inner = group_name(kind)
@@ -143,7 +143,7 @@ class _Expansion:
                 inputs=[slot.copy() for slot in member.inputs],
                 outputs=[OutputSlot(slot.name, slot.type) for slot in member.outputs],
                 overrides=shown.values[index],
-                # The editor makes primitives anew, with the value of what they feed.
+                # The editor creates new primitives, with the value of the widget that they feed.
                 values=None if member.type == "PrimitiveNode" else member.values,
             )
             for index, member in enumerate(group.members)
@@ -184,20 +184,20 @@ def _in_editor_only(kind: str) -> bool:
 
 
 def _numbers(saved: SavedEditor) -> list[int]:
-    """Return the ids of all nodes that are numbers."""
+    """Return the numeric ids of all nodes."""
     nodes = (node for graph in (saved.root, *saved.definitions) for node in graph.nodes)
     return [int(node.id) for node in nodes if node.id.isascii() and node.id.isdigit()]
 
 
 def _contains_itself(node: SavedNode, name: str) -> ConversionError:
-    """Return the error for a group node that is part of itself."""
+    """Return the error for a group node that contains itself."""
     message = f"the group node {name!r} contains itself"
     problem = Problem(node=node.id, class_type=node.type, type="dependency_cycle", message=message)
     return ConversionError(message, problems=[problem])
 
 
 def _link_inside(definition: SavedGraph, group: GroupType) -> None:
-    """Connect the inner nodes with each other."""
+    """Add the links between the inner nodes."""
     for link in group.links:
         origin, target = definition.nodes[link.origin], definition.nodes[link.target]
         slot = _slot_named(target, link.input, link.type)
@@ -206,7 +206,7 @@ def _link_inside(definition: SavedGraph, group: GroupType) -> None:
 
 
 def _give_inputs(definition: SavedGraph, group: GroupType, links: list[int | None]) -> list[InputSlot]:
-    """Give the definition the inputs of the group node, and return those of its instance."""
+    """Add the group node's inputs to the definition, and return those of its instance."""
     inputs = []
     for index, item in enumerate(group.inputs):
         boundary = Boundary(item.name, item.type, [])
@@ -222,7 +222,7 @@ def _give_inputs(definition: SavedGraph, group: GroupType, links: list[int | Non
 
 
 def _give_outputs(definition: SavedGraph, group: GroupType) -> None:
-    """Give the definition the outputs of the group node."""
+    """Add the group node's outputs to the definition."""
     for index, item in enumerate(group.outputs):
         number = len(definition.links) + 1
         origin = definition.nodes[item.member]
@@ -232,7 +232,7 @@ def _give_outputs(definition: SavedGraph, group: GroupType) -> None:
 
 
 def _slot_named(node: SavedNode, name: str, kind: str) -> InputSlot:
-    """Return the input of that name, a new one if the file does not mention it."""
+    """Return the input of that name, a new one if the file does not have it."""
     for slot in node.inputs:
         if slot.name == name:
             return slot
@@ -242,7 +242,7 @@ def _slot_named(node: SavedNode, name: str, kind: str) -> InputSlot:
 
 
 def _output(node: SavedNode, index: int, kind: str) -> OutputSlot:
-    """Return an output; files of old leave out what they have not seen connected."""
+    """Return an output, a new one if the file does not have it: old files lack unlinked outputs."""
     while len(node.outputs) <= index:
         node.outputs.append(OutputSlot("", kind))
     return node.outputs[index]
@@ -259,7 +259,7 @@ def _add_link(
 
 
 def _move_links(graph: SavedGraph, old: str, instance: SavedNode) -> None:
-    """Let the links of the group node lead to and from the instance in its place."""
+    """Change the links of the group node to links of the instance that replaces it."""
     places = {slot.link: index for index, slot in enumerate(instance.inputs) if slot.link is not None}
     for link in graph.links.values():
         if link.origin_id == old:

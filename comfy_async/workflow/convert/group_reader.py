@@ -1,9 +1,9 @@
-"""Reading what a file says of a group node, and giving it a class as the editor does.
+"""Reading the definition of a group node, and creating its class as the editor does.
 
-The editor makes a class of a group node (groupNode.ts, 1.49.6): the widgets and open inputs of
-its members in their order, under names of their own where two would be the same, and the
-outputs that lead out of it. A link to the group node fills the input at the same place among
-the open ones, in the editor too, which loses most links to widgets that way.
+The editor creates a class for a group node (groupNode.ts, 1.49.6): it has the widgets and unlinked
+inputs of the members in their order, renamed when two names would be the same, and the outputs
+that lead out of the group. A link to the group node goes to the input with the same index among
+the unlinked ones, as in the editor, which loses most links to widgets that way.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .widgets import is_widget
 
 __all__ = ["MOST_GROUPED", "Known", "read_group"]
 
-# Group nodes that use each other twice double with each level.
+# Group nodes that use another one twice double the number of nodes at each level.
 MOST_GROUPED: Final = 10_000
-"""How many nodes the group nodes of a file may stand for; people make a few dozen."""
+"""The most nodes that the group nodes of a file may expand to; a few dozen are usual."""
 
 Known: TypeAlias = dict[str, GroupType | None]
 """Group nodes by name, None while one is being read."""
@@ -39,12 +39,12 @@ def read_group(name: str, groups: Mapping[str, Any], catalog: Mapping[str, Any],
 
     Args:
         name: Its name.
-        groups: What the file says of all.
-        catalog: The classes that the server knows.
-        known: Those that were read already, to which it is added with those inside it.
+        groups: The file's definitions of all group nodes.
+        catalog: The classes of the server.
+        known: The group nodes that were read already; this one and nested ones are added.
 
     Raises:
-        ConversionError: It stands for more nodes than anybody has in a file.
+        ConversionError: It expands to more than `MOST_GROUPED` nodes.
         WorkflowFormatError: It is damaged.
     """
     known[name] = None
@@ -53,12 +53,17 @@ def read_group(name: str, groups: Mapping[str, Any], catalog: Mapping[str, Any],
 
 
 class _Reader:
-    """Reads one group node, and gives it the class that the editor would."""
+    """Reads one group node, and creates its class."""
 
     def __init__(
         self, name: str, groups: Mapping[str, Any], catalog: Mapping[str, Any], known: Known
     ) -> None:
-        """Read it all."""
+        """Read the whole definition.
+
+        Raises:
+            ConversionError: It expands to more than `MOST_GROUPED` nodes.
+            WorkflowFormatError: It is damaged.
+        """
         self._place = f"extra.groupNodes.{name}"
         self._groups = groups
         self._catalog = catalog
@@ -81,7 +86,7 @@ class _Reader:
         self._describe()
 
     def _list(self, data: Mapping[str, Any], key: str) -> Sequence[Any]:
-        """Return a list of the group, an empty one when there is none."""
+        """Return a list in the definition, an empty one when there is none."""
         value = data.get(key)
         if value is None:
             return ()
@@ -91,12 +96,12 @@ class _Reader:
         return value
 
     def _member(self, index: int, data: Any) -> SavedNode:
-        """Read one member, whose own links the file does not keep."""
+        """Read one member; its links are stored in the group, not in the member."""
         place = f"{self._place}.nodes[{index}]"
         if not isinstance(data, JSON_OBJECT):
             raise WorkflowFormatError(f"{place} should be an object", place=place)
         member = read_node({**data, "id": index}, place)
-        member.place = ""  # two group nodes may share it: a change for one is not written there
+        member.place = ""  # several instances may share it, so changes of one are not written there
         for slot in member.inputs:
             slot.link = None
         for output in member.outputs:
@@ -104,18 +109,20 @@ class _Reader:
         return member
 
     def _link(self, link: Sequence[Any]) -> GroupLink:
-        """Read one link `[origin, output, target, input, ?, type]`, by places."""
+        """Read one link `[origin, output, target, input, ?, type]`, with indexes of members and slots."""
         members = self.group.members
         origin, output, target, place = (int(part) for part in link[:4])
         known = 0 <= origin < len(members) and 0 <= target < len(members)
         if not known or output > _MOST_OUTPUTS:
             where = f"{self._place}.links"
-            raise WorkflowFormatError(f"{where}: {list(link)!r} leads to what is not there", place=where)
+            raise WorkflowFormatError(
+                f"{where}: {list(link)!r} names a node or output that does not exist", place=where
+            )
         kind = str(link[5]) if len(link) > 5 and link[5] is not None else "*"
         return GroupLink(origin, output, target, self._input_name(target, place), kind)
 
     def _input_name(self, index: int, place: int) -> str:
-        """Return the name of a member's input by its place among those that the file has."""
+        """Return the name of a member's input by its index among those in the file."""
         member = self.group.members[index]
         if 0 <= place < len(member.inputs):
             return member.inputs[place].name
@@ -123,10 +130,10 @@ class _Reader:
         if 0 <= place < len(names):
             return names[place]
         where = f"{self._place}.nodes[{index}].inputs"
-        raise WorkflowFormatError(f"{where} has no input {place}, where a link leads", place=where)
+        raise WorkflowFormatError(f"{where} has no input {place}, to which a link leads", place=where)
 
     def _class(self, node_type: str) -> list[Declared] | None:
-        """Return what a class declares, or a group node in this one; None for nodes of the editor alone."""
+        """Return the declared inputs of a class or a nested group node, None for editor-only nodes."""
         if (spec := self._catalog.get(node_type)) is not None:
             declared, pack = declared_inputs(node_type, spec), pack_of(node_type)
             return declared if pack is None else pack.declare(node_type, declared)
@@ -135,7 +142,7 @@ class _Reader:
         return None
 
     def _nested(self, node_type: str) -> GroupType | None:
-        """Return the group node inside this one that a type stands for."""
+        """Return the nested group node of a type; None for other types, and while it is being read."""
         for prefix in _PREFIXES:
             name = node_type.removeprefix(prefix)
             if name != node_type and name in self._groups:
@@ -145,12 +152,12 @@ class _Reader:
         return None
 
     def _size(self, node_type: str) -> int:
-        """Return how many nodes a member stands for."""
+        """Return how many nodes a member expands to."""
         nested = None if node_type in self._catalog else self._nested(node_type)
         return 1 if nested is None else nested.size
 
     def _describe(self) -> None:
-        """Give the group node its widgets, sockets and outputs; widgets that were inputs come last."""
+        """Add the group node's widgets, inputs and outputs; widgets converted to inputs come last."""
         later: list[tuple[int, list[Declared]]] = []
         for index, member in enumerate(self.group.members):
             self.group.widgets.append({})
@@ -164,7 +171,7 @@ class _Reader:
                 self._add_widget(index, item, as_input=True)
 
     def _declared(self, index: int, member: SavedNode) -> list[Declared] | None:
-        """Return the inputs of a member; primitives and reroutes are what they are connected with."""
+        """Return the inputs of a member; those of primitives and reroutes depend on their links."""
         if member.type == "PrimitiveNode":
             first = self._first_from(index)
             return None if first is None else [self._primitive(member, first)]
@@ -184,7 +191,7 @@ class _Reader:
         return next((link for link in self.group.links if link.target == index), None)
 
     def _primitive(self, member: SavedNode, link: GroupLink) -> Declared:
-        """Return the widget of a primitive, which is of the kind that it feeds."""
+        """Return the widget of a primitive, which has the type of the input that it feeds."""
         fed = next((item for item in self._types[link.target] or () if item.name == link.input), None)
         if fed is None:
             return read_declaration("value", [link.type, {}])
@@ -193,7 +200,7 @@ class _Reader:
         return Declared("value", fed.type, options, fed.choices)
 
     def _reroute_type(self, index: int) -> str:
-        """Return the type of a reroute at the border of the group."""
+        """Return the type of a reroute at the boundary of the group."""
         if (link := self._first_from(index)) is not None:
             target = self.group.members[link.target]
             return next((slot.type for slot in target.inputs if slot.name == link.input), link.type)
@@ -204,7 +211,7 @@ class _Reader:
         return outputs[0].type if outputs else "*"
 
     def _add_inputs(self, index: int, declared: list[Declared]) -> list[Declared]:
-        """Add a member's widgets and open sockets; return its widgets that were made inputs."""
+        """Add a member's widgets and unlinked inputs; return its widgets that were converted to inputs."""
         fed = {link.input for link in self.group.links if link.target == index}
         converted: dict[int, Declared] = {}
         sockets = []
@@ -218,19 +225,19 @@ class _Reader:
         for item in sockets:
             if item.name not in fed:
                 self._add_socket(index, item)
-        # The editor sorts these places as texts.
+        # The editor sorts these indexes as strings.
         ordered = [converted[place] for place in sorted(converted, key=str)]
         return [item for item in ordered if item.name not in fed]
 
     def _converted_place(self, index: int, name: str) -> int | None:
-        """Return where among a member's inputs a widget of that name stands."""
+        """Return the index of a member's input that a widget was converted to, None for other widgets."""
         for place, slot in enumerate(self.group.members[index].inputs):
             if slot.name == name and slot.widget == name:
                 return place
         return None
 
     def _add_widget(self, index: int, item: Declared, *, as_input: bool) -> None:
-        """Add a member's widget to the group node, with an input if it was one there."""
+        """Add a member's widget to the group node, with an input if it was converted to one."""
         name, prefix = self._own_name(index, item.name)
         options = dict(item.options)
         if item.name in ("seed", "noise_seed"):
@@ -242,7 +249,7 @@ class _Reader:
             self.group.inputs.append(GroupInput(name, item.type, index, item.name))
 
     def _add_socket(self, index: int, item: Declared) -> None:
-        """Add a member's socket to the group node, unless it is hidden."""
+        """Add a member's input for links to the group node, unless it is hidden."""
         name, _ = self._own_name(index, item.name)
         if self._customized(index, "input", item.name).get("visible") is not False:
             self.group.declared[name] = item.named(name).shown_as(item.widget_type)
@@ -250,7 +257,7 @@ class _Reader:
             self.group.inputs.append(GroupInput(name, item.type, index, item.name))
 
     def _own_name(self, index: int, inner: str) -> tuple[str, str]:
-        """Return the name of a member's input on the group node, and what was put before it."""
+        """Return the name of a member's input on the group node, and the prefix that was added to it."""
         member, prefix = self.group.members[index], ""
         name = self._customized(index, "input", inner).get("name") or self._label(index, inner) or inner
         key = name
@@ -264,14 +271,14 @@ class _Reader:
         return name, prefix
 
     def _customized(self, index: int, side: str, key: str) -> Mapping[str, Any]:
-        """Return what the user changed of an input or output."""
+        """Return the user's settings of an input or output, {} when there are none."""
         part: Any = self._config
         for step in (str(index), side, key):
             part = part.get(step) if isinstance(part, JSON_OBJECT) else None
         return part if isinstance(part, JSON_OBJECT) else {}
 
     def _label(self, index: int, name: str) -> str | None:
-        """Return the label that the file has for a member's input."""
+        """Return the label of a member's input in the file, None when it has none."""
         inputs = self.group.members[index].saved.get("inputs")
         for item in inputs if isinstance(inputs, list) else ():
             if isinstance(item, JSON_OBJECT) and item.get("name") == name:
@@ -279,7 +286,7 @@ class _Reader:
         return None
 
     def _add_outputs(self, index: int, member: SavedNode) -> None:
-        """Add a member's outputs that lead out of the group, or nowhere."""
+        """Add a member's outputs that are linked outside of the group, or not linked."""
         inside = {link.output for link in self.group.links if link.origin == index}
         for slot, (name, kind) in enumerate(self._outputs(index, member)):
             changed = self._customized(index, "output", str(slot))
@@ -313,12 +320,12 @@ class _Reader:
 
 
 def _is_inside(link: Any, parts: int = 4) -> bool:
-    """Return whether a link has both its ends in the group; others are remains of copying."""
+    """Return whether the first parts of a link are indexes; other links are left over from copying."""
     return isinstance(link, list | tuple) and all(
         _is_place(part) for part in (*link[:parts], *[None] * (parts - len(link)))
     )
 
 
 def _is_place(part: Any) -> bool:
-    """Return whether it is a whole number, also as a text."""
+    """Return whether it is an index: a whole number, also as a string."""
     return isinstance(part, int | str) and str(part).isascii() and str(part).isdigit()

@@ -1,4 +1,4 @@
-"""The class that the editor makes of a group node: its widgets, inputs and outputs, and what it shows."""
+"""The class that the editor creates for a group node: its widgets, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .saved_values import places_of, restore, restore_by_name
 __all__ = ["GroupInput", "GroupLink", "GroupOutput", "GroupType", "Override", "Shown", "shown_group"]
 
 Override = dict[str, tuple[Any, Spot | None]]
-"""Values for widgets by their names, and where the file has them."""
+"""Values by widget name, each with its position in the file."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupLink:
-    """A link between two members, by their places; the input by its name."""
+    """A link between two members, which are given by index; the input is given by name."""
 
     origin: int
     output: int
@@ -32,7 +32,7 @@ class GroupLink:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupInput:
-    """An input of the group node: the member's that it stands for, by its name there."""
+    """An input of the group node: the member's index, and the name of the member's input."""
 
     name: str
     type: str
@@ -42,7 +42,7 @@ class GroupInput:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupOutput:
-    """An output of the group node: the member's that it stands for."""
+    """An output of the group node: the member's index, and the member's output slot."""
 
     name: str
     type: str
@@ -52,17 +52,17 @@ class GroupOutput:
 
 @dataclasses.dataclass(slots=True)
 class GroupType:
-    """The class that the editor makes of a group node.
+    """The class that the editor creates for a group node.
 
     Attributes:
         name: Its name.
         members: Its nodes.
         links: The links between them.
-        declared: Its widgets and sockets, by their names.
-        inputs: What a link to it can fill.
-        outputs: What links from it carry.
-        widgets: By member, the names that its widgets have on the group node.
-        size: How many nodes it stands for, those of group nodes in it and itself counted too.
+        declared: Its declared inputs by name, those with widgets and those for links only.
+        inputs: The inputs that can be linked.
+        outputs: The outputs.
+        widgets: For each member, the names of its widgets on the group node by their own names.
+        size: The number of nodes that it expands to, including nested group nodes and itself.
     """
 
     name: str
@@ -77,7 +77,7 @@ class GroupType:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """What a group node has for its members: values by member, and links by the place of its input."""
+    """The values of a group node for each member, and the link of each of its inputs."""
 
     values: list[Override]
     links: list[int | None]
@@ -92,7 +92,7 @@ def shown_group(group: GroupType, node: SavedNode, editor: Editor) -> Shown:
         restore(shown, node.values, places_of(shown, node.values, declared))
     elif node.values is not None:
         restore_by_name(shown, node.values)
-    # The first of a name counts; group nodes inside others have a great many widgets.
+    # Of widgets with the same name the first counts; nested group nodes have a great many widgets.
     widgets = {widget.name: widget for widget in reversed(shown.widgets)}
     for name, (value, spot) in node.overrides.items():
         if (widget := widgets.get(name)) is not None:
@@ -103,7 +103,7 @@ def shown_group(group: GroupType, node: SavedNode, editor: Editor) -> Shown:
 
 
 def _values(widgets: Mapping[str, Widget], names: Mapping[str, str]) -> Override:
-    """Return the values of one member's widgets, by the names that they have there."""
+    """Return the values of one member's widgets, by their names on the member."""
     found: Override = {}
     for inner, outer in names.items():
         widget = widgets.get(outer)

@@ -1,4 +1,4 @@
-"""How JavaScript writes values as texts, which the editor does where a text is wanted."""
+"""Converting values to texts as JavaScript does, and thus the editor."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which link stands on which input: a file says it twice, and where it contradicts itself the table decides.
+"""Assigning links to inputs: a file stores this twice, and when the two differ the table of links counts.
 
-The editor (since 1.54) reads the table of links; what inputs say of themselves (`link`) only
-tells which input of the node was meant, for places among the inputs shift when a class changes.
+The editor (since 1.54) reads the table of links. An input's own `link` is only used to find the
+input that was meant, because the indexes of inputs shift when a class changes.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from .model import OUTPUT_BOUNDARY, InputSlot, Link
 __all__ = ["Incoming", "Moved", "connect", "settle_table"]
 
 Incoming: TypeAlias = Mapping[str, Sequence[Link]]
-"""By node id the links that end in it."""
+"""The links that end in a node, by node id."""
 
 Moved: TypeAlias = list[tuple[Link, InputSlot, InputSlot]]
-"""Links that stand on another input (second) than the one at the place that the table names (third)."""
+"""Links that were put on another input (second) than the one at their target slot (third)."""
 
 
 def settle_table(graph: SavedGraph, editor: Editor) -> Incoming:
-    """Keep one link for each place and let inputs and borders name that one; return who gets which."""
+    """Keep one link per target slot, update inputs and boundaries, and return the links by target node."""
     if len({(link.target_id, link.target_slot) for link in graph.links.values()}) < len(graph.links):
         named = {slot.link for node in graph.nodes for slot in node.inputs if slot.link is not None}
         kept = () if editor.settles_outputs else (OUTPUT_BOUNDARY,)
@@ -41,10 +41,10 @@ def settle_table(graph: SavedGraph, editor: Editor) -> Incoming:
 
 
 def _drop_competing(links: dict[int, Link], named: set[int], kept: Sequence[str]) -> dict[int, int]:
-    """Drop all links but one of those into one place; return dropped ids with the one that stays.
+    """Drop all but one of the links to the same target slot; return the dropped ids with the kept one.
 
-    The first in the table stays, but for one of another origin that an input names while none
-    names the first. All stay that lead to one of the `kept`.
+    The first in the table is kept, unless a later one has another origin and is named by an input
+    while the first is not. Links to the nodes in `kept` are never dropped.
     """
     places: dict[tuple[str, int], Link] = {}
     renamed: dict[int, int] = {}
@@ -64,7 +64,7 @@ def _drop_competing(links: dict[int, Link], named: set[int], kept: Sequence[str]
 
 
 def _rename(graph: SavedGraph, renamed: Mapping[int, int]) -> None:
-    """Let everything that names a dropped link name the one that stayed."""
+    """Replace the ids of dropped links by those of the kept ones in all inputs and boundaries."""
     for node in graph.nodes:
         for slot in node.inputs:
             if slot.link is not None:
@@ -74,14 +74,14 @@ def _rename(graph: SavedGraph, renamed: Mapping[int, int]) -> None:
 
 
 def connect(inputs: Sequence[InputSlot], saved: Iterable[InputSlot], links: Sequence[Link]) -> Moved:
-    """Put each link that ends in a node on one of its inputs; return those that left their place.
+    """Put each link that ends in a node on one of its inputs; return those not at their target slot.
 
-    A link stands at the place that the table names, unless the file's own input that names it
-    is elsewhere now and that place is free.
+    A link is put at its target slot, unless the input that names it in the file has another index
+    now and is free.
 
     Args:
-        inputs: The node's inputs; some may be the file's own.
-        saved: The inputs as the file has them.
+        inputs: The node's inputs; some may be objects of `saved`.
+        saved: The inputs as they are in the file.
         links: The links that end in the node.
     """
     wanted: dict[int, list[str]] = {}
@@ -104,7 +104,7 @@ def connect(inputs: Sequence[InputSlot], saved: Iterable[InputSlot], links: Sequ
 
 
 def _move(places: dict[int, Link], wanted: Mapping[int, list[str]], names: list[str]) -> None:
-    """Move links to the inputs that name them, where no link stands that stays."""
+    """Move links to the inputs that name them, unless another link stays there."""
     moves: dict[int, int] = {}
     lost: set[int] = set()
     for index, link in places.items():
@@ -128,7 +128,7 @@ def _move(places: dict[int, Link], wanted: Mapping[int, list[str]], names: list[
 
 
 def _refused(moves: Mapping[int, int], places: Mapping[int, Link], lost: set[int]) -> list[int]:
-    """Return the moves to a place that is taken, or that another move goes to."""
+    """Return the moves to an input that is taken, or that another move targets."""
     taken: set[int] = set()
     refused = []
     for index, to in moves.items():

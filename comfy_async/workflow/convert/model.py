@@ -1,6 +1,6 @@
 """The graph that a conversion works on: what ComfyUI's frontend builds when it opens a file.
 
-Nothing here is a copy of the editor file, so a conversion may change all of it.
+The conversion changes these objects; it does not change the editor file.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ OUTPUT_BOUNDARY: Final = "-20"
 
 
 VIRTUAL: Final = frozenset({"PrimitiveNode", "Reroute", "Note", "MarkdownNote"})
-"""The frontend's own nodes that exist in the editor only; those of packs are their rules' to name."""
+"""The frontend's own nodes that exist only in the editor; those of packs are named by their rules."""
 
 JSON_OBJECT: Final = (dict, Mapping)
 """For isinstance: a test for `dict` first is many times as fast as one for `Mapping` alone."""
 
 
 class Missing:
-    """The type of `MISSING`, which stands for JavaScript's `undefined`: left out of the prompt."""
+    """The type of `MISSING`, which stands for JavaScript's `undefined` and is left out of the prompt."""
 
     __slots__ = ()
 
@@ -59,19 +59,19 @@ MISSING: Final = Missing()
 
 
 class Spot(NamedTuple):
-    """Where in the file a value stands: `widgets_values` of the node at `place`, by index or by name."""
+    """The position of a value in the file: in `widgets_values` of the node at `place`, by index or name."""
 
     place: str
     key: int | str
 
 
 Rules: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
-"""The kinds and options of the widgets that a value passes through on its way, each of which may round it."""
+"""The kinds and options of the widgets that a value passes through, each of which may round it."""
 
 
 @dataclasses.dataclass(slots=True)
 class Link:
-    """A connection inside one graph; node ids are text, as in the frontend since 1.49."""
+    """A link inside one graph; node ids are strings, as in the frontend since 1.49."""
 
     id: int
     origin_id: str
@@ -83,19 +83,19 @@ class Link:
 
 @dataclasses.dataclass(slots=True)
 class Widget:
-    """A field of a node that holds a value.
+    """A widget of a node, which holds a value.
 
     Attributes:
         name: The input that it fills.
-        kind: `number`, `combo`, `text`, `multiline`, `dynamic`, `curve` or another word of the
-            frontend's; only those that behave differently matter.
+        kind: `number`, `combo`, `text`, `multiline`, `dynamic`, `curve` or another kind of the
+            frontend; only kinds with behavior of their own matter.
         value: The value, `MISSING` while it has none.
-        saved: Whether it takes a place in `widgets_values`.
-        sent: Whether it goes into the prompt.
-        text: How the text is treated when it is sent: "prompt", "filename" or "" for not at all.
+        saved: Whether it has a place in `widgets_values`.
+        sent: Whether its value is part of the prompt.
+        text: How a text is processed when it is sent: as "prompt", as "filename" or "" for unchanged.
         options: The declaration's options.
-        spot: Where the present value was read, None when it is no copy of one value of the file.
-        rules: What the value passed through on the way from there.
+        spot: The position in the file of the present value, None when it is not a copy of one value.
+        rules: The widgets that the value passed through from there.
     """
 
     name: str
@@ -109,16 +109,16 @@ class Widget:
     rules: Rules = ()
 
     def copy(self) -> Widget:
-        """Return a widget of its own with the same value, for a node that no file gave values yet."""
+        """Return a copy with the same value, but without a position in the file."""
         return Widget(self.name, self.kind, self.value, self.saved, self.sent, self.text, self.options)
 
 
 @dataclasses.dataclass(slots=True)
 class InputSlot:
-    """An input of a node; `widget` names the widget that a link would override, `label` is the user's name.
+    """An input of a node; `widget` names the widget that a link overrides, `label` is the user's name for it.
 
-    On a subgraph instance `host` is the promoted widget, and `boundary` the input of the
-    definition that it stands for.
+    On a subgraph instance `host` is the promoted widget, and `boundary` the corresponding input
+    of the definition.
     """
 
     name: str
@@ -130,7 +130,7 @@ class InputSlot:
     label: str | None = None
 
     def copy(self) -> InputSlot:
-        """Return a slot of its own, not connected."""
+        """Return a copy without a link."""
         return InputSlot(self.name, self.type, None, self.widget)
 
 
@@ -145,7 +145,7 @@ class OutputSlot:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Boundary:
-    """An input or output of a subgraph definition, as its inner nodes see it."""
+    """An input or output of a subgraph definition, with its inner links."""
 
     name: str
     type: str
@@ -154,10 +154,10 @@ class Boundary:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Node:
-    """A node, a subgraph instance when it has a `definition`.
+    """A node, or a subgraph instance when it has a `definition`.
 
-    `saved` is the node as the file has it, for rules that look at its place, colour or labels.
-    `surplus` are saved values that no widget took, `strays` links that found no input.
+    `saved` is the node as it is in the file, for rules that need its position, colour or labels.
+    `surplus` has the saved values that no widget took, `strays` the links to inputs that do not exist.
     """
 
     id: str
@@ -183,60 +183,60 @@ class Node:
     strays: Sequence[Link] = ()
 
     def widget(self, name: str | None) -> Widget | None:
-        """Return the first widget of that name; on a subgraph instance a promoted one."""
+        """Return the first widget of that name, None when there is none; of an instance a promoted one."""
         for widget in self.all_widgets():
             if widget.name == name:
                 return widget
         return None
 
     def all_widgets(self) -> Iterator[Widget]:
-        """Yield every widget; those of a subgraph instance hang on its inputs."""
+        """Yield every widget; those of a subgraph instance belong to its inputs."""
         if self.definition is None:
             yield from self.widgets
         else:
             yield from (slot.host for slot in self.inputs if slot.host is not None)
 
     def add_widget(self, name: str, value: Any, kind: str = "text", **more: Any) -> Widget:
-        """Give the node one more widget, and return it; `more` are further fields of `Widget`."""
+        """Add a widget to the node and return it; `more` are further fields of `Widget`."""
         widget = Widget(name, kind, value, **more)
         self.widgets.append(widget)
         return widget
 
     def drop_widgets(self, names: Collection[str]) -> None:
-        """Take the widgets of these names away; the slots through which links override them stay."""
+        """Remove the widgets of these names; the inputs through which links override them stay."""
         self.widgets[:] = [widget for widget in self.widgets if widget.name not in names]
 
     def slot_widget(self, slot: InputSlot) -> Widget | None:
-        """Return the widget that a link into the slot overrides."""
+        """Return the widget that a link to this input overrides, None when it has none."""
         if slot.host is not None:
             return slot.host
         return self.widget(slot.widget) if slot.widget is not None else None
 
     def insert_inputs(self, at: int, slots: list[InputSlot]) -> None:
-        """Insert inputs and let the links of all from there on name their new places.
+        """Insert inputs, and update the target slots of the links of all inputs from there on.
 
-        Links of a file name places among fewer inputs than the class has (the frontend saves
-        no empty widget inputs). Where 1.49.6 looks at these places before all are put right,
-        it matters which ones have been already.
+        Links in a file count fewer inputs than the class has, because the frontend does not save
+        unlinked widget inputs. Frontend 1.49.6 reads some target slots before all are updated, so
+        the order of the updates matters.
         """
         self.inputs[at:at] = slots
         for index in range(at, len(self.inputs)):
             self.point_link(index)
 
     def point_link(self, index: int) -> None:
-        """Let the link of an input name its place."""
+        """Set the target slot of an input's link to the input's index."""
         link = self.links.get(self.inputs[index].link or 0)
         if link is not None:
             link.target_slot = index
 
     def slot_of_link(self, link_id: int) -> InputSlot | None:
-        """Return the input that the link ends in, as the input itself says."""
+        """Return the input whose `link` has this id, None when there is none."""
         return next((slot for slot in self.inputs if slot.link == link_id), None)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Graph:
-    """The root graph or a subgraph definition; `groups` are its frames, as the file has them."""
+    """The root graph or a subgraph definition; `groups` are its frames as in the file."""
 
     id: str
     name: str = ""
@@ -248,7 +248,7 @@ class Graph:
     groups: Sequence[Mapping[str, Any]] = ()
 
     def walk(self) -> Iterator[tuple[Graph, Node]]:
-        """Yield every node with its graph, each used definition once."""
+        """Yield every node with its graph; a subgraph definition that is used is visited once."""
         graphs: list[Graph] = [self]
         seen = {self.id}
         while graphs:
@@ -261,12 +261,12 @@ class Graph:
 
 
 def any_type(type_: str) -> bool:
-    """Return whether a slot of that type takes and gives everything."""
+    """Return whether a slot of that type can be linked with any type."""
     return type_ in ("", "*", "0")
 
 
 def types_match(one: str, other: str) -> bool:
-    """Return whether an output of one type may feed an input of the other (litegraph's rule)."""
+    """Return whether an output of one type may be linked to an input of the other (litegraph's rule)."""
     if any_type(one) or any_type(other) or one == other:
         return True
     one, other = one.lower(), other.lower()

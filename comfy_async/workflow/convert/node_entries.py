@@ -1,4 +1,4 @@
-"""Nodes as the prompt has them: values of their widgets, then what links bring, and who they are."""
+"""Writing the nodes of the prompt: values of widgets, then links, and metadata."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .write_back import Origin, is_derived, origin_of
 __all__ = ["EntryWriter", "drop_dead_links"]
 
 _BRANCHES: Final = "autogrow."
-"""The group of inputs that `COMFY_BRANCH_INPUT_NAMES` counts (customWidgets.ts)."""
+"""The group of inputs whose names `COMFY_BRANCH_INPUT_NAMES` sends (customWidgets.ts)."""
 
-# What the editor takes for a pack's registry id, repository, and version (workflowSchema.ts).
+# What the editor accepts as a pack's registry id, repository, and version (workflowSchema.ts).
 _PACK = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,98}[a-zA-Z0-9])?")
 _OWNER = re.compile(r"(?!.*--)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,37}[a-zA-Z0-9])?")
 _RELEASE = re.compile(
@@ -35,10 +35,10 @@ class EntryWriter:
     """Writes the nodes of one prompt."""
 
     def __init__(self, rng: random.Random | None = None, now: datetime.datetime | None = None) -> None:
-        """Keep what texts depend on; `root` is where file names look for nodes.
+        """Keep the random generator and the time that texts depend on.
 
-        `written` are the nodes by their ids in the prompt, `fed` the widgets whose values the
-        inputs have, None for those that a link feeds.
+        `root` is the graph in which file names look up nodes, `written` has the nodes by their ids
+        in the prompt, `fed` the widgets whose values the inputs have, None for linked inputs.
         """
         self.root = Graph("")
         self.origins: dict[tuple[str, str], Origin] = {}
@@ -48,7 +48,7 @@ class EntryWriter:
         self._now = now or datetime.datetime.now()
 
     def entry(self, scope: Scope, node: Node) -> dict[str, Any]:
-        """Return a node of the prompt: values of its widgets first, then what links bring."""
+        """Return the prompt's entry of a node: values of its widgets first, then links."""
         inputs: dict[str, Any] = {}
         sources: dict[str, Widget] = {}
         links: dict[str, Widget | None] = {}
@@ -89,7 +89,7 @@ class EntryWriter:
 
 
 def _branches(node: Node) -> list[str]:
-    """Return what the connected branches are called, by the user or by their place."""
+    """Return the names of the linked branches: the user's labels, else the inputs' names."""
     return [
         slot.name.rpartition(".")[2] if slot.label is None else slot.label
         for slot in node.inputs
@@ -98,7 +98,7 @@ def _branches(node: Node) -> list[str]:
 
 
 def _index_of_choice(scope: Scope, node: Node) -> int:
-    """Return the place of a CustomCombo's choice, which the instance around it may make."""
+    """Return the index of a CustomCombo's choice, which a promoted widget may set; -1 when it has none."""
     (
         choice,
         *_,
@@ -112,7 +112,7 @@ def _index_of_choice(scope: Scope, node: Node) -> int:
 
 
 def _meta(node: Node) -> dict[str, Any]:
-    """Return the title, and from which pack the node is as far as the file says it rightly."""
+    """Return the title, and the node's pack if the file has well-formed data about it."""
     if not node.editor.names_packs:
         return {"title": node.title}
     saved = [node.properties.get(key) for key in ("cnr_id", "aux_id", "ver")]
@@ -121,7 +121,7 @@ def _meta(node: Node) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _pack(registry_id: str, repository: str, version: str) -> Mapping[str, str]:
-    """Return what the editor takes of the names that a node was saved with."""
+    """Return the pack data of a saved node that the editor accepts as valid."""
     named: dict[str, str] = {}
     if _PACK.fullmatch(registry_id):
         named["cnr_id"] = registry_id
@@ -137,7 +137,7 @@ def _pack(registry_id: str, repository: str, version: str) -> Mapping[str, str]:
 def _put_link(
     inputs: dict[str, Any], links: dict[str, Widget | None], scope: Scope, node: Node, slot: InputSlot
 ) -> None:
-    """Set an input to what its link brings, a link or the value of a subgraph instance; note whose it is."""
+    """Set an input to its link's source, a node or the value of a subgraph instance, and record which."""
     source = resolve_input(scope, node, slot)
     if isinstance(source, FromHost):
         _put(inputs, slot.name, source.widget.value, "", node)
@@ -148,7 +148,7 @@ def _put_link(
 
 
 def _put(inputs: dict[str, Any], name: str, value: Any, kind: str, node: Node) -> None:
-    """Set an input to a value; lists are wrapped, for a bare list would be a link."""
+    """Set an input to a value; lists are wrapped, because a bare list would be a link."""
     if value is MISSING:
         inputs.pop(name, None)
     elif kind == "curve" and value is not None and (node.editor.wraps_curves or isinstance(value, list)):

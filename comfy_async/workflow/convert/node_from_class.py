@@ -1,7 +1,7 @@
-"""New nodes of a class: its slots and widgets, with choices and groups that bring more of them.
+"""New nodes of a class: their slots and widgets, also those of dynamic combos and groups.
 
-The frontend (1.49.6, litegraphService.ts and dynamicWidgets.ts) makes first the sockets, then
-the widgets, each in display order; slots that a choice brings follow the slot of the choice.
+The frontend (1.49.6, litegraphService.ts and dynamicWidgets.ts) creates first the inputs for links,
+then the widgets, each in display order; the inputs of a dynamic combo's option follow the combo's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Autogrow", "add_shim", "build_node", "choose", "fit_rows", "grow"]
 
 _AUTOGROW = "COMFY_AUTOGROW_V3"
 
-# comfy_api/latest/_io.py makes no more than a hundred names for a group.
+# comfy_api/latest/_io.py creates at most a hundred names for a group.
 _MOST_INPUTS = 100
 _MOST_IN_ALL = 10_000
 
@@ -58,7 +58,7 @@ _SAVING_CLASSES = frozenset(
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Autogrow:
-    """A group of inputs that has always one more than are connected."""
+    """A group of inputs that always has one more than are linked."""
 
     inputs: tuple[Declared, ...]
     names: tuple[str, ...] | None
@@ -74,7 +74,7 @@ class Autogrow:
         return f"{group}.{self.prefix if len(self.inputs) == 1 else key}{ordinal}"
 
     def ordinal(self, group: str, name: str) -> int | None:
-        """Return which input of the group has that name."""
+        """Return the number of the group's input with that name, None when there is none."""
         own = name[len(group) + 1 :]
         if self.names is not None:
             return self.names.index(own) if own in self.names else None
@@ -83,10 +83,10 @@ class Autogrow:
 
 
 def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared], *, editor: Editor) -> Node:
-    """Return a new node of the class, which declares these inputs, with every value at its default.
+    """Return a new node of a class with these declared inputs, with every value at its default.
 
     Raises:
-        WorkflowFormatError: The class asks for more inputs than any node has.
+        WorkflowFormatError: The class declares a group with too many inputs.
     """
     title = editor.titles.get(class_type) or spec.get("display_name") or class_type
     node = Node("", class_type, title=str(title), class_type=class_type, editor=editor)
@@ -105,7 +105,7 @@ def build_node(class_type: str, spec: Mapping[str, Any], declared: list[Declared
 
 
 def _number_twins(node: Node) -> None:
-    """Let the second widget of a name be `name#1`, as the editor does, which keeps values by name."""
+    """Rename the second widget of the same name to `name#1`, as the editor does to keep values by name."""
     seen: dict[str, int] = {}
     for widget in node.widgets:
         count = seen.get(widget.name, 0)
@@ -115,7 +115,7 @@ def _number_twins(node: Node) -> None:
 
 
 def _outputs(spec: Mapping[str, Any]) -> list[OutputSlot]:
-    """Return the outputs; one that matches an input takes any type until it is connected."""
+    """Return the outputs; one that matches an input has any type until it is linked."""
     types, names = spec.get("output"), spec.get("output_name")
     slots = []
     for index, kind in enumerate(types if isinstance(types, list | tuple) else ()):
@@ -127,12 +127,12 @@ def _outputs(spec: Mapping[str, Any]) -> list[OutputSlot]:
 
 
 def _finish(node: Node) -> None:
-    """Add what the frontend's own code for single classes adds to a new node."""
+    """Apply the frontend's own changes to new nodes of certain classes."""
     if node.type in _SAVING_CLASSES and (prefix := node.widget("filename_prefix")) is not None:
         prefix.text = "filename"
     elif node.type == "CustomCombo" and node.widgets:
-        # customWidgets.ts: the place of the choice, and as many texts to choose from as are
-        # filled, with an empty one more.
+        # customWidgets.ts: the index of the choice, and one text per choice, with an empty one at
+        # the end.
         node.widgets[0].value = ""
         node.widgets += [Widget("index", "choice_index", 0), Widget("option1", "option", "")]
     elif node.type == "WebcamCapture":
@@ -140,13 +140,13 @@ def _finish(node: Node) -> None:
 
 
 def _add_input(node: Node, declared: Declared) -> None:
-    """Add one input to a node that has others already."""
+    """Add one input to a node, with its widgets if it has any."""
     _add_socket(node, declared)
     _add_widget(node, declared)
 
 
 def _add_socket(node: Node, declared: Declared) -> None:
-    """Add a slot without a widget, or the slots of a group."""
+    """Add an input without a widget, or the inputs of an autogrow group."""
     if is_widget(declared, node.editor.young):
         return
     template = declared.options.get("template")
@@ -161,7 +161,7 @@ def _add_socket(node: Node, declared: Declared) -> None:
 
 
 def _add_widget(node: Node, declared: Declared) -> None:
-    """Add the widgets of an input, and the slot through which a link overrides them."""
+    """Add the widgets of an input, and the input through which a link overrides them."""
     if not is_widget(declared, node.editor.young):
         return
     if declared.widget_type == "COLOR" and any(_is_color(widget, declared.name) for widget in node.widgets):
@@ -178,14 +178,14 @@ def _add_widget(node: Node, declared: Declared) -> None:
 
 
 def _is_color(widget: Widget, name: str) -> bool:
-    """Return whether it is the colour of that name, which is made once only."""
+    """Return whether it is a colour widget of that name, which is created only once."""
     return widget.kind == "color" and widget.name == name
 
 
 def choose(node: Node, selector: Widget) -> None:
-    """Replace the inputs that the last choice brought by those of the present one.
+    """Replace the inputs of a dynamic combo's previous option by those of the present one.
 
-    Links stay with inputs of the same name; those of other inputs are gone.
+    Links are kept for inputs of the same name, and dropped for others.
     """
     prefix = f"{selector.name}."
     removed = [slot for slot in node.inputs if slot.name.startswith(prefix)]
@@ -205,7 +205,7 @@ def choose(node: Node, selector: Widget) -> None:
 
 
 def fit_rows(node: Node, counter: Widget, count: int) -> None:
-    """Give a group as many rows of fields as asked for, and never fewer than its class wants."""
+    """Add or remove rows of a group to have `count` of them, but at least as many as its class declares."""
     prefix = f"{counter.name}."
     count = max(count, _least(node, counter.name, counter.options.get("min"), 0))
     have = 0
@@ -221,7 +221,7 @@ def fit_rows(node: Node, counter: Widget, count: int) -> None:
 
 
 def _add_row(node: Node, counter: Widget, prefix: str) -> None:
-    """Put one row's widgets behind those of the rows before it; slots that the file has are kept."""
+    """Add one row's widgets after those of the previous rows; inputs from the file are kept."""
     first_widget, first_slot = len(node.widgets), len(node.inputs)
     for declared in option_inputs(counter.options.get("template")):
         own = len(node.widgets)
@@ -246,23 +246,23 @@ def _add_row(node: Node, counter: Widget, prefix: str) -> None:
 
 
 def _least(node: Node, name: str, wanted: Any, fallback: int) -> int:
-    """Return how many inputs a group has at least.
+    """Return the minimum number of inputs of a group.
 
     Raises:
-        WorkflowFormatError: More than any node has; the server itself stops at a hundred.
+        WorkflowFormatError: It is more than a hundred, the limit of the server itself.
     """
     least = wanted if isinstance(wanted, int) and not isinstance(wanted, bool) else fallback
     if least > _MOST_INPUTS or len(node.inputs) > _MOST_IN_ALL:
         raise WorkflowFormatError(
-            f"the catalog is at fault: the class {node.type!r} wants {least} inputs for {name!r}",
+            f"the catalog is at fault: the class {node.type!r} declares {least} inputs for {name!r}",
             place=f"{node.type}.input.{name}",
-            hint=f"A group of inputs has {_MOST_INPUTS} at the most; tell whoever made the node.",
+            hint=f"A group of inputs has at most {_MOST_INPUTS}; report it to the author of the node.",
         )
     return least
 
 
 def _move_behind(node: Node, name: str, first: int) -> None:
-    """Move the slots from `first` on behind the slot of that name, if there is one yet."""
+    """Move the inputs from index `first` on to follow the input of that name, if there is one."""
     at = next((index + 1 for index, slot in enumerate(node.inputs) if slot.name == name), 0)
     if at:
         added = node.inputs[first:]
@@ -271,7 +271,7 @@ def _move_behind(node: Node, name: str, first: int) -> None:
 
 
 def _reconnect(node: Node, old: InputSlot) -> None:
-    """Give the link of a removed slot to its successor of the same name."""
+    """Move the link of a removed input to the new input of the same name, if there is one."""
     for index, slot in enumerate(node.inputs):
         if slot.name == old.name:
             slot.link = old.link
@@ -282,7 +282,7 @@ def _reconnect(node: Node, old: InputSlot) -> None:
 
 
 def _add_group(node: Node, group: str, template: Mapping[str, Any]) -> None:
-    """Add an autogrow group with one input more than it needs."""
+    """Add an autogrow group with one input more than its minimum."""
     names = template.get("names")
     names = tuple(map(str, names)) if isinstance(names, list | tuple) else None
     least, most = _least(node, group, template.get("min", 1), 1), template.get("max", _MOST_INPUTS)
@@ -298,7 +298,7 @@ def _add_group(node: Node, group: str, template: Mapping[str, Any]) -> None:
 
 
 def grow(node: Node, slot: InputSlot) -> None:
-    """Add the next input of the group that a connected slot belongs to."""
+    """Add the next input of the group that a linked input belongs to."""
     group = slot.name.rpartition(".")[0]
     found = node.autogrow.get(group)
     if found is not None and (ordinal := found.ordinal(group, slot.name)) is not None:
@@ -306,7 +306,7 @@ def grow(node: Node, slot: InputSlot) -> None:
 
 
 def _grow_to(node: Node, group: str, ordinal: int) -> None:
-    """Put the group's input number `ordinal` behind its predecessor, with the link it has already."""
+    """Add the group's input number `ordinal` after its predecessor; a link that it has already is kept."""
     found: Autogrow = node.autogrow[group]
     if ordinal >= found.max or not found.inputs:
         return
@@ -330,7 +330,7 @@ def _grow_to(node: Node, group: str, ordinal: int) -> None:
 
 
 def add_shim(node: Node, slot: InputSlot) -> None:
-    """Give a group's input a line of its own, which the frontend calls a widget too."""
+    """Add the placeholder that the frontend shows for a group's input and also counts as a widget."""
     name = slot.widget or slot.name
     if node.widget(name) is None:
         node.widgets.append(Widget(name, "shim", saved=False))
@@ -338,7 +338,7 @@ def add_shim(node: Node, slot: InputSlot) -> None:
 
 
 def _share_values(node: Node, first: int) -> None:
-    """Let widgets that are made a second time share the value with the first: it is kept by name."""
+    """Replace widgets that were created a second time by the first ones: values are kept by name."""
     for index in range(first, len(node.widgets)):
         again = node.widgets[index]
         for widget in node.widgets[:first]:

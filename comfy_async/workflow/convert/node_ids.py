@@ -1,4 +1,4 @@
-"""Node ids that are unique across subgraph definitions, given as the frontend gives them."""
+"""Making node ids unique across subgraph definitions, as the frontend does."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LARGEST_ID = 100_000_000
 
 
 def renumber(editor: SavedEditor) -> None:
-    """Give each inner node that shares its id with another one the next free id.
+    """Give each inner node whose id is taken the next free id.
 
-    Frontend 1.49.6 keeps widget values by node id, so on load it gives clashing inner nodes
-    new ids: those of the root stay, definitions are taken in file order, and the first node
-    with an id keeps it. Text ids of root nodes are not looked at.
+    Frontend 1.49.6 keeps widget values by node id, so on load it renumbers inner nodes with
+    duplicate ids: ids of the root stay, definitions are processed in file order, and the first node
+    with an id keeps it. String ids of root nodes are ignored.
 
     Raises:
         WorkflowFormatError: No id is left.
@@ -33,10 +33,10 @@ def renumber(editor: SavedEditor) -> None:
 
 
 def drop_twins(editor: SavedEditor) -> None:
-    """Leave one of the root's nodes that share an id: the one that frontend 1.49.6 writes last.
+    """Keep only one of the root's nodes with the same id: the one that frontend 1.49.6 writes last.
 
-    It writes nodes without links first, in file order, and what links lead to behind them; and
-    a link leads to the first node of an id (LGraph.computeExecutionOrder).
+    It writes nodes without links first, in file order, and then the nodes that links lead to; a
+    link belongs to the first node with an id (LGraph.computeExecutionOrder).
     """
     twins: dict[str, list[SavedNode]] = {}
     for node in editor.root.nodes:
@@ -46,13 +46,13 @@ def drop_twins(editor: SavedEditor) -> None:
 
 
 def _written_last(nodes: list[SavedNode]) -> SavedNode:
-    """Return which node of one id is written last."""
+    """Return which of the nodes with the same id is written last."""
     linked = any(slot.link is not None for node in nodes for slot in node.inputs)
     return nodes[0] if linked else nodes[-1]
 
 
 class _Counter:
-    """Which ids are taken, and which one comes next."""
+    """Assigns free ids."""
 
     def __init__(self, taken: set[str], last: int) -> None:
         self.taken = taken
@@ -63,7 +63,7 @@ class _Counter:
         while True:
             self.last += 1
             if self.last > _LARGEST_ID:
-                raise WorkflowFormatError("no node id is left", place="last_node_id")
+                raise WorkflowFormatError(f"no node id up to {_LARGEST_ID} is left", place="last_node_id")
             if str(self.last) not in self.taken:
                 return str(self.last)
 
@@ -76,7 +76,7 @@ def _renumber_graph(graph: SavedGraph, counter: _Counter) -> dict[str, str]:
         saved = node.id
         if saved in counter.taken:
             node.id = counter.next()
-            if saved not in own:  # links belong to the first of twins
+            if saved not in own:  # links belong to the first node with an id
                 changed[saved] = node.id
         elif _is_numeric(node.id):
             counter.last = max(counter.last, int(node.id))
@@ -89,7 +89,7 @@ def _renumber_graph(graph: SavedGraph, counter: _Counter) -> dict[str, str]:
 
 
 def _renumber_twins(nodes: Iterable[SavedNode], counter: _Counter) -> None:
-    """Give the second of two root nodes with one id the next free one; links belong to the first."""
+    """Give the second of two root nodes with the same id the next free one; links belong to the first."""
     seen: set[str] = set()
     for node in nodes:
         if node.id in seen:
@@ -101,13 +101,13 @@ def _renumber_twins(nodes: Iterable[SavedNode], counter: _Counter) -> None:
 
 
 def _is_numeric(node_id: str) -> bool:
-    """Return whether the text is how a whole number is written."""
+    """Return whether the id is an integer in its usual notation."""
     digits = node_id.removeprefix("-")
     return digits.isascii() and digits.isdigit() and str(int(digits)) == digits
 
 
 def _follow_in_promotions(nodes: Iterable[SavedNode], changes: dict[str, dict[str, str]]) -> None:
-    """Let the old promotion lists (`properties.proxyWidgets`) of instances name the new ids."""
+    """Update ids in the old promotion lists (`properties.proxyWidgets`) of instances."""
     for node in nodes:
         changed = changes.get(node.type)
         proxies = node.properties.get("proxyWidgets")

@@ -1,7 +1,7 @@
-"""Promoted widgets of older files, which `properties.proxyWidgets` of an instance names.
+"""Promoted widgets of older files, which are listed in `properties.proxyWidgets` of an instance.
 
-On load the frontend (1.49.6, proxyWidgetMigration.ts) links each of them to an input of the
-definition, which all instances of that definition get, and gives the instance its value.
+On load the frontend (1.49.6, proxyWidgetMigration.ts) links each of them to a new input of the
+definition, which all instances of that definition get, and sets its value on the instance.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class _Entry:
     """One promoted widget, with the value that the instance has for it.
 
     Attributes:
-        node_id: The inner node, "-1" for an input of the instance itself.
-        name: The widget, or the input.
-        inner: The node inside the inner one that the widget belongs to, None when not said.
+        node_id: The id of the inner node, "-1" for an input of the instance itself.
+        name: The name of the widget, or of the input.
+        inner: The id of the widget's node inside a nested instance, None when not given.
         value: The instance's value, `MISSING` when it has none.
-        spot: Where in the file the value stands.
+        spot: The position of the value in the file.
     """
 
     node_id: str
@@ -55,18 +55,18 @@ class _Entry:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Primitive:
-    """The plan to replace a promoted primitive by an input."""
+    """A promoted primitive that is to be replaced by an input."""
 
     node: Node
 
 
 def migrate_promotions(host: Node, definition: Graph, values: Any) -> None:
-    """Turn the list of promoted widgets into inputs of the definition.
+    """Convert the list of promoted widgets to inputs of the definition.
 
-    Values stand in the order of the list. Entries that lead nowhere have no effect.
+    Values are in the order of the list. Entries of missing nodes or widgets have no effect.
     """
     entries = _entries(host, definition, values)
-    # All entries are looked at before the first one changes the definition.
+    # All entries are resolved before the first one changes the definition.
     plans = [(entry, _plan(host, definition, entry, entries)) for entry in entries]
     cohorts: dict[str, list[_Entry]] = {}
     for entry, plan in plans:
@@ -85,14 +85,14 @@ def migrate_promotions(host: Node, definition: Graph, values: Any) -> None:
 
 
 def widgets_instead(definition: Graph, primitive: Node) -> list[Widget]:
-    """Return the widgets of instances that took the place of a promoted primitive."""
+    """Return the widgets of instances that replaced a promoted primitive."""
     name = primitive.properties.get(_MARK)
     slots = (slot for host in definition.hosts for slot in host.inputs if slot.name == name)
     return [slot.host for slot in slots if slot.host is not None]
 
 
 def _entries(host: Node, definition: Graph, values: Any) -> list[_Entry]:
-    """Read the list; one bad entry spoils it, as in the frontend."""
+    """Return the entries of the list, [] when one of them is malformed, as in the frontend."""
     proxies = host.properties.get("proxyWidgets")
     if isinstance(proxies, str):
         try:
@@ -113,12 +113,12 @@ def _entries(host: Node, definition: Graph, values: Any) -> list[_Entry]:
 
 
 def _is_entry(item: Any) -> bool:
-    """Return whether it is two or three texts."""
+    """Return whether it is a list of two or three strings."""
     return isinstance(item, list) and len(item) in (2, 3) and all(isinstance(part, str) for part in item)
 
 
 def _strip_prefixes(definition: Graph, entry: _Entry) -> None:
-    """Take off the ids that old versions wrote before the widget's name."""
+    """Remove the ids that old versions wrote before the widget's name, and keep the last in `inner`."""
     node = definition.nodes.get(entry.node_id)
     if node is None or deepest_widget(node, entry.name) is not None:
         return
@@ -129,7 +129,7 @@ def _strip_prefixes(definition: Graph, entry: _Entry) -> None:
 def _plan(
     host: Node, definition: Graph, entry: _Entry, entries: Sequence[_Entry]
 ) -> InputSlot | Widget | _Primitive | None:
-    """Return the input that stands for the entry already, or what is to become one."""
+    """Return the existing input for an entry, else the widget or primitive to make one for, else None."""
     for slot in host.inputs:
         source = source_of(definition, slot.boundary) if slot.boundary is not None else None
         if source == (entry.node_id, entry.name):
@@ -141,14 +141,14 @@ def _plan(
         return _plan_primitive(host, definition, node, entries)
     widget = _promotable(node, entry)
     if entry.name.startswith("$$") or (widget is not None and widget.kind == "player"):
-        return None  # a preview: there is no value to own
+        return None  # a preview, which has no value
     return widget
 
 
 def _plan_primitive(
     host: Node, definition: Graph, node: Node, entries: Sequence[_Entry]
 ) -> InputSlot | _Primitive | None:
-    """Return the input that replaced the primitive already, or the plan to replace it."""
+    """Return the input that already replaced the primitive, else the primitive if it must be replaced."""
     done = node.properties.get(_MARK)
     for slot in host.inputs:
         if isinstance(done, str) and slot.name == done:
@@ -158,7 +158,7 @@ def _plan_primitive(
 
 
 def _promotable(node: Node, entry: _Entry) -> Widget | None:
-    """Return the widget of an inner node, or of an inner instance, that the entry means."""
+    """Return the widget of an inner node, or of a nested instance, that the entry refers to."""
     if node.definition is None:
         return node.widget(entry.name)
     for slot in node.inputs:
@@ -173,13 +173,13 @@ def _promotable(node: Node, entry: _Entry) -> Widget | None:
 
 
 def _own(slot: InputSlot, entry: _Entry) -> None:
-    """Let the instance have the entry's value for its own."""
+    """Set the promoted widget of an instance's input to the entry's value, if it has one."""
     if slot.host is not None and entry.value is not MISSING:
         slot.host.value, slot.host.spot, slot.host.rules = entry.value, entry.spot, ()
 
 
 def _link_widget(host: Node, definition: Graph, entry: _Entry, widget: Widget) -> None:
-    """Make an input of the definition that feeds the inner widget."""
+    """Add an input to the definition that feeds the inner widget."""
     node = definition.nodes[entry.node_id]
     slot = next((slot for slot in node.inputs if node.slot_widget(slot) is widget), None)
     if slot is not None:
@@ -189,7 +189,7 @@ def _link_widget(host: Node, definition: Graph, entry: _Entry, widget: Widget) -
 
 
 def _own_by_boundary(host: Node, boundary: Boundary, entry: _Entry) -> None:
-    """Give the instance's slot of a new input the entry's value."""
+    """Set the instance's input for a new boundary to the entry's value."""
     for slot in host.inputs:
         if slot.boundary is boundary:
             _own(slot, entry)
@@ -208,7 +208,7 @@ def _new_boundary(definition: Graph, name: str, type_: str) -> Boundary:
 
 
 def _connect(definition: Graph, boundary: Boundary, node: Node, slot: InputSlot) -> None:
-    """Link a definition's input to an inner slot; what was linked there is replaced."""
+    """Link a definition's input to an inner input, whose previous link is removed."""
     _disconnect(definition, slot)
     link_id = max(definition.links, default=0) + 1
     origin, target = definition.inputs.index(boundary), node.inputs.index(slot)
@@ -217,7 +217,7 @@ def _connect(definition: Graph, boundary: Boundary, node: Node, slot: InputSlot)
     widget = node.slot_widget(slot)
     for host in definition.hosts if widget is not None else ():
         for mirror in host.inputs:
-            # What an instance has already, it keeps.
+            # An instance keeps a widget of the same kind that it has already.
             new = mirror.host is None or (widget is not None and mirror.host.kind != widget.kind)
             if mirror.boundary is boundary and widget is not None and new:
                 promote(mirror, widget)
@@ -225,7 +225,7 @@ def _connect(definition: Graph, boundary: Boundary, node: Node, slot: InputSlot)
 
 
 def _disconnect(definition: Graph, slot: InputSlot) -> None:
-    """Remove the link of an inner slot at both ends."""
+    """Remove the link of an inner input at both ends."""
     if slot.link is None:
         return
     link = definition.links.pop(slot.link, None)
@@ -248,7 +248,7 @@ def _links_of(definition: Graph, primitive: Node) -> list[Link]:
 
 
 def _replace_primitive(host: Node, definition: Graph, primitive: Node, cohort: list[_Entry]) -> None:
-    """Let an input of the definition feed what the promoted primitive fed."""
+    """Replace a promoted primitive by an input of the definition that feeds the same widgets."""
     links, name = _links_of(definition, primitive), cohort[0].name
     if not links or any(entry.name != name for entry in cohort):
         return
@@ -270,17 +270,17 @@ def _replace_primitive(host: Node, definition: Graph, primitive: Node, cohort: l
 
 
 def _target_by_link(definition: Graph, link: Link) -> tuple[Node, InputSlot] | None:
-    """Return the input that the link stands on."""
+    """Return the input whose `link` is this link, with its node; None when there is none."""
     node = definition.nodes.get(link.target_id)
     slot = node.slot_of_link(link.id) if node is not None else None
     return None if node is None or slot is None else (node, slot)
 
 
 def _target_by_index(definition: Graph, link: Link) -> tuple[Node, InputSlot] | None:
-    """Return the input at the place that the link names.
+    """Return the input at the link's target slot, with its node; None when there is none.
 
-    1.49.6 looks there at a time when not all links name the right place yet: there are official
-    templates that show it.
+    Frontend 1.49.6 reads the target slot before all links are updated, which affects some official
+    templates.
     """
     node = definition.nodes.get(link.target_id)
     if node is None or not 0 <= link.target_slot < len(node.inputs):
@@ -289,7 +289,7 @@ def _target_by_index(definition: Graph, link: Link) -> tuple[Node, InputSlot] | 
 
 
 def _takes_all(targets: list[tuple[Node, InputSlot]], kind: str) -> bool:
-    """Return whether one input can feed all of these: same type, widgets alike."""
+    """Return whether one input can feed all of these: the same type, and compatible widgets."""
     if any(slot.type != kind and not any_type(slot.type) and not any_type(kind) for _, slot in targets):
         return False
     widgets = [widget for node, slot in targets if (widget := node.slot_widget(slot)) is not None]

@@ -1,6 +1,6 @@
-"""PrimitiveNode: a value that the frontend writes into the widgets that it is connected to.
+"""PrimitiveNode: its value is written into the widgets that it is linked to.
 
-When a prompt is made, each primitive sets the widgets at the ends of its links (widgetInputs.ts,
+When a prompt is queued, each primitive sets the widgets at the ends of its links (widgetInputs.ts,
 widgetValuePropagation.ts). Numbers are rounded there as if they had been typed.
 """
 
@@ -31,7 +31,7 @@ def apply_primitives(root: Graph, replace: Callable[[str], str]) -> None:
 
     Args:
         root: The opened graph.
-        replace: Replaces %...% in a text, for primitives that ask for it.
+        replace: Replaces %...% in a text, for primitives with that option.
     """
     for graph, node in list(root.walk()):
         if node.type == "PrimitiveNode" and node.outputs:
@@ -62,7 +62,7 @@ def primitive_widgets(graph: Graph, node: Node) -> list[Widget]:
 
 
 def unrounded(value: Any, rules: Rules) -> bool:
-    """Return whether a value passes through as it is."""
+    """Return whether a value passes through these widgets unchanged."""
     for kind, options in rules:
         if _is_number(value):
             widget = Widget("", kind, options=options)
@@ -84,9 +84,9 @@ def _targets(graph: Graph, node: Node) -> list[tuple[Node, InputSlot]]:
 
 
 def _gives_widget(primitive: Node, node: Node, slot: InputSlot) -> bool:
-    """Return whether the input is a widget's, or of a type that widgets exist for.
+    """Return whether the input has a widget, or a type that widgets exist for.
 
-    A Reroute hands on the type that it gets, whatever it was saved with.
+    A Reroute has the type of the primitive's output, not the one that it was saved with.
     """
     if node.slot_widget(slot) is not None:
         return True
@@ -100,10 +100,10 @@ def _has_value(node: Node) -> bool:
 
 
 def _value(node: Node, targets: list[tuple[Node, InputSlot]]) -> tuple[Any, Rules]:
-    """Return the saved value, else that of the first widget that it feeds, and what rounds it.
+    """Return the saved value, else that of the first widget that it feeds, and the rules that round it.
 
-    Behind a Reroute there is no widget to look at: the first of the other inputs lends its
-    declaration, and without a saved value its default.
+    A Reroute has no widget: then the declaration of the first other input with one is used, and
+    without a saved value its default.
     """
     first = targets[0][0].slot_widget(targets[0][1])
     value = first.value if first is not None else MISSING
@@ -121,7 +121,7 @@ def _value(node: Node, targets: list[tuple[Node, InputSlot]]) -> tuple[Any, Rule
 
 
 def _common_options(widgets: list[Widget | None]) -> dict[str, Any]:
-    """Return the range and the step that the primitive's own widget gets from its targets."""
+    """Return the range and the step of the primitive's own widget, which result from its targets."""
     options: dict[str, Any] = dict(widgets[0].options) if widgets[0] is not None else {}
     for widget in widgets:
         if widget is None or widget.kind != (widgets[0] and widgets[0].kind):
@@ -135,13 +135,13 @@ def _common_options(widgets: list[Widget | None]) -> dict[str, Any]:
 
 
 def _limit(options: Mapping[str, Any], name: str, fallback: float) -> Any:
-    """Return a number of the options."""
+    """Return an option that is a number, else the fallback."""
     value = options.get(name)
     return value if _is_number(value) else fallback
 
 
 def _clamped(value: Any, options: Mapping[str, Any]) -> Any:
-    """Return the value within the range."""
+    """Return the value clamped to the range of the options."""
     return min(max(value, _limit(options, "min", -math.inf)), _limit(options, "max", math.inf))
 
 
@@ -177,5 +177,5 @@ def _to_places(value: Any, options: Mapping[str, Any]) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether it is a number, true and false being none."""
+    """Return whether it is a number and not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,8 +1,8 @@
-"""Promoted widgets: fields of inner nodes that a subgraph instance shows and owns.
+"""Promoted widgets: widgets of inner nodes that a subgraph instance shows with values of its own.
 
 Since frontend 1.49 an instance has a widget for each input whose first link inside ends in a
-widget, and its value wins over the inner one (SubgraphNode.ts). How older files name promoted
-widgets is the matter of `old_promotions`.
+widget, and its value overrides the inner one (SubgraphNode.ts). Promoted widgets of older files
+are handled by `old_promotions`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .saved_values import choices
 
 __all__ = ["bind_promoted", "deepest_widget", "promote", "restore_promoted", "settle_promoted", "source_of"]
 
-# How many instances inside each other the frontend follows to a widget.
+# The most levels of nested instances that the frontend follows to a widget.
 _DEEPEST = 100
 
 
 def bind_promoted(node: Node, definition: Graph) -> None:
-    """Give an instance the inputs of its definition."""
+    """Set the inputs of an instance to those of its definition."""
     node.inputs = []
     for boundary in definition.inputs:
         slot = InputSlot(boundary.name, boundary.type, boundary=boundary)
@@ -39,25 +39,25 @@ def bind_promoted(node: Node, definition: Graph) -> None:
 
 
 def _bind(definition: Graph, slot: InputSlot, boundary: Boundary) -> None:
-    """Give the slot a widget if one of its links inside ends in one."""
+    """Promote the first widget that the boundary feeds to the instance's input, if there is one."""
     for inner, target in _targets(definition, boundary):
         widget = inner.slot_widget(target) or deepest_widget(inner, target.name)
         if widget is not None:
             host = promote(slot, widget)
             if target.host is not None and host.value is None:
-                host.value, host.spot = MISSING, None  # an instance shows null as undefined to one around it
+                host.value, host.spot = MISSING, None  # null of an inner instance is undefined for the outer
             return
 
 
 def promote(slot: InputSlot, widget: Widget) -> Widget:
-    """Let the slot have a widget of its own like the inner one, with its present value."""
+    """Give the input a copy of the inner widget with its present value, and return it."""
     slot.host = dataclasses.replace(widget, name=slot.name, saved=True)
     slot.widget = slot.name
     return slot.host
 
 
 def _targets(definition: Graph, boundary: Boundary) -> list[tuple[Node, InputSlot]]:
-    """Return the inner inputs that the boundary input feeds."""
+    """Return the inner inputs, with their nodes, that the boundary input feeds."""
     found = []
     for link_id in boundary.link_ids:
         link = definition.links.get(link_id)
@@ -69,7 +69,7 @@ def _targets(definition: Graph, boundary: Boundary) -> list[tuple[Node, InputSlo
 
 
 def source_of(definition: Graph, boundary: Boundary) -> tuple[str, str] | None:
-    """Return the id and the widget name of the inner node that the boundary input stands for."""
+    """Return the inner node's id and the widget's name of a boundary input, None when it has no widget."""
     for node, slot in _targets(definition, boundary):
         if node.definition is not None:
             return node.id, slot.name
@@ -79,7 +79,7 @@ def source_of(definition: Graph, boundary: Boundary) -> tuple[str, str] | None:
 
 
 def deepest_widget(node: Node, name: str) -> Widget | None:
-    """Return the widget of an ordinary node that a name leads to, through instances if need be."""
+    """Return the widget of an ordinary node that a name refers to, also through nested instances."""
     for _ in range(_DEEPEST):
         if node.definition is None:
             return node.widget(name)
@@ -92,7 +92,7 @@ def deepest_widget(node: Node, name: str) -> Widget | None:
 
 
 def restore_promoted(node: Node, values: Any, named: Mapping[str, Any] | None) -> None:
-    """Give an instance the values that it owns; a value of its own wins over the inner one."""
+    """Set the saved values of an instance's promoted widgets, which override the inner ones."""
     hosts = [slot.host for slot in node.inputs if slot.host is not None]
     by_name = values if isinstance(values, JSON_OBJECT) else named if values is None else None
     kept = _quarantined(node)
@@ -106,7 +106,7 @@ def restore_promoted(node: Node, values: Any, named: Mapping[str, Any] | None) -
 
 
 def _quarantined(node: Node) -> dict[str, Any]:
-    """Return values that an earlier migration could not place and kept by input name."""
+    """Return the values that an earlier migration could not place, by input name."""
     kept: dict[str, Any] = {}
     entries = node.properties.get("proxyWidgetErrorQuarantine")
     for entry in entries if isinstance(entries, list) else ():
@@ -118,7 +118,7 @@ def _quarantined(node: Node) -> dict[str, Any]:
 
 
 def settle_promoted(node: Node) -> None:
-    """Give a choice that is null its first value, as the frontend does after loading a file."""
+    """Set combos that are null to their first choice, as the frontend does after loading a file."""
     for slot in node.inputs:
         if slot.host is not None and (slot.host.value is None or slot.host.value is MISSING):
             found = choices(slot.host)

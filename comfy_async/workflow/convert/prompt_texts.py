@@ -1,4 +1,4 @@
-"""What happens to texts when a prompt is made: alternatives in prompts, and %...% in file names."""
+"""Processing texts when a prompt is queued: alternatives in prompts, and %...% in file names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def choose_alternatives(text: str, rng: random.Random) -> str:
 
 
 def _alternatives(text: str, place: int) -> tuple[list[str], int]:
-    """Return the alternatives of the block that starts at the place, and where it ends."""
+    """Return the alternatives of the block that starts at the index, and the index after its end."""
     options, choice, depth = [], "", 0
     while place < len(text):
         char = text[place]
@@ -70,11 +70,11 @@ def _alternatives(text: str, place: int) -> tuple[list[str], int]:
 def fill_placeholders(text: str, root: Graph, now: datetime.datetime) -> str:
     """Return a file name with `%date:...%` and `%Node.widget%` filled in (searchAndReplace.ts).
 
-    Other placeholders, `%width%` for one, stay: the server knows them.
+    Other placeholders, for example `%width%`, are left for the server.
 
     Args:
         text: The file name as written.
-        root: Where the named nodes are looked for.
+        root: The graph in which nodes are looked up.
         now: The time to write.
     """
     if "%" not in text:
@@ -93,7 +93,10 @@ def fill_placeholders(text: str, root: Graph, now: datetime.datetime) -> str:
 
 
 def _widget_text(root: Graph, name: str, widget_name: str) -> str | None:
-    """Return a widget's value as a part of a file name; the node is named by alias or title."""
+    """Return a widget's value as a part of a file name, None when no node or widget has the name.
+
+    The node is named by its alias or title.
+    """
     nodes = [node for _, node in root.walk()]
     found = [node for node in nodes if _alias(node) == name] or [node for node in nodes if node.title == name]
     widget = found[0].widget(widget_name) if found else None
@@ -104,13 +107,13 @@ def _widget_text(root: Graph, name: str, widget_name: str) -> str | None:
 
 
 def _alias(node: Node) -> Any:
-    """Return the name that the node has for search and replace."""
+    """Return the node's name for search and replace (`Node name for S&R`)."""
     alias = node.properties.get("Node name for S&R")
     return alias if alias is not None or node.class_type is None else node.type
 
 
 def _written(value: Any) -> str:
-    """Return a value as JavaScript writes it."""
+    """Return a value as a text, in JavaScript's notation."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -119,7 +122,7 @@ def _written(value: Any) -> str:
 
 
 def _date(form: str, now: datetime.datetime) -> str:
-    """Return the time in the editor's form, for example `yyyy-MM-dd hh:mm:ss`."""
+    """Return the time in a format of the editor, for example `yyyy-MM-dd hh:mm:ss`."""
     parts = {"d": now.day, "M": now.month, "h": now.hour, "m": now.minute, "s": now.second}
 
     def write(match: re.Match[str]) -> str:

@@ -1,8 +1,8 @@
-"""What conversion refuses because it cannot be known: classes, kinds of inputs, values, links.
+"""What the conversion rejects because it is uncertain: classes, types of inputs, values, links.
 
-A file may be newer than the catalog, a pack may make widgets in JavaScript, a class may have
-changed since the file was saved. The editor goes on and drops what it cannot place; a run with
-values that slid into other inputs looks right and is wrong, so here it is an error.
+A file may be newer than the catalog, a pack may create widgets in JavaScript, a class may have
+changed since the file was saved. The editor then drops what it cannot place. A run with values
+that were shifted to other inputs looks right but is wrong, so here it is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from ...errors import ConversionError
-from ...types import Problem
+from ...types import Problem, counted
 from .._specs import output_types
 from .._subgraph_ids import NO_DEFINITION, is_subgraph
 from ..packs import has_rules
@@ -30,8 +30,8 @@ _log = logging.getLogger("comfy_async.workflow")
 
 _CORE_MODULES: Final = ("comfy_extras.", "comfy_api_nodes.")
 
-# Types of ComfyUI's own outputs that most catalogs have, and kinds that are sockets themselves;
-# "UNKNOWN" stands for what is no declaration. The types of others are looked up.
+# Types of ComfyUI's own outputs that most catalogs have, and dynamic types; "unknown" stands for a
+# malformed declaration. Other types are looked up in the catalog.
 _COMMON: Final = frozenset(
     "image mask latent model clip vae conditioning int float string boolean combo sampler sigmas noise "
     "guider audio video control_net clip_vision clip_vision_output style_model upscale_model gligen "
@@ -47,14 +47,17 @@ def refuse(
     unknown: Choice,
     lost: Choice,
 ) -> None:
-    """Raise when there are nodes that the server could not run, or of which something would be lost.
+    """Raise when the server cannot run some nodes, or when values or links of nodes would be lost.
 
     Args:
         nodes: The nodes that would be sent, each with its id in the prompt.
         catalog: What the server can run.
-        groups: The group nodes that could not be expanded, and what of them is not known.
-        unknown: "keep" takes nodes of classes that the server does not have.
-        lost: "keep" goes on without what cannot be placed.
+        groups: The group nodes that could not be expanded, with their missing classes.
+        unknown: "keep" accepts nodes of classes that the server does not have.
+        lost: "keep" drops values, links and inputs that cannot be placed.
+
+    Raises:
+        ConversionError: There are such nodes; `problems` lists them.
     """
     if unknown == "raise":
         strangers = [(place, node) for place, node in nodes if node.class_type is None]
@@ -76,8 +79,8 @@ def refuse(
 def _is_core(node: Node, spec: Mapping[str, Any]) -> bool:
     """Return whether the node is ComfyUI's own.
 
-    How its widgets are made is known, so what is too much is from another version of the class
-    and no secret of a pack's JavaScript. The editor drops it too, and official templates have it.
+    Its widgets are known, so surplus values are from another version of the class and not from a
+    pack's JavaScript. The editor drops them too, and official templates have some.
     """
     module = spec.get("python_module")
     if isinstance(module, str) and module.startswith(_CORE_MODULES):
@@ -87,12 +90,12 @@ def _is_core(node: Node, spec: Mapping[str, Any]) -> bool:
 
 
 def _raise(problems: list[Problem]) -> None:
-    """Raise for nodes of unknown classes."""
+    """Raise for nodes of unknown classes, if there are any."""
     if problems:
         count = f"{len(problems)} nodes are" if len(problems) > 1 else "a node is"
         told, way = f"{count} of a class that this server does not have", "Install what is missing"
         if all(problem.advice == NO_DEFINITION for problem in problems):
-            told, way = f"{count} a subgraph whose definition the file lacks", "Export the file anew"
+            told, way = f"{count} a subgraph whose definition the file lacks", "Export the file again"
             told = told.replace("are a subgraph", "are subgraphs")
         raise ConversionError(
             told,
@@ -102,7 +105,7 @@ def _raise(problems: list[Problem]) -> None:
 
 
 def _raise_lost(problems: list[Problem]) -> None:
-    """Raise for what would be lost."""
+    """Raise for values, links and inputs that would be lost, if there are any."""
     if problems:
         first, more = problems[0], len(problems) - 1
         raise ConversionError(
@@ -110,24 +113,24 @@ def _raise_lost(problems: list[Problem]) -> None:
             + (f", and {more} more" if more else ""),
             problems=problems,
             hint="Open and save the file in the ComfyUI that is to run it, "
-            'or pass lost="keep" to go on without.',
+            'or pass lost="keep" to convert without them.',
         )
 
 
 def _unknown(place: str, node: Node, groups: Incomplete) -> Iterator[Problem]:
-    """Yield what is wrong with a node of an unknown class; for a group node, each class that is missing."""
+    """Yield the problem of a node of an unknown class; for a group node, one for each missing class."""
     name = group_name(node.type)
     if node.type not in groups:
         message, advice = f"the server has no class {node.type!r}", _install(node.properties)
         if name is not None:
-            message = f"the file does not say what the group node {name!r} consists of (`extra.groupNodes`)"
-            advice = "Look for another copy of the file, or put the nodes in the place of the group node."
+            message = f"the file lacks the definition of the group node {name!r} (`extra.groupNodes`)"
+            advice = "Use another copy of the file, or replace the group node by ordinary nodes."
         elif is_subgraph(node.type):
             message, advice = f"the definition of the subgraph {node.type!r} is missing", NO_DEFINITION
         yield _problem(place, node, "missing_node_type", message, received=node.type, advice=advice)
         return
     for kind, properties in groups[node.type].items():
-        message = f"the server has no class {kind!r}, which the group node {name!r} has in it"
+        message = f"the server has no class {kind!r}, which is in the group node {name!r}"
         found = _problem(
             place, node, "missing_node_type", message, received=kind, advice=_install(properties)
         )
@@ -144,34 +147,34 @@ def _install(properties: Mapping[str, Any]) -> str:
 
 
 def _losses(place: str, node: Node, given: _Given) -> Iterator[Problem]:
-    """Yield what of a node cannot be placed."""
+    """Yield a problem for each value, link and input of a node that cannot be placed."""
     if values := [value for value in node.surplus if value not in (None, "")]:
-        message = f"{len(values)} saved values are more than its widgets take: {_shown(values)}"
+        message = f"it has {counted(len(values), 'saved value')} more than its widgets take: {_shown(values)}"
         yield _problem(place, node, "values_lost", message, received=values)
     for link in node.strays:
-        message = f"the link {link.id} from node {link.origin_id} ends in no input that its class has"
+        message = f"link {link.id} from node {link.origin_id} ends in an input that its class lacks"
         yield _problem(place, node, "link_lost", message, received=link.id)
     for slot in _unheard(node, given):
-        message = f"the input {slot.name!r} is of the type {slot.type!r}, which is no known widget"
+        message = f"the input {slot.name!r} is of type {slot.type!r}, for which no widget is known"
         yield _problem(place, node, "unknown_input_type", message, input=slot.name, received=slot.type)
 
 
 def _chooses_unknown(node: Node) -> bool:
-    """Return whether a choice is none that the class offers: it is unknown what that one brings.
+    """Return whether a dynamic combo has a value that is not an option, so that its inputs are unknown.
 
-    The server refuses the choice itself, so nothing is run wrongly.
+    The server rejects the value itself, so no wrong prompt is run.
     """
     return any(widget.kind == "dynamic" and widget.value not in widget.options for widget in node.widgets)
 
 
 def _shown(values: Sequence[Any]) -> str:
-    """Return values as a part of a sentence."""
+    """Return values as a text for a message, shortened if long."""
     text = ", ".join(map(repr, values[:5]))
     return (text[:120] + "…") if len(text) > 120 or len(values) > 5 else text
 
 
 def _unheard(node: Node, given: _Given) -> Iterator[InputSlot]:
-    """Yield the inputs of a type that no widget has, no output gives, and nothing is linked to."""
+    """Yield the unlinked inputs of a type that neither a widget nor an output has."""
     for slot in node.inputs:
         if slot.widget is None and slot.link is None and not any_type(slot.type):
             kinds = slot.type.lower().split(",")
@@ -185,7 +188,7 @@ def _unheard(node: Node, given: _Given) -> Iterator[InputSlot]:
 
 
 def _saved_as_socket(node: Node, slot: InputSlot) -> bool:
-    """Return whether the file shows the input, and not as a widget's: editors of all times mark those."""
+    """Return whether the file has the input without a widget: all editor versions mark widget inputs."""
     inputs = node.saved.get("inputs")
     return any(
         isinstance(item, JSON_OBJECT) and item.get("name") == slot.name and item.get("widget") is None
@@ -194,13 +197,13 @@ def _saved_as_socket(node: Node, slot: InputSlot) -> bool:
 
 
 def _may_be_widget(node: Node, spec: Mapping[str, Any], name: str) -> bool:
-    """Return whether the class declares an input of that name, and not as one for links only."""
+    """Return whether the class declares an input of that name that is not for links only."""
     declared = (item for item in declared_inputs(node.type, spec) if item.name == name)
     return any(not item.socket_only for item in declared)
 
 
 class _Given:
-    """The types that a catalog's classes give, gathered when they are first asked for."""
+    """The output types of a catalog's classes, collected when they are first needed."""
 
     def __init__(self, catalog: Mapping[str, Any]) -> None:
         """Keep the catalog."""
@@ -214,7 +217,7 @@ class _Given:
 
 
 def _problem(place: str, node: Node, kind: str, message: str, **more: Any) -> Problem:
-    """Return what is wrong with a node."""
+    """Return a problem of a node."""
     return Problem(
         node=place, title=node.title or "", class_type=node.type, type=kind, message=message, **more
     )

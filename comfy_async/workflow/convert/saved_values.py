@@ -1,7 +1,7 @@
-"""Giving saved values back to widgets: by position as the editor does, or by name.
+"""Restoring the saved values of widgets: by position as the editor does, or by name.
 
 The editor restores `widgets_values` by position (LGraphNode.configure): each widget that is
-saved takes the next value, and a choice or a group brings its own widgets before the next one
+saved takes the next value; a dynamic combo or a group adds its own widgets before the next value
 is taken.
 """
 
@@ -29,24 +29,24 @@ __all__ = [
     "takes_all",
 ]
 
-# What these show is made in the editor when a prompt is queued, never read from the file.
+# The values of these kinds are made in the editor when a prompt is queued, not read from the file.
 _EDITOR_ONLY = frozenset({"viewport", "load3d", "audio", "webcam", "branch_names"})
 
 CONTROL_WORDS = frozenset({"fixed", "increment", "decrement", "randomize", "increment-wrap"})
-"""How a number changes after a run; in a list of values they tell that there are companions."""
+"""The values of `control_after_generate`; in a list of values they show that the companion is saved."""
 
 
 def restore(node: Node, values: Sequence[Any], places: Sequence[int]) -> None:
-    """Give the values at these places to the widgets in their order; those without one keep theirs."""
+    """Set widgets, in their order, to the values at these indexes; the others keep their values."""
     _by_position(node, values, places)
     _settle(node)
 
 
 def restore_by_name(node: Node, values: Mapping[str, Any]) -> None:
-    """Take each widget's value by its name; a choice is made before its own widgets are filled.
+    """Set each widget to the value of its name; a dynamic combo adds its widgets before these are set.
 
-    Packs like VideoHelperSuite write `widgets_values` so. What `widgets_values_named` says is
-    read for classes only that ask for it, as in the editor.
+    Packs like VideoHelperSuite write `widgets_values` as an object. `widgets_values_named` is read
+    only for classes that declare it, as in the editor.
     """
     index = 0
     while index < len(node.widgets):
@@ -58,15 +58,15 @@ def restore_by_name(node: Node, values: Mapping[str, Any]) -> None:
 
 
 def left_by_name(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the values of an object that no widget of the node has taken, each with its name."""
+    """Return the values of an object that no widget or input of the node has, each as `{name: value}`."""
     known = {widget.name for widget in node.widgets} | {slot.name for slot in node.inputs}
-    # Previews keep under such names how they are shown: no value of any input.
+    # Under such names previews store display state, which is not the value of an input.
     lost = {name: value for name, value in values.items() if name not in known and "preview" not in name}
     return [{name: value} for name, value in lost.items() if value not in ("", None)]
 
 
 def set_value(node: Node, widget: Widget, value: Any, spot: Spot | None = None) -> None:
-    """Set a widget's value, which was read at the spot, and let what depends on it follow."""
+    """Set a widget's value, which was read at the spot, and update the widgets that depend on it."""
     if widget.kind in _EDITOR_ONLY:
         return
     if widget.kind in ("multiline", "markdown") and not isinstance(value, str):
@@ -81,27 +81,31 @@ def set_value(node: Node, widget: Widget, value: Any, spot: Spot | None = None) 
 
 
 def _in_text_area(value: Any, node: Node) -> Any:
-    """Return what a text area makes of a value that is no text; it shows null as nothing."""
+    """Return the value of a text area that is set to something that is not a text; null becomes ""."""
     if value is None:
         return ""
     return as_text(value) if node.editor.writes_texts else value
 
 
 def _rows(value: Any) -> int:
-    """Return how many rows a group's saved count asks for; what is no number asks for none."""
+    """Return the number of rows of a group's saved count, 0 for a value that is not a number."""
     known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return max(0, math.trunc(value)) if known else 0
 
 
 def _take(node: Node, widget: Widget, value: Any, spot: Spot, *, most: int) -> None:
-    """Set a widget's value out of `most` saved ones, which bounds the rows of a group."""
+    """Set a widget's value, one of `most` saved ones; that number limits the rows of a group.
+
+    Raises:
+        ConversionError: A group has more rows than the file has values.
+    """
     if widget.kind == "rows" and _rows(value) > max(widget.options.get("max") or 0, most):
         raise _too_many_rows(node, widget, value)
     set_value(node, widget, value, spot)
 
 
 def _too_many_rows(node: Node, widget: Widget, value: Any) -> ConversionError:
-    """Return the error for a group whose count and whose values do not belong together."""
+    """Return the error for a group that has more rows than values."""
     message = f"{widget.name!r} was saved with {value} rows, but not with as many values"
     problem = Problem(
         node=node.id,
@@ -111,13 +115,13 @@ def _too_many_rows(node: Node, widget: Widget, value: Any) -> ConversionError:
         type="values_lost",
         message=message,
         received=value,
-        advice="Open the file in ComfyUI, set the rows anew and save it.",
+        advice="Open the file in ComfyUI, set the rows again and save it.",
     )
     return ConversionError(f"node {node.id} ({node.type}): {message}", problems=[problem])
 
 
 def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> None:
-    """Give the values at these places to the saved widgets in their order."""
+    """Set the saved widgets, in their order, to the values at these indexes."""
     rest = iter(places)
     index = 0
     while index < len(node.widgets):
@@ -133,16 +137,16 @@ def _by_position(node: Node, values: Sequence[Any], places: Sequence[int]) -> No
 
 
 def takes_all(node: Node, declared: Sequence[Declared]) -> bool:
-    """Return whether `places_of` would leave out nothing, whatever list a new node of a class is given."""
+    """Return whether `places_of` would return all indexes of any list for a new node of a class."""
     return not any(item.socket_only for item in declared) and all(widget.saved for widget in node.widgets)
 
 
 def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -> Sequence[int]:
-    """Return the places of the values of a new node's widgets (migrateWidgetsValues).
+    """Return the indexes of the values for a new node's widgets (migrateWidgetsValues).
 
-    Left out are those of inputs that were widgets before frontend 1.16 and are sockets now, and
-    of widgets that are not saved any more. As in the editor, the list must have a value for
-    each widget, each `forceInput` input and each companion that the class asks for by its flag.
+    Left out are the values of inputs that were widgets before frontend 1.16 and are for links only
+    now, and of widgets that are no longer saved. As in the editor, the list must have a value for
+    each widget, each `forceInput` input and each companion that the class declares by its flag.
     """
     if any(holds(item, GROUP) for item in declared):
         return range(len(values))
@@ -159,7 +163,7 @@ def places_of(node: Node, values: Sequence[Any], declared: Sequence[Declared]) -
 
 
 def _dropped(node: Node, declared: Sequence[Declared]) -> list[bool]:
-    """Return for each place of an old list whether its value is not taken any more."""
+    """Return for each index of an old list whether its value is no longer used."""
     saved = {widget.name: widget.saved for widget in node.widgets}
     dropped: list[bool] = []
     for item in declared:
@@ -171,7 +175,7 @@ def _dropped(node: Node, declared: Sequence[Declared]) -> list[bool]:
 
 
 def _fit_options(node: Node, widget: Widget) -> None:
-    """Keep one empty option at the end of a CustomCombo (customWidgets.ts)."""
+    """Keep exactly one empty option at the end of a CustomCombo (customWidgets.ts)."""
     last = node.widgets[-1]
     if widget is last:
         if widget.value:
@@ -189,7 +193,7 @@ def _settle(node: Node) -> None:
 
 
 def _settle_widget(node: Node, widget: Widget) -> None:
-    """Repair one value: a choice that is null, an old sampler's name, the place of a choice."""
+    """Repair one value: a combo that is null, the name of an old sampler, the index of a choice."""
     if widget.value is None or widget.value is MISSING:
         if found := choices(widget):
             set_value(node, widget, found[0])
@@ -203,7 +207,7 @@ def _settle_widget(node: Node, widget: Widget) -> None:
 
 
 def choices(widget: Widget) -> Sequence[Any]:
-    """Return what a choice may be, nothing for other widgets."""
+    """Return the choices of a combo, () for other widgets."""
     if widget.kind == "combo":
         return tuple(widget.options.get("values") or ())
     return tuple(widget.options) if widget.kind == "dynamic" else ()

@@ -1,9 +1,9 @@
-"""Slot types that depend on what is connected: matching inputs, and reroutes.
+"""Slot types that depend on links: matching inputs, and reroutes.
 
-Right after loading, the frontend (1.49.6) gives each input and output that was declared to
-match (COMFY_MATCHTYPE_V3) the type that its group has in common, and each Reroute the type that
-comes in (dynamicWidgets.ts, rerouteNode.ts). Links that do not fit then are removed. Types
-decide which input stands in for a bypassed node's output.
+Right after loading, the frontend (1.49.6) sets each input and output that was declared to match
+(COMFY_MATCHTYPE_V3) to the common type of its group, and each Reroute to the type of its input
+(dynamicWidgets.ts, rerouteNode.ts). Links that do not fit then are removed. The types decide
+which input replaces a bypassed node's output.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from .model import (
 
 __all__ = ["settle_types"]
 
-# A change of one type may change others; files with loops must not keep us busy for ever.
+# A change of one type may change others; this bounds the recursion for files with cycles.
 _DEEPEST = 50
 
 
 def settle_types(graphs: Iterable[Graph]) -> None:
-    """Give every slot the type that it has once the file is open; graphs in the order of loading."""
+    """Set the type that every slot has after loading; `graphs` are in the order of loading."""
     graphs = list(graphs)
     for graph in graphs:
         for node in graph.nodes.values():
@@ -42,7 +42,7 @@ def settle_types(graphs: Iterable[Graph]) -> None:
 
 
 def _match(graph: Graph, node: Node, group: str, depth: int) -> None:
-    """Let the inputs and outputs of a group agree on a type; give up when they cannot."""
+    """Set the inputs and outputs of a match group to their common type, if there is one."""
     allowed = node.match_types[group]
     slots = [slot for slot in node.inputs if slot.name in allowed]
     connected = [_incoming(graph, slot) for slot in slots]
@@ -62,7 +62,7 @@ def _match(graph: Graph, node: Node, group: str, depth: int) -> None:
 
 
 def _incoming(graph: Graph, slot: InputSlot) -> str:
-    """Return the type of what is connected to an input, "*" when nothing is."""
+    """Return the type of the output or boundary that is linked to an input, "*" when nothing is."""
     link = graph.links.get(slot.link) if slot.link else None
     if link is None:
         return "*"
@@ -81,7 +81,7 @@ def _given(graph: Graph, link: Link) -> str | None:
 
 
 def _common(types: list[str]) -> str | None:
-    """Return the types that all have, joined by commas, None when there are none."""
+    """Return the types that all have in common, joined by commas, None when there are none."""
     listed = [kind.split(",") for kind in types if kind != "*"]
     if not listed:
         return "*"
@@ -90,7 +90,7 @@ def _common(types: list[str]) -> str | None:
 
 
 def _tell(graph: Graph, link_ids: list[int], kind: str, depth: int) -> None:
-    """Let the inputs behind an output know its new type; those that it does not fit are cut off."""
+    """Update the inputs linked to an output whose type changed; remove links that do not fit."""
     for link_id in link_ids:
         link = graph.links.get(link_id)
         target = graph.nodes.get(link.target_id) if link is not None else None
@@ -103,7 +103,7 @@ def _tell(graph: Graph, link_ids: list[int], kind: str, depth: int) -> None:
 
 
 def _changed(graph: Graph, node: Node, slot: InputSlot, depth: int) -> None:
-    """Look again at the group that an input belongs to."""
+    """Match the group of an input again."""
     for group, allowed in node.match_types.items():
         if slot.name in allowed and depth < _DEEPEST:
             _match(graph, node, group, depth)
@@ -121,7 +121,7 @@ def _cut(graph: Graph, slot: InputSlot) -> None:
 
 
 def _reroute(graph: Graph, node: Node, done: set[str]) -> None:
-    """Give a tree of reroutes the type that comes in, and cut off what it does not fit."""
+    """Set a tree of reroutes to the type of its input, and remove the links that do not fit."""
     first = _first(graph, node)
     if first is None or first.id in done:
         return
@@ -142,7 +142,7 @@ def _reroute(graph: Graph, node: Node, done: set[str]) -> None:
 
 
 def _first(graph: Graph, node: Node) -> Node | None:
-    """Return the first reroute of the chain that leads here, None where the way is broken."""
+    """Return the first reroute of the chain that this one belongs to, None when a link is broken."""
     seen = {node.id}
     while node.inputs and node.inputs[0].link is not None:
         link = graph.links.get(node.inputs[0].link)
@@ -157,7 +157,7 @@ def _first(graph: Graph, node: Node) -> Node | None:
 
 
 def _end(graph: Graph, link_id: int, kind: str | None) -> Node | None:
-    """Return the reroute that a link leads to; at another node see whether the type fits."""
+    """Return the reroute that a link ends in; for another node, check the type and return None."""
     link = graph.links.get(link_id)
     target = graph.nodes.get(link.target_id) if link is not None else None
     slot = target.slot_of_link(link_id) if target is not None else None

@@ -1,7 +1,7 @@
-"""The widgets that the frontend makes of declared inputs, with their companions.
+"""The widgets that the frontend creates for declared inputs, with companion widgets.
 
-Each maker returns the widgets that one input becomes, in the order in which they take values
-from `widgets_values`. Checked against every class of a ComfyUI 0.33.0 in frontends 1.49.6 and 1.58.1.
+Each maker returns the widgets of one input, in the order in which they take values from
+`widgets_values`. Tested against every class of ComfyUI 0.33.0 in frontends 1.49.6 and 1.58.1.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ __all__ = ["DYNAMIC_COMBO", "PACK_WIDGET", "is_widget", "make_widgets"]
 DYNAMIC_COMBO: Final = "COMFY_DYNAMICCOMBO_V3"
 
 PACK_WIDGET: Final = "PACK_WIDGET"
-"""A widget that a pack makes: it holds whatever the pack's rules put into it."""
+"""The kind of a widget that a pack creates; its value is set by the pack's rules."""
 
 _Maker = Callable[[Declared, Node], list[Widget]]
 
 
 def is_widget(declared: Declared, young: Collection[str] = ()) -> bool:
-    """Return whether the input is filled by a widget; anything else is a socket, `young` kinds too."""
+    """Return whether the input has a widget; `young` kinds and all others are for links only."""
     kind = declared.widget_type
     return kind in _MAKERS and kind not in young and not declared.socket_only
 
 
 def make_widgets(declared: Declared, node: Node) -> list[Widget]:
-    """Return the widgets that the input becomes on the node, without those that a choice brings."""
+    """Return the widgets of the input on the node, without those of a dynamic combo's option."""
     return _MAKERS[declared.widget_type](declared, node)
 
 
 def _default(declared: Declared, fallback: Any) -> Any:
-    """Return the declared default; null counts as none."""
+    """Return the declared default, the fallback when it is missing or null."""
     value = declared.options.get("default")
     return fallback if value is None else value
 
 
 def _unsent(name: str, kind: str, value: Any) -> Widget:
-    """Return a widget that is saved in the file and stays out of the prompt."""
+    """Return a widget that is saved in the file and not sent."""
     return Widget(name, kind, value, sent=False)
 
 
 def _control(declared: Declared) -> list[Widget]:
-    """Return the companion that says what happens to a number after each run."""
+    """Return the companion `control_after_generate`, which changes the value after each run."""
     flag = declared.options.get("control_after_generate")
     name = flag if isinstance(flag, str) else "control_after_generate"
     return [_unsent(name, "combo", flag if isinstance(flag, str) else "randomize")]
 
 
 def _int(declared: Declared, node: Node) -> list[Widget]:
-    """A whole number; without the flag `seed` and `noise_seed` have a companion by name."""
+    """An integer; without the flag, `seed` and `noise_seed` have a companion because of their names."""
     widget = Widget(declared.name, "int", _default(declared, 0), options=declared.options)
     flag = declared.options.get("control_after_generate")
     if flag is None:
@@ -68,7 +68,7 @@ def _float(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _boolean(declared: Declared, node: Node) -> list[Widget]:
-    """A switch."""
+    """A toggle."""
     return [Widget(declared.name, "toggle", _default(declared, False))]
 
 
@@ -80,12 +80,12 @@ def _string(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _markdown(declared: Declared, node: Node) -> list[Widget]:
-    """A formatted text, empty at first whatever is declared."""
+    """A formatted text, which is empty at first and ignores the declared default."""
     return [Widget(declared.name, "markdown", "")]
 
 
 def _combo(declared: Declared, node: Node) -> list[Widget]:
-    """A choice; one with a flag has two companions, how it changes and a filter."""
+    """A combo; with `control_after_generate` it has two companions, the control and a filter."""
     if declared.options.get("multi_select"):
         widgets = [Widget(declared.name, "multi", [])]
     else:
@@ -99,7 +99,7 @@ def _combo(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _first_choice(declared: Declared) -> Any:
-    """Return what a new combo shows; choices that a URL delivers are not known yet."""
+    """Return the value of a new combo; choices that are fetched from a URL are not known yet."""
     if default := declared.options.get("default"):
         return default
     if declared.choices:
@@ -108,7 +108,7 @@ def _first_choice(declared: Declared) -> Any:
 
 
 def _remote(declared: Declared) -> list[Widget]:
-    """Return the companions of a combo whose choices come from a URL (useRemoteWidget.ts)."""
+    """Return the companions of a combo whose choices are fetched from a URL (useRemoteWidget.ts)."""
     remote = declared.options.get("remote")
     if not isinstance(remote, JSON_OBJECT):
         return []
@@ -119,7 +119,7 @@ def _remote(declared: Declared) -> list[Widget]:
 
 
 def _dynamic_combo(declared: Declared, node: Node) -> list[Widget]:
-    """A choice that brings inputs of its own; its default is its first key."""
+    """A dynamic combo, whose options have inputs of their own; its default is its first key."""
     options = declared.options.get("options")
     keyed = {
         option["key"]: option.get("inputs")
@@ -144,7 +144,7 @@ def _bounding_box(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _valued(kind: str, fallback: Any) -> _Maker:
-    """Return a maker of single widgets that differ in their default only."""
+    """Return a maker of single widgets with the declared default, else the fallback."""
 
     def maker(declared: Declared, node: Node) -> list[Widget]:
         return [Widget(declared.name, kind, _default(declared, fallback))]
@@ -153,7 +153,7 @@ def _valued(kind: str, fallback: Any) -> _Maker:
 
 
 def _constant(kind: str, value: Any) -> _Maker:
-    """Return a maker of single widgets that begin with one value whatever is declared."""
+    """Return a maker of single widgets with a fixed initial value, which ignores the declared default."""
 
     def maker(declared: Declared, node: Node) -> list[Widget]:
         return [Widget(declared.name, kind, value)]
@@ -162,7 +162,7 @@ def _constant(kind: str, value: Any) -> _Maker:
 
 
 def _color(declared: Declared, node: Node) -> list[Widget]:
-    """A colour; the default may stand one level deeper."""
+    """A colour; the default may be declared one level deeper, in `options`."""
     inner = declared.options.get("options")
     deeper = inner.get("default") if isinstance(inner, JSON_OBJECT) else None
     return [Widget(declared.name, "color", _default(declared, deeper if deeper is not None else "#000000"))]
@@ -182,18 +182,18 @@ def _nested(kind: str, key: str, fallback: Any) -> _Maker:
 
 
 def _rows(declared: Declared, node: Node) -> list[Widget]:
-    """How many rows a group has; the fields of the rows are widgets of their own."""
+    """The number of rows of a dynamic group; the fields of the rows are widgets of their own."""
     least = declared.options.get("min")
     return [Widget(declared.name, "rows", least or 0, sent=False, options=declared.options)]
 
 
 def _branch(declared: Declared, node: Node) -> list[Widget]:
-    """A choice among the connected inputs; nothing is connected to a new node."""
+    """A choice among the linked inputs; a new node has none."""
     return [Widget(declared.name, "combo", "")]
 
 
 def _unseen(kind: str, value: Any, *, saved: bool) -> _Maker:
-    """Return a maker of views: they are not sent, and may take a place in the file."""
+    """Return a maker of views: they are not sent, and are saved in the file or not."""
 
     def maker(declared: Declared, node: Node) -> list[Widget]:
         return [Widget(declared.name, kind, value, saved=saved, sent=False)]
@@ -213,12 +213,12 @@ def _video_edit(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _image_compare(declared: Declared, node: Node) -> list[Widget]:
-    """Two pictures side by side: in the prompt, but never in the file."""
+    """Two pictures side by side: sent, but not saved in the file."""
     return [Widget(declared.name, "imagecompare", ["", ""], saved=False)]
 
 
 def _upload_button(label: str) -> _Maker:
-    """Return a maker of upload buttons, which take a place in the file and mean nothing."""
+    """Return a maker of upload buttons, which have a place in the file and are not sent."""
 
     def maker(declared: Declared, node: Node) -> list[Widget]:
         return [_unsent(declared.name, "button", label)]
@@ -242,7 +242,7 @@ def _webcam(declared: Declared, node: Node) -> list[Widget]:
 
 
 def _load_3d(declared: Declared, node: Node) -> list[Widget]:
-    """A 3D viewport; beside a model file three buttons precede it, and those are sent."""
+    """A 3D viewport; on nodes with a model file three buttons precede it, and these are sent."""
     viewport = Widget("viewport_state" if node.class_type in VIEWPORTS else "image", "viewport", "")
     if node.widget("model_file") is None:
         return [viewport]

@@ -1,8 +1,8 @@
-"""Values changed in an API graph, carried back into the editor file that it was made from.
+"""Writing values that were changed in an API graph back into the editor file that it was made from.
 
-ComfyUI saves the editor file in each picture, and opens that one when the picture is dropped
-into it. So it has to say what was run: a change that cannot be carried back for certain
-leaves no editor file to send.
+ComfyUI saves the editor file in each picture, and opens it when the picture is dropped into it. So
+the file must match what was run: after a change that cannot be written back for certain, no
+editor file is sent.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _TEXTS: Final = frozenset({"text", "multiline", "markdown", "textarea", "color"}
 _KINDS: Final = _NUMBERS | _TEXTS | {"toggle", "combo"}
 
 _EXACT: Final = 2**53 - 1
-"""The largest whole number that the editor's doubles keep."""
+"""The largest integer that the editor's doubles represent exactly."""
 
 _FILLED = re.compile(r"%(date:[^%]*|[^%.]*\.[^%.]*)%")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the value of an input stands in the editor file, and what the editor makes of it.
+    """The position of an input's value in the editor file, and how the editor processes it.
 
     Attributes:
-        spot: The place.
-        name: The widget's name, by which newer files have the value once more.
+        spot: The position.
+        name: The widget's name, under which newer files store the value a second time.
         kind: The widget's kind.
-        text: How the editor treats the text when it queues it: "prompt", "filename" or "".
-        rules: What may round the value on its way.
+        text: How the editor processes a text when it is queued: as "prompt", as "filename" or "".
+        rules: The widgets that may round the value.
     """
 
     spot: Spot
@@ -52,7 +52,7 @@ class Origin:
     rules: Rules
 
     def keeps(self, value: Any) -> bool:
-        """Return whether the editor would send the value, stood it there, just as it is."""
+        """Return whether the editor would send the value unchanged if it were in the file."""
         if self.kind == "toggle":
             return isinstance(value, bool)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
@@ -70,9 +70,9 @@ class Origin:
         return self.kind == "combo" and abs(value) <= _EXACT
 
     def _keeps_text(self, text: str) -> bool:
-        """Return whether a text stays as it is, and says nothing about the list that it stands in."""
+        """Return whether a text is sent unchanged, and does not affect how `widgets_values` is read."""
         if text in CONTROL_WORDS or "\r" in text:
-            return False  # a field of a page has no carriage returns
+            return False  # text fields of a web page have no carriage returns
         if self.name == "sampler_name" and text.startswith("sample_"):
             return False
         if self.text == "prompt":
@@ -81,11 +81,11 @@ class Origin:
 
 
 def origin_of(widget: Widget, *, own: bool) -> Origin | None:
-    """Return where a widget's value stands, None when a change there would change more than the value.
+    """Return the origin of a widget's value, None when a change there would change more than this value.
 
     Args:
-        widget: A widget of a node that is sent, or of a subgraph instance that fills its input.
-        own: Whether it is the node's own; others' texts are sent as they are written.
+        widget: A widget of a node that is sent, or of a subgraph instance that feeds its input.
+        own: Whether it is the node's own widget; texts of instances are sent unprocessed.
     """
     if widget.spot is None or widget.kind not in _KINDS:
         return None
@@ -95,18 +95,18 @@ def origin_of(widget: Widget, *, own: bool) -> Origin | None:
 
 
 def is_derived(node: EditorNode) -> bool:
-    """Return whether the editor makes values of the node out of its others: one is not changed alone."""
+    """Return whether some values of the node are derived from others, so that none changes alone."""
     return node.type == "CustomCombo" or any(widget.kind == "viewport" for widget in node.widgets)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Drawing:
-    """An editor file, and the API graph that belongs to it as it stands.
+    """An editor file, and the API graph that it was converted to.
 
     Attributes:
         editor: The file; never changed.
-        nodes: The graph, None while it is not converted.
-        origins: By (node, input) where the values of the graph stand in the file.
+        nodes: The graph, None before the conversion.
+        origins: The origins in the file of the graph's values, by (node id, input).
     """
 
     editor: Mapping[str, Any]
@@ -114,9 +114,9 @@ class Drawing:
     origins: Mapping[tuple[str, str], Origin] = dataclasses.field(default_factory=dict)
 
     def showing(self, nodes: dict[str, Node] | None) -> Mapping[str, Any] | None:
-        """Return the editor file of an edited graph, None when there is none that is certain.
+        """Return the editor file with the changes of an edited graph, None when they cannot be written back.
 
-        It shares with the original what did not change.
+        It shares unchanged parts with the original.
         """
         if nodes is self.nodes or nodes is None:
             return self.editor
@@ -132,7 +132,7 @@ class Drawing:
         return editor
 
     def _writes(self, nodes: dict[str, Node]) -> dict[Spot, tuple[str, Any]] | None:
-        """Return what must be written where, None when some change is no matter of values."""
+        """Return the values to write by position, None when a change cannot be written back."""
         base = self.nodes or {}
         if nodes.keys() != base.keys():
             return None
@@ -144,7 +144,7 @@ class Drawing:
                 if origin is None or not origin.keeps(value):
                     return None
                 writes[origin.spot] = (origin.name, value)
-        # One place may feed several inputs: nodes of a subgraph that is used twice, for one.
+        # One position may feed several inputs, for example of a subgraph that is used twice.
         for (key, name), origin in self.origins.items() if writes else ():
             written = writes.get(origin.spot)
             if written is not None and not _same(_sent(nodes[key].inputs.get(name)), written[1]):
@@ -153,7 +153,7 @@ class Drawing:
 
 
 def _changed_inputs(before: Node, after: Node) -> list[str | None]:
-    """Return the inputs with other values, None among them for a change of another kind."""
+    """Return the inputs whose values differ; [None] when the nodes differ in something else."""
     if before is after:
         return []
     if (before.class_type, before.meta, before.inputs.keys()) != (
@@ -168,7 +168,7 @@ def _changed_inputs(before: Node, after: Node) -> list[str | None]:
 
 
 def _sent(value: Any) -> Any:
-    """Return a value as it is sent; what waits for its upload stays, and fits nowhere."""
+    """Return a value as it is sent; a file that is not uploaded yet is returned as it is."""
     return plain(value) if is_handle(value) and not is_pending(value) else value
 
 
@@ -180,7 +180,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _written(editor: Mapping[str, Any], spot: Spot, *, name: str, value: Any) -> dict[str, Any] | None:
-    """Return a copy of the file with a value written, which shares all else; None when it does not fit."""
+    """Return a copy of the file with one value replaced, None when the position does not exist."""
     copied = dict(editor)
     node: Any = copied
     for word, number in re.findall(r"(\w+)|\[(\d+)\]", spot.place):

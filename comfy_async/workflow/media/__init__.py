@@ -1,8 +1,8 @@
-"""The workflow that pictures, films, sounds and models carry.
+"""Reading the workflow in the metadata of pictures, videos, audio files and models.
 
-In comes a file, as a path or as its content. Out goes what ComfyUI wrote into it: a dict with
-`prompt` (an API graph), `workflow` (an editor file), or neither. Nothing is believed of a file
-but what it proves: reading is bounded, and damage is named by its byte.
+The input is a file, as a path or as its content. The output is what ComfyUI wrote into it: a dict
+with `prompt` (an API graph), `workflow` (an editor file), both or neither. Files are untrusted:
+reading is bounded, and errors name the byte of the damage.
 """
 
 from __future__ import annotations

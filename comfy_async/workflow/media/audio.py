@@ -1,4 +1,4 @@
-"""Texts in FLAC, OGG and Opus (Vorbis comments) and in MP3 (ID3)."""
+"""Metadata texts of FLAC, OGG and Opus (Vorbis comments) and of MP3 (ID3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEADER_PACKETS = 4
 
 
 def flac(reader: Reader, start: int = 0) -> Texts:
-    """Read the Vorbis comment among the metadata blocks."""
+    """Yield the texts of the Vorbis comment among the metadata blocks."""
     offset = start + 4
     last = False
     while not last:
@@ -26,7 +26,7 @@ def flac(reader: Reader, start: int = 0) -> Texts:
 
 
 def vorbis_comment(data: bytes, *, offset: int) -> Texts:
-    """Read `key=value` texts, each after its length."""
+    """Yield the `key=value` texts of a Vorbis comment block."""
     try:
         (vendor,) = struct.unpack_from("<I", data)
         place = 4 + vendor
@@ -44,13 +44,13 @@ def vorbis_comment(data: bytes, *, offset: int) -> Texts:
 
 
 def ogg(reader: Reader) -> Texts:
-    """Read the comment packet of each Opus, Vorbis or FLAC stream in an OGG file."""
+    """Yield the texts of the comment packet of each Opus, Vorbis, Theora or FLAC stream in an OGG file."""
     streams: dict[int, tuple[bytearray, int]] = {}
     offset = 0
     while offset < reader.size:
         reader.seek(offset)
         if reader.read(4) != b"OggS":
-            raise MediaDamageError("there is no page", offset=offset)
+            raise MediaDamageError("it has no page where one should begin", offset=offset)
         reader.seek(offset + 14)
         serial = reader.number(4, little=True)
         reader.seek(offset + 26)
@@ -90,13 +90,13 @@ def _ogg_comment(packet: bytes, *, offset: int) -> Texts:
     for mark, skip in ((b"OpusTags", 8), (b"\x03vorbis", 7), (b"\x81theora", 7)):
         if packet.startswith(mark):
             yield from vorbis_comment(packet[skip:], offset=offset)
-    # FLAC in OGG has its metadata blocks as packets, told by block type and a length that fits.
+    # FLAC in OGG stores metadata blocks as packets, recognized by block type and matching length.
     if packet[:1] in {b"\x04", b"\x84"} and int.from_bytes(packet[1:4], "big") == len(packet) - 4:
         yield from vorbis_comment(packet[4:], offset=offset)
 
 
 def id3(reader: Reader) -> Texts:
-    """Read the user texts and comments of an ID3v2 tag, and the FLAC file that may follow it."""
+    """Yield the user texts and comments of an ID3v2 tag, and those of a FLAC file that follows it."""
     reader.seek(3)
     version, _, flags = reader.read(3)
     size = _synchsafe(reader.read(4))
@@ -125,7 +125,7 @@ def _frames(data: bytes, version: int) -> Texts:
         if len(body) < length:
             raise MediaDamageError("its ID3 tag is cut off", offset=10 + place)
         if name in names and body:
-            # A comment has a language before its description.
+            # In a comment, a language precedes the description.
             rest = body[4:] if name == names[1] else body[1:]
             key, value = _described(rest, body[0])
             yield "comment" if name == names[1] else key, value
@@ -133,7 +133,7 @@ def _frames(data: bytes, version: int) -> Texts:
 
 
 def _described(data: bytes, encoding: int) -> tuple[str, str]:
-    """Return description and text, which a zero parts."""
+    """Return description and text, which are separated by a null character."""
     codec = {0: "latin-1", 1: "utf-16", 2: "utf-16-be"}.get(encoding, "utf-8")
     if encoding in {1, 2}:
         end = next((at for at in range(0, len(data) - 1, 2) if data[at : at + 2] == b"\0\0"), len(data))

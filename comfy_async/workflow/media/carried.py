@@ -1,4 +1,4 @@
-"""The workflow that pictures, films, sounds and models carry, as ComfyUI writes it."""
+"""Reading the prompt and the workflow from a media file of any supported kind."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ __all__ = ["is_media", "media_kind", "read_media"]
 _KEYS = ("prompt", "workflow")
 
 _OTHERS = "parameters"
-"""Where Stable Diffusion web UI and its kin write their settings, as text."""
+"""The key under which Stable Diffusion web UI and its forks write their settings, as text."""
 
 _STILLS = frozenset({b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1"})
-"""The brands of pictures in MP4's boxes."""
+"""The `ftyp` brands of pictures in MP4 boxes."""
 
 
 def media_kind(head: bytes) -> str | None:
-    """Return the kind of a file by its first 16 bytes or more, None when it carries no workflows."""
+    """Return the kind of a file, for example "PNG", by its first 16 bytes or more.
+
+    None stands for kinds that cannot carry a workflow.
+    """
     marks = {
         b"\x89PNG\r\n\x1a\n": "PNG",
         b"\xff\xd8\xff": "JPEG",
@@ -47,27 +50,27 @@ def media_kind(head: bytes) -> str | None:
         return "MP4"
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<?xml", b"<svg")):
         return "SVG"
-    # The length of the header comes first, and is small beside 2**40.
+    # A safetensors file begins with the length of its JSON header, which is far below 2**40.
     return "safetensors" if head[5:9] == b"\0\0\0{" else None
 
 
 def is_media(head: bytes) -> bool:
-    """Tell by its first bytes whether a file is of a kind that can carry a workflow."""
+    """Return, by its first bytes, whether a file is of a kind that can carry a workflow."""
     return media_kind(head) is not None
 
 
 def read_media(source: str | os.PathLike[str] | bytes) -> dict[str, Any]:
-    """Return what a file carries under `prompt` and `workflow`, decoded; {} when nothing.
+    """Return what a file carries under `prompt` and `workflow`, decoded from JSON; {} for nothing.
 
-    A damaged file gives what stands before the damage. `parameters` is the text of another
-    program, when there is such a text and neither of the two.
+    Of a damaged file, what was read before the damage is returned. When the file has neither of
+    the two, but settings of another program, these are under `parameters`, as text.
 
     Args:
         source: A path, or the file's content.
 
     Raises:
         WorkflowFormatError: The file is damaged before either was found, or what it
-            carries is no JSON; `place` says where.
+            carries is not JSON; `place` says where.
         OSError: The file cannot be read.
     """
     if isinstance(source, bytes):
@@ -117,7 +120,7 @@ def _parser(kind: str) -> Callable[[Reader], Texts]:
 
 
 def _collect(found: dict[str, str], key: str, text: str) -> None:
-    """Keep a text under its key, or both of them when a comment holds them as JSON."""
+    """Keep a text under its key; of a comment that is a JSON object, keep both texts in it."""
     if key in _KEYS or key == _OTHERS:
         found.setdefault(key, text)
     elif key in {"comment", "description"} and text.lstrip().startswith("{"):
@@ -146,6 +149,6 @@ def _decode(found: dict[str, str], *, kind: str, name: str) -> dict[str, Any]:
     if errors and not decoded:
         place, cause = errors[0]
         raise WorkflowFormatError(
-            f"{name}the {place!r} that this {kind} file carries is no JSON: {cause}", place=place
+            f"{name}the {place!r} that this {kind} file carries is not valid JSON: {cause}", place=place
         ) from cause
     return decoded

@@ -1,4 +1,4 @@
-"""Texts in MP4, MOV and M4A (boxes) and in WebM and Matroska (EBML)."""
+"""Metadata texts of MP4, MOV and M4A (boxes) and of WebM and Matroska (EBML)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MASTERS = frozenset({_SEGMENT, _TAGS, _TAG, _SIMPLE_TAG})
 
 
 def mp4(reader: Reader) -> Texts:
-    """Read the metadata keys that ffmpeg writes (`mdta`), and those of iTunes and QuickTime."""
+    """Yield the metadata that ffmpeg writes (`mdta`), and that of iTunes and QuickTime."""
     yield from _boxes(reader, 0, reader.size, keys=[], depth=0)
 
 
@@ -40,7 +40,11 @@ def _boxes(reader: Reader, start: int, end: int, *, keys: list[str], depth: int)
 
 
 def box_at(reader: Reader, start: int, end: int) -> tuple[bytes, int, int]:
-    """Return the kind of a box, and where its content begins and ends."""
+    """Return the type of a box, and the offsets where its content begins and ends.
+
+    Raises:
+        MediaDamageError: The box does not fit into its parent.
+    """
     reader.seek(start)
     size, kind = reader.number(4), reader.read(4)
     body = start + 8
@@ -54,7 +58,7 @@ def box_at(reader: Reader, start: int, end: int) -> tuple[bytes, int, int]:
 
 
 def _fullbox_at(reader: Reader, body: int, after: int) -> int:
-    """Return how many bytes of version and flags come first: QuickTime's meta box has none."""
+    """Return how many bytes of version and flags precede the content: QuickTime's meta box has none."""
     if after - body < 8:
         return after - body
     reader.seek(body + 4)
@@ -97,7 +101,7 @@ def _known(kind: bytes) -> str:
 
 
 def matroska(reader: Reader) -> Texts:
-    """Read the simple tags of a Matroska or WebM file; ffmpeg writes their names in capitals."""
+    """Yield the simple tags of a Matroska or WebM file; ffmpeg writes their names in capitals."""
     start = 0
     name: str | None = None
     while start < reader.size:
@@ -110,19 +114,19 @@ def matroska(reader: Reader) -> Texts:
                 name = text
             elif name is not None:
                 yield name, text
-        # Containers are entered by going on behind their heads, so is a live cluster.
+        # To enter a container, or a cluster of unknown size, continue after its header.
         start = body if element in _MASTERS or size is None else body + size
     if start > reader.size:
         raise MediaDamageError("it is cut off", offset=reader.size)
 
 
 def _element(reader: Reader, start: int) -> tuple[int, int | None, int]:
-    """Return the id of an element, its size (None when unknown) and where its content begins."""
+    """Return the id of an element, its size (None when unknown) and the offset of its content."""
     reader.seek(start)
     first = reader.number(1)
     width = 9 - first.bit_length()
     if width > 4:
-        raise MediaDamageError("there is no element", offset=start)
+        raise MediaDamageError("it has no element where one should begin", offset=start)
     element = int.from_bytes(bytes([first]) + reader.read(width - 1), "big")
     first = reader.number(1)
     width = 9 - first.bit_length()

@@ -1,4 +1,4 @@
-"""Texts in PNG, WebP and JPEG pictures: text chunks and EXIF."""
+"""Metadata texts of PNG, WebP and JPEG pictures: text chunks and EXIF."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 
 
 def png(reader: Reader) -> Texts:
-    """Read the chunks tEXt, zTXt, iTXt, and comf, which ComfyUI gives animated PNGs.
+    """Yield the texts of the chunks tEXt, zTXt, iTXt, eXIf and comf, which ComfyUI writes to animated PNGs.
 
-    Some programs append their texts after the end of the picture. What stands there may be
-    anything, so no damage is reported of it.
+    Some programs append chunks after IEND. The bytes there may be anything, so damage there is
+    not reported.
     """
     offset, ended = 8, False
     while offset < reader.size:
@@ -45,7 +45,7 @@ def _png_text(kind: bytes, rest: bytes, *, offset: int) -> str:
     if kind != b"iTXt":
         return as_text(rest)
     packed = rest[:1] == b"\1"
-    # Language and translated keyword stand before the text.
+    # The language and the translated keyword precede the text.
     parts = rest[2:].split(b"\0", 2)
     if len(parts) < 3:
         raise MediaDamageError("an iTXt chunk is too short", offset=offset)
@@ -53,7 +53,7 @@ def _png_text(kind: bytes, rest: bytes, *, offset: int) -> str:
 
 
 def webp(reader: Reader) -> Texts:
-    """Read the EXIF chunk of a RIFF file."""
+    """Yield the texts of the EXIF chunk of a RIFF file."""
     offset = 12
     while offset + 8 <= reader.size:
         reader.seek(offset)
@@ -66,13 +66,13 @@ def webp(reader: Reader) -> Texts:
 
 
 def jpeg(reader: Reader) -> Texts:
-    """Read EXIF and comments from the segments before the picture itself."""
+    """Yield the EXIF texts and comments of the segments before the image data."""
     offset = 2
     while True:
         reader.seek(offset)
         mark, code = reader.number(1), reader.number(1)
         if mark != 0xFF:
-            raise MediaDamageError("there is no segment", offset=offset)
+            raise MediaDamageError("it has no segment where one should begin", offset=offset)
         if code in {0xD9, 0xDA}:
             return
         if code == 0xFF or code == 0x01 or 0xD0 <= code <= 0xD7:
@@ -91,7 +91,7 @@ def jpeg(reader: Reader) -> Texts:
 
 
 def exif(data: bytes, *, offset: int) -> Texts:
-    """Read the texts of an EXIF block: `key:value`, as ComfyUI fills Make, Model and their neighbours."""
+    """Yield the texts of an EXIF block: `key:value`, as ComfyUI writes into Make, Model and other tags."""
     data = data[6:] if data.startswith(b"Exif\0") else data
     order = {b"II": "<", b"MM": ">"}.get(data[:2])
     if order is None:
@@ -137,7 +137,7 @@ def _exif_text(tag: int, raw: bytes, order: str) -> Texts:
 
 
 def _wide(raw: bytes, order: str) -> str:
-    """Decode UTF-16, which writers give in the block's byte order or in their own."""
+    """Decode UTF-16, which programs write in the block's byte order or in another."""
     codecs = ("utf-16-le", "utf-16-be") if order == "<" else ("utf-16-be", "utf-16-le")
     texts = [raw.decode(codec, "replace").lstrip("\ufeff") for codec in codecs]
     return next((text for text in texts if text[:1].isascii()), texts[0])

@@ -1,4 +1,4 @@
-"""Texts in what else ComfyUI saves: SVG, OpenEXR, GLB and safetensors."""
+"""Metadata texts of SVG, OpenEXR, GLB and safetensors files."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _METADATA = re.compile(rb"<metadata[^>]*>\s*<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 
 
 def svg(reader: Reader) -> Texts:
-    """Read the JSON in the metadata element of a drawing."""
+    """Yield the JSON in the metadata element of an SVG image."""
     found = _METADATA.search(reader.read(min(reader.size, MAX_TEXT)))
     if found:
         yield "comment", as_text(found[1]).strip()
 
 
 def exr(reader: Reader) -> Texts:
-    """Read the text attributes of an OpenEXR header."""
+    """Yield the text attributes of an OpenEXR header."""
     offset = 8
     while True:
         reader.seek(offset)
@@ -41,7 +41,7 @@ def exr(reader: Reader) -> Texts:
 
 
 def glb(reader: Reader) -> Texts:
-    """Read what stands in `asset.extras` of a binary glTF model."""
+    """Yield the entries of `asset.extras` of a binary glTF model."""
     reader.seek(12)
     length = reader.number(4, little=True)
     reader.seek(20)
@@ -50,7 +50,7 @@ def glb(reader: Reader) -> Texts:
 
 
 def safetensors(reader: Reader) -> Texts:
-    """Read what stands in `__metadata__` of a checkpoint or latent."""
+    """Yield the entries of `__metadata__` of a checkpoint or latent."""
     length = reader.number(8, little=True)
     yield from _texts(_object(_decode(reader.read(length), offset=8)).get("__metadata__"))
 
@@ -59,7 +59,7 @@ def _decode(data: bytes, *, offset: int) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise MediaDamageError(f"its header is no JSON ({error})", offset=offset) from error
+        raise MediaDamageError(f"its header is not valid JSON ({error})", offset=offset) from error
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -10,24 +10,24 @@ from typing import BinaryIO
 __all__ = ["MAX_TEXT", "MediaDamageError", "Reader", "Texts", "as_text", "inflate"]
 
 MAX_TEXT = 64 * 2**20
-"""Bytes of one metadata text: a workflow of ten thousand nodes has ten megabytes."""
+"""The largest metadata text, in bytes; a workflow of ten thousand nodes has ten megabytes."""
 
 MAX_PARTS = 200_000
-"""Chunks, boxes or pages that are looked at before a file is given up."""
+"""The most chunks, boxes or pages that are read of a file."""
 
 Texts = Iterator[tuple[str, str]]
-"""What a file carries: keys and texts, in the order in which they stand there."""
+"""The metadata of a file: pairs of key and text, in file order."""
 
 
 class MediaDamageError(ValueError):
-    """A file does not hold what its own lengths promise.
+    """Raised when a file is truncated or malformed.
 
     Attributes:
         offset: The byte at which it was noticed.
     """
 
     def __init__(self, message: str, *, offset: int) -> None:
-        """Keep the place."""
+        """Keep the message and the offset."""
         super().__init__(message)
         self.offset = offset
 
@@ -36,7 +36,7 @@ class Reader:
     """A seekable file that is read in bounded steps and never past its end."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Measure the file and go to its beginning."""
+        """Read the size of the file and seek to its beginning."""
         self._file = file
         self.size = file.seek(0, os.SEEK_END)
         self._parts = 0
@@ -44,14 +44,14 @@ class Reader:
 
     @property
     def offset(self) -> int:
-        """Where the next read begins."""
+        """The offset of the next read."""
         return self._file.tell()
 
     def seek(self, offset: int) -> None:
-        """Go to a byte, which counts as one part.
+        """Seek to an offset, which counts as one part.
 
         Raises:
-            MediaDamageError: It lies outside the file, or there were too many parts.
+            MediaDamageError: It is outside the file, or there were more than `MAX_PARTS` parts.
         """
         self._parts += 1
         if self._parts > MAX_PARTS:
@@ -61,10 +61,10 @@ class Reader:
         self._file.seek(offset)
 
     def read(self, count: int) -> bytes:
-        """Read exactly so many bytes.
+        """Return exactly `count` bytes.
 
         Raises:
-            MediaDamageError: There are fewer, or more are asked for than a text may have.
+            MediaDamageError: The file has fewer, or `count` is larger than `MAX_TEXT`.
         """
         start = self.offset
         if count > self.size - start:
@@ -77,7 +77,7 @@ class Reader:
         return data
 
     def number(self, count: int, *, little: bool = False) -> int:
-        """Read an unsigned integer of so many bytes.
+        """Return an unsigned integer of `count` bytes, big-endian unless `little`.
 
         Raises:
             MediaDamageError: The file ends first.
@@ -86,10 +86,10 @@ class Reader:
 
 
 def inflate(data: bytes, *, offset: int) -> bytes:
-    """Unpack zlib data, up to the largest text.
+    """Return unpacked zlib data, at most `MAX_TEXT` bytes.
 
     Raises:
-        MediaDamageError: It is damaged or grows too large.
+        MediaDamageError: It is damaged, or unpacks to more.
     """
     unpacker = zlib.decompressobj()
     try:
@@ -102,7 +102,7 @@ def inflate(data: bytes, *, offset: int) -> bytes:
 
 
 def as_text(data: bytes) -> str:
-    """Decode a text as UTF-8, else as Latin-1, which takes everything."""
+    """Return a text decoded as UTF-8, else as Latin-1, which accepts all bytes."""
     try:
         return data.decode()
     except UnicodeDecodeError:

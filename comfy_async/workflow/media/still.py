@@ -1,4 +1,4 @@
-"""EXIF in AVIF and HEIF: pictures in MP4's boxes, whose metadata are items found by a table."""
+"""EXIF in AVIF and HEIF: pictures in MP4 boxes, whose metadata items are located by a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["avif"]
 
 
 def avif(reader: Reader) -> Texts:
-    """Read the EXIF items of a picture: `iinf` says which they are, `iloc` where they lie."""
+    """Yield the texts of a picture's EXIF items: `iinf` lists the items, `iloc` their offsets."""
     for kind, body, after in _boxes(reader, 0, reader.size):
         if kind == b"meta":
             yield from _items(reader, body + 4, after)
@@ -29,7 +29,7 @@ def _items(reader: Reader, start: int, end: int) -> Texts:
     for item in wanted & places.keys():
         offset, length = places[item]
         reader.seek(offset)
-        # The first four bytes say how many come before the block itself.
+        # The first four bytes are the number of bytes before the EXIF block.
         skip = reader.number(4)
         reader.seek(offset + 4 + skip)
         yield from exif(reader.read(length - 4 - skip), offset=offset)
@@ -43,7 +43,7 @@ def _boxes(reader: Reader, start: int, end: int) -> Iterator[tuple[bytes, int, i
 
 
 def _exif_items(reader: Reader, body: int, after: int) -> Iterator[int]:
-    """Yield the numbers of the items that are EXIF blocks."""
+    """Yield the ids of the items that are EXIF blocks."""
     reader.seek(body)
     version = reader.number(1)
     first = body + (6 if version == 0 else 8)
@@ -59,7 +59,7 @@ def _exif_items(reader: Reader, body: int, after: int) -> Iterator[int]:
 
 
 def _locations(reader: Reader, body: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield where items lie in the file; items of several parts or elsewhere are left out."""
+    """Yield the id, offset and length of items; those in several parts or other places are skipped."""
     reader.seek(body)
     version = reader.number(1)
     reader.read(3)

@@ -1,13 +1,13 @@
-"""What the JavaScript of node packs makes of their nodes, as rules: one file a pack.
+"""Rules that reproduce what the JavaScript of node packs does in the editor, one module per pack.
 
-A pack can give its nodes widgets that the server declares nowhere, keep their values its own
-way, have nodes that exist in the editor only, and draw links when a prompt is queued. In comes
-the graph of an editor file while it is opened; the rules change it, and out goes a graph that
-the conversion can write as the editor would. Where a rule cannot know for certain what the
-editor would send, it raises a `ConversionError` that names the node.
+A pack can add widgets that the server does not declare, store their values in its own way, have
+nodes that exist only in the editor, and add links when a prompt is queued. The rules change the
+graph of an editor file while it is opened, so that the conversion writes it as the editor would.
+When it is uncertain what the editor would send, a rule raises a `ConversionError` that names the
+node.
 
-Rules for another pack are a `Pack` of one's own: `register` takes it, and a package brings it
-along by an entry point of the group `comfy_async.packs`. examples/guides/packs.md shows how.
+Rules for another pack are a subclass of `Pack`: `register` adds an instance, and a package provides
+one by an entry point of the group `comfy_async.packs`. examples/guides/packs.md shows how.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The broadcasts of cg-use-everywhere: what they send, and which inputs they match."""
+"""The broadcasts of cg-use-everywhere: the outputs that they send, and the inputs that they match."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ __all__ = ["Broadcast", "Target", "broadcasts_of", "is_broadcaster", "label"]
 
 _CLASS_NAMES = re.compile(r"Anything Everywhere.*|Seed Everywhere|Prompts Everywhere", re.DOTALL)
 
-# The classes that its present version turns into an ordinary one of the first kind.
+# The classes that its present version converts to `Anything Everywhere`.
 _RENAMED: Final = frozenset({"Anything Everywhere?", "Anything Everywhere3"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """An input without a link: of a node, or an output of a subgraph, which has no `node`."""
+    """An input of a node without a link, or an output of a subgraph without one, which has no `node`."""
 
     node: Node | None
     slot: InputSlot | Boundary
@@ -42,7 +42,7 @@ class Target:
 
     @property
     def title(self) -> str:
-        """The title of the node, as a rule for titles sees it."""
+        """The title of the node, as patterns for titles match it."""
         if self.node is None:
             return "subgraph output node"
         return self.node.title or self.node.type
@@ -50,19 +50,19 @@ class Target:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Broadcast:
-    """One output that is sent to all inputs which match.
+    """One output that is sent to all inputs that match.
 
     Attributes:
-        origin_id: The node that has the output.
-        origin_slot: The output.
+        origin_id: The id of the node that has the output.
+        origin_slot: The output slot.
         type: Its type, which an input must have.
-        priority: Who wins when several match.
-        only: The nodes that may be reached, None for all.
-        title: What the title of a node must satisfy.
-        input: What the name of an input must satisfy.
-        more: What else must be so.
-        to_combo: Whether a text may go to a choice.
-        to_any: Whether inputs of any type are reached.
+        priority: The broadcast with the highest priority is used when several match.
+        only: The ids of the nodes that may be reached, None for all.
+        title: A test that the title of the node must pass.
+        input: A test that the label of the input must pass.
+        more: A further test that the input must pass.
+        to_combo: Whether a text may be sent to a combo.
+        to_any: Whether inputs of type `*` are reached.
     """
 
     origin_id: str
@@ -77,7 +77,7 @@ class Broadcast:
     to_any: bool
 
     def matches(self, target: Target) -> bool:
-        """Return whether it reaches the input."""
+        """Return whether the input is reached."""
         return (
             self.more(target)
             and self.origin_id != target.id
@@ -88,7 +88,7 @@ class Broadcast:
         )
 
     def _fits(self, kind: str) -> bool:
-        """Return whether an input of that type is reached: the very same, with two exceptions on request."""
+        """Return whether an input of that type is reached: the same type, or one of two options."""
         if self.type == kind:
             return True
         return (self.to_combo and self.type == "STRING" and kind == "COMBO") or (self.to_any and kind == "*")
@@ -103,7 +103,7 @@ def is_broadcaster(node: Node, *, by_class: bool = False) -> bool:
 
 
 def label(node: Node, slot: InputSlot) -> str:
-    """Return what an input is called in the editor."""
+    """Return the label of an input in the editor, its name when it has none."""
     inputs = node.saved.get("inputs")
     for item in inputs if isinstance(inputs, list) else ():
         if (
@@ -118,7 +118,11 @@ def label(node: Node, slot: InputSlot) -> str:
 def broadcasts_of(
     graph: Graph, node: Node, properties: Mapping[str, Any], root: Graph
 ) -> Iterator[Broadcast]:
-    """Yield what a node broadcasts: what comes into it, or with `ue_convert` its own outputs."""
+    """Yield the broadcasts of a node: of what its inputs are linked to, or with `ue_convert` of its outputs.
+
+    Raises:
+        ConversionError: A primitive is broadcast, or a pattern cannot be read.
+    """
     if properties.get("seed_inputs"):
         yield _broadcast(graph, node, properties, root, (node.id, 0, "INT"), None)
         return
@@ -131,8 +135,8 @@ def broadcasts_of(
         if origin is not None and origin.type == "PrimitiveNode":
             raise not_convertible(
                 origin,
-                "a primitive that is broadcast has no value: the editor makes it of what it is linked to",
-                advice="Put a node that holds a number or a text in the place of this primitive.",
+                "a primitive that is broadcast has no value: the editor derives it from linked widgets",
+                advice="Replace this primitive by a node that holds a number or a text.",
             )
         repeated = kinds.count(source[2]) > 1
         rule = name if repeated or properties.get("apply_to_unrepeated") else None
@@ -143,7 +147,7 @@ _Source = tuple[str, int, str]
 
 
 def _outputs(node: Node, properties: Mapping[str, Any]) -> list[tuple[_Source, str]]:
-    """Return the outputs of a node that broadcasts them itself, with their names."""
+    """Return the outputs of a node that broadcasts its own outputs, with their names."""
     silent = properties.get("output_not_broadcasting")
     quiet = silent if isinstance(silent, JSON_OBJECT) else {}
     labels = node.saved.get("outputs")
@@ -157,7 +161,7 @@ def _outputs(node: Node, properties: Mapping[str, Any]) -> list[tuple[_Source, s
 
 
 def _inputs(graph: Graph, node: Node) -> list[tuple[_Source, str]]:
-    """Return what is connected with a node of the pack, with the names of its inputs."""
+    """Return the outputs that the inputs of a broadcasting node are linked to, with the inputs' names."""
     found = []
     for slot in node.inputs:
         link = graph.links.get(slot.link) if slot.link is not None else None
@@ -168,7 +172,7 @@ def _inputs(graph: Graph, node: Node) -> list[tuple[_Source, str]]:
 
 
 def _above_bypassed(graph: Graph, link: Link) -> Link | None:
-    """Follow a link upwards through bypassed nodes, by inputs of its type."""
+    """Return the link that feeds a link through bypassed nodes, by inputs of its type; None for none."""
     kind, seen = link.type, set()
     while (parent := graph.nodes.get(link.origin_id)) is not None and parent.mode == BYPASSED:
         if link.id in seen:
@@ -195,7 +199,7 @@ def _broadcast(
     *,
     repeats: bool = False,
 ) -> Broadcast:
-    """Return a broadcast with the restrictions of the node that sends it."""
+    """Return a broadcast with the restrictions of its node."""
     return Broadcast(
         *source,
         priority=_priority(node, properties, repeats=repeats),
@@ -209,7 +213,7 @@ def _broadcast(
 
 
 def _priority(node: Node, properties: Mapping[str, Any], *, repeats: bool) -> float:
-    """Return the priority that is set, else the one that the restrictions make."""
+    """Return the priority that is set, else the one that results from the restrictions."""
     if isinstance(own := properties.get("priority"), int | float) and own:
         return own
     restricted = any(
@@ -225,12 +229,12 @@ def _priority(node: Node, properties: Mapping[str, Any], *, repeats: bool) -> fl
 
 
 def _number(value: Any) -> float:
-    """Return a choice that the pack keeps as a number, 0 for what is none."""
+    """Return a setting that the pack stores as a number, 0 when it is not a number."""
     return value if isinstance(value, int | float) else 0
 
 
 def _allowed(graph: Graph, node: Node, properties: Mapping[str, Any], root: Graph) -> frozenset[str] | None:
-    """Return the nodes that group and colour leave, None for all."""
+    """Return the ids of the nodes that the restrictions by group and colour allow, None for all."""
     allowed: frozenset[str] | None = None
     if (grouped := _number(properties.get("group_restricted"))) in (1, 2):
         inside = nodes_in_same_frame(graph, node)
@@ -248,7 +252,7 @@ def _allowed(graph: Graph, node: Node, properties: Mapping[str, Any], root: Grap
 
 
 def _pattern(node: Node, properties: Mapping[str, Any], kind: str) -> Callable[[str], bool]:
-    """Return the test that a regular expression of the node makes, true for everything without one."""
+    """Return a test by a regular expression of the node, which is always true when there is none."""
     text = properties.get(f"{kind}_regex")
     if not text or text == ".*":
         return lambda _: True
@@ -258,7 +262,7 @@ def _pattern(node: Node, properties: Mapping[str, Any], kind: str) -> Callable[[
 
 
 def _named_like(node: Node, name: str | None, rule: float) -> Callable[[Target], bool]:
-    """Return the test for inputs that several broadcasts of one type ask for; None asks for nothing."""
+    """Return the test by name for several broadcasts of the same type, always true when `name` is None."""
     if name is None:
         return lambda _: True
     tests: dict[float, Callable[[Target], bool]] = {
@@ -272,15 +276,15 @@ def _named_like(node: Node, name: str | None, rule: float) -> Callable[[Target],
 
 
 def _start(one: str, other: str) -> bool:
-    """Return whether the shorter text is the beginning of the other."""
+    """Return whether one text begins with the other."""
     return one.startswith(other) or other.startswith(one)
 
 
 def _compiled(node: Node, text: str) -> re.Pattern[str]:
-    """Return a regular expression of JavaScript's.
+    """Return a regular expression of JavaScript, compiled for Python.
 
     Raises:
-        ConversionError: It means nothing in Python, so what it matches there is not known.
+        ConversionError: It is not valid in Python, so that it is unknown what it matches.
     """
     try:
         return re.compile(re.sub(r"\(\?<(?![=!])", "(?P<", text))
@@ -288,6 +292,6 @@ def _compiled(node: Node, text: str) -> re.Pattern[str]:
         raise not_convertible(
             node,
             f"its pattern {text!r} cannot be read: {error}",
-            advice="Write the pattern of this node without JavaScript's own forms.",
+            advice="Write this node's pattern without syntax that only JavaScript has.",
             received=text,
         ) from None

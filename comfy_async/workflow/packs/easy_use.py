@@ -1,6 +1,6 @@
-"""ComfyUI-Easy-Use: kinds of widgets of its own, choosers that write into a text, values passed on by name.
+"""ComfyUI-Easy-Use: custom widgets, combos that insert into a text, and values passed on by name.
 
-Read in its web version 2 of August 2026, and version 1 where that differs.
+Based on its web version 2 of August 2026, and on version 1 where that differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TABLE: Final = {
     "markdown": "| 列1 | 列2 | 列3 |\n| --- | --- | --- |\n|     |     |     |\n|     |     |     |",
 }
 
-# What its kinds of widgets hold at first; lists are joined or written as JSON, as the kind wants.
+# The initial values of its kinds of widgets; lists are joined or written as JSON, by kind.
 _KINDS: Final[dict[str, Any]] = {
     "EASY_PROMPT_STYLES": "",
     "EASY_COMBO": "",
@@ -39,7 +39,7 @@ _ADDED: Final = {"easy stylesSelector": "select_styles", "easy humanSegmentation
 _LORA: Final = "Select the LoRA to add to the text"
 _WILDCARD: Final = "Select the Wildcard to add to the text"
 
-# What is chosen in these goes into the text at once, and they send their heading: from the second widget on.
+# Combos, from the second widget on, that insert the chosen item into the text and send their heading.
 _CHOOSERS: Final[dict[str, tuple[str, ...]]] = {
     "easy wildcards": (_LORA, _WILDCARD),
     "easy wildcardsMatrix": (_LORA, _WILDCARD),
@@ -68,7 +68,7 @@ _SAVING: Final = frozenset(
     )
 )
 
-# Slots are added as they are connected, and the file has them all.
+# Slots are added as they are linked, and the file has all of them.
 _MORE_SLOTS: Final = frozenset(
     f"easy {name}"
     for name in (
@@ -94,15 +94,15 @@ class _EasyUse(Pack):
     virtual = frozenset({"easy setNode", "easy getNode", "easy bookmark"})
 
     def claims(self, node_type: str) -> bool:
-        """All of its names begin alike."""
+        """Return whether the type begins with `easy `."""
         return node_type.startswith("easy ")
 
     def declare(self, class_type: str, inputs: list[Declared]) -> list[Declared]:
-        """Make widgets of its own kinds."""
+        """Return the inputs with the pack's kinds of widgets marked as such."""
         return [item.shown_as(PACK_WIDGET) if item.type in _KINDS else item for item in inputs]
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Give the widgets of its kinds their first value, and add those that no class declares."""
+        """Set the initial values of the pack's widgets, and add those that no class declares."""
         for slot in node.inputs:
             if slot.type in _KINDS and (widget := node.slot_widget(slot)) is not None:
                 widget.value = _text(_KINDS[slot.type])
@@ -115,7 +115,7 @@ class _EasyUse(Pack):
         self._treat_texts(node)
 
     def _treat_texts(self, node: Node) -> None:
-        """Say which texts are file names, and where the server chooses among alternatives."""
+        """Mark texts that are file names, and those in which the server chooses among alternatives."""
         for widget in node.widgets:
             if node.type in _SAVING and widget.name in ("filename_prefix", "save_prefix"):
                 widget.text = "filename"
@@ -123,7 +123,7 @@ class _EasyUse(Pack):
                 widget.text = ""
 
     def loaded(self, node: Node) -> None:
-        """Send lists as texts, and headings for the choosers."""
+        """Convert lists to texts, and set inserting combos to their headings."""
         for slot in node.inputs:
             widget = node.slot_widget(slot)
             if widget is not None and widget.kind == "custom":
@@ -132,7 +132,11 @@ class _EasyUse(Pack):
             widget.value, widget.spot = heading, None
 
     def source(self, node: Node, graphs: Sequence[Graph]) -> tuple[int, Node] | None:
-        """A getter stands for the setter of its name in its own graph; without one nothing is sent."""
+        """Return, for a getter, the setter of the same name in its own graph.
+
+        Raises:
+            ConversionError: There is no such setter.
+        """
         if node.type != "easy getNode":
             return None
         name = stored_name(node)
@@ -148,7 +152,7 @@ class _EasyUse(Pack):
 
 
 def _settle(widget: Widget, *, joined: bool) -> None:
-    """Put the value of a widget into the text that is sent."""
+    """Convert the value of a widget to the text that is sent."""
     value = widget.value
     if joined and isinstance(value, list):
         widget.value = ",".join(map(str, value))
@@ -157,7 +161,7 @@ def _settle(widget: Widget, *, joined: bool) -> None:
 
 
 def _text(value: Any) -> str:
-    """Return a value as JavaScript writes it in JSON."""
+    """Return a text as it is, other values as JSON in JavaScript's notation."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,7 +1,7 @@
-"""Which nodes lie in which frame (a group, in the editor's own word) of a file.
+"""Which nodes are in which frame of a file (the editor calls frames groups).
 
-A node lies in a frame when its middle does (LGraphGroup.ts, 1.49.6). How wide a collapsed node
-is depends on the font; where that decides, it cannot be known.
+A node is in a frame when its center is (LGraphGroup.ts, 1.49.6). The width of a collapsed node
+depends on the font; when that decides, the result is unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ _TITLE_HEIGHT: Final = 30.0
 
 
 def nodes_in_same_frame(graph: Graph, node: Node) -> frozenset[str]:
-    """Return the nodes of all frames that the node lies in, nothing when it lies in none."""
+    """Return the ids of the nodes in all frames that contain the node, an empty set for none.
+
+    Raises:
+        ConversionError: It depends on the width of a collapsed node.
+    """
     found: set[str] = set()
     for frame in graph.groups:
         members = set(_members(graph, frame))
@@ -28,13 +32,17 @@ def nodes_in_same_frame(graph: Graph, node: Node) -> frozenset[str]:
 
 
 def nodes_in_frames(root: Graph, node: Node, wanted: Callable[[str], bool]) -> frozenset[str]:
-    """Return the nodes of the root's frames whose titles are wanted, by that node."""
+    """Return the ids of the nodes in the root's frames whose titles pass the test `wanted`.
+
+    Raises:
+        ConversionError: It depends on the width of a collapsed node.
+    """
     frames = [frame for frame in root.groups if wanted(str(frame.get("title") or ""))]
     return frozenset(member for frame in frames for member in _members(root, frame))
 
 
 def _members(graph: Graph, frame: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the ids of the nodes that lie in a frame."""
+    """Yield the ids of the nodes in a frame."""
     bounding = _numbers(frame.get("bounding"), 4)
     for node in graph.nodes.values() if bounding else ():
         if _lies_in(node, bounding):
@@ -42,7 +50,7 @@ def _members(graph: Graph, frame: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _lies_in(node: Node, frame: list[float]) -> bool:
-    """Return whether the middle of a node lies in a frame.
+    """Return whether the center of a node is in a frame.
 
     Raises:
         ConversionError: The node is collapsed, and it depends on the width of its title.
@@ -60,20 +68,20 @@ def _lies_in(node: Node, frame: list[float]) -> bool:
     if len(answers) > 1:
         raise not_convertible(
             node,
-            "it is collapsed, and whether it lies in a frame that a broadcast goes by cannot be told",
+            "it is collapsed, so it is unknown whether it is in a frame that restricts a broadcast",
             advice="Expand the node, or move it well into the frame or out of it.",
         )
     return answers.pop()
 
 
 def _inside(frame: list[float], x: float, y: float) -> bool:
-    """Return whether a point lies in a frame."""
+    """Return whether a point is in a frame."""
     left, top, width, height = frame
     return left <= x < left + width and top <= y < top + height
 
 
 def _numbers(value: Any, count: int) -> list[float]:
-    """Return so many numbers of a list, or of an object that stands for one; nothing for anything else."""
+    """Return the first `count` numbers of a list, or of an object with keys "0", "1"; else []."""
     if isinstance(value, JSON_OBJECT):
         value = [value.get(str(index)) for index in range(count)]
     if not isinstance(value, list | tuple) or len(value) < count:

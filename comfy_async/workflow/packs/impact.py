@@ -1,6 +1,6 @@
-"""ComfyUI-Impact-Pack: slots that come as they are connected, and choices that write into a text.
+"""ComfyUI-Impact-Pack: slots that are added as they are linked, and combos that insert into a text.
 
-Read in its impact-pack.js of October 2024 and comboBoolMigration.js.
+Based on its impact-pack.js of October 2024 and comboBoolMigration.js.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .pack import Pack
 
 __all__ = ["PACK"]
 
-# Inputs or outputs are added as they are connected, and the file has them all.
+# Inputs or outputs are added as they are linked, and the file has all of them.
 _MORE_SLOTS: Final = frozenset(
     {
         "CombineRegionalPrompts",
@@ -32,7 +32,7 @@ _MORE_SLOTS: Final = frozenset(
     }
 )
 
-# Texts in which {a|b} is the server's to choose, not the editor's.
+# Nodes in whose texts the server chooses from {a|b}, not the editor.
 _DETAILERS: Final = frozenset(
     {
         "BasicPipeToDetailerPipe",
@@ -50,7 +50,7 @@ _DETAILERS: Final = frozenset(
 
 _WILDCARDS: Final = frozenset({"ImpactWildcardEncode", "ImpactWildcardProcessor"})
 
-# What is chosen here goes into the text at once, and the choice goes back to its heading.
+# Combos that insert the chosen item into the text and then show their heading again.
 _CHOOSERS: Final = {
     "Select to add LoRA": "Select the LoRA to add to the text",
     "Select to add Wildcard": "Select the Wildcard to add to the text",
@@ -65,13 +65,13 @@ class _Impact(Pack):
     classes = _MORE_SLOTS | _DETAILERS | _WILDCARDS | {"EditDetailerPipeSDXL"}
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Let the server choose among alternatives in prompts."""
+        """Leave the choice among alternatives in prompts to the server."""
         if node.type in _DETAILERS | _WILDCARDS:
             for widget in node.widgets:
                 widget.text = ""
 
     def loaded(self, node: Node) -> None:
-        """Send headings for the choosers, and modes as the present version names them."""
+        """Set inserting combos to their headings, and modes to their present names."""
         for name, heading in _CHOOSERS.items():
             if (chooser := node.widget(name)) is not None:
                 chooser.value, chooser.spot = heading, None

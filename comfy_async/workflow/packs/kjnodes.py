@@ -1,6 +1,6 @@
 """ComfyUI-KJNodes: values passed on by name, buttons that are sent, and file names with placeholders.
 
-Read in its setgetnodes.js and jsnodes.js of August 2026.
+Based on its setgetnodes.js and jsnodes.js of August 2026.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .passing import stored_name, with_name
 
 __all__ = ["PACK"]
 
-# Buttons without a value; the editor sends them all the same, as null.
+# Buttons without a value; the editor sends them nevertheless, as null.
 _BUTTONS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         (
@@ -60,7 +60,7 @@ class _KJNodes(Pack):
     virtual = frozenset({"SetNode", "GetNode"})
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Add the buttons; other packs have classes of the same names."""
+        """Add the buttons and mark file names; classes of other packs with the same names are skipped."""
         if not str(spec.get("category", "")).startswith("KJNodes"):
             return
         for label in _BUTTONS.get(node.type, ()):
@@ -70,14 +70,14 @@ class _KJNodes(Pack):
             prefix.text = "filename"
 
     def claims(self, node_type: str) -> bool:
-        """Its own classes, and one of which only the values of old files are a matter of its rules."""
+        """Return whether it is one of the pack's classes, or the one whose old values the rules repair."""
         return node_type == _RESIZE or super().claims(node_type)
 
     def loaded(self, node: Node) -> None:
-        """Let the values go that old files have for two inputs which are no widgets any more.
+        """Drop the values of two inputs of ImageResizeKJ that are no longer widgets, in old files.
 
-        Both are 0 and stand before `crop`, which so becomes 0 in the editor; the class declares 0
-        as the choice that it has for such files. Where 0 is none of its choices nobody meant it.
+        Both are 0 and precede the value of `crop`, which therefore becomes 0 in the editor; the class
+        has the choice 0 for such files. If 0 is not one of the choices, the values are kept as surplus.
         """
         crop = node.widget("crop") if node.type == _RESIZE else None
         offered = () if crop is None else choices(crop)
@@ -85,7 +85,11 @@ class _KJNodes(Pack):
             node.surplus = () if node.surplus[-1] in offered else node.surplus
 
     def source(self, node: Node, graphs: Sequence[Graph]) -> tuple[int, Node] | None:
-        """A getter stands for the setter of its name, in its own graph or in one around it."""
+        """Return, for a getter, the setter of the same name in its own graph or in one around it.
+
+        Raises:
+            ConversionError: Several setters around the getter's subgraph have the name.
+        """
         if node.type != "GetNode" or not (name := stored_name(node)):
             return None
         found = [

@@ -1,7 +1,7 @@
-"""ComfyUI-Lora-Manager: a text with LoRAs in it, the list that belongs to it, and other widgets of its own.
+"""ComfyUI-Lora-Manager: a text with LoRAs, the list that belongs to it, and other custom widgets.
 
-Read in its vue-widgets, loras_widget.js and trigger_word_toggle.js of August 2026. Older
-versions make the list without declaring it; the class that the server has tells which it is.
+Based on its vue-widgets, loras_widget.js and trigger_word_toggle.js of August 2026. Older versions
+create the list without declaring it; the server's class shows which version it is.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CLASSES: Final = _WITH_LORAS | {
     )
 }
 
-# What its kinds of widgets hold at first; None is nothing at all.
+# The initial values of its kinds of widgets; None stands for no value.
 _KINDS: Final[dict[str, Any]] = {
     "LORAS": [],
     "LORA_POOL_CONFIG": None,
@@ -88,15 +88,15 @@ class _LoraManager(Pack):
     classes = _CLASSES
 
     def claims(self, node_type: str) -> bool:
-        """All of its names end alike."""
+        """Return whether the type ends in `(LoraManager)`."""
         return node_type.endswith("(LoraManager)")
 
     def declare(self, class_type: str, inputs: list[Declared]) -> list[Declared]:
-        """Make widgets of its own kinds."""
+        """Return the inputs with the pack's kinds of widgets replaced by known ones."""
         return [_as_editor(item) for item in inputs]
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Put what belongs to a text before it, and add the lists that no class declares."""
+        """Add the hidden widget before each text, and the lists that no class declares."""
         for slot in node.inputs:
             widget = node.slot_widget(slot)
             if widget is not None and slot.type in _KINDS:
@@ -116,7 +116,7 @@ class _LoraManager(Pack):
             prefix.text = "filename"
 
     def restore(self, node: Node, values: Any) -> bool:
-        """Take values by the names that the file keeps, or by position without what belongs to texts."""
+        """Set values by the names in the file, else by position; old files lack the hidden widgets."""
         if not isinstance(values, list):
             return False
         saved = [widget for widget in node.widgets if widget.saved]
@@ -133,21 +133,21 @@ class _LoraManager(Pack):
         return True
 
     def loaded(self, node: Node) -> None:
-        """Let the list of LoRAs follow the text that it belongs to."""
+        """Update the list of LoRAs from the text that it belongs to."""
         loras, text = node.widget("loras"), node.widget("text")
         if node.type in _WITH_LORAS and loras is not None and text is not None:
             loras.value, loras.spot = _merged(text.value, loras.value), None
 
 
 def _as_editor(item: Declared) -> Declared:
-    """Return an input with a kind of widget that the conversion knows."""
+    """Return an input with the pack's kind of widget replaced by a known one."""
     if item.widget_type in _KINDS:
         return item.shown_as(PACK_WIDGET)
     return item.shown_as("STRING") if item.widget_type.startswith("AUTOCOMPLETE_TEXT_") else item
 
 
 def _merged(text: Any, saved: Any) -> list[dict[str, Any]]:
-    """Return the saved LoRAs that the text names, then those that it alone names."""
+    """Return the saved LoRAs that the text names, then those that only the text names."""
     named = {match[1]: _strengths(match) for match in _SYNTAX.finditer(text if isinstance(text, str) else "")}
     entries = (
         [dict(item) for item in saved if isinstance(item, JSON_OBJECT)] if isinstance(saved, list) else []
@@ -157,7 +157,7 @@ def _merged(text: Any, saved: Any) -> list[dict[str, Any]]:
         name = entry.get("name")
         if isinstance(name, str) and name in named:
             strength, clip = named[name]
-            kept.pop(name, None)  # the last of two with one name counts
+            kept.pop(name, None)  # of two with the same name the last counts
             kept[name] = {"name": name, "strength": strength, "active": True, "clipStrength": clip} | entry
     for name, (strength, clip) in named.items():
         if name not in kept:
@@ -167,13 +167,13 @@ def _merged(text: Any, saved: Any) -> list[dict[str, Any]]:
 
 
 def _strengths(match: re.Match[str]) -> tuple[float | None, float | None]:
-    """Return the strengths for the model and for CLIP that a text gives to a LoRA."""
+    """Return the strengths for the model and for CLIP in a LoRA's text."""
     strength = _number(match[2])
     return strength, _number(match[3]) if match[3] else strength
 
 
 def _number(text: str) -> float | None:
-    """Return a number, None for what is none (JavaScript sends its NaN as null)."""
+    """Return a text as a number, None when it is none (JavaScript sends NaN as null)."""
     try:
         return float(text)
     except ValueError:

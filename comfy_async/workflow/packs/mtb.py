@@ -1,4 +1,4 @@
-"""comfy_mtb: its notes exist in the editor only (note_plus.js)."""
+"""comfy_mtb: its notes exist only in the editor (note_plus.js)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of one node pack: a class with a method for each moment at which packs step in."""
+"""The base class for the rules of a node pack, with a method for each step of the conversion."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["Pack", "not_convertible"]
 
 
 class Pack:
-    """What a node pack's JavaScript does in ComfyUI's editor; a subclass says what its pack does.
+    """The rules of a node pack: what its JavaScript does in ComfyUI's editor. Subclass it for a pack.
 
     The methods are called in this order: `declare` and `created` once for each class of a file,
     `restore` and `loaded` for each node, `queued` for the whole graph, and `source` for each link
     that comes from a virtual node. Each does nothing by default.
 
     Attributes:
-        classes: The classes that the rules know. The conversion does not ask about values and
-            inputs of theirs that the server does not declare.
-        virtual: The nodes that exist in the editor only, and are never sent.
+        classes: The classes that the rules cover. The conversion accepts values and inputs of
+            these that the server does not declare.
+        virtual: The node types that exist only in the editor and are never sent.
         marks: Properties that the pack writes to nodes of other packs too. `queued` is called
-            when a node has one, even though no node of the pack is in the file.
+            when a node has one, even if the file has no node of the pack.
 
     Example:
         >>> class Stickers(Pack):
@@ -39,45 +39,48 @@ class Pack:
     marks: ClassVar[Collection[str]] = ()
 
     def claims(self, node_type: str) -> bool:
-        """Return whether nodes of that type are the pack's."""
+        """Return whether nodes of that type belong to the pack."""
         return node_type in self.classes or node_type in self.virtual
 
     def knows(self, node_type: str) -> bool:
-        """Return whether the rules say everything about nodes of that type."""
+        """Return whether the rules cover nodes of that type completely."""
         return node_type in self.classes
 
     def declare(self, class_type: str, inputs: list[Declared]) -> list[Declared]:
-        """Return the inputs as the pack's own kinds of widgets want them read."""
+        """Return the inputs of a class, changed where the pack has widgets of its own for them."""
         return inputs
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Change a new node of a class, which has the slots and widgets that its server declares."""
+        """Change a new node of a class, which has the slots and widgets that the server declares."""
 
     def restore(self, node: Node, values: Any) -> bool:
-        """Give the node its saved values (a list, an object, None); False leaves it to the editor."""
+        """Set the node's saved values (a list, an object or None), and return True.
+
+        When it returns False, the values are set as the editor does it.
+        """
         return False
 
     def loaded(self, node: Node) -> None:
-        """Change a node that has its values."""
+        """Change a node after its saved values were set."""
 
     def queued(self, root: Graph) -> None:
-        """Change the opened graph just before it is written, and the subgraphs in it."""
+        """Change the opened graph and its subgraphs, just before the prompt is written."""
 
     def source(self, node: Node, graphs: Sequence[Graph]) -> tuple[int, Node] | None:
-        """Return the virtual node whose input the output of this one stands for.
+        """Return the virtual node whose input replaces the output of this one.
 
         Args:
             node: A virtual node with a link from it.
             graphs: The graph that it is in, then those around it.
 
         Returns:
-            The place of the other node's graph in `graphs`, and the node; None for this node itself.
+            The index in `graphs` of the other node's graph, and the node; None for this node itself.
         """
         return None
 
 
 def not_convertible(node: Node, message: str, *, advice: str = "", received: Any = None) -> ConversionError:
-    """Return the error for a node of which it cannot be known what the editor would send."""
+    """Return the error for a node when it is uncertain what the editor would send for it."""
     problem = Problem(
         node=node.id,
         title=node.title or "",

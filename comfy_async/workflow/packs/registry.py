@@ -1,7 +1,7 @@
-"""Which pack a node belongs to: those that were registered, those of installed packages, our own.
+"""Finding the pack of a node: among registered packs, those of installed packages, and built-in ones.
 
-Nothing is imported before a node of the pack is met: our own packs are known by the form of
-their nodes' names, and packages are loaded when the first file is converted.
+A built-in pack is imported when the first node with a name of its form is found, those of packages
+when the first file is converted.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _OWN: Final = {
     "mtb": r".*\(mtb\)",
     "impact": r"Impact.*|.*Detailer.*|LatentSwitch|SEGSSwitch|CombineRegionalPrompts",
 }
-"""Our own packs by their module, and the names that their nodes have."""
+"""The built-in packs: by module, a pattern for the names of their nodes."""
 
 _OWN_MARKS: Final = {"ue_convert": "use_everywhere"}
-"""Properties that our own packs write to nodes of others."""
+"""Properties that built-in packs write to nodes of other packs, with the module of the pack."""
 
 _registered: list[Pack] = []
 
 
 def register(pack: Pack) -> None:
-    """Use the rules of a pack from now on, before those of installed packages and our own.
+    """Use the rules of a pack from now on, in preference to those of installed packages and built-in ones.
 
     Raises:
-        TypeError: It is no instance of `Pack`.
+        TypeError: `pack` is not an instance of `Pack`.
     """
     if not isinstance(pack, Pack):
         raise TypeError(f"register() takes an instance of Pack, not {pack!r}")
@@ -52,17 +52,17 @@ def register(pack: Pack) -> None:
 
 
 def unregister(pack: Pack) -> None:
-    """Forget a pack that was registered.
+    """Stop using a pack that was registered.
 
     Raises:
-        ValueError: It was not.
+        ValueError: The pack is not registered.
     """
     _registered.remove(pack)
     _forget_answers()
 
 
 def _forget_answers() -> None:
-    """Decide again which pack a node belongs to."""
+    """Clear the caches, so that the packs of nodes are looked up again."""
     pack_of.cache_clear()
     marks.cache_clear()
     packs_with_mark.cache_clear()
@@ -70,7 +70,7 @@ def _forget_answers() -> None:
 
 @functools.lru_cache(maxsize=4096)
 def pack_of(node_type: str) -> Pack | None:
-    """Return the pack whose rules hold for nodes of that type, None for the editor's alone."""
+    """Return the pack whose rules apply to nodes of that type, None when there is none."""
     for pack in (*_registered, *_installed()):
         if pack.claims(node_type):
             return pack
@@ -81,26 +81,26 @@ def pack_of(node_type: str) -> Pack | None:
 
 
 def is_virtual(node_type: str) -> bool:
-    """Return whether a pack says that nodes of that type exist in the editor only."""
+    """Return whether nodes of that type exist only in the editor, according to their pack."""
     pack = pack_of(node_type)
     return pack is not None and node_type in pack.virtual
 
 
 def has_rules(node_type: str) -> bool:
-    """Return whether a pack's rules say everything about nodes of that type."""
+    """Return whether a pack's rules cover nodes of that type completely."""
     pack = pack_of(node_type)
     return pack is not None and pack.knows(node_type)
 
 
 @functools.cache
 def marks() -> frozenset[str]:
-    """Return the properties that some pack writes to nodes of others."""
+    """Return the properties that some pack writes to nodes of other packs."""
     return frozenset(_OWN_MARKS).union(*(pack.marks for pack in (*_registered, *_installed())))
 
 
 @functools.lru_cache(maxsize=4096)
 def packs_with_mark(name: str) -> tuple[Pack, ...]:
-    """Return the packs that write a property of that name to nodes of others."""
+    """Return the packs that write a property of that name to nodes of other packs."""
     found = tuple(pack for pack in (*_registered, *_installed()) if name in pack.marks)
     return (*found, _own(_OWN_MARKS[name])) if name in _OWN_MARKS else found
 
@@ -113,24 +113,24 @@ def _own(module: str) -> Pack:
 
 @functools.cache
 def _installed() -> tuple[Pack, ...]:
-    """Return the packs of installed packages; one that does not load is logged, and left out."""
+    """Return the packs of installed packages; one that cannot be loaded is left out with a RuntimeWarning."""
     packs = []
     for point in entry_points(group=GROUP):
         try:
             packs.append(_load(point))
-        except Exception as error:  # a package of strangers may raise anything
+        except Exception as error:  # third-party code may raise anything
             message = f"the pack rules {point.name!r} ({point.value}) could not be loaded: {error!r}"
             warnings.warn(message, RuntimeWarning, stacklevel=2)
     return tuple(packs)
 
 
 def _load(point: EntryPoint) -> Pack:
-    """Return what an entry point leads to.
+    """Return the pack of an entry point.
 
     Raises:
-        TypeError: It is no instance of `Pack`.
+        TypeError: It is not an instance of `Pack`.
     """
     pack = point.load()
     if not isinstance(pack, Pack):
-        raise TypeError(f"{point.value} is no instance of Pack")
+        raise TypeError(f"{point.value} is not an instance of Pack")
     return pack

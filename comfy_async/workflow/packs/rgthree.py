@@ -1,6 +1,6 @@
-"""rgthree-comfy: loaders and calculators whose widgets its JavaScript makes, and nodes of the editor alone.
+"""rgthree-comfy: nodes whose widgets its JavaScript creates, and nodes that exist only in the editor.
 
-Read in its sources of August 2026 (power_lora_loader.ts, power_puter.ts, power_primitive.ts,
+Based on its sources of August 2026 (power_lora_loader.ts, power_puter.ts, power_primitive.ts,
 seed.ts, base_power_prompt.ts, image_comparer.ts, display_any.ts, dynamic_context_base.ts).
 """
 
@@ -24,7 +24,7 @@ _COMPARER: Final = "Image Comparer (rgthree)"
 _DISPLAYS: Final = frozenset({"Display Any (rgthree)", "Display Int (rgthree)"})
 _DYNAMIC_CONTEXTS: Final = frozenset({"Dynamic Context (rgthree)", "Dynamic Context Switch (rgthree)"})
 
-# Inputs are added as they are connected; there are always five at least, of one type.
+# Inputs of one type are added as they are linked; there are always at least five.
 _MORE_INPUTS: Final = {
     "Any Switch (rgthree)": ("any_", "*"),
     **{
@@ -67,22 +67,22 @@ class _Rgthree(Pack):
     )
 
     def claims(self, node_type: str) -> bool:
-        """All of its names end alike."""
+        """Return whether the type ends in `(rgthree)`."""
         return node_type.endswith("(rgthree)")
 
     def knows(self, node_type: str) -> bool:
-        """The classes with a rule of their own, and the prompts with choices."""
+        """Return whether it is a class with a rule of its own, or a Power Prompt."""
         return node_type in self.classes or "Power Prompt" in node_type
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Give the node the widgets that its JavaScript makes."""
+        """Add the widgets that the pack's JavaScript creates."""
         if "Power Prompt" in node.type:
             _add_choosers(node, spec)
         elif (create := _CREATE.get(node.type)) is not None:
             create(node)
 
     def restore(self, node: Node, values: Any) -> bool:
-        """Take the values of loaders one by one; the others take theirs by position."""
+        """Set the values of LoRA loaders; the others are set by position."""
         if node.type != _LORA_LOADER:
             return False
         if isinstance(values, JSON_OBJECT):
@@ -91,13 +91,13 @@ class _Rgthree(Pack):
         return True
 
     def loaded(self, node: Node) -> None:
-        """Put values into the form that is sent."""
+        """Convert values to the form that is sent."""
         if (settle := _SETTLE.get(node.type)) is not None:
             settle(node)
 
 
 def _restore_loras(node: Node, values: list[Any]) -> None:
-    """Make a widget of each saved LoRA, between a header and a button that are sent as well."""
+    """Add a widget for each saved LoRA, between a header and a button that are sent as well."""
     node.widgets.clear()
     header = "PowerLoraLoaderHeaderWidget"
     node.add_widget(header, {"type": header}, "custom")
@@ -120,18 +120,18 @@ def _sent_lora(value: Mapping[str, Any], *, both: bool) -> dict[str, Any]:
 
 
 def _create_loader(node: Node) -> None:
-    """Make the widgets of a loader without LoRAs."""
+    """Add the widgets of a loader without LoRAs."""
     _restore_loras(node, [])
 
 
 def _create_puter(node: Node) -> None:
-    """Make the list of outputs, and the code."""
+    """Add the list of outputs, and the code."""
     node.add_widget("outputs", {"outputs": ["STRING"]}, "custom")
     _add_text(node, "code")
 
 
 def _settle_puter(node: Node) -> None:
-    """Read what older versions saved: one output as a text, and BOOL for BOOLEAN."""
+    """Convert what older versions saved: one output as a text, and BOOL for BOOLEAN."""
     outputs = node.widgets[0]
     saved = outputs.value
     names = saved.get("outputs") if isinstance(saved, JSON_OBJECT) else [saved]
@@ -141,7 +141,7 @@ def _settle_puter(node: Node) -> None:
 
 
 def _create_primitive(node: Node) -> None:
-    """Make the choice of a type, and the value."""
+    """Add the combo for the type, and the value."""
     node.add_widget("type", "STRING", "combo", options={"values": ["STRING", "INT", "FLOAT", "BOOLEAN"]})
     node.add_widget("value", "", "text")
     if not any(slot.name == "value" for slot in node.inputs):
@@ -149,7 +149,7 @@ def _create_primitive(node: Node) -> None:
 
 
 def _settle_primitive(node: Node) -> None:
-    """Make the value one of the type that is chosen."""
+    """Convert the value to the chosen type."""
     kind, value = node.widgets[0], node.widgets[1]
     if kind.value == "BOOL":
         kind.value = "BOOLEAN"
@@ -162,7 +162,7 @@ def _settle_primitive(node: Node) -> None:
 
 
 def _number(value: Any) -> Any:
-    """Return a value as a number, 0 when it is none, as JavaScript reads it."""
+    """Return a value converted to a number as in JavaScript, 0 when that fails."""
     if isinstance(value, str):
         try:
             value = float(value.strip() or 0)
@@ -176,16 +176,16 @@ def _number(value: Any) -> Any:
 
 
 def _truth(value: Any) -> bool:
-    """Return a value as true or false; some texts are false."""
+    """Return a value converted to a boolean; some texts are false."""
     if isinstance(value, str):
         return value.lower() not in ("false", "null", "none", "", "0")
     return value is not MISSING and bool(value)
 
 
 def _create_seed(node: Node) -> None:
-    """Leave out what happens after a run, and put buttons after the number.
+    """Remove `control_after_generate`, and add buttons after the seed.
 
-    A new node draws a number for each run: -1, which the server draws too.
+    A new node has the seed -1, for which the server draws a random one too.
     """
     node.drop_widgets({"control_after_generate"})
     if (seed := node.widget("seed")) is not None:
@@ -195,18 +195,18 @@ def _create_seed(node: Node) -> None:
 
 
 def _settle_seed(node: Node) -> None:
-    """Show the last number where that is asked for; what it showed is not read back."""
+    """Add the widget that shows the last seed if the node has that option; its saved text is not read."""
     if node.properties.get("showLastSeed"):
         node.add_widget("last_seed", "", "multiline")
 
 
 def _create_comparer(node: Node) -> None:
-    """Make the widget that shows the pictures."""
+    """Add the widget that shows the pictures."""
     node.add_widget("rgthree_comparer", {"images": []}, "custom")
 
 
 def _settle_comparer(node: Node) -> None:
-    """Send the pictures in the present form, two of them at least selected when there are as many."""
+    """Convert the pictures to the present form, with at least two of them selected if there are two."""
     widget = node.widgets[0]
     saved = widget.value.get("images") if isinstance(widget.value, JSON_OBJECT) else widget.value
     images = [_picture(index, item) for index, item in enumerate(saved if isinstance(saved, list) else ())]
@@ -222,36 +222,36 @@ def _settle_comparer(node: Node) -> None:
 
 
 def _picture(index: int, item: Any) -> dict[str, Any]:
-    """Return one picture; older versions saved its address alone."""
+    """Return one picture; older versions saved only its URL."""
     if isinstance(item, JSON_OBJECT):
         return {key: value for key, value in item.items() if key != "img"}
     return {"url": item, "name": "B" if index else "A", "selected": True}
 
 
 def _create_display(node: Node) -> None:
-    """Make the text that shows the last value."""
+    """Add the text that shows the last value."""
     _add_text(node, "output")
 
 
 def _settle_display(node: Node) -> None:
-    """Send nothing of what was shown."""
+    """Clear the text that was shown."""
     if (output := node.widget("output")) is not None:
         output.value, output.spot = "", None
 
 
 def _create_context(node: Node) -> None:
-    """Make the hidden list of outputs."""
+    """Add the hidden list of outputs."""
     node.add_widget("output_keys", "", "custom")
 
 
 def _settle_context(node: Node) -> None:
-    """Name the outputs, but for the first one, which is the context itself."""
+    """Set the list to the names of the outputs without the first one, which is the context itself."""
     if (keys := node.widget("output_keys")) is not None:
         keys.value, keys.spot = ",".join(slot.name for slot in node.outputs[1:]), None
 
 
 def _create_inputs(node: Node) -> None:
-    """Make the inputs that are there before any is connected."""
+    """Add the inputs that exist before any is linked."""
     prefix, kind = _MORE_INPUTS[node.type]
     names = {slot.name for slot in node.inputs}
     for number in range(1, _FEWEST_INPUTS + 1):
@@ -260,7 +260,7 @@ def _create_inputs(node: Node) -> None:
 
 
 def _settle_inputs(node: Node) -> None:
-    """Let the inputs take what the file has them connected with."""
+    """Set the inputs to the first specific type that one of them has in the file."""
     saved = node.saved.get("inputs")
     kinds = [item.get("type") for item in saved if isinstance(item, JSON_OBJECT)] if saved else []
     kind = next((str(kind) for kind in kinds if kind and kind != "*"), None)
@@ -269,13 +269,13 @@ def _settle_inputs(node: Node) -> None:
 
 
 def _add_text(node: Node, name: str) -> Widget:
-    """Add a text field, with the slot through which a link overrides it."""
+    """Add a text widget, with the input through which a link overrides it."""
     node.inputs.append(InputSlot(name, "STRING", widget=name))
     return node.add_widget(name, "", "multiline")
 
 
 def _add_choosers(node: Node, spec: Mapping[str, Any]) -> None:
-    """Make the choices that insert something into the text anew: only those with something to choose."""
+    """Replace the combos that insert something into the text: only those with choices are shown."""
     node.widgets[:] = [widget for widget in node.widgets if not _CHOOSERS.match(widget.name)]
     declared = spec.get("input")
     parts = declared if isinstance(declared, JSON_OBJECT) else {}
@@ -288,7 +288,7 @@ def _add_choosers(node: Node, spec: Mapping[str, Any]) -> None:
 
 
 def _worth_showing(values: list[Any] | tuple[Any, ...]) -> bool:
-    """Return whether there is more to choose than a heading and a way to disable."""
+    """Return whether there are choices besides a heading and one that says it is disabled."""
     return len(values) > 2 or (len(values) > 1 and not _DISABLES.match(str(values[1])))
 
 

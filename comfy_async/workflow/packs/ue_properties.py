@@ -1,4 +1,4 @@
-"""What cg-use-everywhere keeps with nodes (`ue_properties`), read from files of every version."""
+"""The properties that cg-use-everywhere stores in nodes (`ue_properties`), for files of every version."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SEED_NAMES: Final = "seed|seed"
 
 
 def prepare(node: Node) -> dict[str, Any]:
-    """Return the node's properties as version 7 has them; those of older files are carried over."""
+    """Return the node's properties in the form of version 7; those of older files are converted."""
     saved = node.properties.get("ue_properties")
     properties: dict[str, Any] = dict(saved) if isinstance(saved, JSON_OBJECT) else {}
     if not _is_new(properties.get("version")):
@@ -26,12 +26,12 @@ def prepare(node: Node) -> dict[str, Any]:
 
 
 def _is_new(version: Any) -> bool:
-    """Return whether a version counts as 7 or later; the pack looks at the number of its parts only."""
+    """Return whether a version counts as 7 or later; the pack checks only its number of parts."""
     return isinstance(version, str) and version.count(".") >= 1
 
 
 def _of_old_file(node: Node, properties: dict[str, Any]) -> dict[str, Any]:
-    """Return what version 7 makes of a node of an older version, or of one that knows nothing of the pack."""
+    """Return the properties that version 7 gives a node of an older version or of another pack."""
     widgets = node.properties.get("widget_ue_connectable") or properties.get("widget_ue_connectable")
     if not isinstance(widgets, JSON_OBJECT):
         widgets = dict.fromkeys(_saved_widget_inputs(node), True)
@@ -39,8 +39,8 @@ def _of_old_file(node: Node, properties: dict[str, Any]) -> dict[str, Any]:
     if "Everywhere" in node.type:
         found["group_restricted"] = node.properties.get("group_restricted")
         found["color_restricted"] = node.properties.get("color_restricted")
-        # Of every class, though only `Anything Everywhere?` had them: an old `Seed Everywhere` looks for
-        # titles with its seed in them, and so reaches nothing.
+        # This is done for every class, though only `Anything Everywhere?` had patterns: the seed of an
+        # old `Seed Everywhere` becomes a pattern for titles, so it reaches nothing.
         values = node.saved_values if isinstance(node.saved_values, list) else []
         for kind, value in zip(("title", "input", "group"), values, strict=False):
             found[f"{kind}_regex"] = value
@@ -48,7 +48,7 @@ def _of_old_file(node: Node, properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved_widget_inputs(node: Node) -> list[str]:
-    """Return the widgets that the file has an input for: they take links, as those of before 1.16 did."""
+    """Return the widgets that have an input in the file: they accept links, as before frontend 1.16."""
     inputs = node.saved.get("inputs")
     names = [item.get("name") for item in inputs if isinstance(item, JSON_OBJECT)] if inputs else []
     widgets = {widget.name for widget in node.all_widgets()}
@@ -56,7 +56,7 @@ def _saved_widget_inputs(node: Node) -> list[str]:
 
 
 def connectable(slot: InputSlot, properties: dict[str, Any]) -> bool:
-    """Return whether the input takes what is broadcast: widgets only when asked for, others unless not."""
+    """Return whether the input accepts broadcasts: a widget only if enabled, others unless disabled."""
     if slot.widget is not None:
         allowed = properties.get("widget_ue_connectable")
         return isinstance(allowed, JSON_OBJECT) and bool(allowed.get(slot.name))

@@ -1,7 +1,7 @@
-"""cg-use-everywhere: links that are drawn when a prompt is queued, from broadcasts to all inputs that match.
+"""cg-use-everywhere: links that are added when a prompt is queued, from broadcasts to matching inputs.
 
-Read in its version 7.8 (use_everywhere_graph_analysis.js, use_everywhere_classes.js,
-ue_properties.js). Its settings are taken as they are at first.
+Based on its version 7.8 (use_everywhere_graph_analysis.js, use_everywhere_classes.js,
+ue_properties.js), with its default settings.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _UseEverywhere(Pack):
     marks = frozenset({"ue_convert"})
 
     def queued(self, root: Graph) -> None:
-        """Draw the links of every graph, each subgraph's by its own broadcasts."""
+        """Add the links of every graph; each subgraph has its own broadcasts."""
         graphs: dict[str, Graph] = {root.id: root}
         for graph, _ in root.walk():
             graphs.setdefault(graph.id, graph)
@@ -54,7 +54,7 @@ class _UseEverywhere(Pack):
 
 
 def _targets(graph: Graph, properties: dict[str, dict[str, object]]) -> Iterator[Target]:
-    """Yield the inputs without a link that may get one, then the outputs of a subgraph that lack theirs."""
+    """Yield the unlinked inputs that accept broadcasts, then the subgraph's unlinked outputs."""
     for node in graph.nodes.values():
         if is_broadcaster(node, by_class=True) or node.properties.get("rejects_ue_links"):
             continue
@@ -69,7 +69,7 @@ def _targets(graph: Graph, properties: dict[str, dict[str, object]]) -> Iterator
 
 
 def _best(found: list[Broadcast], target: Target) -> Broadcast | None:
-    """Return the broadcast of the highest priority that matches, none when two are equally good."""
+    """Return the matching broadcast of the highest priority, None when two have the same."""
     matching = sorted((item for item in found if item.matches(target)), key=lambda item: -item.priority)
     if not matching or (len(matching) > 1 and matching[0].priority == matching[1].priority):
         return None
@@ -77,7 +77,7 @@ def _best(found: list[Broadcast], target: Target) -> Broadcast | None:
 
 
 def _draw(graph: Graph, broadcast: Broadcast, target: Target) -> None:
-    """Draw one link, unless the editor would not let the types be linked by hand either."""
+    """Add one link, unless the editor does not allow links between the types."""
     if not types_match(broadcast.type, target.type):
         return
     number = max(graph.links, default=0) + 1
@@ -95,7 +95,7 @@ def _draw(graph: Graph, broadcast: Broadcast, target: Target) -> None:
 
 
 def _leave(graph: Graph, link: Link) -> None:
-    """Let the output, or the input of the subgraph, know of the link that leaves it."""
+    """Add a link to its origin: an output, or an input of the subgraph."""
     origin: Node | None = graph.nodes.get(link.origin_id)
     if origin is not None and link.origin_slot < len(origin.outputs):
         origin.outputs[link.origin_slot].links.append(link.id)

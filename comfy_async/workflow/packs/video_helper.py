@@ -1,7 +1,7 @@
-"""ComfyUI-VideoHelperSuite: values kept by name, and widgets that the chosen format brings.
+"""ComfyUI-VideoHelperSuite: values kept by name, and widgets that depend on the chosen format.
 
-Read in its VHS.core.js of May 2026. What a format asks for stands in the class itself, under
-`formats` in the options of its input `format`.
+Based on its VHS.core.js of May 2026. The class itself declares the settings and widgets of each
+format, under `formats` in the options of its input `format`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["PACK"]
 
 _COMBINE: Final = "VHS_VideoCombine"
 
-# Its own kinds of widgets, and the editor's that behave like them.
+# The pack's own kinds of widgets, and the editor's kinds that behave the same.
 _KINDS: Final = {"VHSTIMESTAMP": "FLOAT", "VHSFLOAT": "FLOAT", "VHSINT": "INT", "VHSPATH": "STRING"}
 
-# The order of values in files from before they were kept by name; None was a button.
+# The order of values in files from before they were kept by name; None stands for a button.
 _OLD_ORDERS: Final[dict[str, tuple[str | None, ...]]] = {
     "VHS_LoadImages": ("directory", None, "image_load_cap", "skip_first_images", "select_every_nth"),
     "VHS_LoadImagesPath": ("directory", "image_load_cap", "skip_first_images", "select_every_nth"),
@@ -43,19 +43,19 @@ class _VideoHelper(Pack):
     virtual = frozenset({"VHS_SelectLatest"})
 
     def claims(self, node_type: str) -> bool:
-        """All of its names begin alike."""
+        """Return whether the type begins with `VHS_`."""
         return node_type.startswith("VHS_")
 
     def knows(self, node_type: str) -> bool:
-        """Every class keeps its values alike."""
+        """Return True: the rules cover every class of the pack."""
         return True
 
     def declare(self, class_type: str, inputs: list[Declared]) -> list[Declared]:
-        """Read its kinds of numbers and texts as the editor's."""
+        """Return the inputs with the pack's kinds of widgets replaced by the editor's."""
         return [_as_editor(item) for item in inputs]
 
     def created(self, node: Node, spec: Mapping[str, Any]) -> None:
-        """Add a counter, and say which text is a file name."""
+        """Add a counter, mark the file name, and apply the settings of the default format."""
         if node.type == "VHS_BatchManager":
             node.add_widget("count", 0, "dummy")
         elif node.type == _COMBINE and (prefix := node.widget("filename_prefix")) is not None:
@@ -67,7 +67,11 @@ class _VideoHelper(Pack):
             choose_load_format(node, formats, chosen.value, base)
 
     def restore(self, node: Node, values: Any) -> bool:
-        """Take values by name; lists of old files in the order of their version."""
+        """Set values by name; lists of old files are in the order of their version.
+
+        Raises:
+            ConversionError: A list is in an unknown order.
+        """
         if isinstance(values, JSON_OBJECT):
             _clear(node)
             _by_name(node, values, {name: name for name in values})
@@ -87,31 +91,35 @@ class _VideoHelper(Pack):
         return False
 
     def loaded(self, node: Node) -> None:
-        """Call an input as the present version does."""
+        """Rename an input to its name in the present version."""
         for slot in node.inputs:
             if slot.name == "batch_manager":
                 slot.name = "meta_batch"
 
     def queued(self, root: Graph) -> None:
-        """Refuse what asks the server for its newest file: only the editor puts the answer in place."""
+        """Raise for linked VHS_SelectLatest nodes, which set the server's newest file only in the editor.
+
+        Raises:
+            ConversionError: There is such a node.
+        """
         for _, node in root.walk():
             if node.type == "VHS_SelectLatest" and node.outputs and node.outputs[0].links:
                 raise not_convertible(
                     node,
-                    "it puts the newest file of the server into another node while the editor is open",
-                    advice="Name the file in the node that it leads to, and remove this one.",
+                    "it sets another node to the server's newest file while the editor is open",
+                    advice="Set the file in the node that it is linked to, and remove this node.",
                 )
 
 
 def _beyond(node: Node, values: list[Any]) -> list[Any]:
-    """Return the values beyond those of the widgets, but for what buttons and previews left there."""
+    """Return the values beyond those of the widgets, without those of buttons and previews."""
     return [
         value for value in values[len(node.widgets) :] if value not in (None, "", "image") and value != {}
     ]
 
 
 def _formats(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the formats of a class ask for."""
+    """Return the settings and widgets of a class's formats, {} when it has none."""
     inputs = spec.get("input")
     for section in ("required", "optional"):
         part = inputs.get(section) if isinstance(inputs, JSON_OBJECT) else None
@@ -124,12 +132,12 @@ def _formats(spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _as_editor(item: Declared) -> Declared:
-    """Return an input with the editor's kind of widget in the place of the pack's."""
+    """Return an input with the pack's kind of widget replaced by the editor's."""
     return item.shown_as(_KINDS[item.widget_type]) if item.widget_type in _KINDS else item
 
 
 def _by_name(node: Node, saved: Mapping[str, Any], places: Mapping[str, int | str]) -> None:
-    """Give each widget the value of its name, also those that the format brings on the way."""
+    """Set each widget to the value of its name, including those that the format adds meanwhile."""
     values = _with_sizes(saved)
     renamed = _OLD_NAMES.get(node.type, {})
     index = 0
@@ -150,14 +158,14 @@ def _by_name(node: Node, saved: Mapping[str, Any], places: Mapping[str, int | st
 
 
 def _clear(node: Node) -> None:
-    """Leave defaults that count as nothing out: the editor takes them away when values are kept by name."""
+    """Remove falsy defaults, as the editor does when values are kept by name."""
     for widget in node.widgets:
         if widget.kind != "button" and not widget.value:
             widget.value = MISSING
 
 
 def _with_sizes(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with what used to be one choice as two numbers."""
+    """Return the values with the old combo `force_size` converted to two numbers."""
     values = dict(saved)
     size = values.get("force_size")
     if not isinstance(size, str):
@@ -178,7 +186,11 @@ def _with_sizes(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bring_format(node: Node, widget: Widget, index: int) -> None:
-    """Put the widgets that the chosen format declares behind the choice."""
+    """Insert the widgets that the chosen format declares after its combo.
+
+    Raises:
+        ConversionError: The format declares an input of an unknown kind.
+    """
     formats, chosen = widget.options.get("formats"), widget.value
     if not isinstance(formats, JSON_OBJECT) or not isinstance(chosen, str):
         return

@@ -1,7 +1,7 @@
 """VideoHelperSuite's numbers: clamped and rounded whenever they are set, also while a file is opened.
 
-A format to load videos for (`formats` of the input `format`) brings steps of its own for sizes
-and numbers of frames, and puts its frame rate in the place of the last format's.
+A format for loading videos (`formats` of the input `format`) has its own steps for sizes and
+numbers of frames, and its frame rate replaces that of the previous format.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FITTED: Final = ("force_rate", "custom_width", "custom_height", "frame_load_cap
 
 
 def press(widget: Widget) -> None:
-    """Put a number that was just set into its range and onto its steps."""
+    """Clamp and round a number that was just set."""
     value = widget.value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return
@@ -34,7 +34,7 @@ def press(widget: Widget) -> None:
 
 
 def _whole(value: float, options: Mapping[str, Any]) -> float | None:
-    """Return a whole number in its range, on a multiple of its step; null without one, as JavaScript does."""
+    """Return a number clamped and rounded to its step; None without a step, as in JavaScript."""
     high, low, step, shift = (options.get(name) for name in ("max", "min", "step", "mod"))
     if _is_number(high) and high and value > high:
         value = high
@@ -50,7 +50,7 @@ def _whole(value: float, options: Mapping[str, Any]) -> float | None:
 
 
 def _broken(value: float, options: Mapping[str, Any]) -> float:
-    """Return a number rounded as its input asks for, not above its range."""
+    """Return a number rounded as its input declares, at most its maximum."""
     unit, high = options.get("round"), options.get("max")
     if _is_number(unit) and unit:
         value = math.floor(value / unit + 0.5) * unit
@@ -58,12 +58,12 @@ def _broken(value: float, options: Mapping[str, Any]) -> float:
 
 
 def choose_load_format(node: Node, formats: Any, value: Any, base: Mapping[str, Mapping[str, Any]]) -> None:
-    """Let the chosen format say how the numbers step; a rate that was the last format's becomes its own.
+    """Set the numbers' steps to the chosen format's, and defaults of the last format to the new ones.
 
     Args:
         node: The node.
-        formats: What each format asks for.
-        value: The format.
+        formats: The settings of each format.
+        value: The chosen format.
         base: The options that the class declares, by widget.
     """
     chosen = formats.get(value) if isinstance(formats, JSON_OBJECT) and isinstance(value, str) else None
@@ -82,7 +82,7 @@ def choose_load_format(node: Node, formats: Any, value: Any, base: Mapping[str, 
 
 
 def _asked(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the options that a format brings, by widget."""
+    """Return the options that a format sets, by widget."""
     asked: dict[str, dict[str, Any]] = {}
     if "target_rate" in chosen:
         asked["force_rate"] = {"reset": chosen["target_rate"]}
@@ -95,5 +95,5 @@ def _asked(chosen: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
-    """Return whether it is a number, true and false being none."""
+    """Return whether it is a number and not a boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool)
