@@ -108,7 +108,7 @@ def convert(
 def nodes(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WORDS", help="A class to show, or words to search for."),
+        typer.Argument(metavar="WORD", help="A class to show, or words to search for."),
     ] = None,
     stubs: Annotated[
         Path | None, typer.Option("--stubs", metavar="DIR", help="Write typed stubs for Workflow.build().")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from comfy_async import ComfySession
 from comfy_async.cli._app import app
@@ -130,6 +131,21 @@ async def test_help_teaches_by_example(cli: Any) -> None:
     assert "comfy-async run WORKFLOW.json --fake" in (await cli("--help")).out
     for name in commands:
         assert f"comfy-async {name}" in (await cli(name, "--help")).out
+
+
+async def test_help_says_what_each_option_takes(cli: Any) -> None:
+    """In this program's words, never by a type of Python's; a flag takes nothing. Examples are in line."""
+    commands: Any = get_command(app)
+    for name, made in {"": commands, **commands.commands}.items():
+        shown = (await cli(*filter(None, [name]), "--help")).out
+        assert not re.search(r"<\w", shown)
+        examples = [line for line in shown.splitlines() if line.strip().startswith("comfy-async ")]
+        assert examples
+        assert {line.index("comfy-async") for line in examples} == {1}
+        for option in made.get_params(made.make_context(name, ["x"], resilient_parsing=True)):
+            if option.param_type_name == "option":
+                assert option.help, (name, option.opts)
+                assert bool(option.metavar) is not option.is_flag, (name, option.opts)
 
 
 async def test_usage_is_in_one_form(cli: Any) -> None:
