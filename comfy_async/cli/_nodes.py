@@ -201,5 +201,5 @@ def _nothing(catalog: NodeCatalog, text: str) -> Exception:
     near = difflib.get_close_matches(text, list(catalog), 3, 0.5)
     return NotFoundError(
         f"no node class has {text!r} in name, category or description",
-        hint=f"Nearest: {', '.join(near)}." if near else "",
+        hint=f"Nearest: {', '.join(near)}." if near else "`comfy-async nodes` lists all of them.",
     )

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from comfy_async import ComfySession
 from comfy_async.cli._app import app
+from comfy_async.testing import FakeComfy
 
 
 async def test_serves_until_ctrl_c(cli: Any, small: Path) -> None:
@@ -107,6 +108,16 @@ def test_without_the_extra(name: str) -> None:
 
     assert done.returncode == 1
     assert done.stderr == f"comfy-async needs {name}: pip install 'comfy-async[cli]'\n"
+
+
+async def test_a_port_that_is_taken(cli: Any, fake: FakeComfy, sd15: Path) -> None:
+    """Is said as such, with what to do."""
+    for words in (("fake-server",), ("serve", sd15)):
+        done = await cli(*words, "--port", fake.port)
+        assert done.code == 1
+        assert "ddress already in use" in done.err
+        assert "error: error" not in done.err
+        assert "--port 0" in done.err
 
 
 async def test_fake_without_the_extra(cli: Any, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
