@@ -42,7 +42,12 @@ def mcp(
     ] = 8765,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="HOST", help="A name that others reach it by.", rich_help_panel=_HTTP),
+        typer.Option(
+            "--name",
+            metavar="HOST",
+            help="A name that others reach it by. May be repeated.",
+            rich_help_panel=_HTTP,
+        ),
     ] = None,
     fake: Annotated[
         bool, typer.Option("--fake", help="On an embedded FakeComfy, which paints, not diffuses.")

@@ -22,11 +22,15 @@ def serve(
     port: Annotated[int, typer.Option("--port", "-p", metavar="PORT", help="0 picks a free one.")] = 8000,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="HOST", help="A name that the site is called by, behind a proxy."),
+        typer.Option(
+            "--name",
+            metavar="HOST",
+            help="A name that the site is called by, behind a proxy. May be repeated.",
+        ),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option("--origin", metavar="URL", help="Another site whose pages may use it."),
+        typer.Option("--origin", metavar="URL", help="Another site whose pages may use it. May be repeated."),
     ] = None,
     root_path: Annotated[
         str, typer.Option("--root-path", metavar="PATH", help="The prefix that a proxy removes.")

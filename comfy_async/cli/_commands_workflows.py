@@ -115,7 +115,11 @@ def nodes(
     ] = None,
     apps: Annotated[
         list[Path] | None,
-        typer.Option("--app", metavar="FILE", help="With --stubs: a typed function for this workflow too."),
+        typer.Option(
+            "--app",
+            metavar="FILE",
+            help="With --stubs: a typed function for this workflow too. May be repeated.",
+        ),
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the catalog (object_info, also .gz).")

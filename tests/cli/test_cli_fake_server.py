@@ -157,6 +157,7 @@ async def test_help_says_what_each_option_takes(cli: Any) -> None:
             if option.param_type_name == "option":
                 assert option.help, (name, option.opts)
                 assert bool(option.metavar) is not option.is_flag, (name, option.opts)
+                assert ("May be repeated" in option.help) is option.multiple, (name, option.opts)
 
 
 async def test_usage_is_in_one_form(cli: Any) -> None:
