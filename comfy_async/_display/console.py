@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
@@ -30,6 +31,8 @@ _SHORTEST_BAR = 6
 _BESIDE_THE_BAR = 24
 _FRAMES_PER_SECOND = 10.0
 _MAX_ROWS = 12
+# A terminal shows the keys Ctrl-C as ^C: behind a full line they would begin another one, which stays.
+_KEYS = 4
 
 
 class Display:
@@ -142,7 +145,7 @@ class Display:
 
     def _render(self) -> RenderableType:
         """Return all lines."""
-        return Group(self._overall(), *self._details)
+        return Constrain(Group(self._overall(), *self._details), self._console.width - _KEYS)
 
     def _overall(self) -> RenderableType:
         """Return the line of the whole."""
@@ -150,7 +153,7 @@ class Display:
         cells: list[RenderableType] = [self._spinner, said]
         if self._fraction is not None:
             # What is said stays on one line: the bar takes what is left.
-            width = min(_BAR_CELLS, self._console.width - _BESIDE_THE_BAR - said.cell_len)
+            width = min(_BAR_CELLS, self._console.width - _KEYS - _BESIDE_THE_BAR - said.cell_len)
             if width >= _SHORTEST_BAR:
                 cells.append(ProgressBar(total=1.0, completed=self._fraction, width=width))
             cells.append(Text(f"{int(self._fraction * 100)} %", style="cyan"))
@@ -169,14 +172,14 @@ def _node_line(progress: JobProgress) -> RenderableType:
     if progress.activity:
         line.append(f"{progress.activity} ")
     line.append(progress.title or progress.node, style="bold green")
-    line.append(f" [{progress.node}]", style="dim")
+    rest = Text.assemble((f" [{progress.node}]", "dim"))
     if progress.steps > 1:
-        line.append(f"  step {progress.step:g}/{progress.steps:g}")
+        rest.append(f"  step {progress.step:g}/{progress.steps:g}")
     elif progress.activity:
-        line.append(f"  {duration_text(progress.activity_seconds)}")
+        rest.append(f"  {duration_text(progress.activity_seconds)}")
     if progress.total:
-        line.append(f"  node {min(progress.done + 1, progress.total)} of {progress.total}", style="dim")
-    return line
+        rest.append(f"  node {min(progress.done + 1, progress.total)} of {progress.total}", style="dim")
+    return _titled([], line, rest)
 
 
 def _job_line(job: Job) -> RenderableType:
@@ -184,13 +187,25 @@ def _job_line(job: Job) -> RenderableType:
     progress = job.progress
     activity = f"{progress.activity} " if progress.activity else ""
     steps = f" {progress.step:g}/{progress.steps:g}" if progress.steps > 1 else ""
-    line = Table.grid(padding=(0, 1))
-    line.add_row(
-        Text(f"  #{job.index}", style="dim"),
-        ProgressBar(total=1.0, completed=progress.fraction, width=_SMALL_BAR_CELLS),
-        Text(f"{int(progress.fraction * 100):3d} %"),
-        Text(f"{activity}{progress.title}{steps}", no_wrap=True, overflow="ellipsis"),
+    return _titled(
+        [
+            Text(f"  #{job.index} ", style="dim"),
+            ProgressBar(total=1.0, completed=progress.fraction, width=_SMALL_BAR_CELLS),
+            Text(f" {int(progress.fraction * 100):3d} % "),
+        ],
+        Text(f"{activity}{progress.title}", no_wrap=True, overflow="ellipsis"),
+        Text(steps),
     )
+
+
+def _titled(before: list[RenderableType], title: Text, rest: Text) -> RenderableType:
+    """Return a line of which the title is cut where it is too long, and nothing else."""
+    line = Table.grid()
+    for _ in before:
+        line.add_column(no_wrap=True)
+    line.add_column()
+    line.add_column(no_wrap=True)
+    line.add_row(*before, title, rest)
     return line
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 # isort: off
 from ._base import app
 from . import _commands_run  # noqa: F401
-from . import _commands_app  # noqa: F401
 from . import _commands_batch  # noqa: F401
+from . import _commands_app  # noqa: F401
 from . import _commands_jobs  # noqa: F401
 from . import _commands_workflows  # noqa: F401
 from . import _commands_server  # noqa: F401

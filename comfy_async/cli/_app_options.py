@@ -54,7 +54,7 @@ def given_values(
         told = getattr(error, "format_message", None)
         if told is None:
             raise
-        raise UsageError(f"{told()} `{command} --help` lists what there is.") from None
+        raise UsageError(f"{told().rstrip('.')}. `{command} --help` lists what there is.") from None
     if not isinstance(given, Mapping):
         return None
     return {name: _read(app.inputs[name], value) for name, value in given.items()}

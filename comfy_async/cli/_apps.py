@@ -15,7 +15,7 @@ from ._interrupt import EXIT_INTERRUPTED, Interrupts
 from ._out import demand_names
 from ._prepare import partner_options
 from ._run import brought_home, demand_output
-from ._tables import short_text
+from ._tables import prose, short_text
 from ._values import read_workflow
 from ._watch import tell
 from ._workflows import catalog_of
@@ -106,7 +106,7 @@ def _print(app: App, report: Report) -> None:
     """Print an app: what it takes, what it gives, and what it names and does not have."""
     report.item(
         {"event": "app", "name": app.name, "description": app.description, "schema": app.json_schema()},
-        f"{app.name}: {app.description}",
+        prose(f"{app.name}: {app.description}"),
     )
     items = [
         {"event": "app_input", "key": f"{item.node}.{item.input}", **dataclasses.asdict(item)}

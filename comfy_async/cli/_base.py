@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from ._connection import Connection
 from ._interrupt import Interrupts, run_loop
@@ -41,8 +41,34 @@ VERBS_OF_BATCH: Final = ("pause", "resume", "priority", "status")
 """What comes right after `batch`, as in `batch pause FILE`; a workflow's file of that name is `./pause`."""
 
 
+def _in_words(parameters: list[Any]) -> list[Any]:
+    """Let help say what a parameter takes in this program's words, or nothing at all.
+
+    Newer versions of typer show Python's types: `<bool>` at each flag, `<list[str]>` at arguments.
+    """
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+        elif parameter.param_type_name == "argument":
+            # Its metavar is its name. Older versions never ask.
+            parameter.display_type_rich = lambda ctx: None
+    return parameters
+
+
+class _Command(TyperCommand):
+    """One command."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters as help shows them, `--help` too."""
+        return _in_words(super().get_params(ctx))
+
+
 class _Commands(TyperGroup):
     """The commands, of which some have two words."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters as help shows them, `--help` too."""
+        return _in_words(super().get_params(ctx))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Take `batch pause` for one command."""
@@ -129,11 +155,13 @@ def command(name: str | None = None, *, takes_more: bool = False) -> Callable[[C
             }
             perform(function(**values, **made), as_json=as_json)
 
+        # The renderer keeps the indent of examples only where other text is beside them: none has it.
+        run.__doc__ = inspect.cleandoc(function.__doc__ or "").replace("\n  ", "\n")
         parameters = _parameters(function, hints, groups)
         # typer reads both: the signature for the defaults, the annotations for the types.
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name, context_settings=_TAKES_MORE if takes_more else None)(run)
+        app.command(name, cls=_Command, context_settings=_TAKES_MORE if takes_more else None)(run)
         return function
 
     return register

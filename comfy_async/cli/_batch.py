@@ -22,6 +22,7 @@ from ._out import OutPlace, demand_names, demand_place
 from ._prepare import partner_options
 from ._report import failure_lines
 from ._rows import Row, values_text
+from ._tables import prose
 from ._values import apply_values, classes_of, parse_settings, read_workflow
 from ._variants import Seeds, Variant, draw_seed, read_rows, read_varied, variants
 from ._watch import unsaved
@@ -230,7 +231,7 @@ class _Item:
             if with_values := values_text(self.values):
                 told += [f"  with {with_values}"]
             told += failure_lines(failure)[1:]
-            report.item(self._fields(error=failure.fields()), "\n".join(told), bad=True)
+            report.item(self._fields(error=failure.fields()), prose("\n".join(told)), bad=True)
             return False
         report.item(self._fields(files=paths), "\n".join(paths or [f"{self.job.index}  {self.job.status}"]))
         return True

@@ -39,7 +39,12 @@ def batch_pause(
 
 @command("batch resume")
 def batch_resume(results: ResultsFile) -> Work:
-    """Resume a paused batch, within a second or so."""
+    """Resume a paused batch, within a second or so.
+
+    [bold]Examples[/bold]
+
+      comfy-async batch resume run.jsonl
+    """
     from ._steer import resume
 
     return Work(lambda report, interrupts: resume(results, report))
@@ -55,7 +60,8 @@ def batch_priority(
         bool, typer.Option("--front", help="And before all others in the server's queue.")
     ] = False,
     number: Annotated[
-        float | None, typer.Option("--number", help="And with this number there; lower runs first.")
+        float | None,
+        typer.Option("--number", metavar="NUMBER", help="And with this number there; lower runs first."),
     ] = None,
     clear: Annotated[bool, typer.Option("--clear", help="Remove all priorities.")] = False,
 ) -> Work:
@@ -79,7 +85,14 @@ def batch_priority(
 
 @command("batch status")
 def batch_status(results: ResultsFile) -> Work:
-    """Print how far a batch is by its results file, whether it runs or not."""
+    """Print how far a batch is by its results file, whether it runs or not.
+
+    [bold]Examples[/bold]
+
+      comfy-async batch status run.jsonl
+
+      comfy-async batch status run.jsonl --json
+    """
     from ._steer import status
 
     return Work(lambda report, interrupts: status(results, report))

@@ -99,7 +99,7 @@ def queue(
     clear: Annotated[
         bool, typer.Option("--clear", help="Take every waiting job of everybody out of it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --clear: do not ask.")] = False,
     label: Label = None,
     *,
     connection: Connection,
@@ -130,9 +130,12 @@ def queue(
 @command()
 def history(
     job: Annotated[str | None, typer.Argument(metavar="JOB", help="Show this one with its files.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, the latest first.")] = 10,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many, the latest first.")
+    ] = 10,
     status: Annotated[
-        str | None, typer.Option("--status", help="Only these: completed, failed or cancelled.")
+        str | None,
+        typer.Option("--status", metavar="WHICH", help="Only these: completed, failed or cancelled."),
     ] = None,
     label: Label = None,
     *,

@@ -26,20 +26,28 @@ def mcp(
     ] = None,
     picture_kb: Annotated[
         int,
-        typer.Option("--picture-kb", min=1, help="The largest picture that is shown; larger ones shrink."),
+        typer.Option(
+            "--picture-kb", min=1, metavar="KB", help="The largest picture that is shown; larger ones shrink."
+        ),
     ] = 700,
     http: Annotated[
         bool, typer.Option("--http", help="Streamable HTTP in place of stdin and stdout.")
     ] = False,
     host: Annotated[
-        str, typer.Option("--host", help="The address to listen at.", rich_help_panel=_HTTP)
+        str,
+        typer.Option("--host", metavar="ADDRESS", help="The address to listen at.", rich_help_panel=_HTTP),
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", "-p", help="0 picks a free one.", rich_help_panel=_HTTP)
+        int, typer.Option("--port", "-p", metavar="PORT", help="0 picks a free one.", rich_help_panel=_HTTP)
     ] = 8765,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="HOST", help="A name that others reach it by.", rich_help_panel=_HTTP),
+        typer.Option(
+            "--name",
+            metavar="HOST",
+            help="A name that others reach it by. May be repeated.",
+            rich_help_panel=_HTTP,
+        ),
     ] = None,
     fake: Annotated[
         bool, typer.Option("--fake", help="On an embedded FakeComfy, which paints, not diffuses.")
@@ -49,8 +57,8 @@ def mcp(
 ) -> Work:
     """Serve workflows as tools for language models, by MCP. Needs the extra `mcp`.
 
-    An agent's host starts it and uses it by stdin and stdout; --http serves
-    many.
+    An agent's host starts it and uses it by stdin and stdout.
+    --http serves many.
 
     [bold]Examples[/bold]
 

@@ -46,7 +46,7 @@ def download(
         str, typer.Option("--out", "-o", metavar="DIR", help="Where they go; s3://... is a store.")
     ] = ".",
     subfolder: Folder = "",
-    type: Annotated[str, typer.Option("--type", help="output, input or temp.")] = "output",
+    type: Annotated[str, typer.Option("--type", metavar="WHICH", help="output, input or temp.")] = "output",
     *,
     connection: Connection,
 ) -> Work:
@@ -74,7 +74,9 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new lines, until Ctrl-C.")
     ] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last.")] = 50,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last.")
+    ] = 50,
     *,
     connection: Connection,
 ) -> Work:
@@ -141,14 +143,24 @@ def doctor(
 
 @command("fake-server")
 def fake_server(
-    port: Annotated[int, typer.Option("--port", "-p", help="0 picks a free one.")] = 8188,
-    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
-    step_seconds: Annotated[float, typer.Option("--step-seconds", help="How long a step takes.")] = 0.05,
+    port: Annotated[int, typer.Option("--port", "-p", metavar="PORT", help="0 picks a free one.")] = 8188,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")
+    ] = "127.0.0.1",
+    step_seconds: Annotated[
+        float, typer.Option("--step-seconds", metavar="SECONDS", help="How long a step takes.")
+    ] = 0.05,
     output_dir: Annotated[
-        Path | None, typer.Option("--output-dir", help="Where outputs go; else a folder that ends with it.")
+        Path | None,
+        typer.Option(
+            "--output-dir", metavar="DIR", help="Where outputs go; else a folder that ends with the server."
+        ),
     ] = None,
     dialect: Annotated[
-        str, typer.Option("--dialect", help="The API that it serves: comfyui, api-v2 or cloud-v1.")
+        str,
+        typer.Option(
+            "--dialect", metavar="WHICH", help="The API that it serves: comfyui, api-v2 or cloud-v1."
+        ),
     ] = "comfyui",
     fail: Annotated[
         list[str] | None,

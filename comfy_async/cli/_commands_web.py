@@ -16,15 +16,21 @@ _LIMITS = "Limits"
 @command()
 def serve(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Workflows, or one; each is an app.")],
-    host: Annotated[str, typer.Option("--host", help="The address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", "-p", help="0 picks a free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="The address to listen at.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", metavar="PORT", help="0 picks a free one.")] = 8000,
     name: Annotated[
         list[str] | None,
-        typer.Option("--name", metavar="HOST", help="A name that the site is called by, behind a proxy."),
+        typer.Option(
+            "--name",
+            metavar="HOST",
+            help="A name that the site is called by, behind a proxy. May be repeated.",
+        ),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option("--origin", metavar="URL", help="Another site whose pages may use it."),
+        typer.Option("--origin", metavar="URL", help="Another site whose pages may use it. May be repeated."),
     ] = None,
     root_path: Annotated[
         str, typer.Option("--root-path", metavar="PATH", help="The prefix that a proxy removes.")
@@ -34,10 +40,19 @@ def serve(
     ] = False,
     open_jobs: Annotated[
         int,
-        typer.Option("--open-jobs", min=1, help="Jobs that wait or run at once.", rich_help_panel=_LIMITS),
+        typer.Option(
+            "--open-jobs",
+            min=1,
+            metavar="N",
+            help="Jobs that wait or run at once.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = 100,
     per_client: Annotated[
-        int, typer.Option("--per-client", min=1, help="The same for one caller.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option(
+            "--per-client", min=1, metavar="N", help="The same for one caller.", rich_help_panel=_LIMITS
+        ),
     ] = 10,
     max_upload: Annotated[
         int,

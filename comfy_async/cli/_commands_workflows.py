@@ -108,14 +108,18 @@ def convert(
 def nodes(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="WORDS", help="A class to show, or words to search for."),
+        typer.Argument(metavar="WORD", help="A class to show, or words to search for."),
     ] = None,
     stubs: Annotated[
         Path | None, typer.Option("--stubs", metavar="DIR", help="Write typed stubs for Workflow.build().")
     ] = None,
     apps: Annotated[
         list[Path] | None,
-        typer.Option("--app", metavar="FILE", help="With --stubs: a typed function for this workflow too."),
+        typer.Option(
+            "--app",
+            metavar="FILE",
+            help="With --stubs: a typed function for this workflow too. May be repeated.",
+        ),
     ] = None,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help="Write the catalog (object_info, also .gz).")

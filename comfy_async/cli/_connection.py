@@ -52,6 +52,7 @@ class Connection:
         str,
         typer.Option(
             "--dialect",
+            metavar="WHICH",
             help="The server's API: auto, comfyui, api-v2 or cloud-v1.",
             rich_help_panel=_PANEL,
         ),

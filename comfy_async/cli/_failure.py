@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -56,6 +57,8 @@ _HINTS: Final = {
     "execution_error": "The server's traceback: with --json, or in its log: comfy-async logs.",
     "out_of_memory": "Use a smaller size or batch, or free the models first: comfy-async free.",
 }
+
+_TAKEN: Final = "Something else listens there; --port names another port, and --port 0 picks a free one."
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,7 +140,11 @@ def _of_system(error: OSError) -> Failure:
     where = f"{error.filename}: " if error.filename else ""
     missing = isinstance(error, FileNotFoundError)
     return Failure(
-        _code(error), f"{where}{error.strerror or error}", exit_code=EXIT_USAGE if missing else EXIT_FAILED
+        _code(error),
+        # asyncio's own begins so, behind our "error:".
+        f"{where}{(error.strerror or str(error)).removeprefix('error while ')}",
+        hint=_TAKEN if error.errno == errno.EADDRINUSE else "",
+        exit_code=EXIT_USAGE if missing else EXIT_FAILED,
     )
 
 

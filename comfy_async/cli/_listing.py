@@ -140,7 +140,10 @@ async def show_history(word: str, connection: Connection, report: Report) -> int
             error.hint = "It was never there, or the server was restarted since."
             raise
         if not record.done:
-            raise NotFoundError(f"job {record.id} has not ended: it is {record.status}")
+            raise NotFoundError(
+                f"job {record.id} has not ended: it is {record.status}",
+                hint="`comfy-async watch` shows how far it is, `comfy-async wait` waits for its end.",
+            )
         job = await comfy.attach(record.id)
         outcome = await watch(job, report, Interrupts(), cancel=False)
     tell(outcome, report)

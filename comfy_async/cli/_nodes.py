@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._connection import Connection, opened
-from ._tables import columns, range_text, size_text
+from ._tables import noted, prose, range_text, screen_width, size_text
 from ._workflows import catalog_of
 
 if TYPE_CHECKING:
@@ -145,9 +145,11 @@ def _show_class(catalog: NodeCatalog, name: str, report: Report) -> None:
     flags = [text for flag, text in _FLAGS.items() if getattr(node, flag)]
     lines = [f"{node.name}  {node.display_name}  ({', '.join([node.category, *flags])})"]
     if node.description:
-        lines.append(node.description.strip())
-    lines += ["inputs:", *columns((f"  {spec.name}", spec.type, *_input_cells(spec)) for spec in node.inputs)]
-    lines += ["outputs:", *columns((f"  {out.slot}", out.name, out.type) for out in node.outputs)]
+        lines.append(prose(node.description.strip()))
+    width = screen_width()
+    inputs = ((f"  {spec.name}", spec.type, *_input_cells(spec)) for spec in node.inputs)
+    outputs = ((f"  {out.slot}", out.name, out.type) for out in node.outputs)
+    lines += ["inputs:", *noted(inputs, width=width), "outputs:", *noted(outputs, width=width)]
     report.item(fields, "\n".join(lines))
 
 
@@ -199,5 +201,5 @@ def _nothing(catalog: NodeCatalog, text: str) -> Exception:
     near = difflib.get_close_matches(text, list(catalog), 3, 0.5)
     return NotFoundError(
         f"no node class has {text!r} in name, category or description",
-        hint=f"Nearest: {', '.join(near)}." if near else "",
+        hint=f"Nearest: {', '.join(near)}." if near else "`comfy-async nodes` lists all of them.",
     )

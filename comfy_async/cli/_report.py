@@ -232,7 +232,8 @@ def failure_lines(failure: Failure) -> list[str]:
     candidates = failure.details.get("candidates")
     if candidates and not any(str(name) in failure.message for name in candidates):
         lines.append(f"  did you mean: {', '.join(map(str, candidates))}")
-    lines += failure.hint.splitlines()
+    # Of one problem the advice may be the hint of all.
+    lines += [line for line in failure.hint.splitlines() if not any(line in told for told in lines)]
     if "command" in failure.details:
         lines.append(f"  {failure.details['command']}")
     return lines

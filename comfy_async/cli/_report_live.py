@@ -146,17 +146,20 @@ class LiveReport(Report):
         _print_picture(picture)
 
     def failed(self, failure: Failure) -> None:
-        """Print what went wrong, the first line in red."""
+        """Print what went wrong, the message in red."""
         first, *rest = failure_lines(failure)
-        self._console.print(Text(without_controls(first), style="bold red"), soft_wrap=True)
+        self._print(first, style="bold red")
         for line in rest:
             self.say(line)
 
     def say(self, text: str) -> None:
         """Print lines above the live ones, broken between words where they are too long."""
+        self._print(text)
+
+    def _print(self, text: str, *, style: str = "") -> None:
         for line in without_controls(text).split("\n"):
             for part in fitted(line, self._console.width):
-                self._console.print(Text(part), soft_wrap=True)
+                self._console.print(Text(part, style=style), soft_wrap=True)
 
     def restore(self) -> None:
         """Show the cursor."""

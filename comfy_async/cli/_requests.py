@@ -109,13 +109,16 @@ Settings = Annotated[
 Prefer = Annotated[
     str, typer.Option("--prefer", metavar="WHICH", help="Of a file that carries both: workflow or prompt.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Put this number into every seed.")]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Put this number into every seed.")]
 _Fake = Annotated[
     bool,
     typer.Option("--fake", help="Run on an embedded FakeComfy; nothing diffuses.", rich_help_panel=_TRYING),
 ]
 _StepSeconds = Annotated[
-    float, typer.Option("--step-seconds", help="With --fake: a step's time.", rich_help_panel=_TRYING)
+    float,
+    typer.Option(
+        "--step-seconds", metavar="SECONDS", help="With --fake: a step's time.", rich_help_panel=_TRYING
+    ),
 ]
 
 
@@ -187,7 +190,10 @@ class RunRequest(SubmitRequest):
         bool, typer.Option("--show", help="Draw the pictures in a terminal that can (kitty, sixel).")
     ] = False
     previews: Annotated[
-        str, typer.Option("--previews", help="For --json: auto, latent2rgb, taesd, none or default.")
+        str,
+        typer.Option(
+            "--previews", metavar="WHICH", help="For --json: auto, latent2rgb, taesd, none or default."
+        ),
     ] = "none"
     fake: _Fake = False
     step_seconds: _StepSeconds = 0.05
@@ -207,7 +213,7 @@ class AppRequest:
         typer.Argument(metavar="WORKFLOW", help="API or editor JSON, or a picture that carries one."),
     ] = None
     action: Annotated[
-        str | None, typer.Argument(metavar="run", help="run: with an option for each input.")
+        str | None, typer.Argument(metavar="run", help="Run it, with an option for each input.")
     ] = None
     names: Annotated[
         list[str] | None,
@@ -258,9 +264,14 @@ class BatchRequest:
         typer.Option("--seeds", min=1, metavar="N", help="Each so many times, with seeds that count up."),
     ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Put this number into every seed; --seeds counts up from it.")
+        int | None,
+        typer.Option(
+            "--seed", metavar="N", help="Put this number into every seed; --seeds counts up from it."
+        ),
     ] = None
-    limit: Annotated[int, typer.Option("--limit", "-j", min=1, help="Jobs on the server at once.")] = 4
+    limit: Annotated[
+        int, typer.Option("--limit", "-j", min=1, metavar="N", help="Jobs on the server at once.")
+    ] = 4
     out: Annotated[
         OutPlace | None,
         typer.Option(
@@ -277,7 +288,7 @@ class BatchRequest:
             "--results",
             metavar="FILE",
             parser=results_file,
-            help="Resume from this file when it was interrupted.",
+            help="Keep what is done in this file, and go on from it.",
         ),
     ] = None
     elsewhere: Annotated[

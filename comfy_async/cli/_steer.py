@@ -14,6 +14,7 @@ from .._batch.control import Control, Priority, change_control, control_of
 from .._batch.status import BatchStatus, read_status
 from ..types import duration_text
 from ._connection import UsageError
+from ._tables import prose
 
 if TYPE_CHECKING:
     from ._report import Report
@@ -33,7 +34,7 @@ async def pause(results: Path, report: Report, *, now: bool) -> int:
     found = await _changed(results, lambda control: control.pause(now=now))
     more = "what is in hand ends by itself" if not now else "what waits on the server is taken back"
     who = f"{found.used_by} submits nothing further, {more}" if found.used_by else "no batch uses it now"
-    report.item(_fields(results, found), f"{results}: {found}; {who}")
+    report.item(_fields(results, found), prose(f"{results}: {found}; {who}"))
     report.say(f"comfy-async batch resume {results} goes on")
     return 0
 
@@ -47,9 +48,9 @@ async def resume(results: Path, report: Report) -> int:
     """
     was = await _status(results)
     found = await _changed(results, lambda control: control.resume())
-    who = "" if found.used_by else "; no batch uses it now: the command that began it goes on"
+    who = "" if found.used_by else "; no batch uses it now: the command that began it takes it up again"
     word = "goes on" if was.control.paused else "was not paused"
-    report.item(_fields(results, found), f"{results}: {found}; {word}{who}")
+    report.item(_fields(results, found), prose(f"{results}: {found}; {word}{who}"))
     return 0
 
 
@@ -97,7 +98,7 @@ async def status(results: Path, report: Report) -> int:
         lines += [f"first: {', '.join(str(item.index) for item in control.first[:20])}"]
     if found.in_hand and not found.used_by:
         lines += ["what is in hand may still run on the server; the next start finds it there"]
-    report.item(_fields(results, found), "\n".join(lines))
+    report.item(_fields(results, found), prose("\n".join(lines)))
     return 0
 
 

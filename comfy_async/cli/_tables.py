@@ -6,11 +6,14 @@ import datetime
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rich.cells import cell_len, set_cell_size
 
 from .._display.console_lines import without_controls
 
@@ -24,6 +27,8 @@ __all__ = [
     "folded",
     "has_colours",
     "json_text",
+    "noted",
+    "prose",
     "range_text",
     "screen_width",
     "short_text",
@@ -34,9 +39,15 @@ __all__ = [
 
 _MAX_VALUE = 60
 _MAX_CHOICES = 40
-_MIN_COLUMN = 20
+_MIN_COLUMN = 8
+# Dates, states and numbers are whole or of no use.
+_SHORT_COLUMN = 12
+_MIN_PROSE = 20
 _GAP = "  "
+_BELOW = "    "
 CUT_SIGN = "…"
+_COMMAND = re.compile(r"`[^`\n]*`")
+_JOINER = "\x1f"
 # Below these a number reads better with its digits.
 _LEAST_POWER = (1 << 31) - 1
 
@@ -48,6 +59,8 @@ def columns(
 ) -> Iterator[str]:
     """Yield rows as lines with aligned columns, the widest ones cut until they fit a terminal.
 
+    Where that is not enough, the last cells of a row come on lines below it.
+
     Args:
         rows: The cells.
         width: The columns of the terminal, None for lines of any length.
@@ -57,21 +70,56 @@ def columns(
     if not texts:
         return
     widths = [
-        max(len(row[place]) for row in texts if place < len(row)) for place in range(max(map(len, texts)))
+        max(cell_len(row[place]) for row in texts if place < len(row))
+        for place in range(max(map(len, texts)))
     ]
-    if width is not None:
-        widths = _fitted(widths, width, whole)
+    groups = [widths] if width is None else _placed(widths, width, whole)
     for row in texts:
-        cells = (_cut(cell, most).ljust(most) for cell, most in zip(row, widths, strict=False))
-        yield _GAP.join(cells).rstrip()
+        cells = iter(row)
+        for group in groups:
+            indent = "" if group is groups[0] else _BELOW
+            line = _GAP.join(_cell(cell, most) for most, cell in zip(group, cells, strict=False))
+            if line.strip() or not indent:
+                yield f"{indent}{line}".rstrip()
+
+
+def noted(rows: Iterable[Sequence[object]], *, width: int | None) -> Iterator[str]:
+    """Yield rows as lines with aligned columns, of which the last goes on below itself where it is long."""
+    rows = list(rows)
+    heads = list(columns(row[:-1] for row in rows))
+    indent = max(map(cell_len, heads), default=0) + len(_GAP)
+    for head, row in zip(heads, rows, strict=True):
+        first, *rest = folded(str(row[-1]), width, indent=indent) or [""]
+        yield f"{set_cell_size(head, indent)}{first}".rstrip()
+        yield from (f"{' ' * indent}{part}" for part in rest)
+
+
+def _placed(widths: list[int], width: int, whole: int | None) -> list[list[int]]:
+    """Return widths of columns that fit, by the lines of a row; all on one where a column alone does not."""
+    fitted_ = _fitted(widths, width, whole)
+    if max(fitted_) > width or width <= _MIN_PROSE:
+        return [fitted_]
+    count = len(widths)
+    while count > 1 and _together(fitted_) > width:
+        count -= 1
+        fitted_ = _fitted(widths[:count], width, whole)
+    if count == len(widths):
+        return [fitted_]
+    below = None if whole is None else whole - count
+    return [fitted_, *_placed(widths[count:], width - len(_BELOW), below)]
+
+
+def _together(widths: list[int]) -> int:
+    """Return the width of columns beside each other."""
+    return sum(widths) + len(_GAP) * (len(widths) - 1)
 
 
 def _fitted(widths: list[int], width: int, whole: int | None) -> list[int]:
     """Return widths of columns that fit beside each other, as long as each keeps something to read."""
+    free = [place for place, most in enumerate(widths) if place != whole and most > _SHORT_COLUMN]
     widths = list(widths)
-    too_much = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    too_much = _together(widths) - width
     while too_much > 0:
-        free = [place for place in range(len(widths)) if place != whole]
         place = max(free, key=widths.__getitem__, default=None)
         if place is None:
             break
@@ -84,6 +132,13 @@ def _fitted(widths: list[int], width: int, whole: int | None) -> list[int]:
         too_much -= widths[place] - target
         widths[place] = target
     return widths
+
+
+def _cell(text: str, width: int) -> str:
+    """Return a text as wide as its column; letters of some scripts take two columns of a terminal each."""
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    return set_cell_size(f"{set_cell_size(text, width - 1).rstrip()}{CUT_SIGN}", width)
 
 
 def _cut(text: str, most: int) -> str:
@@ -129,10 +184,20 @@ def has_colours() -> bool:
 
 
 def folded(text: str, width: int | None, *, indent: int) -> list[str]:
-    """Return a text as lines that fit beside an indent, broken between words; unbroken without a width."""
-    if width is None or width <= indent + _MIN_COLUMN:
+    """Return a text as lines that fit beside an indent, broken between words; unbroken without a width.
+
+    A `command` in it is not broken where it has room on a line: it is to be copied.
+    """
+    if width is None or width <= indent + _MIN_PROSE:
         return [text] if text else []
-    return textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
+    most = width - indent
+
+    def joined(match: re.Match[str]) -> str:
+        # A comma or a closing bracket behind it stays on its line.
+        return match[0].replace(" ", _JOINER) if len(match[0]) < most - 2 else match[0]
+
+    found = textwrap.wrap(_COMMAND.sub(joined, text), most, break_long_words=False, break_on_hyphens=False)
+    return [line.replace(_JOINER, " ") for line in found]
 
 
 def fitted(line: str, width: int | None) -> list[str]:
@@ -143,6 +208,12 @@ def fitted(line: str, width: int | None) -> list[str]:
     indent = len(line) - len(words)
     first, *rest = folded(words, width, indent=indent + 2 * bool(indent))
     return [f"{' ' * indent}{first}", *(f"{' ' * (indent + 2 * bool(indent))}{part}" for part in rest)]
+
+
+def prose(text: str) -> str:
+    """Return a text whose lines fit the terminal that stdout is, or as it is where that is none."""
+    width = screen_width()
+    return "\n".join(part for line in text.split("\n") for part in fitted(line, width))
 
 
 def short_text(value: object) -> str:

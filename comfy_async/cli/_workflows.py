@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..types import counted
 from ._connection import Connection, opened
 from ._failure import EXIT_FAILED, problem_fields
-from ._tables import choices_text, fitted, json_text, range_text, screen_width, short_text
+from ._tables import choices_text, json_text, prose, range_text, short_text
 from ._values import apply_values, demand_seeds, parse_settings, read_workflow
 from ._words import in_a_terminal
 
@@ -148,8 +148,8 @@ async def check_workflow(
     bad = errors or (strict and warnings)
     for problem in found:
         fields = {"event": "problem", **problem_fields(problem)}
-        lines = fitted(f"{problem.severity}: {in_a_terminal(str(problem))}", screen_width())
-        report.item(fields, "\n".join(lines), bad=problem.severity == "error")
+        text = prose(f"{problem.severity}: {in_a_terminal(str(problem))}")
+        report.item(fields, text, bad=problem.severity == "error")
     _report_needs(needs, report)
     told = f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"
     report.item(

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from comfy_async import ComfySession
 from comfy_async.cli._app import app
+from comfy_async.testing import FakeComfy
 
 
 async def test_serves_until_ctrl_c(cli: Any, small: Path) -> None:
@@ -108,6 +110,16 @@ def test_without_the_extra(name: str) -> None:
     assert done.stderr == f"comfy-async needs {name}: pip install 'comfy-async[cli]'\n"
 
 
+async def test_a_port_that_is_taken(cli: Any, fake: FakeComfy, sd15: Path) -> None:
+    """Is said as such, with what to do."""
+    for words in (("fake-server",), ("serve", sd15)):
+        done = await cli(*words, "--port", fake.port)
+        assert done.code == 1
+        assert "ddress already in use" in done.err
+        assert "error: error" not in done.err
+        assert "--port 0" in done.err
+
+
 async def test_fake_without_the_extra(cli: Any, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """--fake says which extra it takes."""
     import comfy_async.testing
@@ -130,6 +142,22 @@ async def test_help_teaches_by_example(cli: Any) -> None:
     assert "comfy-async run WORKFLOW.json --fake" in (await cli("--help")).out
     for name in commands:
         assert f"comfy-async {name}" in (await cli(name, "--help")).out
+
+
+async def test_help_says_what_each_option_takes(cli: Any) -> None:
+    """In this program's words, never by a type of Python's; a flag takes nothing. Examples are in line."""
+    commands: Any = get_command(app)
+    for name, made in {"": commands, **commands.commands}.items():
+        shown = (await cli(*filter(None, [name]), "--help")).out
+        assert not re.search(r"<\w", shown)
+        examples = [line for line in shown.splitlines() if line.strip().startswith("comfy-async ")]
+        assert examples
+        assert {line.index("comfy-async") for line in examples} == {1}
+        for option in made.get_params(made.make_context(name, ["x"], resilient_parsing=True)):
+            if option.param_type_name == "option":
+                assert option.help, (name, option.opts)
+                assert bool(option.metavar) is not option.is_flag, (name, option.opts)
+                assert ("May be repeated" in option.help) is option.multiple, (name, option.opts)
 
 
 async def test_usage_is_in_one_form(cli: Any) -> None:

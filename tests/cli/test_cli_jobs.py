@@ -204,6 +204,7 @@ async def test_history_of_a_job_that_runs(cli: Any, sd15: Path, fake: FakeComfy)
 
     assert done.code == 1
     assert "has not ended" in done.err
+    assert "`comfy-async wait`" in done.err
 
 
 @pytest.mark.parametrize("command", ["watch", "wait", "cancel"])

@@ -358,3 +358,26 @@ def test_what_is_said_is_one_line(width: int) -> None:
             assert text in line
             assert "50 %" in line
             assert "━" in line
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_long_title_leaves_room_for_the_rest(width: int) -> None:
+    """It is cut; the node, the step, and the cells in which a terminal shows ^C stay."""
+    import io
+
+    from rich.console import Console
+
+    from comfy_async._display.console import Display, _node_line
+    from comfy_async.types import JobProgress
+
+    progress = JobProgress(
+        fraction=0.4, done=5, total=8, node="3", title="a long title " * 20, step=12, steps=30
+    )
+    shown = io.StringIO()
+    display = Display(Console(file=shown, width=width, force_terminal=True, color_system=None))
+    display._details = [_node_line(progress)]
+    display._console.print(display._render())
+    _, line = shown.getvalue().splitlines()
+
+    assert line.rstrip().endswith("… [3]  step 12/30  node 6 of 8")
+    assert len(line.rstrip()) == width - 4

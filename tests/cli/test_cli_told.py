@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
-from comfy_async import ComfySession
+from rich.cells import cell_len
+from rich.console import Console
+
+from comfy_async import ComfySession, Problem
 from comfy_async._display.replay import ProgressReplay
+from comfy_async.cli._failure import Failure
 from comfy_async.cli._finding import Finding
-from comfy_async.cli._tables import columns, fitted
+from comfy_async.cli._report import failure_lines
+from comfy_async.cli._report_live import LiveReport
+from comfy_async.cli._tables import columns, fitted, noted
 from comfy_async.testing import FakeComfy
 
 
@@ -148,6 +155,74 @@ def test_tables_fit_a_terminal() -> None:
     assert next(columns([("9e721e8c-948f-48d8-a684-409836d205e3",)], width=20, whole=0)).endswith("205e3")
 
 
+def test_rows_that_do_not_fit_go_on_below() -> None:
+    """Beside a whole id there is no room for everything: what has none comes below, unless it is empty."""
+    name = "9e721e8c-948f-48d8-a684-409836d205e3"
+    rows = [
+        ("11-28 10:55", name, "failed", "0.4 s", "it broke in a way that", "user=7 order=12345"),
+        ("11-28 10:56", name, "completed", "0.4 s", "1 output", ""),
+    ]
+
+    assert list(columns(rows, width=80, whole=1)) == [
+        f"11-28 10:55  {name}  failed     0.4 s  it broke i…",
+        "    user=7 order=12345",
+        f"11-28 10:56  {name}  completed  0.4 s  1 output",
+    ]
+    lines = list(columns(rows, width=44, whole=1))
+    assert max(map(len, lines)) <= 44
+    assert [line.strip() for line in lines if name in line] == [name, name]
+    assert len(list(columns(rows, whole=1))) == 2
+
+
+def test_columns_count_the_cells_of_a_terminal() -> None:
+    """Letters of some scripts are two columns wide."""
+    rows = [("6.text", "正面提示词（人物与风景）编码器", "a"), ("7.text", "CLIP Text Encode", "b")]
+
+    assert {cell_len(line) for line in columns(rows)} == {6 + 2 + 30 + 2 + 1}
+    narrow = list(columns(rows, width=30))
+    assert {cell_len(line) for line in narrow} <= {29, 30}
+    assert "正面" in narrow[0]
+    assert narrow[0].endswith("…  a")
+
+
+def test_notes_go_on_below_themselves() -> None:
+    """The last cell of a row is whole, in as many lines as it takes."""
+    rows = [
+        ("  seed", "INT", "default 0"),
+        ("  sampler_name", "COMBO", "euler, heun, dpm_2, dpm_2_ancestral"),
+    ]
+
+    assert list(noted(rows, width=44)) == [
+        "  seed          INT    default 0",
+        "  sampler_name  COMBO  euler, heun, dpm_2,",
+        "                       dpm_2_ancestral",
+    ]
+    assert len(list(noted(rows, width=None))) == 2
+
+
+def test_a_hint_is_said_once() -> None:
+    """Of a single problem the advice is the hint too."""
+    advice = "Install the node pack that has it, or replace the node."
+    problem = Problem(node="3", class_type="A", message="no such class", advice=advice)
+    lines = failure_lines(Failure("prompt_rejected", "refused", hint=advice, problems=(problem,)))
+
+    assert "\n".join(lines).count(advice) == 1
+    assert failure_lines(Failure("usage", "wrong", hint=advice))[-1] == advice
+
+
+def test_errors_fit_a_terminal() -> None:
+    """The message too is broken between words, each part of it in red."""
+    shown = io.StringIO()
+    report = LiveReport(Console(file=shown, width=40, force_terminal=True, color_system="standard"))
+    report.failed(Failure("usage", "no server answers at http://127.0.0.1:8188, whatever was tried"))
+
+    assert shown.getvalue().splitlines() == [
+        "\x1b[1;31merror: no server answers at\x1b[0m",
+        "\x1b[1;31mhttp://127.0.0.1:8188, whatever was\x1b[0m",
+        "\x1b[1;31mtried\x1b[0m",
+    ]
+
+
 def test_lines_fit_a_terminal_and_commands_stay_whole() -> None:
     """Prose is broken between words, under its beginning; what is to be copied is not broken."""
     command = "  comfy-async wait 9e721e8c-948f-48d8-a684-409836d205e3 --out out"
@@ -159,4 +234,9 @@ def test_lines_fit_a_terminal_and_commands_stay_whole() -> None:
     ]
     assert fitted(command, 30) == [command]
     assert fitted("  short", 30) == ["  short"]
+    assert fitted("or a stand-in (`comfy-async fake-server`), or another", 36) == [
+        "or a stand-in",
+        "(`comfy-async fake-server`), or",
+        "another",
+    ]
     assert fitted("a b " * 100, None) == ["a b " * 100]

@@ -163,6 +163,7 @@ async def test_nodes(cli: Any, tmp_path: Path) -> None:
     line = await cli("nodes", "KSampler", "--catalog", CATALOG, "--json")
     some = await cli("nodes", "upscale", "latent")
     none = await cli("nodes", "KSamplr")
+    nowhere = await cli("nodes", "what", "nobody", "has")
     every = await cli("nodes", "--json")
 
     assert "sampler_name" in one.out
@@ -173,6 +174,7 @@ async def test_nodes(cli: Any, tmp_path: Path) -> None:
     assert some.code in {0, 1}
     assert none.code == 1
     assert "Nearest: KSampler" in none.err
+    assert "`comfy-async nodes` lists all" in nowhere.err
     assert {item["event"] for item in every.objects} == {"node"}
 
 
