@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..errors import UnknownInputError, WorkflowError
+from ..types import counted
 from ._edits import free_id, known_inputs
 from ._identifiers import identifiers, output_names
 from ._keys import changed, nearest
@@ -197,7 +198,7 @@ class Growing:
 
     def __repr__(self) -> str:
         """Return the number of nodes."""
-        return f"<{type(self).__name__} {len(self.grown)} nodes>"
+        return f"<{type(self).__name__} {counted(len(self.grown), 'node')}>"
 
 
 def _deep(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -246,10 +246,17 @@ def with_seed(graph: Graph, seed: int, catalog: NodeCatalog | None) -> Graph:
     for key, name, spec in places:
         least, most = _range(graph, key, spec, catalog)
         if (least is not None and seed < least) or (most is not None and seed > most):
-            told = f"node {graph[key].info(key)}, input {name!r}: {seed} is not within {least} to {most}"
-            raise UnknownInputError(told)
+            place = f"node {graph[key].info(key)}, input {name!r}"
+            raise UnknownInputError(f"{place}: {seed} is not {_within(least, most)}")
         result[key] = changed(result, key, {name: seed})
     return result
+
+
+def _within(least: float | None, most: float | None) -> str:
+    """Return a range in words, of which one end at least is known."""
+    if most is None:
+        return f"at least {least}"
+    return f"at most {most}" if least is None else f"within {least} to {most}"
 
 
 def _range(

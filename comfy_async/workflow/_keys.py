@@ -141,7 +141,8 @@ def changed(
             inputs[name] = wrap(meant(_linked(value, inputs.get(name), nodes), node, name, spec))
         except DamageError as damage:
             hint = "Images go in as paths, bytes, Pillow images or what files.upload() returned."
-            raise UnknownInputError(f"{place}: {damage}", hint=hint) from damage
+            plain = isinstance(value, str | int | float)
+            raise UnknownInputError(f"{place}: {damage}", hint="" if plain else hint) from damage
         if is_link(inputs[name]) and inputs[name][0] not in nodes:
             raise UnknownInputError(
                 f"{place}: the link {clipped(inputs[name])} leads to no node",

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
+from ..types import counted
+
 __all__ = ["InputSpec", "NodeClass", "OutputSpec", "Section"]
 
 Section = Literal["required", "optional", "hidden"]
@@ -224,7 +226,8 @@ class NodeClass:
 
     def __repr__(self) -> str:
         """Return the class name and the counts."""
-        return f"<NodeClass {self.name}: {len(self.inputs)} inputs, {len(self.outputs)} outputs>"
+        inputs, outputs = counted(len(self.inputs), "input"), counted(len(self.outputs), "output")
+        return f"<NodeClass {self.name}: {inputs}, {outputs}>"
 
 
 def read_inputs(groups: Any, order: Any = None) -> Iterator[InputSpec]:

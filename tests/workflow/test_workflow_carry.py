@@ -136,6 +136,7 @@ def test_what_stays_the_same_is_shared() -> None:
         lambda flow: flow.with_inputs({"3.extra": 1}, add=True),
         lambda flow: flow.replace("6", "7"),
         lambda flow: flow.set("6", "text", "a {red|green} fox"),
+        lambda flow: flow.set("6", "text", "{" * 5000),
         lambda flow: flow.set("6", "text", "see https://example.org"),
         lambda flow: flow.set("6", "text", "two\r\nlines"),
         lambda flow: flow.set("9", "filename_prefix", "%date:yyyy%"),

@@ -14,6 +14,7 @@ import json
 import random
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from comfy_async.errors import WorkflowError, WorkflowFormatError
 from comfy_async.workflow import Workflow
-from comfy_async.workflow.media import is_media, media_kind, read_media
+from comfy_async.workflow.media import image, is_media, media_kind, read_media
 from comfy_async.workflow.media.reader import MediaDamageError, Reader
 
 MEDIA = Path(__file__).parents[1] / "data/media"
@@ -199,6 +200,26 @@ def test_exif_that_runs_in_circles() -> None:
         b"RIFF" + struct.pack("<I", len(block) + 12) + b"WEBPEXIF" + struct.pack("<I", len(block)) + block
     )
     assert read_media(content) == {}
+
+
+@pytest.mark.parametrize("kind", ["texts", "directories"])
+def test_exif_entries_that_overlap(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small block whose entries all point to one long text, or to each other, is given up soon."""
+    read: list[int] = []
+
+    def noted(_tag: int, raw: bytes, _order: str) -> Iterator[tuple[str, str]]:
+        read.append(len(raw))
+        yield "key", "value"
+
+    monkeypatch.setattr(image, "_exif_text", noted)
+    count, text = 2000, b"prompt:" + b"x" * 50_000
+    places = [10 + 12 * count + 4] * count if kind == "texts" else [10 + 12 * n for n in range(count)]
+    tag, form = (0x10F, 2) if kind == "texts" else (0x8769, 4)
+    entries = b"".join(struct.pack("<HHII", tag, form, len(text), place) for place in places)
+    block = b"II*\0" + struct.pack("<IH", 8, count) + entries + bytes(4) + text
+    with pytest.raises(MediaDamageError, match="overlap|cut off"):
+        list(image.exif(block, offset=0))
+    assert sum(read) <= 4 * len(block)
 
 
 def test_drawings_models_and_hdr_pictures() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ...types import clipped
+from ...types import clipped, counted
 from .._keys import is_slip, nearest, nearest_ids
 from .._nodes import Node
 from .._specs import DYNAMIC_COMBO, InputSpec
@@ -46,7 +46,8 @@ class GraphCheck:
         """Keep the graph and the catalog; `run` does the checks."""
         self._graph = graph
         self._catalog = catalog
-        self._path: list[str] = []
+        # The nodes that lead to the one that is validated, in order.
+        self._path: dict[str, None] = {}
         self._links: dict[str, list[str]] = {}
         self._circular = False
         self.places: list[Place] = []
@@ -114,7 +115,7 @@ class GraphCheck:
                 self._circular = True
             elif key not in self.reached:
                 self.reached.add(key)
-                self._path.append(key)
+                self._path[key] = None
                 self._links[key] = self._node(key)
                 waiting.append((key, iter(self._links[key])))
 
@@ -123,7 +124,7 @@ class GraphCheck:
             following = next(waiting[-1][1], None)
             if following is None:
                 waiting.pop()
-                self._path.pop()
+                self._path.popitem()
             else:
                 enter(following)
 
@@ -222,7 +223,7 @@ class GraphCheck:
         self, origin: Node, source: str, count: int, value: list[Any]
     ) -> tuple[Finding | None, str | None]:
         """Return what is wrong with a link to an output that its class does not declare."""
-        told = f"node {origin.info(source)} has {count} outputs, and no slot {clipped(value[1])}"
+        told = f"node {origin.info(source)} has {counted(count, 'output')}, and no slot {clipped(value[1])}"
         if not isinstance(value[1], int) or not self._catalog.node(origin.class_type).from_pack:
             return Finding(EXCEPTION, told, value), None
         if makes_outputs(origin.class_type):

@@ -8,7 +8,8 @@ from .reader import MediaDamageError, Reader, Texts, as_text, inflate
 
 __all__ = ["exif", "jpeg", "png", "webp"]
 
-_BYTE, _ASCII, _UNDEFINED = 1, 2, 7
+_TEXTS = frozenset({1, 2, 7})  # bytes, ASCII, undefined
+_OVERLAPS = 4
 _PNG_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"comf"})
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 
@@ -98,13 +99,16 @@ def exif(data: bytes, *, offset: int) -> Texts:
         raise MediaDamageError("its EXIF block has no byte order", offset=offset)
     try:
         (first,) = struct.unpack_from(f"{order}I", data, 4)
-        yield from _directories(data, order, first)
+        yield from _directories(data, order, first, offset)
     except struct.error as error:
         raise MediaDamageError("its EXIF block is cut off", offset=offset) from error
 
 
-def _directories(data: bytes, order: str, first: int) -> Texts:
+def _directories(data: bytes, order: str, first: int, offset: int) -> Texts:
     waiting, seen = [first], set[int]()
+    # Entries may share what they point to, and directories their entries: then a block of some kilobytes
+    # would be read for hours.
+    unread = _OVERLAPS * len(data)
     while waiting:
         start = waiting.pop()
         if start in seen:
@@ -114,9 +118,12 @@ def _directories(data: bytes, order: str, first: int) -> Texts:
         for index in range(count):
             entry = start + 2 + 12 * index
             tag, kind, length, place = struct.unpack_from(f"{order}HHII", data, entry)
+            unread -= 12 + (length if kind in _TEXTS else 0)
+            if unread < 0:
+                raise MediaDamageError("the entries of its EXIF block overlap", offset=offset)
             if tag == _EXIF_IFD:
                 waiting.append(place)
-            elif kind in {_BYTE, _ASCII, _UNDEFINED}:
+            elif kind in _TEXTS:
                 begin = place if length > 4 else entry + 8
                 raw = data[begin : begin + length]
                 yield from _exif_text(tag, raw, order)
