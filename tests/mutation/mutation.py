@@ -183,7 +183,8 @@ def _be_damaged(mutant: Mutant | None, tests: Sequence[str]) -> None:
         class First:
             """Pytest has a finder of its own for the modules of its plugins: this one comes before it."""
 
-            def pytest_configure(self) -> None:
+            @pytest.hookimpl(tryfirst=True)
+            def pytest_load_initial_conftests(self) -> None:
                 if mutant is not None:
                     sys.meta_path.insert(0, Damaged(mutant))
 
