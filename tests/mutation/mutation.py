@@ -2,6 +2,7 @@
 
     python tests/mutation/mutation.py map                        # once: which test runs which line
     python tests/mutation/mutation.py try --sample 300 --seed 1  # damage 300 lines, one after the other
+    python tests/mutation/mutation.py again --seconds 120       # what survived, by more tests
     python tests/mutation/mutation.py show                       # the score, and what survived
 
 Each damage is tried in a child of this process, by the tests that run its line, the quickest first, until
@@ -29,7 +30,7 @@ import tempfile
 import time
 import types
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,9 +47,6 @@ _OF_THE_CORE: Final = (
     "base protocol job session dialects batch pool client transport resources otel simulation"
 )
 SUITE: Final = tuple(f"tests/{one}" for one in _OF_THE_CORE.split())
-# Tests of a damage take this long at the most, by what they took undamaged.
-_SECONDS: Final = 15.0
-_TESTS: Final = 80
 _HEAVY: Final = (
     "pytest",
     "pytest_asyncio",
@@ -126,9 +124,9 @@ def read_map(folder: Path) -> tuple[dict[str, dict[int, set[str]]], dict[str, fl
 
 
 def tests_for(
-    mutant: Mutant, lines: Mapping[str, Mapping[int, set[str]]], taken: Mapping[str, float]
+    mutant: Mutant, lines: Mapping[str, Mapping[int, set[str]]], taken: Mapping[str, float], limit: float
 ) -> list[str]:
-    """Return tests that run a damaged line, within a bound: few that run much of its module come first."""
+    """Return tests of a damaged line, for so many seconds: few that run much of its module come first."""
     of_file = lines.get(mutant.file, {})
     # What stands outside of functions takes effect at the import: whoever uses the module may notice.
     found = set(of_file.get(mutant.line, ())) if mutant.function else set().union(*of_file.values())
@@ -138,7 +136,7 @@ def tests_for(
             runs[test].add(line)
     chosen: list[str] = []
     seconds, fresh = 0.0, set(of_file)
-    while runs and len(chosen) < _TESTS and seconds < _SECONDS:
+    while runs and seconds < limit:
         best = max(runs, key=lambda test: (len(runs[test] & fresh) / (taken[test] + 0.1), -taken[test], test))
         if not runs[best] & fresh:
             # Every line is run by one of them: once more from the beginning.
@@ -202,21 +200,27 @@ def attempt(folder: Path, options: argparse.Namespace) -> None:
         importlib.import_module(name)
     assert "comfy_async" not in sys.modules, "it must be imported by the children, with the damage"
     lines, taken = read_map(folder)
-    chosen = all_mutants(options.only or CORE)
-    random.Random(options.seed).shuffle(chosen)
-    chosen = chosen[: options.sample][options.part :: options.parts]
     sound = sorted(taken, key=lambda test: taken[test])[:200:10]
     assert tried(None, sound, 300.0) == "survived", "the tests fail without any damage"
-    known = {json.dumps(row["mutant"]) for row in results(folder)}
+    if options.what == "again":
+        chosen = [Mutant(**row["mutant"]) for row in latest(folder) if row["verdict"] == "survived"]
+        known = set()
+    else:
+        chosen = all_mutants(options.only or CORE)
+        random.Random(options.seed).shuffle(chosen)
+        known = {json.dumps(row["mutant"]) for row in latest(folder)}
+        chosen = chosen[: options.sample]
+    chosen = chosen[options.part :: options.parts]
     with (folder / f"results{options.part}.jsonl").open("a", encoding="utf-8") as file:
         for number, mutant in enumerate(chosen):
             row = dataclasses.asdict(mutant)
             if json.dumps(row) in known:
                 continue
-            tests = tests_for(mutant, lines, taken)
+            tests = tests_for(mutant, lines, taken, options.seconds)
             limit = 15.0 + 4 * sum(taken[test] for test in tests)
             verdict = tried(mutant, tests, limit)
-            file.write(json.dumps({"mutant": row, "verdict": verdict, "tests": len(tests)}) + "\n")
+            noted = {"at": time.time(), "mutant": row, "verdict": verdict, "tests": len(tests)}
+            file.write(json.dumps(noted) + "\n")
             file.flush()
             print(
                 f"{number + 1}/{len(chosen)} {verdict:9} {mutant.file}:{mutant.line} {mutant.what}",
@@ -224,16 +228,20 @@ def attempt(folder: Path, options: argparse.Namespace) -> None:
             )
 
 
-def results(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield what was noted."""
-    for path in sorted(folder.glob("results*.jsonl")):
-        for line in path.read_text("utf-8").splitlines():
-            yield json.loads(line)
+def latest(folder: Path) -> list[dict[str, Any]]:
+    """Return what was noted last of each damage."""
+    rows = [
+        json.loads(line)
+        for path in folder.glob("results*.jsonl")
+        for line in path.read_text("utf-8").splitlines()
+    ]
+    rows.sort(key=lambda row: row.get("at", 0.0))
+    return list({json.dumps(row["mutant"]): row for row in rows}.values())
 
 
 def show(folder: Path) -> None:
     """Print the score of each package, and what was not noticed."""
-    rows = list(results(folder))
+    rows = latest(folder)
     counted: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for row in rows:
         counted[row["mutant"]["file"].split("/")[1]][row["verdict"]] += 1
@@ -253,8 +261,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["map", "try", "show"])
+    parser.add_argument("what", choices=["map", "try", "again", "show"])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "comfy_async_mutants")
+    parser.add_argument("--seconds", type=float, default=15.0, help="what the tests of a damage take")
     parser.add_argument("--sample", type=int, default=300, help="how many damages of all to try")
     parser.add_argument("--seed", type=int, default=1, help="chooses them")
     parser.add_argument("--only", nargs="*", help="packages instead of the core: _protocol _job")
@@ -264,7 +273,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.what == "map":
         make_map(options.folder, SUITE)
-    elif options.what == "try":
+    elif options.what in ("try", "again"):
         attempt(options.folder, options)
     else:
         show(options.folder)
