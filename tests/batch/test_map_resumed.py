@@ -122,6 +122,27 @@ async def test_a_resumed_loop_saves_no_copies(server: FakeComfy, tmp_path: Path,
     assert [name.partition("/")[0] for name in names] == ["000", "001", "002"]
 
 
+@both
+async def test_a_result_says_the_same_again(server: FakeComfy, tmp_path: Path, client: Maker) -> None:
+    """Of a job that is known by the results file: its files, texts, cached nodes, and what is missing."""
+    async with fast(server) as comfy:
+        await comfy.run(picture(1))
+    said = []
+    for _ in range(2):
+        flows = [picture(1), graph(2)]
+        async with client(server) as comfy, comfy.map(flows, results=tmp_path / "r.jsonl") as finished:
+            results = {job.index: await job async for job in finished}
+        said.append(
+            [
+                (one.prompt_id, one.outputs, one.values, one.cached_nodes, one.missing)
+                for _, one in sorted(results.items())
+            ]
+        )
+    assert said[0] == said[1]
+    assert said[0][0][3], "the first job found nodes cached"
+    assert len(server.books.accepted) == 3
+
+
 async def test_lines_about_seed_and_saved_files_are_read_again(server: FakeComfy, tmp_path: Path) -> None:
     """What the command adds to a results file is no workflow, and hides none."""
     path = tmp_path / "r.jsonl"

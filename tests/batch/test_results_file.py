@@ -119,6 +119,19 @@ def test_lines_of_odd_shape(odd: object, tmp_path: Path, caplog: pytest.LogCaptu
     assert any("line 2" in line for line in told)
 
 
+def test_a_line_with_a_status_begins_anew(tmp_path: Path) -> None:
+    """What an earlier attempt failed of is gone; a line without a status adds to what is known."""
+    path = tmp_path / "run.jsonl"
+    error = {"type": "ValueError", "message": "it broke"}
+    failed = {**LINE, "status": "failed", "error": error}
+    again = {**LINE, "status": "completed", "outputs": {}}
+    more = {"index": 0, "key": "k", "saved": ["/a.png"]}
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in (failed, again, more)))
+    journal = Journal(path)
+    assert journal.find(0, "k") == {**again, "saved": ["/a.png"]}
+    journal.close()
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     """Are no line either."""
     path = tmp_path / "run.jsonl"

@@ -217,7 +217,7 @@ def attempt(folder: Path, options: argparse.Namespace) -> None:
             if json.dumps(row) in known:
                 continue
             tests = tests_for(mutant, lines, taken, options.seconds)
-            limit = 15.0 + 4 * sum(taken[test] for test in tests)
+            limit = 10.0 + 3 * sum(taken[test] for test in tests)
             verdict = tried(mutant, tests, limit)
             noted = {"at": time.time(), "mutant": row, "verdict": verdict, "tests": len(tests)}
             file.write(json.dumps(noted) + "\n")

@@ -375,3 +375,11 @@ def test_frames_that_repeat_an_activity_stay_unread() -> None:
     wire.told(state, [wire.decode(START), first])
     assert (state.repeats(again), again._data) == (True, None)
     assert not state.repeats(other)
+
+
+def test_nothing_is_at_work_at_the_end() -> None:
+    """Of a completed job all is done: no node, no step, no time to go."""
+    plan, nodes = SHAPES["one sampler"]
+    end = seen(new_state(plan), timeline(nodes))[-1][1]
+    assert (end.node, end.step, end.steps, end.eta) == (None, 0.0, 0.0, 0.0)
+    assert (end.fraction, end.done, end.total) == (1.0, 4, 4)
