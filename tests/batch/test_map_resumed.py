@@ -125,8 +125,8 @@ async def test_a_resumed_loop_saves_no_copies(server: FakeComfy, tmp_path: Path,
 @both
 async def test_a_result_says_the_same_again(server: FakeComfy, tmp_path: Path, client: Maker) -> None:
     """Of a job that is known by the results file: its files, texts, cached nodes, and what is missing."""
-    async with fast(server) as comfy:
-        await comfy.run(picture(1))
+    async with fast(server) as before:
+        await before.run(picture(1))
     said = []
     for _ in range(2):
         flows = [picture(1), graph(2)]
