@@ -97,7 +97,7 @@ class Streams:
         """A job has ended, or gone elsewhere."""
         for known in (self._tellers, self._waiting, self._heard):
             known.pop(job.prompt_id, None)
-        if self._looked(job):
+        if self._end_look(job):
             self._fill()
         task = self._tasks.get(job.prompt_id)
         if task is not None and task is not _current_task():
@@ -108,7 +108,7 @@ class Streams:
         # A look may be older than what a live stream has told since it was asked for.
         for event in self._teller(job).snapshot(told, now, progress=not self.covers(job)):
             job.take(event)
-        if self._looked(job) and not job.done:
+        if self._end_look(job) and not job.done:
             self._open(job)
 
     async def aclose(self) -> None:
@@ -118,7 +118,7 @@ class Streams:
         if self._timer is not None:
             self._timer.cancel()
         for job, _ in list(self._looks.values()):
-            self._looked(job)
+            self._end_look(job)
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -143,20 +143,20 @@ class Streams:
         """Have a job looked at, and open its stream when it is found going on."""
         if not self._is_crowded:
             self.poller.poke([job])
-        timer = asyncio.get_running_loop().call_later(_FIRST_LOOK_S, self._not_looked, job)
+        timer = asyncio.get_running_loop().call_later(_FIRST_LOOK_S, self._look_takes_long, job)
         self._looks[job.prompt_id] = job, timer
 
-    def _not_looked(self, job: JobCore) -> None:
-        """The look takes long: a job whose turn it is does not wait for it."""
-        if not self._looked(job):
+    def _look_takes_long(self, job: JobCore) -> None:
+        """Open the stream of a job that no look has found in time, unless its turn is far off."""
+        if not self._end_look(job):
             return
         if self._is_crowded:
             self._look_first(job)
         else:
             self._open(job)
 
-    def _looked(self, job: JobCore) -> bool:
-        """Wait for no look at a job; return whether one was waited for."""
+    def _end_look(self, job: JobCore) -> bool:
+        """Wait no longer for a look at a job; return whether there was one to wait for."""
         waits = self._looks.pop(job.prompt_id, None)
         if waits is None:
             return False

@@ -107,7 +107,7 @@ def test_sections_and_hidden_inputs(catalog: NodeCatalog) -> None:
     assert node.python_module == "nodes"
     assert node.display_name == "Save Image"
     assert not node.api_node
-    assert repr(node) == "<NodeClass SaveImage: 2 inputs, 1 outputs>"
+    assert repr(node) == "<NodeClass SaveImage: 2 inputs, 1 output>"
 
 
 def test_outputs(catalog: NodeCatalog) -> None:
