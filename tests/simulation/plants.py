@@ -34,7 +34,7 @@ Change = tuple[Any, str, Any]
 def _posted_twice() -> list[Change]:
     """An unknown outcome of a post is answered by a second post."""
 
-    async def arrived(_self: Submission, _error: Exception) -> bool:
+    async def arrived(_self: Submission, _draft: object, _error: Exception) -> bool:
         return False
 
     return [(Submission, "_arrived", arrived)]
@@ -43,7 +43,7 @@ def _posted_twice() -> list[Change]:
 def _given_up_at_once() -> list[Change]:
     """An unknown outcome of a post is raised as the error that it was."""
 
-    async def arrived(_self: Submission, error: Exception) -> bool:
+    async def arrived(_self: Submission, _draft: object, error: Exception) -> bool:
         raise error
 
     return [(Submission, "_arrived", arrived)]

@@ -439,7 +439,14 @@ async def _map_crash(user: User) -> None:
     await _die(user, life)
     for outcome in outcomes:
         outcome.broke_at = user.world.now
-    await _mapped(user, outcomes, results)
+    for _ in range(8):
+        await _mapped(user, outcomes, results)
+        if not any(outcome.status.startswith("error") for outcome in outcomes):
+            break
+        # A server that could not be asked says nothing of its jobs: they are found the next time.
+        await user.pause(60.0)
+        for outcome in outcomes:
+            outcome.status = outcome.error = ""
 
 
 async def _map_full_disk(user: User) -> None:
