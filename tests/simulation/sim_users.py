@@ -446,7 +446,7 @@ async def _map_crash(user: User) -> None:
         # A server that could not be asked says nothing of its jobs: they are found the next time.
         await user.pause(60.0)
         for outcome in outcomes:
-            outcome.status = outcome.error = ""
+            outcome.status, outcome.error, outcome.unknown = "", "", None
 
 
 async def _map_full_disk(user: User) -> None:
