@@ -104,6 +104,9 @@ class Submission:
             await desk.hear()
             desk.check_loop()
             frames_before = desk.link.frames
+            if not desk.link.hearing:
+                # A socket that opens before the prompt's answer comes has missed the beginning of the job.
+                job.state.mark_gap()
             try:
                 await self._send(draft, body)
             except PromptRejectedError as error:

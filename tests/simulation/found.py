@@ -25,6 +25,13 @@ FOUND: Final[dict[str, str]] = {
         ',"number":7},{"at":5.626,"kind":"cached","number":5}],"faults":[{"at":5.916,"kind":"drop","n'
         'umber":1}]}'
     ),
+    # It completed with half of its outputs: the socket had missed the beginning.
+    "a socket that opened between a prompt and its answer": (
+        '{"seed":487,"shape":"session","version":"0.45.2","servers":1,"sessions":1,"poll":false,"'
+        'shuffle":false,"named":false,"step_seconds":0.1,"history_delay":0.0,"delay":[0.05,0.2],"'
+        'pieces":0.0,"storm":60.0,"steps":[{"at":9.451,"kind":"run","number":3}],"faults":[{"at":'
+        '2.046,"kind":"delay","number":3},{"at":3.888,"kind":"accept_and_close","number":1}]}'
+    ),
 }
 
 PLANTED: Final[dict[str, str]] = {
