@@ -124,7 +124,8 @@ class Poller:
             for one in jobs:
                 # The socket's reader was ended too.
                 one.state.mark_gap()
-            await self._take(await self._api.snapshot([job.prompt_id]), jobs)
+            known = self._known()
+            await self._take(await self._api.snapshot([job.prompt_id]), jobs, known)
 
     def start(self) -> None:
         """Begin to poll unless that is under way, or no job is open."""
@@ -249,12 +250,12 @@ class Poller:
             if self._api.has_socket:
                 await self._watch()
             return
-        before = self._picture()
+        before, known = self._picture(), self._known()
         snapshot = await self._api.snapshot(self._asked_about(needy))
         self._reachable()
         if self._link.hearing:
             self._health.compare(snapshot)
-        await self._take(snapshot, needy)
+        await self._take(snapshot, needy, known)
         self._turns.looked()
         changed = self._picture() != before
         self._pause = (
@@ -275,17 +276,29 @@ class Poller:
     async def _watch(self) -> None:
         """Send the cheap request: does the socket still receive messages?"""
         closely, self._closely = self._closely, False
+        known = self._known()
         snapshot = await self._health.look(closely=closely)
         self._reachable()
         if snapshot is not None:
-            await self._take(snapshot, [])
+            await self._take(snapshot, [], known)
 
     def _picture(self) -> tuple[tuple[str, str], ...]:
         """Return what changes when a poll has found something."""
         return tuple((job.prompt_id, job.status) for job in self._jobs)
 
-    async def _take(self, snapshot: QueueSnapshot, needy: list[JobCore]) -> None:
-        """Bring the queue's facts to the jobs, then look for those that left it."""
+    def _known(self) -> frozenset[str]:
+        """Return the jobs that the server has accepted: a poll that begins now can find them missing."""
+        posting = self._jobs.posting
+        return frozenset(one.prompt_id for one in self._jobs.submitted() if one.prompt_id not in posting)
+
+    async def _take(self, snapshot: QueueSnapshot, needy: list[JobCore], known: frozenset[str]) -> None:
+        """Bring the queue's facts to the jobs, then look for those that left it.
+
+        Args:
+            snapshot: The queue.
+            needy: The jobs that it was requested for.
+            known: Those that the server had accepted when it was requested.
+        """
         self._concerns.looked(snapshot)
         gone: list[JobCore] = []
         wanted = set(needy)
@@ -300,6 +313,9 @@ class Poller:
             if not snapshot.tells_of(job.prompt_id):
                 continue
             entry = snapshot.entries.get(job.prompt_id)
+            if entry is None and job.prompt_id not in known and not job.state.wants_history:
+                # It was accepted while the request was under way, which may be older.
+                continue
             if entry is None or job.state.wants_history:
                 gone.append(job)
                 continue
