@@ -160,10 +160,11 @@ class Places:
         if not ready:
             return self._unreachable(order, able)
         order.stuck_since = None
-        if order.key is not None:
+        key = order.key
+        if key is not None:
             # Pools of several processes choose the same server, where one of them gets the key; and the same
             # next one, where the first has lost the job.
-            own = max(ready, key=lambda m: (m not in order.had_by, _draw(order.key, m.url)))
+            own = max(ready, key=lambda m: (m not in order.had_by, _draw(key, m.url)))
             return own if own.has_room else None
         free = [m for m in ready if m.has_room]
         return min(free, key=lambda m: _rank(m, order)) if free else None
@@ -195,7 +196,7 @@ def _rank(member: Member, order: Order) -> tuple[bool, float, int, int, int]:
     return member.unanswered, member.load, -shared, int(evicted), member.turn
 
 
-def _draw(key: str | None, url: str) -> bytes:
+def _draw(key: str, url: str) -> bytes:
     """Return a number that is drawn for a key and a server, the same one in every process."""
     return hashlib.sha256(f"{key}\n{url}".encode()).digest()
 

@@ -45,6 +45,10 @@ class OpenJobs:
         """Return those that are, or may be, on the server."""
         return [job for job in self.by_id.values() if job.status != "submitting"]
 
+    def accepted(self) -> list[JobCore]:
+        """Return those that the server has certainly accepted: their submission has returned."""
+        return [job for job in self.submitted() if job.prompt_id not in self.posting]
+
     def has(self, job: JobCore) -> bool:
         """Say whether a job is open, and still this session's."""
         return self.by_id.get(job.prompt_id) is job

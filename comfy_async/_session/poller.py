@@ -287,9 +287,8 @@ class Poller:
         return tuple((job.prompt_id, job.status) for job in self._jobs)
 
     def _known(self) -> frozenset[str]:
-        """Return the jobs that the server has accepted: a poll that begins now can find them missing."""
-        posting = self._jobs.posting
-        return frozenset(one.prompt_id for one in self._jobs.submitted() if one.prompt_id not in posting)
+        """Return the jobs that a poll which begins now can find missing."""
+        return frozenset(job.prompt_id for job in self._jobs.accepted())
 
     async def _take(self, snapshot: QueueSnapshot, needy: list[JobCore], known: frozenset[str]) -> None:
         """Bring the queue's facts to the jobs, then look for those that left it.
@@ -307,9 +306,7 @@ class Poller:
             self.ends.lose(job, _silent(f"the server said nothing of it for {limit:g} s"))
         positions = snapshot.positions()
         now = self._clock.unix()
-        for job in self._jobs:
-            if job.status == "submitting" or job.prompt_id in self._jobs.posting:
-                continue
+        for job in self._jobs.accepted():
             if not snapshot.tells_of(job.prompt_id):
                 continue
             entry = snapshot.entries.get(job.prompt_id)
