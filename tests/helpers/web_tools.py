@@ -15,7 +15,7 @@ from session_tools import teach
 
 from comfy_async import App, ComfyPool, ComfySession
 from comfy_async.testing import FakeComfy
-from comfy_async.web import Site, routes, serve
+from comfy_async.web import Limits, Site, routes, serve
 
 PAINT = {
     "1": {
@@ -163,6 +163,14 @@ async def offered(
     async with fake.session(**(session or {})) as comfy:
         async with served(routes(await some_apps(comfy), comfy, **options), **(client or {})) as web:
             yield web
+
+
+def no_longer_patient(limits: Limits) -> None:
+    """From now on, a job that is bound to its readers ends at once when the last of them leaves.
+
+    Nobody may have to hurry to be a reader in time: a busy machine takes its own time.
+    """
+    object.__setattr__(limits, "leave_seconds", 0.0)
 
 
 def png(color: str = "red", size: int = 8) -> bytes:

@@ -120,7 +120,7 @@ async def test_map_takes_the_least_loaded(team: Any) -> None:
             async for job in finished:
                 ends.append((job.index, job.status))
                 if len(ends) == 10:
-                    assert len(slow.books.accepted) == 2
+                    await slow.wait_for(lambda books: len(books.accepted) == 2)
                     slow.release()
     assert sorted(ends) == [(index, "completed") for index in range(12)]
     assert len(slow.books.accepted) == 2

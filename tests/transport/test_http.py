@@ -389,10 +389,10 @@ async def test_timeouts_are_not_tried_again() -> None:
     """A request that took its whole time is not begun anew."""
 
     async def answer(request: RawRequest, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(1)
+        await asyncio.Event().wait()
 
     async with raw_server(answer) as server:
-        http = client(server.url, request_seconds=0.1)
+        http = client(server.url, request_seconds=1.0)
         with pytest.raises(RequestTimeoutError):
             await http.request("GET", "/x", retry=True)
         await http.aclose()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from session_tools import teach
-from web_tools import BREAK, INVERT, Web, png, served
+from web_tools import BREAK, INVERT, Web, no_longer_patient, png, served
 
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
@@ -34,7 +34,13 @@ async def chromium() -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def web(fake: FakeComfy) -> AsyncIterator[Web]:
+def limits() -> Limits:
+    """What the site accepts."""
+    return Limits()
+
+
+@pytest.fixture
+async def web(fake: FakeComfy, limits: Limits) -> AsyncIterator[Web]:
     """A site with an app that paints, one that takes a file, and one that fails."""
     teach(fake)
     async with fake.session(previews="latent2rgb") as comfy:
@@ -43,7 +49,7 @@ async def web(fake: FakeComfy) -> AsyncIterator[Web]:
             "Invert": await comfy.app(INVERT, inputs={"photo": "1.image"}, outputs={"picture": "3"}),
             "Break": await comfy.app(BREAK, inputs={"seed": "1.seed"}),
         }
-        async with served(routes(apps, comfy, limits=Limits(leave_seconds=0.1))) as web:
+        async with served(routes(apps, comfy, limits=limits)) as web:
             yield web
 
 
@@ -167,7 +173,7 @@ async def test_a_picture_is_uploaded_and_seen_before(chromium: Any, web: Web, fa
     assert tab.errors == []
 
 
-async def test_cancelling_and_leaving(chromium: Any, web: Web, fake: FakeComfy) -> None:
+async def test_cancelling_and_leaving(chromium: Any, web: Web, fake: FakeComfy, limits: Limits) -> None:
     """The button cancels; a closed page does so only when the box was ticked."""
     tab = await opened(chromium, f"{web.url}/apps/portrait/")
     page = tab.page
@@ -181,6 +187,7 @@ async def test_cancelling_and_leaving(chromium: Any, web: Web, fake: FakeComfy) 
     await page.click("button[type=submit]")
     await fake.wait_for(lambda books: fake.core.queue.remaining == 2)
     await page.wait_for_selector("text=1 job comes first")
+    no_longer_patient(limits)
     await page.close()
     await fake.wait_for(lambda books: fake.core.queue.remaining == 1)
 

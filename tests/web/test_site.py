@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from session_tools import teach
-from web_tools import PAINT, STEPS, events_in, offered, png, served, some_apps, until
+from web_tools import PAINT, STEPS, events_in, no_longer_patient, offered, png, served, some_apps, until
 
 from comfy_async import ComfySession, Settings
 from comfy_async._client.words import plain_title
@@ -344,7 +344,8 @@ async def test_nobody_may_fill_the_memory_by_reading(server: FakeComfy) -> None:
 async def test_leaving_cancels_only_who_asked_for_it(server: FakeComfy, how: str) -> None:
     """Neither a reader who said nothing, nor one who comes back in time; else the job ends."""
     teach(server)
-    async with offered(server, limits=Limits(leave_seconds=0.2), cancel_on_leave=how == "option") as web:
+    limits = Limits()
+    async with offered(server, limits=limits, cancel_on_leave=how == "option") as web:
         server.hold()
         stays = await web.post("steps", seed=1, query="?cancel_on_leave=0")
         goes = await web.post("steps", seed=2)
@@ -355,6 +356,7 @@ async def test_leaving_cancels_only_who_asked_for_it(server: FakeComfy, how: str
             await until(lines, "event: state")
             await until(other, "event: state")
             assert (await web.state(goes))["status"] == "pending"
+            no_longer_patient(limits)
         while (await web.state(goes))["status"] == "pending":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert (await web.state(goes))["status"] == "cancelled"

@@ -181,7 +181,7 @@ async def test_a_receiver_that_hangs(
 async def test_a_receiver_that_is_too_slow(fake: FakeComfy, receiver: Receiver) -> None:
     """An attempt has its limit; the next one may be answered."""
     receiver.answers = ["hang"]
-    async with fake.session(hooks=[quick(receiver, request_seconds=0.05)]) as comfy:
+    async with fake.session(hooks=[quick(receiver, request_seconds=1.0)]) as comfy:
         await comfy.run(picture())
         await receiver.count(2)
     assert len(receiver.came) == 2
