@@ -21,7 +21,8 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 
-PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadgroup"]
+# A third worker fills the time in which two wait for servers, browsers and Ray.
+PYTEST = ["pytest", "-q", "-n", "3", "--dist", "loadgroup"]
 
 STEPS: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],

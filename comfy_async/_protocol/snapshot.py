@@ -57,11 +57,13 @@ class QueueSnapshot:
         entries: By id.
         of: The jobs that were requested, None when all are in it: others may be there as well.
         reasons: What the server says of jobs that are not in it.
+        over: Those that are not in it because they have ended, where the answer says so.
     """
 
     entries: Mapping[str, QueueEntry]
     of: frozenset[str] | None = None
     reasons: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    over: frozenset[str] = frozenset()
 
     def tells_of(self, prompt_id: str) -> bool:
         """Say whether a job would be in it if the server had it."""

@@ -149,7 +149,13 @@ class Ends:
         for prompt_id, since in list(self._absent.items()):
             job = self._jobs.by_id.get(prompt_id)
             if job is None or prompt_id in again.entries:
-                del self._absent[prompt_id]
+                self._absent.pop(prompt_id, None)
+            elif prompt_id in again.over:
+                # It was no absence: API v2 may call a job expired at the moment of its end.
+                await self._find_end(job)
+            elif not again.tells_of(prompt_id):
+                # The second request failed: that is no second absence.
+                continue
             elif job.cancel_wanted and job.state.started_at is None and _was_known(job):
                 self._end(job, Cancelled(None, {}, prompt_id, received_at=self._clock.unix()))
             elif since < 0:

@@ -79,7 +79,7 @@ class Poller:
         self._wake = asyncio.Event()
         self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._pause = 0.0
+        self._pause = settings.poll_min
         self._away_since: float | None = None
         self._due: set[str] = set()
         self._turns = Turns(fresh=settings.poll_min / 2, stale=settings.poll_max)
@@ -230,6 +230,8 @@ class Poller:
 
     def _next_pause(self) -> float:
         """Return how long no request is needed."""
+        if self._turns.more:
+            return 0.0
         if any(job.state.wants_history for job in self._jobs):
             return _SOON_S
         if self._needy() or self.ends.half_known or self._away_since is not None:
@@ -266,8 +268,6 @@ class Poller:
         # What is half known is looked at again soon.
         if self.ends.half_known:
             self._pause = min(self._pause, GRACE_S)
-        if self._turns.more:
-            self._pause = 0.0
 
     def _asked_about(self, needy: list[JobCore]) -> list[str]:
         """Return the ids that a poll is for: of jobs that need it, and of those that were found in part."""

@@ -21,7 +21,7 @@ class Turns:
     polled now and then, for servers that run several at once.
 
     Attributes:
-        more: There is reason to poll again at once.
+        more: There is reason to poll again at once, until that is done, or fails.
     """
 
     def __init__(self, *, fresh: float, stale: float) -> None:
@@ -40,6 +40,7 @@ class Turns:
         self, jobs: list[JobCore], *, due: Collection[str], most: int | None, now: float
     ) -> list[JobCore]:
         """Return the jobs that are polled now, all of them where one request is for all (None)."""
+        self.more = False
         if most is None:
             return jobs
         first = [job for job in jobs if job.prompt_id in due]

@@ -70,6 +70,23 @@ FOUND: Final[dict[str, str]] = {
         'number":38},{"at":19.503,"kind":"deafen","number":42},{"at":19.518,"kind":"slow_history"'
         ',"number":13}]}'
     ),
+    # The loop turned without a pause until a stream was open.
+    "a poll at once that found nobody to ask for": (
+        '{"seed":9,"shape":"session","version":"v2 polled","servers":1,"sessions":1,"poll":fal'
+        'se,"shuffle":false,"named":false,"step_seconds":0.1,"history_delay":0.0,"delay":[0.05'
+        ',0.2],"pieces":0.0,"storm":5.0,"steps":[{"at":2.204,"kind":"iterate","number":3},{"at'
+        '":3.944,"kind":"cancel","number":4}],"faults":[]}'
+    ),
+    # It was told cancelled, and had completed: the second look had found that.
+    "a job that is called expired at the moment of its end": (
+        '{"seed":62,"shape":"session","version":"v2 deployment","servers":1,"sessions":1,"poll'
+        '":false,"shuffle":false,"named":false,"step_seconds":0.01,"history_delay":0.05,"delay'
+        '":[0.001,0.05],"pieces":0.0,"storm":60.0,"steps":[{"at":0.743,"kind":"cached","number'
+        '":7},{"at":4.245,"kind":"fail","number":20},{"at":8.643,"kind":"iterate","number":5},'
+        '{"at":14.221,"kind":"iterate","number":6},{"at":17.534,"kind":"cancel","number":19}],'
+        '"faults":[{"at":1.232,"kind":"stall_stream","number":15},{"at":17.101,"kind":"expire_'
+        'falsely","number":2}]}'
+    ),
 }
 
 PLANTED: Final[dict[str, str]] = {

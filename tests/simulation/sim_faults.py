@@ -14,6 +14,8 @@ from sim_time import Simulation
 from comfy_async.testing import FakeComfy
 
 _ROUTES: Final = ("/history/*", "/api/jobs*", "/queue", "/prompt", "/view", "/system_stats", "/upload/*")
+_V2_ROUTES: Final = ("/api/v2/jobs/{id}", "/api/v2/jobs/{id}/events", "/api/v2/jobs", "/api/v2/assets/*")
+_WAITING: Final = ("queue_full", "rate_limited", "deployment_not_ready")
 
 Doing: TypeAlias = "Callable[[Evil], Awaitable[None] | None]"
 
@@ -32,6 +34,11 @@ class Evil:
     def address(self) -> Address:
         """Where the server is."""
         return (self.fake.host, self.fake.port)
+
+    @property
+    def v2(self) -> bool:
+        """Whether it is a server of API v2."""
+        return self.fake.v2 is not None
 
     def seconds(self, most: float = 3.0) -> float:
         """Draw a duration: short ones are more likely."""
@@ -123,12 +130,13 @@ def _delay(evil: Evil) -> None:
 def _fail_submit(evil: Evil) -> None:
     failure = evil.rng.choice((500, 503, "reset", "html"))
     late = evil.rng.random() < 0.5
-    evil.fake.faults.fail("POST", "/prompt", failure, count=evil.rng.randint(1, 2), after_effect=late)  # type: ignore[arg-type]
+    path = "/api/v2/jobs" if evil.v2 else "/prompt"
+    evil.fake.faults.fail("POST", path, failure, count=evil.rng.randint(1, 2), after_effect=late)  # type: ignore[arg-type]
 
 
 def _fail_other(evil: Evil) -> None:
     failure = evil.rng.choice((500, 503, "reset", "html"))
-    path, method = evil.rng.choice(_ROUTES), evil.rng.choice(("GET", "*"))
+    path, method = evil.rng.choice(_V2_ROUTES if evil.v2 else _ROUTES), evil.rng.choice(("GET", "*"))
     evil.fake.faults.fail(method, path, failure, count=evil.rng.randint(1, 5))  # type: ignore[arg-type]
 
 
@@ -138,6 +146,39 @@ def _miss_cancel(evil: Evil) -> None:
 
 def _slow_history(evil: Evil) -> None:
     evil.fake.faults.slow_history(evil.seconds(2.0))
+
+
+def _cut_stream(evil: Evil) -> None:
+    how = evil.rng.choice(("end", "cut", "reset"))
+    evil.fake.faults.cut_streams(how, after=evil.rng.choice((None, 0, 1, 2)))  # type: ignore[arg-type]
+
+
+async def _stall_stream(evil: Evil) -> None:
+    evil.fake.faults.stall_streams(keepalives=evil.rng.random() < 0.5)
+    await asyncio.sleep(evil.seconds(60.0))
+    evil.fake.faults.unstall_streams()
+
+
+def _silence_end(evil: Evil) -> None:
+    evil.fake.faults.silence_ends(evil.rng.randint(1, 3))
+
+
+def _expire_falsely(evil: Evil) -> None:
+    evil.fake.faults.expire_falsely()
+
+
+def _expire_link(evil: Evil) -> None:
+    evil.fake.faults.expire_links()
+
+
+def _refuse_job(evil: Evil) -> None:
+    wait = evil.rng.choice(("0", "1", "5", None))
+    reason = evil.rng.choice(_WAITING)
+    evil.fake.faults.refuse_jobs(reason, count=evil.rng.randint(1, 3), retry_after=wait)  # type: ignore[arg-type]
+
+
+def _swallow_job(evil: Evil) -> None:
+    evil.fake.faults.swallow_jobs(status=evil.rng.choice((500, 503)))
 
 
 def _lose_queue(evil: Evil) -> None:

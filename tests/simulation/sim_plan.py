@@ -28,6 +28,11 @@ VERSIONS: Final = (
     "0.33.0",
     "0.45.2",
     "cloud",
+    "v2",
+    "v2 few streams",
+    "v2 deployment",
+    "v2 proxy",
+    "v2 polled",
 )
 
 USERS: Final = {
@@ -63,8 +68,12 @@ POOL_USERS: Final = {
     )
 }
 
-FAULTS: Final = {
-    # the network
+V2_USERS: Final = {
+    name: often for name, often in USERS.items() if name not in ("socket_image", "fetch", "watch")
+}
+"""API v2 has neither such images nor files by name, and a session no events but those of its jobs."""
+
+NETWORK_FAULTS: Final = {
     "partition": 1.0,
     "vanish": 1.0,
     "break": 2.0,
@@ -72,6 +81,9 @@ FAULTS: Final = {
     "lag": 0.7,
     "lost_names": 0.3,
     "wall_jump": 0.5,
+}
+FAULTS: Final = {
+    **NETWORK_FAULTS,
     # the server's sockets
     "drop": 1.0,
     "half_open": 0.5,
@@ -92,6 +104,26 @@ FAULTS: Final = {
     "restart": 0.4,
 }
 """What goes wrong, and how often."""
+
+V2_FAULTS: Final = {
+    **NETWORK_FAULTS,
+    # its streams
+    "cut_stream": 2.0,
+    "stall_stream": 1.0,
+    "silence_end": 1.0,
+    "expire_falsely": 0.7,
+    "expire_link": 0.5,
+    # its answers
+    "delay": 1.0,
+    "fail_submit": 2.0,
+    "fail_other": 1.5,
+    "refuse_job": 1.0,
+    "swallow_job": 0.5,
+    # its life
+    "lose_queue": 0.4,
+    "restart": 0.4,
+}
+"""What goes wrong with a server of API v2."""
 
 WEIGHTY: Final = ("lose_queue", "restart")
 
@@ -133,7 +165,7 @@ class Plan:
     Attributes:
         seed: Where its chance comes from.
         shape: Sessions with one server, or a pool with several.
-        version: Which ComfyUI the servers play, or "cloud".
+        version: Which ComfyUI the servers play, or "cloud", or whose API v2.
         servers: How many there are.
         sessions: How many clients there are of a single server.
         poll: Whether they do without a WebSocket.
@@ -170,6 +202,16 @@ class Plan:
         return not self.faults
 
     @property
+    def v2(self) -> bool:
+        """Whether the servers speak API v2."""
+        return self.version.startswith("v2")
+
+    @property
+    def names_jobs(self) -> bool:
+        """Whether the server chooses the ids of jobs, and knows a job by nothing else."""
+        return self.v2 or self.version == "cloud"
+
+    @property
     def obeys(self) -> bool:
         """Whether a cancel reaches the server, if not the first time."""
         return all(fault.kind == "miss_cancel" for fault in self.faults)
@@ -197,12 +239,16 @@ def draw(seed: int, *, jobs: int = 50) -> Plan:
         version = "0.33.0"
     storm = rng.choice((5.0, 20.0, 60.0))
     rate = rng.choice((0.0, 0.05, 0.3, 1.0, 3.0))
-    users = USERS if shape == "session" else POOL_USERS
+    v2 = version.startswith("v2")
+    users = V2_USERS if v2 else USERS
+    if shape == "pool":
+        users = {kind: often for kind, often in users.items() if kind in POOL_USERS}
+    bad_luck = V2_FAULTS if v2 else FAULTS
     kinds = rng.choices(list(users), list(users.values()), k=jobs)
     steps = [Step(round(rng.uniform(0.0, storm * 0.8), 3), kind, n) for n, kind in enumerate(kinds, 1)]
     # A world has a few kinds of faults rather than a bit of each.
-    chosen = rng.sample(list(FAULTS), rng.choice((1, 2, 4, len(FAULTS))))
-    weights = [FAULTS[kind] for kind in chosen]
+    chosen = rng.sample(list(bad_luck), rng.choice((1, 2, 4, len(bad_luck))))
+    weights = [bad_luck[kind] for kind in chosen]
     count = min(60, round(rng.uniform(0.5, 1.5) * rate * storm))
     bad = rng.choices(chosen, weights, k=count)
     faults = [Fault(round(rng.uniform(0.0, storm), 3), kind, n) for n, kind in enumerate(bad, 1)]

@@ -74,6 +74,17 @@ def texts_of(number: int) -> tuple[str, ...]:
     return ("done", "done") if number // WITHIN_A_STEP % 3 == 0 else ("done",)
 
 
+def with_picture(graph: dict[str, Any], number: int) -> dict[str, Any]:
+    """Return a workflow that saves a picture as well: API v2 has no outputs but files."""
+    picture = {"width": 8, "height": 8, "batch_size": 1, "color": number}
+    saving = {"images": ["11", 0], "filename_prefix": f"out{number}"}
+    return {
+        **graph,
+        "11": {"class_type": "EmptyImage", "inputs": picture},
+        "12": {"class_type": "SaveImage", "inputs": saving},
+    }
+
+
 class User:
     """Somebody who lives through one step.
 
@@ -131,7 +142,27 @@ class User:
 
     async def submit(self, offset: int = 0, kind: str | None = None) -> Job:
         """Submit a workflow."""
-        return await self.comfy.submit(graph(self.number + offset, kind or self.kind))
+        return await self.comfy.submit(self.graph(offset, kind))
+
+    def graph(self, offset: int = 0, kind: str | None = None) -> dict[str, Any]:
+        """Return one of the workflows."""
+        number = self.number + offset
+        made = graph(number, kind or self.kind)
+        if self.world.plan.v2 and (kind or self.kind) != "download":
+            return with_picture(made, number)
+        return made
+
+    def check(self, result: JobResult, outcome: Outcome) -> None:
+        """Hold a result against what its workflow puts out."""
+        if result.missing:
+            return
+        if not self.world.plan.v2:
+            if result.texts != texts_of(outcome.number):
+                outcome.problems.append(f"texts {result.texts}")
+            return
+        names = [file.filename for file in result.images]
+        if len(names) != 1 or not str(names[0]).startswith(f"out{outcome.number}_"):
+            outcome.problems.append(f"images {names}")
 
     async def told(self, job: Job, outcome: Outcome) -> None:
         """Wait for the end of a job, and hold it against what was promised."""
@@ -147,8 +178,8 @@ class User:
             if self.kind == "socket_image":
                 if len(result.images) != 2:
                     outcome.problems.append(f"{len(result.images)} images, and nothing is said to be missing")
-            elif result.texts != texts_of(outcome.number):
-                outcome.problems.append(f"texts {result.texts}")
+            else:
+                self.check(result, outcome)
         elif result is not None and result.missing and self.heard_all:
             outcome.problems.append(f"missing {result.missing}")
 
@@ -161,10 +192,9 @@ class User:
 async def _run(user: User) -> None:
     outcome = user.outcome()
     with user.judged(outcome):
-        result = await user.comfy.run(graph(user.number, user.kind))
+        result = await user.comfy.run(user.graph())
         outcome.status, outcome.told_at = "completed", user.world.now
-        if result.texts != texts_of(outcome.number) and not result.missing:
-            outcome.problems.append(f"texts {result.texts}")
+        user.check(result, outcome)
 
 
 async def _late(user: User) -> None:
@@ -199,7 +229,7 @@ async def _leave(user: User) -> None:
     outcome = user.outcome(wanted=True)
     last = user.rng.choice((Started, Completed, None))
     with user.judged(outcome):
-        async with user.comfy.stream(graph(user.number, user.kind)) as job:
+        async with user.comfy.stream(user.graph()) as job:
             async for event in job:
                 if last is None or isinstance(event, last):
                     break
@@ -243,7 +273,7 @@ async def _quietly(work: Callable[[], Awaitable[Any]]) -> None:
 async def _give_up(user: User) -> None:
     """Stop waiting for `run`, at any turn, and perhaps a second time while it tidies up."""
     outcome = user.outcome(wanted=True)
-    running = asyncio.create_task(user.comfy.run(graph(user.number, user.kind)))
+    running = asyncio.create_task(user.comfy.run(user.graph()))
     await user.pause(2.0)
     stopped = running.cancel()
     if stopped and user.rng.random() < 0.5:
@@ -348,7 +378,7 @@ async def _map(user: User) -> None:
 
 async def _mapped(user: User, outcomes: list[Outcome], results: Path | None) -> None:
     """Run a batch, with a file for its results perhaps."""
-    work = [graph(outcome.number, "map") for outcome in outcomes]
+    work = [user.graph(outcome.number - user.number, "map") for outcome in outcomes]
     limit = user.rng.choice((1, 3, 8))
     async with user.comfy.map(work, limit=limit, results=results) as finished:
         async for job in finished:
@@ -357,8 +387,7 @@ async def _mapped(user: User, outcomes: list[Outcome], results: Path | None) -> 
                 outcome.problems.append("came twice")
             try:
                 result = await job
-                if result.texts != texts_of(outcome.number) and not result.missing:
-                    outcome.problems.append(f"texts {result.texts}")
+                user.check(result, outcome)
                 outcome.status = job.status
             except JobError:
                 outcome.status = job.status
@@ -377,7 +406,7 @@ async def _close(user: User) -> None:
 
     async def one(outcome: Outcome) -> None:
         try:
-            await session.run(graph(outcome.number, "close"))
+            await session.run(user.graph(outcome.number - user.number, "close"))
             outcome.status = "completed"
         except JobError as error:
             outcome.status = f"ended {type(error).__name__}" if not cancels else ""
@@ -411,7 +440,7 @@ async def _crash(user: User) -> None:
         async with user.world.another_session() as session:
             for n in range(4):
                 with contextlib.suppress(ComfyError):
-                    job = await session.submit(graph(user.number + n, "crash"))
+                    job = await session.submit(user.graph(n, "crash"))
                     notes[n] = job.ref
             await asyncio.Event().wait()
 

@@ -13,7 +13,7 @@ import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -38,13 +38,24 @@ from comfy_async import (
 )
 from comfy_async._base import filelock
 from comfy_async._batch.journal import Journal
-from comfy_async.testing import FakeComfy
+from comfy_async.testing import ApiV2, FakeComfy
 
 Client: TypeAlias = ComfySession | ComfyPool
 
 SECRET: Final = "key-that-nobody-may-see"
 PATIENCE_S: Final = 400.0
 """How long after the storm everything must have come to its end."""
+
+# A clock that jumps by a day ends the time for which jobs are known: the books know nothing of that.
+_KEPT: Final[dict[str, Any]] = {"retention_seconds": 1e9}
+MANNERS: Final[dict[str, Callable[[], ApiV2]]] = {
+    "v2": lambda: ApiV2(**_KEPT),
+    "v2 few streams": lambda: ApiV2(max_streams=2, links="signed", url_seconds=5.0, lists_jobs=True, **_KEPT),
+    "v2 deployment": lambda: ApiV2.deployment(**_KEPT),
+    "v2 proxy": lambda: ApiV2.proxy(**_KEPT),
+    "v2 polled": lambda: ApiV2(streams=False, **_KEPT),
+}
+"""The servers of API v2, by their versions in a plan."""
 
 _NAME: Final = "comfy.test"
 _VERIFY: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -159,6 +170,8 @@ class World:
         fake = self.fakes[0]
         if self.plan.version == "cloud":
             return ComfySession.cloud(api_key=SECRET, base_url=self.url(fake), dialect="cloud-v1", **options)
+        if self.plan.v2:
+            options["dialect"] = "api-v2"
         return ComfySession(self.url(fake), api_key=SECRET, **options)
 
     def crash(self, process: Process) -> None:
@@ -209,6 +222,8 @@ class World:
             options: dict[str, Any] = {"version": plan.version}
             if plan.version == "cloud":
                 options = {"mode": "cloud", "api_key": SECRET}
+            elif plan.v2:
+                options = {"dialect": "api-v2", "api_key": SECRET, "api_v2": MANNERS[plan.version]()}
             fake = FakeComfy(step_seconds=plan.step_seconds, history_delay=plan.history_delay, **options)
             fake.script("SimSteps", inputs={"seed": "INT"}, outputs=["VALUE"], steps=2, cached=True)
             fake.script("SimOut", inputs={"value": "VALUE"}, is_output=True, output={"text": ["done"]})
@@ -227,6 +242,7 @@ class World:
                     transport="poll" if plan.poll else "auto",
                     verify=_VERIFY,
                     trust_env=False,
+                    **({"dialect": "api-v2"} if plan.v2 else {}),
                 )
             ]
         else:
@@ -253,7 +269,7 @@ class World:
         for outcome in [outcome for outcome in self.outcomes if outcome.unknown]:
             client = self.clients[0]
             rows = self.ledger.of(outcome.number)
-            if not isinstance(client, ComfySession) or self.plan.version == "cloud" or len(rows) != 1:
+            if not isinstance(client, ComfySession) or self.plan.names_jobs or len(rows) != 1:
                 continue
             job = await client.attach(outcome.unknown or "")
             with contextlib.suppress(ComfyError):
@@ -290,12 +306,12 @@ class World:
 
     def _judge(self, healed: float) -> None:
         """Hold every outcome against the ledger."""
-        aims = self.fakes[0].core.capabilities.has("targeted_interrupt") or self.plan.version == "cloud"
+        aims = self.fakes[0].core.capabilities.has("targeted_interrupt") or self.plan.names_jobs
         for outcome in self.outcomes:
             rows = self.ledger.of(outcome.number)
             # All is well after the storm: in a shorter one no server is away for so long.
             silent = self.plan.storm >= AWAY_S
-            cloud = self.plan.version == "cloud"
+            cloud = self.plan.names_jobs
             problems = judge(outcome, rows, aims=aims, cloud=cloud, silent=silent)
             ends = [row.ended_at for row in rows if row.end is not None]
             if self.plan.calm and outcome.left_at is not None:

@@ -255,10 +255,12 @@ class ApiV2(AssetFiles):
             for one, answer in zip(of, answers, strict=True)
             if isinstance(answer, UnreadableError) or not isinstance(answer, Exception)
         }
+        waiting = {one: entry for one, entry in found.items() if isinstance(entry, QueueEntry)}
         return QueueSnapshot(
-            {one: entry for one, entry in found.items() if isinstance(entry, QueueEntry)},
+            waiting,
             of=frozenset(found),
             reasons={one: "the server says that it has expired" for one in of if one in self._expired},
+            over=frozenset(one for one, entry in found.items() if entry is not None) - waiting.keys(),
         )
 
     async def job_record(self, prompt_id: str) -> Mapping[str, Any] | None:
