@@ -199,4 +199,22 @@ PLANTED: Final[dict[str, str]] = {
         'e":false,"named":false,"step_seconds":0.1,"history_delay":0.0,"delay":[0.0001,0.001],"pieces'
         '":0.0,"storm":5.0,"steps":[{"at":3.904,"kind":"cancel_twice","number":4}],"faults":[]}'
     ),
+    "no_pause_after_a_failure": (
+        '{"seed":270,"shape":"session","version":"v2 polled","servers":1,"sessions":1,"poll":f'
+        'alse,"shuffle":false,"named":false,"step_seconds":0.5,"history_delay":0.0,"delay":[0.'
+        '0001,0.001],"pieces":0.0,"storm":20.0,"steps":[{"at":0.106,"kind":"cancel","number":1'
+        '}],"faults":[{"at":0.519,"kind":"fail_other","number":5}]}'
+    ),
+    "posted_under_another_key": (
+        '{"seed":47,"shape":"session","version":"v2","servers":1,"sessions":1,"poll":false,"sh'
+        'uffle":false,"named":false,"step_seconds":0.0,"history_delay":0.0,"delay":[0.0001,0.0'
+        '01],"pieces":0.0,"storm":20.0,"steps":[{"at":15.641,"kind":"download","number":3}],"f'
+        'aults":[{"at":11.717,"kind":"fail_submit","number":4}]}'
+    ),
+    "expired_believed": (
+        '{"seed":40,"shape":"session","version":"v2 polled","servers":1,"sessions":1,"poll":fa'
+        'lse,"shuffle":false,"named":false,"step_seconds":0.01,"history_delay":0.0,"delay":[0.'
+        '0001,0.001],"pieces":0.0,"storm":60.0,"steps":[{"at":39.871,"kind":"slow","number":2}'
+        '],"faults":[{"at":34.795,"kind":"expire_falsely","number":42}]}'
+    ),
 }

@@ -7,6 +7,8 @@ the block lasts.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ import comfy_async._session.attach as attach_module
 import comfy_async._session.poller as poller_module
 from comfy_async import Cancelled, Lost
 from comfy_async._batch.journal import Journal
+from comfy_async._dialects.api_v2.api import ApiV2
+from comfy_async._dialects.dialect import Draft
 from comfy_async._job.core import JobCore
 from comfy_async._pool.engine import PoolEngine
 from comfy_async._protocol.reducer import JobState
@@ -306,6 +310,40 @@ def _job_forgotten_at_a_break() -> list[Change]:
             self._jobs.remove(job)
 
     return [(Router, "down", forgetful)]
+
+
+def _no_pause_after_a_failure() -> list[Change]:
+    """A poll that failed is tried again at once."""
+    next_pause = Poller._next_pause
+
+    def none(self: Poller) -> float:
+        return 0.0 if self._away_since is not None else next_pause(self)
+
+    return [(Poller, "_next_pause", none)]
+
+
+def _posted_under_another_key() -> list[Change]:
+    """Each try of a post to API v2 has a key of its own."""
+    post = ApiV2.post
+
+    async def fresh(self: ApiV2, draft: Draft, body: Any) -> Any:
+        return await post(self, dataclasses.replace(draft, prompt_id=str(uuid.uuid4())), body)
+
+    return [(ApiV2, "post", fresh)]
+
+
+def _expired_believed() -> list[Change]:
+    """A job of API v2 that is once called expired is lost."""
+    count = Ends._count_absences
+
+    async def believed(self: Ends) -> None:
+        for prompt_id in list(self._absent):
+            job = self._jobs.by_id.get(prompt_id)
+            if job is not None and self._api.has_streams:
+                self.lose(job, {})
+        await count(self)
+
+    return [(Ends, "_count_absences", believed)]
 
 
 PLANTS: Final[dict[str, Callable[[], list[Change]]]] = {

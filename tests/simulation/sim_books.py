@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from comfy_async import Cancelled, Completed, Failed, Job, Lost, NodeFinished, NodeStarted, Queued, Started
@@ -48,14 +48,39 @@ class Outcome:
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
+class _Pace(collections.deque[tuple[str, str, int]]):
+    """The log of a server's requests, which counts how many there were in a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__(maxlen=1000)
+        self.most: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._clock = clock
+        self._latest: dict[tuple[str, str], collections.deque[float]] = {}
+
+    def append(self, row: tuple[str, str, int]) -> None:
+        """Note a request."""
+        super().append(row)
+        method, path, _ = row
+        route = method, path.partition("?")[0]
+        now = self._clock()
+        latest = self._latest.setdefault(route, collections.deque())
+        latest.append(now)
+        while now - latest[0] > 1.0:
+            latest.popleft()
+        self.most[route] = max(self.most[route], len(latest))
+
+
 class Ledger:
-    """Every prompt that any server of the world ever took, by the number of its workflow."""
+    """What any server of the world ever got: every prompt by the number of its workflow, and how fast."""
 
     def __init__(self) -> None:
         self.records: dict[int, list[RunRecord]] = {}
+        self._paces: list[_Pace] = []
 
-    def watch(self, fake: FakeComfy) -> None:
-        """Note what a server queues, under whatever id."""
+    def watch(self, fake: FakeComfy, clock: Callable[[], float]) -> None:
+        """Note what a server queues, under whatever id, and how often it is asked."""
+        fake.books.log = pace = _Pace(clock)
+        self._paces.append(pace)
         queue = fake.core.queue
         put = queue.put
 
@@ -65,6 +90,15 @@ class Ledger:
             put(item)
 
         queue.put = noted  # type: ignore[method-assign]
+
+    def rushed(self, limit: int) -> list[str]:
+        """Return what a server was requested more often than that within a second."""
+        return [
+            f"{' '.join(route)} {most} times in a second"
+            for pace in self._paces
+            for route, most in pace.most.items()
+            if most > limit
+        ]
 
     def of(self, number: int) -> list[RunRecord]:
         """Return the records of a workflow."""

@@ -45,6 +45,8 @@ Client: TypeAlias = ComfySession | ComfyPool
 SECRET: Final = "key-that-nobody-may-see"
 PATIENCE_S: Final = 400.0
 """How long after the storm everything must have come to its end."""
+MOST_A_SECOND: Final = 20
+"""How often a client asks for one and the same thing within a second, and as often for what people do."""
 
 # A clock that jumps by a day ends the time for which jobs are known: the books know nothing of that.
 _KEPT: Final[dict[str, Any]] = {"retention_seconds": 1e9}
@@ -230,7 +232,7 @@ class World:
             fake.script("SimFail", inputs={"value": "VALUE"}, is_output=True, error=("RuntimeError", "sim"))
             await fake.start()
             self.sim.net.weather((fake.host, fake.port)).__dict__.update(dataclasses.asdict(self._calm))
-            self.ledger.watch(fake)
+            self.ledger.watch(fake, lambda: self.now)
             self.fakes.append(fake)
         self.sim.net.guard(SECRET, [(fake.host, fake.port) for fake in self.fakes])
         if plan.shape == "pool":
@@ -242,7 +244,7 @@ class World:
                     transport="poll" if plan.poll else "auto",
                     verify=_VERIFY,
                     trust_env=False,
-                    **({"dialect": "api-v2"} if plan.v2 else {}),
+                    dialect="api-v2" if plan.v2 else "auto",
                 )
             ]
         else:
@@ -306,6 +308,7 @@ class World:
 
     def _judge(self, healed: float) -> None:
         """Hold every outcome against the ledger."""
+        self.problems += self.ledger.rushed(MOST_A_SECOND * (len(self.clients) + len(self.plan.steps)))
         aims = self.fakes[0].core.capabilities.has("targeted_interrupt") or self.plan.names_jobs
         for outcome in self.outcomes:
             rows = self.ledger.of(outcome.number)
