@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, Final
 
+import anyio
 import httpx
 
 from .._base.secrets import Veil
@@ -45,6 +46,7 @@ class Sender:
         self._address = address
         self._auth = auth
         self._headers = _encoded({"Accept": "*/*", **headers})
+        self._under_way: set[anyio.CancelScope] = set()
 
     def request(
         self,
@@ -83,8 +85,6 @@ class Sender:
             httpx.HTTPError: As httpx raises it.
         """
         base = self._address.base
-        if self.closed:
-            raise SessionClosedError(f"the session with {base} was closed", server=base)
         with quietly(veil):
             for _ in range(_MAX_REDIRECTS):
                 response = await self._send(request)
@@ -109,7 +109,7 @@ class Sender:
     async def _send(self, request: httpx.Request) -> httpx.Response:
         """Send one request, and keep the cookies that come back."""
         at_home = is_home(self._address, request.url)
-        response = await self._transport.handle_async_request(self._known(request) if at_home else request)
+        response = await self._answered(self._known(request) if at_home else request)
         if at_home and "set-cookie" in response.headers:
             response.request = request
             self.cookies.extract_cookies(response)
@@ -122,6 +122,18 @@ class Sender:
             response.reason_phrase,
         )
         return response
+
+    async def _answered(self, request: httpx.Request) -> httpx.Response:
+        """Return the beginning of the answer; a request that is under way ends with the session."""
+        if not self.closed:
+            with anyio.CancelScope() as scope:
+                self._under_way.add(scope)
+                try:
+                    return await self._transport.handle_async_request(request)
+                finally:
+                    self._under_way.discard(scope)
+        base = self._address.base
+        raise SessionClosedError(f"the session with {base} was closed", server=base)
 
     def _known(self, request: httpx.Request) -> httpx.Request:
         """Return a request to the own origin with everything that says who asks."""
@@ -149,6 +161,9 @@ class Sender:
     async def aclose(self) -> None:
         """Close the connections."""
         self.closed = True
+        # The pool forgets a connection that is only being made, which nobody would close then.
+        for scope in self._under_way:
+            scope.cancel()
         await self._transport.aclose()
 
 

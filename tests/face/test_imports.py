@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -88,9 +89,20 @@ def imports(path: Path, *, lazy: bool = False) -> Iterator[str]:
             yield name
 
 
-def arrows(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield every absolute name that a module imports, and where: "" at its top, else what it stands in."""
-    tree = ast.parse((ROOT.parent / path).read_text())
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return what stands in a module."""
+    return ast.parse((ROOT.parent / path).read_text())
+
+
+@functools.cache
+def arrows(path: Path) -> tuple[tuple[str, str], ...]:
+    """Return every absolute name that a module imports, and where: "" at its top, else what it stands in."""
+    return tuple(_arrows(path))
+
+
+def _arrows(path: Path) -> Iterator[tuple[str, str]]:
+    tree = parsed(path)
     package = path.with_suffix("").parts[:-1]
     waiting: list[tuple[ast.AST, str]] = [(tree, "")]
     while waiting:
@@ -111,6 +123,7 @@ def arrows(path: Path) -> Iterator[tuple[str, str]]:
                 waiting.append((node, inner))
 
 
+@functools.cache
 def module_of(name: str) -> str:
     """Return the module of comfy_async that an imported name leads to; the face for a name of its own."""
     parts = name.split(".")
@@ -162,7 +175,7 @@ def test_one_place_looks_upwards() -> None:
         f"{path}: {ast.unparse(node)}"
         for path in MODULES
         if path.name != "__init__.py"
-        for node in ast.walk(ast.parse((ROOT.parent / path).read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in IMPORTERS
     ]
     assert found == ["comfy_async/types.py: importlib.import_module('._display.renderers', __package__)"]
@@ -233,7 +246,7 @@ REACHES: dict[str, str] = {
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_nobody_reaches_into_a_neighbour(path: Path) -> None:
     """`x._name` is for the module that defines `_name`; what a neighbour needs has no underscore."""
-    tree = ast.parse((ROOT.parent / path).read_text())
+    tree = parsed(path)
     own = own_private_names(tree)
     found = [
         f"{path}:{node.lineno}: {ast.unparse(node)}"
@@ -306,7 +319,7 @@ def test_foreign_libraries_stay_in_their_rooms(path: Path) -> None:
 )
 def test_the_middle_is_sans_io(path: Path) -> None:
     """What ComfyUI says is read without awaiting, and without any socket."""
-    tree = ast.parse((ROOT.parent / path).read_text())
+    tree = parsed(path)
     assert not [node for node in ast.walk(tree) if isinstance(node, (ast.Await, ast.AsyncFunctionDef))]
     assert not {"asyncio", "anyio", "socket", "ssl", "threading"} & {
         n.partition(".")[0] for n in imports(path, lazy=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import json
 import os
 import signal
@@ -20,6 +21,14 @@ import pytest
 from comfy_async.testing import FakeComfy
 
 SD15 = Path(__file__).parents[2] / "examples" / "workflows" / "sd15_text2image_api.json"
+
+
+@functools.cache
+def _command_of(app: Any) -> Any:
+    """Return what typer makes of an app."""
+    from typer.main import get_command
+
+    return get_command(app)
 
 
 @dataclasses.dataclass
@@ -80,12 +89,14 @@ class Cli:
     async def __call__(self, *args: object, input: str | None = None) -> Done:
         """Run a command to its end in a thread of this process."""
         # Not above: most tests have no need of typer.
-        from typer.testing import CliRunner
+        from typer import testing
 
         from comfy_async.cli._app import app
 
         texts = [str(arg) for arg in args]
-        invoke = CliRunner().invoke
+        # The commands are made of their functions anew each time, which takes longer than most of them.
+        vars(testing)["_get_command"] = _command_of
+        invoke = testing.CliRunner().invoke
         done = await asyncio.to_thread(invoke, app, texts, input=input, env=self.env)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception

@@ -87,6 +87,13 @@ FOUND: Final[dict[str, str]] = {
         '"faults":[{"at":1.232,"kind":"stall_stream","number":15},{"at":17.101,"kind":"expire_'
         'falsely","number":2}]}'
     ),
+    # Nobody closed that connection: the pool had forgotten it.
+    "a session that was closed while a connection was being made": (
+        '{"seed":566,"shape":"session","version":"v2 proxy","servers":1,"sessions":1,"poll":fa'
+        'lse,"shuffle":false,"named":true,"step_seconds":0.0,"history_delay":0.0,"delay":[0.00'
+        '01,0.001],"pieces":0.0,"storm":5.0,"steps":[{"at":2.765,"kind":"close","number":12}],'
+        '"faults":[]}'
+    ),
 }
 
 PLANTED: Final[dict[str, str]] = {

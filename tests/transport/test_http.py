@@ -9,6 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 from raw_server import RawRequest, raw_server, reply
 
@@ -18,6 +19,7 @@ from comfy_async import (
     NotComfyUIError,
     RequestTimeoutError,
     ResponseError,
+    SessionClosedError,
     TransportError,
 )
 from comfy_async._transport.address import Address
@@ -530,6 +532,31 @@ async def test_a_server_that_hung_is_heard_again_however_many_requests_ran_out_o
         hanging.set()
         assert (await http.request("GET", "/x", seconds=5.0)).json() == {}
         await http.aclose()
+
+
+async def test_a_request_that_is_under_way_ends_with_the_session() -> None:
+    """While its connection is being made, too: nobody would close that one afterwards."""
+    begun, cut_off = asyncio.Event(), asyncio.Event()
+
+    class Connecting(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cut_off.set()
+            raise AssertionError
+
+    address = Address.parse("http://127.0.0.1:1")
+    http = HttpClient(address, auth=Auth({}, {}), headers={}, transport=Connecting())
+    asking = asyncio.create_task(http.request("GET", "/x"))
+    await begun.wait()
+    await http.aclose()
+    with pytest.raises(SessionClosedError):
+        await asking
+    assert cut_off.is_set()
+    with pytest.raises(SessionClosedError):
+        await http.request("GET", "/x")
 
 
 async def test_certificates_are_read_once() -> None:

@@ -245,22 +245,21 @@ class ApiV2(AssetFiles):
         """Return which of these jobs wait or run; those whose request failed are left out."""
         answers = await each([self._job(prompt_id) for prompt_id in of])
         failures = [answer for answer in answers if isinstance(answer, Exception)]
-        if failures and (
-            len(failures) == len(answers) or not all(isinstance(f, ComfyError) for f in failures)
-        ):
-            raise next((f for f in failures if not isinstance(f, ComfyError)), failures[0])
+        unforeseen = [failure for failure in failures if not isinstance(failure, ComfyError)]
+        if unforeseen or (failures and len(failures) == len(answers)):
+            raise (unforeseen or failures)[0]
         # What cannot be read is looked at once more by `history`, which names it.
         found = {
             one: answer
             for one, answer in zip(of, answers, strict=True)
             if isinstance(answer, UnreadableError) or not isinstance(answer, Exception)
         }
-        waiting = {one: entry for one, entry in found.items() if isinstance(entry, QueueEntry)}
+        waits = {one: entry for one, entry in found.items() if isinstance(entry, QueueEntry)}
         return QueueSnapshot(
-            waiting,
+            waits,
             of=frozenset(found),
             reasons={one: "the server says that it has expired" for one in of if one in self._expired},
-            over=frozenset(one for one, entry in found.items() if entry is not None) - waiting.keys(),
+            over=frozenset(one for one, entry in found.items() if entry is not None) - waits.keys(),
         )
 
     async def job_record(self, prompt_id: str) -> Mapping[str, Any] | None:
