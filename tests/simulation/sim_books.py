@@ -191,7 +191,8 @@ def judge(
                 not rows or forgotten or bool(truth & {"interrupted", "deleted", "lost"})
             )
         case "lost":
-            fine = lost or forgotten or (outcome.wanted and "deleted" in truth)
+            # A pool whose post got no answer finds out that it never arrived.
+            fine = lost or forgotten or (outcome.wanted and (not rows or "deleted" in truth))
         case "":
             # Nobody waited for it: whatever became of it on the server is right.
             fine = True

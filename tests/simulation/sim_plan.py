@@ -54,6 +54,7 @@ USERS: Final = {
     "watch": 0.7,
     "map": 0.4,
     "close": 0.4,
+    "key": 0.7,
     "crash": 0.4,
     "map_crash": 0.4,
     "map_full_disk": 0.2,
@@ -68,8 +69,11 @@ POOL_USERS: Final = {
     )
 }
 
+CLOUD_USERS: Final = {name: often for name, often in USERS.items() if name != "key"}
+"""The cloud chooses ids itself, and holds no job to a key."""
+
 V2_USERS: Final = {
-    name: often for name, often in USERS.items() if name not in ("socket_image", "fetch", "watch")
+    name: often for name, often in CLOUD_USERS.items() if name not in ("socket_image", "fetch", "watch")
 }
 """API v2 has neither such images nor files by name, and a session no events but those of its jobs."""
 
@@ -240,7 +244,7 @@ def draw(seed: int, *, jobs: int = 50) -> Plan:
     storm = rng.choice((5.0, 20.0, 60.0))
     rate = rng.choice((0.0, 0.05, 0.3, 1.0, 3.0))
     v2 = version.startswith("v2")
-    users = V2_USERS if v2 else USERS
+    users = V2_USERS if v2 else CLOUD_USERS if version == "cloud" else USERS
     if shape == "pool":
         users = {kind: often for kind, often in users.items() if kind in POOL_USERS}
     bad_luck = V2_FAULTS if v2 else FAULTS

@@ -432,6 +432,35 @@ async def _close(user: User) -> None:
     await session.aclose()
 
 
+async def _key(user: User) -> None:
+    """Several processes submit under one key at about the same time, and one of them may die: one job."""
+    key = f"order-{user.number}"
+    others = [user.world.another_session() for _ in range(user.rng.randrange(3))]
+    sessions = [user.session, *others, *([user.session] if user.rng.random() < 0.3 else [])]
+    outcomes = [user.outcome() for _ in sessions]
+
+    async def dying() -> None:
+        async with user.world.another_session() as session:
+            with contextlib.suppress(ComfyError):
+                await session.submit(user.graph(), key=key)
+            await asyncio.Event().wait()
+
+    async def one(session: ComfySession, outcome: Outcome) -> None:
+        await user.pause(0.5)
+        with user.judged(outcome):
+            await user.told(await session.submit(user.graph(), key=key), outcome)
+            outcome.told_at = None
+
+    work = [one(session, outcome) for session, outcome in zip(sessions, outcomes, strict=True)]
+    if user.rng.random() < 0.4:
+        work.append(_die(user, dying))
+    try:
+        await asyncio.gather(*work)
+    finally:
+        for session in others:
+            await session.aclose()
+
+
 async def _crash(user: User) -> None:
     """A process submits and dies; another one picks up what it had noted."""
     notes: dict[int, Any] = {}
@@ -529,6 +558,7 @@ USERS: Final[dict[str, Callable[[User], Awaitable[None]]]] = {
     "watch": _watch,
     "map": _map,
     "close": _close,
+    "key": _key,
     "crash": _crash,
     "map_crash": _map_crash,
     "map_full_disk": _map_full_disk,

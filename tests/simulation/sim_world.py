@@ -340,7 +340,7 @@ class World:
             if (
                 told_error
                 and not outcome.wanted
-                and outcome.kind not in ("download", "attach", "close", "crash")
+                and outcome.kind not in ("download", "attach", "close", "crash", "key")
             ):
                 if any(row.end == "success" for row in rows):
                     problems.append(f"said {outcome.status}, and ran: {outcome.error}")
