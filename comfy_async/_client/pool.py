@@ -340,6 +340,7 @@ async def _has(member: Member, prompt_id: str) -> bool:
     """
     engine = member.engine
     await engine.known_server()
-    if await engine.api.history(prompt_id) is not None:
+    if await engine.api.find(prompt_id) is not None:
         return True
-    return prompt_id in (await engine.api.snapshot()).entries
+    # It may have ended meanwhile.
+    return await engine.api.history(prompt_id) is not None

@@ -92,6 +92,21 @@ async def test_a_failed_job_is_not_run_again() -> None:
         assert len(a.books.accepted) + len(b.books.accepted) == 1
 
 
+@pytest.mark.parametrize("dialect", ["comfyui", "api-v2"])
+async def test_attach_finds_a_waiting_job_on_its_server(dialect: Any) -> None:
+    """By its id alone, whichever of them has it."""
+    key = "k3y-of-v2" if dialect == "api-v2" else None
+    async with fakes(dialect=dialect, api_key=key) as servers, pool_of(servers, api_key=key) as pool:
+        for fake in servers:
+            fake.hold()
+        jobs = [await pool.submit(graph(1)) for _ in servers]
+        async with pool_of(servers, api_key=key) as other:
+            found = [await other.attach(job.prompt_id) for job in jobs]
+            for fake in servers:
+                fake.release()
+            assert [(await job).prompt_id for job in found] == [job.prompt_id for job in jobs]
+
+
 async def test_attach_by_ref_and_by_id() -> None:
     """A ref leads to its server, an id is looked for on all; what nobody knows ends as lost."""
     async with fakes() as (a, b), pool_of([a, b]) as pool:
