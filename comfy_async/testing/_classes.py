@@ -19,6 +19,9 @@ from ._validate import CustomCheck, Rules
 
 __all__ = ["NodeClasses"]
 
+_LOADERS = ("LoadImage", "LoadImageMask")
+"""What reads a file of the input folder."""
+
 
 @dataclasses.dataclass(slots=True)
 class NodeClasses:
@@ -55,7 +58,8 @@ class NodeClasses:
 
     def rules(self, capabilities: Capabilities) -> Rules:
         """Return what a prompt is validated by."""
-        custom: Mapping[str, tuple[str, CustomCheck]] = {"LoadImage": ("image", self._check_image)}
+        checked = ("image", self._check_image)
+        custom: Mapping[str, tuple[str, CustomCheck]] = dict.fromkeys(_LOADERS, checked)
         return Rules(self.specs, self.folders.choices, custom, capabilities)
 
     def info(self, name: str) -> dict[str, Any]:
@@ -67,7 +71,7 @@ class NodeClasses:
         class_type = node["class_type"]
         if class_type in self.never_cached:
             return next(self._ticks)
-        if class_type == "LoadImage" and isinstance(node["inputs"].get("image"), str):
+        if class_type in _LOADERS and isinstance(node["inputs"].get("image"), str):
             path = self.folders.annotated(node["inputs"]["image"])
             return None if path is None else _file_state(path)
         return None

@@ -60,12 +60,20 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Latent:
-    """A stand-in for latent images: their size, and once sampled what they will show."""
+    """A stand-in for latent images: their size, and what they will show once they are decoded.
+
+    Attributes:
+        scene: What was sampled.
+        pictures: What was encoded, as long as nothing was sampled of it.
+        source: Which pictures and masks went in: a sampler shows something else for others.
+    """
 
     size: tuple[int, int]
     batch: int
     channels: int
     scene: Any = None
+    pictures: Images | None = None
+    source: str = ""
 
 
 class Workshop:

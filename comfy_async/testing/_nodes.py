@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 import struct
 from pathlib import Path
@@ -48,6 +50,36 @@ def _load(path: Path) -> tuple[Image.Image, Image.Image]:
         has_alpha = "A" in picture.getbands()
         mask = ImageChops.invert(picture.getchannel("A")) if has_alpha else Image.new("L", (64, 64), 0)
         return picture.convert("RGB"), mask
+
+
+async def load_mask(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
+    """Read one channel of a picture as a mask; that of the alpha is where it is not opaque."""
+    path = context.folders.annotated(inputs["image"])
+    if path is None:
+        raise ValueError(f"Invalid file path: {inputs['image']!r}")
+    band = inputs["channel"][0].upper()
+    return Outcome(([await context.workshop.do(path.stat().st_size, _load_channel, path, band)],))
+
+
+def _load_channel(path: Path, band: str) -> Image.Image:
+    if band == "A":
+        return _load(path)[1]
+    with Image.open(path) as opened:
+        picture: Image.Image = ImageOps.exif_transpose(opened) or opened
+        return picture.convert("RGB").getchannel(band)
+
+
+async def image_to_mask(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
+    """Take one channel of pictures; they have no alpha."""
+    band = inputs["channel"][0].upper()
+    if band == "A":
+        raise IndexError("index 3 is out of bounds for dimension 3 with size 3")
+    return Outcome((await _each(context, inputs["image"], lambda image: image.getchannel(band)),))
+
+
+async def mask_to_image(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
+    """Show masks in grey."""
+    return Outcome((await _each(context, inputs["mask"], lambda mask: mask.convert("RGB")),))
 
 
 async def image_scale(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
@@ -229,6 +261,34 @@ async def empty_sd3_latent(_context: NodeContext, inputs: dict[str, Any]) -> Out
     return Outcome((Latent((inputs["width"], inputs["height"]), inputs["batch_size"], 16),))
 
 
+async def encode_pictures(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
+    """Keep pictures, cut to whole cells of eight pixels as an encoder cuts them."""
+    images: Images = inputs["pixels"]
+    width, height = (max(8, side // 8 * 8) for side in images[0].size)
+    left, top = (images[0].width - width) // 2, (images[0].height - height) // 2
+    box = (left, top, left + width, top + height)
+    kept = await _each(context, images, lambda image: image.crop(box))
+    masks: Images = inputs.get("mask") or []
+    source = _digest([*images, *masks])
+    return Outcome((Latent((width, height), len(kept), _SD15_CHANNELS, pictures=kept, source=source),))
+
+
+async def set_noise_mask(_context: NodeContext, inputs: dict[str, Any]) -> Outcome:
+    """Note where a sampler may paint."""
+    latent: Latent = inputs["samples"]
+    source = f"{latent.source} within {_digest(inputs['mask'])}"
+    return Outcome((dataclasses.replace(latent, source=source),))
+
+
+def _digest(images: Images) -> str:
+    """Return a short text that differs for other pictures."""
+    found = hashlib.blake2b(digest_size=6)
+    for image in images:
+        found.update(repr((image.mode, image.size)).encode())
+        found.update(image.tobytes())
+    return found.hexdigest()
+
+
 async def sample(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
     """Count the steps, showing the picture come out of noise when previews are wanted."""
     latent: Latent = inputs["latent_image"]
@@ -236,7 +296,7 @@ async def sample(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
         inputs["seed"],
         str(inputs["positive"]),
         str(inputs["negative"]),
-        f"{inputs['model']}, cfg {inputs['cfg']:g}",
+        f"{inputs['model']}, cfg {inputs['cfg']:g}" + (latent.source and f", from {latent.source}"),
     )
     steps = inputs["steps"]
     for number in range(1, steps + 1):
@@ -266,6 +326,8 @@ async def decode(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
             f"Given groups=1, weight of size [4, 4, 1, 1], expected input{shape} to have "
             f"{_SD15_CHANNELS} channels, but got {latent.channels} channels instead"
         )
+    if latent.scene is None and latent.pictures is not None:
+        return Outcome((latent.pictures,))
     first: Scene = latent.scene or Scene(0, "", "", "nothing was sampled")
     pixels = latent.size[0] * latent.size[1]
     images = []
@@ -278,6 +340,9 @@ async def decode(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
 NODES: dict[str, NodeFunction] = {
     "EmptyImage": empty_image,
     "LoadImage": load_image,
+    "LoadImageMask": load_mask,
+    "ImageToMask": image_to_mask,
+    "MaskToImage": mask_to_image,
     "ImageScale": image_scale,
     "ImageInvert": image_invert,
     "ImageBatch": image_batch,
@@ -292,6 +357,9 @@ NODES: dict[str, NodeFunction] = {
     "CLIPTextEncode": encode_text,
     "EmptyLatentImage": empty_latent,
     "EmptySD3LatentImage": empty_sd3_latent,
+    "VAEEncode": encode_pictures,
+    "VAEEncodeForInpaint": encode_pictures,
+    "SetLatentNoiseMask": set_noise_mask,
     "KSampler": sample,
     "VAEDecode": decode,
 }

@@ -33,10 +33,11 @@ __all__ = ["FakeComfy"]
 class FakeComfy(Steering):
     """A server with ComfyUI 0.33.0's protocol, which runs small graphs and records what it ran.
 
-    It really executes EmptyImage, LoadImage, ImageScale, ImageInvert, ImageBatch, SaveImage,
-    PreviewImage, SaveImageWebsocket, SaveAnimatedWEBP, PrimitiveString and PreviewAny. The
-    nodes of an SD1.5 workflow are stand-ins: they take steps, send previews and paint a
-    picture from seed and text, but nothing is diffused. `script()` adds classes.
+    It really executes EmptyImage, LoadImage, LoadImageMask, ImageToMask, MaskToImage, ImageScale,
+    ImageInvert, ImageBatch, SaveImage, PreviewImage, SaveImageWebsocket, SaveAnimatedWEBP,
+    PrimitiveString and PreviewAny. The nodes of an SD1.5 workflow, of image to image and of
+    inpainting are stand-ins: they take steps, send previews and paint a picture from seed, text
+    and what else goes in, but nothing is diffused. `script()` adds classes.
 
     With `dialect="api-v2"` it plays a server of Comfy API v2 alone, with `api_v2=True` one that
     serves it beside its own protocol; `ApiV2` sets how it behaves.

@@ -7,6 +7,7 @@ import inspect
 import io
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pool_tools import fakes, fast, model_graph, pool_of, runs, state, teach, teach_models

@@ -65,7 +65,7 @@ POOL_USERS: Final = {
     name: USERS[name]
     for name in (
         *("run", "iterate", "slow", "late", "cached", "fail", "leave", "cancel", "give_up", "map"),
-        "socket_image",
+        *("socket_image", "attach"),
     )
 }
 
