@@ -105,6 +105,47 @@ class Ledger:
         return self.records.get(number, [])
 
 
+class Watcher:
+    """A hook, which holds its calls against the promises: one beginning, one end, nothing after it."""
+
+    def __init__(self) -> None:
+        self._lives: dict[int, tuple[Job, list[str]]] = {}
+
+    def on_begin(self, job: Job, _extra: object) -> None:
+        """A job is followed."""
+        self._note(job, "begin")
+
+    def on_event(self, job: Job, event: object) -> None:
+        """Something happened to it."""
+        self._note(job, "terminal" if isinstance(event, TERMINAL) else "event")
+
+    def on_end(self, job: Job) -> None:
+        """It has ended."""
+        self._note(job, "end" if job.done else "end of a job that goes on")
+
+    def on_left(self, job: Job) -> None:
+        """Nobody follows it any more."""
+        self._note(job, "left")
+
+    def _note(self, job: Job, word: str) -> None:
+        life = self._lives.setdefault(id(job), (job, []))[1]
+        if word != "event" or life[-1:] != ["event"]:
+            life.append(word)
+
+    @property
+    def problems(self) -> list[str]:
+        """What was not as promised, once the session is closed."""
+        return [f"hooks of {job!r}: {life}" for job, life in self._lives.values() if not _is_life(life)]
+
+
+def _is_life(life: list[str]) -> bool:
+    """Say whether a hook was called in an order that there may be; a run of events counts as one."""
+    middle = [word for word in life[1:-1] if word != "event"]
+    if life[:1] != ["begin"]:
+        return False
+    return (life[-1] == "end" and middle == ["terminal"]) or (life[-1] == "left" and middle == [])
+
+
 async def check_events(job: Job, outcome: Outcome) -> None:
     """Hold a job's stream against its promises: one end, the last; nothing told twice, all in order."""
     if not job.done:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from PIL import Image
-from sim_books import AWAY_S, Ledger, Outcome, judge
+from sim_books import AWAY_S, Ledger, Outcome, Watcher, judge
 from sim_faults import happen, heal
 from sim_loop import PROCESS, Process, RunawayError, StuckError, process_of
 from sim_net import Weather
@@ -126,6 +126,7 @@ class World:
         self.problems: list[str] = []
         self.full_disks: dict[str, int] = {}
         self.ledger = Ledger()
+        self.watchers: list[Watcher] = []
         self.locks: list[tuple[int, Process | None]] = []
         self.late: list[str] = []
         self._dead: list[Process] = []
@@ -157,6 +158,13 @@ class World:
         ]
         return found[0].read_bytes() if found else b""
 
+    def hooks(self) -> list[Watcher]:
+        """Return the hooks of a session, which are judged unless its process dies."""
+        if PROCESS.get() is not None:
+            return []
+        self.watchers.append(Watcher())
+        return self.watchers[-1:]
+
     def url(self, fake: FakeComfy) -> str:
         """Return where clients find a server."""
         return f"http://{_NAME}:{fake.port}" if self.plan.named else fake.url
@@ -168,6 +176,7 @@ class World:
             "connect": "lazy",
             "verify": _VERIFY,
             "trust_env": False,
+            "hooks": self.hooks(),
         }
         fake = self.fakes[0]
         if self.plan.version == "cloud":
@@ -245,6 +254,7 @@ class World:
                     verify=_VERIFY,
                     trust_env=False,
                     dialect="api-v2" if plan.v2 else "auto",
+                    hooks=self.hooks(),
                 )
             ]
         else:
@@ -308,6 +318,7 @@ class World:
 
     def _judge(self, healed: float) -> None:
         """Hold every outcome against the ledger."""
+        self.problems += [problem for watcher in self.watchers for problem in watcher.problems]
         self.problems += self.ledger.rushed(MOST_A_SECOND * (len(self.clients) + len(self.plan.steps)))
         aims = self.fakes[0].core.capabilities.has("targeted_interrupt") or self.plan.names_jobs
         for outcome in self.outcomes:

@@ -103,7 +103,7 @@ async def test_masks(fake: FakeComfy, comfy: ComfySession, channel: str, grey: i
     """Of a channel; that of the alpha is where the picture is not opaque."""
     file = png(Image.new("RGBA", (8, 8), (10, 20, 30, 200)))
     face = await comfy.files.upload(file, name="face.png")
-    graph = {
+    graph: dict[str, Any] = {
         "1": {"class_type": "LoadImageMask", "inputs": {"image": face, "channel": channel}},
         "2": {"class_type": "MaskToImage", "inputs": {"mask": ["1", 0]}},
     }
