@@ -127,15 +127,20 @@ class Streams:
 
     def _fill(self) -> None:
         """Open streams for those that wait, as long as there is room."""
-        self._timer = None
         wait = self._held_until - self._clock.monotonic()
         if wait > 0.0 and self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(wait, self._fill)
+            if self._timer is None:
+                self._timer = asyncio.get_running_loop().call_later(wait, self._fill_again)
             return
         while self._waiting and len(self._tasks) + len(self._looks) < self._most:
             job = self._waiting.pop(next(iter(self._waiting)))
             if not job.done and job.prompt_id not in self._tasks:
                 self._look_first(job)
+
+    def _fill_again(self) -> None:
+        """The server allows further streams."""
+        self._timer = None
+        self._fill()
 
     # A quick job has ended when it is first looked at, and needs no stream.
 
