@@ -18,7 +18,19 @@ from session_tools import library_tasks, teach
 from comfy_async import ComfySession
 from comfy_async.testing import FakeComfy
 
-pytest_plugins = ["cli_tools", "ray_tools"]
+pytest_plugins = ["check_tools", "cli_tools", "ray_tools"]
+
+TOGETHER = {
+    "ray": ("tests/ray/*",),
+    "package": ("tests/package/test_package.py",),
+    "benchmarks": ("tests/docs/test_benchmarks.py",),
+    "mypy": (
+        "tests/face/test_typing_outside.py",
+        "tests/workflow/test_apps_stubs.py",
+        "tests/workflow/test_workflow_build.py",
+    ),
+}
+"""Modules that share what takes long to make: they run in one process."""
 
 HANG_SECONDS = 240.0
 LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
@@ -34,10 +46,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let a test that hangs fail instead, and the tests that share a cluster run on one worker."""
+    """Let a test that hangs fail instead, and the tests that share something run on one worker."""
+    parallel = config.pluginmanager.hasplugin("xdist")
     for item in items:
-        if config.pluginmanager.hasplugin("xdist") and item.path.parent.name == "ray":
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        for group, patterns in TOGETHER.items() if parallel else ():
+            if any(item.path.match(pattern) for pattern in patterns):
+                item.add_marker(pytest.mark.xdist_group(group))
         function = getattr(item, "obj", None)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
             if not hasattr(function, "hypothesis"):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from check_tools import Mypy
 
 PROJECT = Path(__file__).parent / "typing_outside"
 MISTAKES = (PROJECT / "mistakes.txt").read_text()
@@ -27,14 +28,9 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mypy(outside: Path) -> list[str]:
+def mypy(outside: Path, strict_mypy: Mypy) -> list[str]:
     """What mypy says of both files, in strict mode, against the installed package."""
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
-    done = subprocess.run(
-        [*command, "consumer.py", "mistakes.py"], cwd=outside, capture_output=True, text=True, check=False
-    )
-    assert not done.stderr
-    return done.stdout.splitlines()
+    return strict_mypy(outside, "consumer.py", "mistakes.py")
 
 
 @pytest.fixture(scope="module")

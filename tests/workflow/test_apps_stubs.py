@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from check_tools import Mypy
 from convert_files import catalog
 from test_apps_names import SD15, app
 from test_apps_values import with_photo
@@ -52,21 +53,11 @@ def written(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def checked(folder: Path, code: str) -> list[str]:
-    """Return what mypy says of a program, by line."""
-    api = pytest.importorskip("mypy.api")
-    program = folder / "program.py"
-    program.write_text(code)
-    config = folder / "mypy.ini"
-    config.write_text(f"[mypy]\nmypy_path = {folder}:{Path(__file__).parents[2]}\n")
-    said, _, _ = api.run([f"--config-file={config}", "--strict", f"--cache-dir={folder}/cache", str(program)])
-    return [line for line in said.splitlines() if ": error:" in line]
-
-
-def test_a_checker_knows_the_parameters(written: Path) -> None:
+def test_a_checker_knows_the_parameters(written: Path, strict_mypy: Mypy) -> None:
     """What the app takes passes; a wrong name, type, choice, and what is missing do not."""
     good = GOOD.count("\n")
-    told = checked(written, GOOD + BAD)
+    (written / "program.py").write_text(GOOD + BAD)
+    told = [line for line in strict_mypy(written, "program.py") if ": error:" in line]
     assert [int(line.split(":")[1]) - good for line in told] == [3, 4, 5, 6, 7, 8]
     assert 'Unexpected keyword argument "prmpt"' in told[0]
     assert 'Missing named argument "photo"' in told[4]

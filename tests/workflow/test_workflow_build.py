@@ -6,13 +6,12 @@ import ast
 import copy
 import importlib.util
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from check_tools import Mypy
 
 from comfy_async.errors import UnknownInputError, WorkflowError, WorkflowFormatError
 from comfy_async.workflow import NodeCatalog, Workflow
@@ -203,7 +202,7 @@ WRONG = {
 }
 
 
-def test_stubs_let_type_checkers_check(catalog: NodeCatalog, tmp_path: Path) -> None:
+def test_stubs_let_type_checkers_check(catalog: NodeCatalog, tmp_path: Path, strict_mypy: Mypy) -> None:
     """Good code passes mypy --strict, each mistake is found, and nothing else is."""
     names = {node.split("(")[0].removeprefix("graph.") for node in WRONG} & set(catalog)
     names |= {
@@ -217,11 +216,9 @@ def test_stubs_let_type_checkers_check(catalog: NodeCatalog, tmp_path: Path) -> 
     some = NodeCatalog({name: catalog[name] for name in catalog if name in names})
     write_stubs(some, tmp_path)
     (tmp_path / "sample.py").write_text(SAMPLE + "\n".join(WRONG))
-    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent"]
-    command += ["--config-file=", "--cache-dir", str(tmp_path / "cache"), "sample.py", "comfy_nodes.pyi"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    found = [line for line in run.stdout.splitlines() if ": error:" in line]
-    assert len(found) == len(WRONG), run.stdout + run.stderr
+    told = strict_mypy(tmp_path, "sample.py", "comfy_nodes.pyi")
+    found = [line for line in told if ": error:" in line]
+    assert len(found) == len(WRONG), told
     for line, word in zip(found, WRONG.values(), strict=True):
         assert word in line
 
