@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import inspect
 import os
 import socket
@@ -21,16 +22,15 @@ from comfy_async.testing import FakeComfy
 pytest_plugins = ["check_tools", "cli_tools", "ray_tools"]
 
 TOGETHER = {
-    "ray": ("tests/ray/*",),
-    "package": ("tests/package/test_package.py",),
-    "benchmarks": ("tests/docs/test_benchmarks.py",),
-    "mypy": (
-        "tests/face/test_typing_outside.py",
-        "tests/workflow/test_apps_stubs.py",
-        "tests/workflow/test_workflow_build.py",
-    ),
+    "tests/ray/": "ray",
+    "tests/examples/test_examples.py::test_ray": "ray",
+    "tests/package/test_package.py": "package",
+    "tests/docs/test_benchmarks.py": "benchmarks",
+    "tests/face/test_typing_outside.py": "mypy",
+    "tests/workflow/test_apps_stubs.py": "mypy",
+    "tests/workflow/test_workflow_build.py": "mypy",
 }
-"""Modules that share what takes long to make: they run in one process."""
+"""Tests that share what takes long to make, a cluster say, by how their ids begin: one worker runs them."""
 
 HANG_SECONDS = 240.0
 LIVE_URL = os.environ.get("COMFY_LIVE_URL", "").rstrip("/")
@@ -44,18 +44,28 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(folder))
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook too
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let a test that hangs fail instead, and the tests that share something run on one worker."""
-    parallel = config.pluginmanager.hasplugin("xdist")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a test that hangs fail instead."""
     for item in items:
-        for group, patterns in TOGETHER.items() if parallel else ():
-            if any(item.path.match(pattern) for pattern in patterns):
-                item.add_marker(pytest.mark.xdist_group(group))
         function = getattr(item, "obj", None)
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(function):
             if not hasattr(function, "hypothesis"):
                 item.obj = _limited(function)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Return what gives the tests of a group to one worker, and all others to whoever is free.
+
+    xdist 3.8 does so by marks, which pytest 9.2 does not let it read: the cluster was started on each.
+    """
+    scheduler: Any = importlib.import_module("xdist.scheduler").LoadScopeScheduling
+    return type("InGroups", (scheduler,), {"_split_scope": lambda self, id: _group_of(id)})(config, log)
+
+
+def _group_of(id: str) -> str:
+    """Return the group of a test, its own id when it belongs to none."""
+    return next((group for begin, group in TOGETHER.items() if id.startswith(begin)), id)
 
 
 def _limited(function: Callable[..., Any]) -> Callable[..., Any]:

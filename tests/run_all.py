@@ -22,7 +22,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 
 # A third worker fills the time in which two wait for servers, browsers and Ray.
-PYTEST = ["pytest", "-q", "-n", "3", "--dist", "loadgroup"]
+PYTEST = ["pytest", "-q", "-n", "3"]
 
 STEPS: dict[str, list[list[str]]] = {
     "lint": [["ruff", "check", "."], ["ruff", "format", "--check", "."]],
