@@ -24,6 +24,8 @@ from comfy_async.testing import FakeComfy, FastClock
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+# Ray's workers give way to everything else by default: on a busy machine they would hardly run.
+os.environ["RAY_worker_niceness"] = "0"
 
 # ray/data/context.py, DataContext: while it is made it sets settings of its own that it has deprecated.
 RAY_WARNINGS = (
