@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ._builtin import SPECS
 from ._capabilities import Capabilities
 from ._context import NodeFunction
 from ._folders import Folders
 from ._nodes import NODES
 from ._scripts import ScriptError, checked_error, failing
-from ._specs import SPECS, NodeSpec
+from ._specs import NodeSpec
 from ._validate import CustomCheck, Rules
 
 __all__ = ["NodeClasses"]

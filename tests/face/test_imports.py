@@ -151,17 +151,16 @@ def own_imports(path: Path) -> Iterator[tuple[str, str]]:
             yield module_of(name), kind
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_every_import_points_down(path: Path) -> None:
+def test_every_import_points_down() -> None:
     """At the top, under TYPE_CHECKING and inside functions: from its own floor and those below, no other.
 
     The face is the one that hands names on, and knows all below it.
     """
-    here = floor_of(room(path))
     wrong = [
         f"{path} -> {name}" + (f" (in {kind})" if kind else "")
+        for path in MODULES
         for name, kind in own_imports(path)
-        if floor_of(top(name)) > here
+        if floor_of(top(name)) > floor_of(room(path))
     ]
     assert not wrong, "these arrows point up:\n" + "\n".join(wrong)
 
@@ -243,34 +242,38 @@ REACHES: dict[str, str] = {
 """`file: expression` that may reach into a neighbour, and why."""
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_nobody_reaches_into_a_neighbour(path: Path) -> None:
+def test_nobody_reaches_into_a_neighbour() -> None:
     """`x._name` is for the module that defines `_name`; what a neighbour needs has no underscore."""
+    found = [line for path in MODULES for line in reaches(path)]
+    assert not found, "\n".join(found)
+
+
+def reaches(path: Path) -> Iterator[str]:
+    """Yield where a module uses private names of others."""
     tree = parsed(path)
     own = own_private_names(tree)
-    found = [
-        f"{path}:{node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute)
-        and node.attr.startswith("_")
-        and not node.attr.startswith("__")
-        and node.attr not in own
-        and not is_own(node.value)
-        and f"{path}: {ast.unparse(node)}" not in REACHES
-    ]
-    found += [
-        f"{path}:{node.lineno}: {ast.unparse(node)}"
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom)
-        and (node.level or (node.module or "").startswith("comfy_async"))
-        and any(
-            alias.name.startswith("_")
-            and not alias.name.startswith("__")
-            and not is_module([*base_of(path, node).split("."), alias.name])
-            for alias in node.names
+    for node in ast.walk(tree):
+        private = (
+            isinstance(node, ast.Attribute)
+            and node.attr.startswith("_")
+            and not node.attr.startswith("__")
+            and node.attr not in own
+            and not is_own(node.value)
+            and f"{path}: {ast.unparse(node)}" not in REACHES
         )
-    ]
-    assert not found, "\n".join(found)
+        imported = (
+            isinstance(node, ast.ImportFrom)
+            and (node.level or (node.module or "").startswith("comfy_async"))
+            and any(
+                alias.name.startswith("_")
+                and not alias.name.startswith("__")
+                and not is_module([*base_of(path, node).split("."), alias.name])
+                for alias in node.names
+            )
+        )
+        if private or imported:
+            assert isinstance(node, ast.Attribute | ast.ImportFrom)
+            yield f"{path}:{node.lineno}: {ast.unparse(node)}"
 
 
 def base_of(path: Path, node: ast.ImportFrom) -> str:
@@ -305,25 +308,36 @@ def own_private_names(tree: ast.AST) -> set[str]:
     return {name for name in names if name.startswith("_")}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=str)
-def test_foreign_libraries_stay_in_their_rooms(path: Path) -> None:
+def test_foreign_libraries_stay_in_their_rooms() -> None:
     """httpx and websockets behind the transport, aiohttp in the tests' server, and so on."""
-    for name in imports(path, lazy=True):
-        library = name.partition(".")[0]
-        if library in FOREIGN:
-            assert room(path).startswith(FOREIGN[library] or ("nobody",)), f"{path} imports {name}"
+    wrong = [
+        f"{path} imports {name}"
+        for path in MODULES
+        for name in imports(path, lazy=True)
+        if (library := name.partition(".")[0]) in FOREIGN
+        and not room(path).startswith(FOREIGN[library] or ("nobody",))
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in MODULES if room(p) in ("_protocol", "workflow", "types", "events")], ids=str
-)
-def test_the_middle_is_sans_io(path: Path) -> None:
+def test_the_middle_is_sans_io() -> None:
     """What ComfyUI says is read without awaiting, and without any socket."""
-    tree = parsed(path)
-    assert not [node for node in ast.walk(tree) if isinstance(node, (ast.Await, ast.AsyncFunctionDef))]
-    assert not {"asyncio", "anyio", "socket", "ssl", "threading"} & {
-        n.partition(".")[0] for n in imports(path, lazy=True)
-    }
+    waiting = {"asyncio", "anyio", "socket", "ssl", "threading"}
+    middle = [path for path in MODULES if room(path) in ("_protocol", "workflow", "types", "events")]
+    assert len(middle) > 50
+    awaits = [
+        f"{path}:{node.lineno}"
+        for path in middle
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Await | ast.AsyncFunctionDef)
+    ]
+    imported = [
+        f"{path} imports {name}"
+        for path in middle
+        for name in imports(path, lazy=True)
+        if name.partition(".")[0] in waiting
+    ]
+    assert not awaits + imported
 
 
 def loaded_by(code: str) -> set[str]:
