@@ -347,6 +347,21 @@ async def test_queue_position(fake: FakeComfy, comfy: ComfySession) -> None:
         assert job.queue_position is None
 
 
+async def test_a_place_is_watched_for_readers_alone(fake: FakeComfy, comfy: ComfySession) -> None:
+    """Whoever only awaits a job needs no place; nobody does once it runs."""
+    fake.hold()
+    job = await comfy.submit(picture())
+    assert not core_of(job).place_is_watched
+    reader = job.events()
+    reading = asyncio.create_task(anext(reader))
+    await eventually(lambda: core_of(job).place_is_watched)
+    fake.release()
+    await job
+    assert not core_of(job).place_is_watched
+    await reading
+    await reader.aclose()
+
+
 async def test_a_place_that_is_read_costs_one_look(fake: FakeComfy) -> None:
     """One request for all who read theirs, however often; none when nobody does."""
     fake.hold()

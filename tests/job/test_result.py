@@ -25,7 +25,7 @@ from comfy_async import (
     Workflow,
 )
 from comfy_async._base.paths import write_whole
-from comfy_async._job.result import JobResult
+from comfy_async._job.result import JobResult, _title
 from comfy_async.testing import FakeComfy
 from comfy_async.types import NodeInfo
 
@@ -550,3 +550,12 @@ async def test_a_pattern_is_the_results(tmp_path: Path) -> None:
             await one.save(str(tmp_path / name))
         assert await one.save(tmp_path / name) == tmp_path / name
     assert await one.save(str(tmp_path / "{x}.png")) == tmp_path / "{x}.png"
+
+
+def test_what_a_node_was_expanded_to_has_its_title() -> None:
+    """`12.0.0.1` was made by node 12; a node of its own title keeps that, an unknown one its id."""
+    nodes = {"12": NodeInfo("12", "Many times", "Loop"), "12.0": NodeInfo("12.0", "", "Show")}
+    assert [_title(nodes, node) for node in ("12", "12.0", "12.0.0.1", "7")] == [
+        *("Many times", "Show", "Many times"),
+        "7",
+    ]

@@ -65,6 +65,18 @@ async def test_links_that_have_expired(fake: FakeComfy, comfy: ComfySession, tmp
     assert leaks(fake) == []
 
 
+async def test_a_new_link_is_kept(fake: FakeComfy, comfy: ComfySession) -> None:
+    """Until it has expired too: no read asks for another one."""
+    (file,) = (await comfy.run(picture())).files
+    fake.faults.expire_links()
+    renewed = ("GET", "/api/v2/assets/{id}")
+    counts = []
+    for _ in range(3):
+        await file.read()
+        counts.append(fake.books.requests[renewed])
+    assert counts[0] == counts[-1] <= 1
+
+
 async def test_in(fake: FakeComfy, comfy: ComfySession) -> None:
     """A file becomes an asset, and the workflow refers to it."""
     made = await (await comfy.run(picture())).files[0].read()

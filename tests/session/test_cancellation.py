@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from session_tools import (
@@ -25,6 +27,8 @@ from comfy_async import (
     Settings,
     TransportError,
 )
+from comfy_async._base.clock import Clock
+from comfy_async._session.cancel import Canceller
 from comfy_async.testing import FakeComfy
 
 
@@ -246,3 +250,24 @@ class TestOtherVerbs:
             with pytest.raises(JobLostError):
                 await job
         fake.release()
+
+
+@pytest.mark.parametrize(
+    ("tried", "seconds"),
+    [(None, 10.0), ((0.0, 4.0), 6.0), ((0.0, 9.9), 0.5), ((0.0, 89.0), 10.0)],
+)
+async def test_what_is_left_gets_what_an_attempt_has_left_over(
+    tried: tuple[float, float] | None, seconds: float
+) -> None:
+    """A moment at least, and all of it when that attempt was long ago."""
+
+    class Now(Clock):
+        def monotonic(self) -> float:
+            return 100.0
+
+    begin = 0.0 if tried is None or tried[1] == 89.0 else 95.0
+    job: Any = SimpleNamespace(cancel_tried=tried and (begin + tried[0], begin + tried[1]))
+    settings = Settings(cancel_seconds=10.0, clock=Now())
+    nobody: Any = None
+    patience = Canceller(speaker=nobody, poller=nobody, settings=settings)._patience(job)
+    assert patience == pytest.approx(seconds)
