@@ -31,6 +31,8 @@ from comfy_async import (
     WrongLoopError,
 )
 from comfy_async._client.pool import pool_engine_of
+from comfy_async._client.session import engine_of
+from comfy_async._pool.files import own_files
 from comfy_async.testing import FakeComfy
 
 # The verbs.
@@ -760,3 +762,23 @@ async def test_a_paused_batch_that_waits_is_left() -> None:
         assert len(a.books.accepted) == 1
         assert (await pool.run(graph(7))).texts == ("shown",)
     assert not library_tasks()
+
+
+async def test_a_file_goes_where_it_is_not_and_only_there() -> None:
+    """Once, however often a workflow uses it; one without a server stays as it is."""
+    async with fakes() as (a, b), a.session() as here, b.session() as there:
+        face = await here.files.upload(b"face", name="face.png")
+        flow = Workflow.load(
+            {
+                "1": {"class_type": "LoadImage", "inputs": {"image": face}},
+                "2": {"class_type": "LoadImage", "inputs": {"image": face}},
+                "3": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+            }
+        )
+        others = {a.url: engine_of(here)}
+        same = await own_files(flow, engine_of(here), others)
+        assert (len(a.books.uploads), same.to_api()) == (1, flow.to_api())
+        moved = await own_files(flow, engine_of(there), others)
+        assert (len(a.books.uploads), len(b.books.uploads)) == (1, 1)
+        assert moved.to_api() == flow.to_api()
+        assert {handle.server for handle in moved.handles().values()} == {b.url}
