@@ -211,8 +211,11 @@ class TestEnds:
         manners(fake).streams = False
         for number in range(3):
             fake.hold()
-            reading = asyncio.create_task(kinds(await comfy.submit(picture(number))))
+            job = await comfy.submit(picture(number))
+            reading = asyncio.create_task(kinds(job))
             await eventually(lambda: asked(fake, "GET", "/events"))
+            # A look that finds it waiting is when its stream would be opened.
+            await eventually(lambda id=job.prompt_id: asked(fake, "GET", id) >= 3)
             fake.release()
             assert (await reading)[-1] is Completed
         assert asked(fake, "GET", "/events") == 1
