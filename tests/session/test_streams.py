@@ -70,6 +70,11 @@ def asked(fake: FakeComfy, method: str, ending: str = "") -> int:
     return sum(m == method and path.partition("?")[0].endswith(ending) for m, path, _ in fake.books.log)
 
 
+async def looked_at(fake: FakeComfy, job: Any, times: int) -> None:
+    """Wait until a job was asked for so often."""
+    await eventually(lambda: asked(fake, "GET", job.prompt_id) >= times)
+
+
 class TestEvents:
     """The stream becomes the same events as everywhere."""
 
@@ -215,7 +220,7 @@ class TestEnds:
             reading = asyncio.create_task(kinds(job))
             await eventually(lambda: asked(fake, "GET", "/events"))
             # A look that finds it waiting is when its stream would be opened.
-            await eventually(lambda id=job.prompt_id: asked(fake, "GET", id) >= 3)
+            await looked_at(fake, job, 3)
             fake.release()
             assert (await reading)[-1] is Completed
         assert asked(fake, "GET", "/events") == 1
