@@ -11,6 +11,7 @@ from session_tools import fast, picture
 
 from comfy_async import ComfyPool, ComfySession, JobError, NotFoundError, OutputFile, SaveError, Workflow
 from comfy_async._base.tasks import closed_when_left
+from comfy_async._batch.items import _place
 from comfy_async._batch.kept_files import KeptFiles
 from comfy_async._protocol.snapshot import HistoryEntry
 from comfy_async.testing import FakeComfy
@@ -230,3 +231,21 @@ class TestOtherFiles:
             data = await (await comfy.run(picture(3))).images[0].read()
         files = KeptFiles(None, as_text, prompt_id="id", server="s", history=None)  # type: ignore[arg-type]
         await files._demand_mine(data, "a.png")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://127.0.0.1:8188", "http://localhost:8188/", True),
+        ("http://[::1]:8188", "http://localhost:8188", True),
+        ("http://127.0.0.1:8188", "http://127.0.0.1:8189", False),
+        ("http://127.0.0.1:8188", "https://127.0.0.1:8188", False),
+        ("http://10.0.0.7:8188", "http://10.0.0.8:8188", False),
+        ("http://10.0.0.7:8188/a", "http://10.0.0.7:8188/b", False),
+        ("http://10.0.0.7:8188", "http://localhost:8188", False),
+        ("no url", "no url", True),
+    ],
+)
+def test_the_names_of_a_server(one: str, other: str, same: bool) -> None:
+    """This machine has several; ports, schemes, hosts and paths tell servers apart."""
+    assert (_place(one) == _place(other)) is same

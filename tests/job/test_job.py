@@ -347,6 +347,17 @@ async def test_queue_position(fake: FakeComfy, comfy: ComfySession) -> None:
         assert job.queue_position is None
 
 
+async def test_a_place_that_another_thread_reads(fake: FakeComfy, comfy: ComfySession) -> None:
+    """It gets what is known; the queue is read when the session's own thread asks."""
+    fake.hold()
+    job = await comfy.submit(picture())
+    assert await asyncio.to_thread(lambda: job.queue_position) is None
+    assert not core_of(job).place_is_watched
+    assert job.queue_position is None
+    assert core_of(job).place_is_watched
+    await eventually(lambda: job.queue_position == 0)
+
+
 async def test_a_place_is_watched_for_readers_alone(fake: FakeComfy, comfy: ComfySession) -> None:
     """Whoever only awaits a job needs no place; nobody does once it runs."""
     fake.hold()

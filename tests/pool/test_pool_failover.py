@@ -35,8 +35,9 @@ from comfy_async import (
 )
 from comfy_async._batch.journal import Journal
 from comfy_async._client.pool import pool_engine_of
-from comfy_async._job.job import handle
+from comfy_async._job.job import core_of, handle
 from comfy_async._pool.job import Order, PoolJob
+from comfy_async._session.engine import Engine
 from comfy_async.events import BaseEvent
 from comfy_async.testing import FakeComfy
 
@@ -312,7 +313,7 @@ async def test_cancelling_between_two_servers() -> None:
         assert await job.cancel() == "cancelled"
         assert ends(await collect(job)) == ["Cancelled"]
         await a.faults.come_up()
-        assert len(a.books.accepted) == 1
+        assert len(a.books.runs) == 1
         assert state(pool, a).jobs == 0
 
 
@@ -434,7 +435,7 @@ async def test_an_unknown_outcome_on_an_old_server_is_told() -> None:
         a.faults.fail("GET", "/queue", 503)
         with pytest.raises(SubmitUnknownError):
             await pool.submit(graph(1))
-        assert len(a.books.accepted) == 1
+        assert len(a.books.runs) == 1
         a.faults.clear()
         assert (await pool.run(graph(2))).texts == ("shown",)
 
@@ -739,3 +740,18 @@ async def test_a_session_still_attaches_to_a_pools_job() -> None:
         async with ComfySession(job.ref["server"]) as comfy:
             assert isinstance([e async for e in await comfy.attach(job.ref)][-1], Completed)
         assert not [e async for e in job if isinstance(e, Lost)]
+
+
+async def test_who_leaves_a_job_that_waits_for_a_place_calls_it_off() -> None:
+    """Nobody has to be asked, and it runs nowhere when a server comes back."""
+    async with fakes(1) as (a,), pool_of([a]) as pool:
+        a.hold()
+        async with pool.stream(graph(1)) as job:
+            await a.faults.go_down(history=False)
+            await eventually(lambda: not isinstance(core_of(job).owner, Engine))
+        assert job.status == "cancelled"
+        await a.faults.come_up()
+        a.release()
+        async with a.session() as somebody:
+            assert (await somebody.run(graph(2))).texts == ("shown",)
+        assert len(a.books.runs) == 1
