@@ -9,7 +9,7 @@ import pytest
 from session_tools import picture, two_outputs
 
 from comfy_async import Failed, NodeFinished, Preview, Progress
-from comfy_async._protocol.job_v2 import JobTeller, job_record, read_job
+from comfy_async._protocol.job_v2 import JobTeller, job_record, listed_job, read_job
 from comfy_async._protocol.plan import Plan
 from comfy_async._protocol.reducer import JobState
 from comfy_async._protocol.snapshot import HistoryEntry, QueueEntry, history_events
@@ -284,3 +284,46 @@ def test_started_once() -> None:
     told = Told(picture())
     kinds = [told.kinds(told.teller.snapshot(job("running"), now, progress=True)) for now in (1.0, 2.0)]
     assert kinds == [["Started"], []]
+
+
+@pytest.mark.parametrize("outputs", [None, {}, "none", 3])
+def test_outputs_that_are_no_list_are_none(outputs: Any) -> None:
+    """A record has them as ComfyUI has: none, and a count of none."""
+    record = job_record(job("succeeded", outputs=outputs))
+    assert (record["outputs"], record["outputs_count"]) == ({}, 0)
+
+
+@pytest.mark.parametrize("name", ["create_time", "created_at"])
+def test_when_a_listed_job_was_made(name: str) -> None:
+    """Under either name, in milliseconds as ComfyUI has it; the first one counts where both are there."""
+    row = {"id": ID, "status": "queued", name: "2026-11-28T00:00:01Z"}
+    assert listed_job(row)["create_time"] == 1795824001000
+    both = {**row, "create_time": "2026-11-28T00:00:02Z", "created_at": "2026-11-28T00:00:01Z"}
+    assert listed_job(both)["create_time"] == 1795824002000
+
+
+@pytest.mark.parametrize(
+    ("told", "reports"),
+    [
+        ({}, False),
+        ({"value": 0.0, "nodes_done": 0, "nodes_total": 2}, False),
+        ({"value": 0.5}, True),
+        ({"nodes_done": 1, "nodes_total": 2}, True),
+        ({"current_node": "1"}, True),
+    ],
+)
+def test_progress_that_knows_nothing_is_left_out(told: dict[str, Any], reports: bool) -> None:
+    """Neither a node, nor a finished one, nor a share of the whole."""
+    found = JobTeller(ID, Plan(picture())).progress(told, 1.0)
+    assert bool(found) is reports
+
+
+def test_progress_without_a_node_counts_nodes() -> None:
+    """One with a node counts its steps."""
+    teller = JobTeller(ID, Plan(picture()))
+    *_, whole = teller.progress({"nodes_done": 1, "nodes_total": 2, "step": 3, "steps": 4}, 1.0)
+    assert isinstance(whole, Progress)
+    assert (whole.node, whole.value, whole.max) == (None, 1, 2)
+    *_, node = teller.progress({"current_node": "1", "nodes_total": 2, "step": 3, "steps": 4}, 1.0)
+    assert isinstance(node, Progress)
+    assert (node.node, node.value, node.max) == ("1", 3, 4)

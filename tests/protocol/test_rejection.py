@@ -245,3 +245,18 @@ def test_partner_nodes(message: str, reason: str, retryable: bool) -> None:
 def test_memory_is_no_excuse() -> None:
     """A message that only speaks of memory is no out-of-memory error."""
     assert type(failed("ValueError", "bad memory_format")) is JobFailedError
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"min": 1, "max": 100}, "It takes 1 to 100."),
+        ({"min": 1}, ""),
+        ({"max": 100}, ""),
+        ({}, ""),
+        (None, ""),
+    ],
+)
+def test_the_range_of_a_number_is_told_whole_or_not_at_all(options: Any, advice: str) -> None:
+    """Half of one would say that there is no other end."""
+    assert spec("invalid_input_type", received="many", config=["INT", options]).advice == advice
