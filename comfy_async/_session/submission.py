@@ -116,7 +116,8 @@ class Submission:
                 await self._send(draft, self._api.encode(draft))
         except BaseException as error:
             await self._clean_up(error)
-            if desk.closed and isinstance(error, TransportError):
+            cut_off = isinstance(error, SessionClosedError) and self._may_be_there
+            if desk.closed and (cut_off or isinstance(error, TransportError)):
                 raise desk.closed_error(job.prompt_id) from error
             raise
         job.demands_saves = demands_saves(desk, self._options.on_partial)

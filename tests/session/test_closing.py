@@ -41,6 +41,20 @@ from comfy_async.testing import FakeComfy
 class TestClosing:
     """However a session ends, every waiter is woken and nothing is left."""
 
+    @pytest.mark.parametrize("after_effect", [True, False])
+    async def test_a_prompt_on_its_way(self, fake: FakeComfy, after_effect: bool) -> None:
+        """Whoever submits gets the id under which the job is found if it has arrived."""
+        async with fake.session() as comfy:
+            await comfy.connect()
+            rule = fake.faults.delay("POST", "/prompt", 300.0, after_effect=after_effect)
+            submitting = asyncio.create_task(comfy.submit(picture()))
+            await fake.wait_for(lambda books: books.accepted if after_effect else rule.hits)
+        with pytest.raises(SessionClosedError) as caught:
+            await submitting
+        found = caught.value.prompt_id
+        assert found is not None
+        assert [record.prompt_id for record in fake.books.accepted] == [found] * after_effect
+
     async def test_open_jobs(self, fake: FakeComfy) -> None:
         """Waiters and iterators of open jobs get SessionClosedError; the server goes on."""
         graph = steps(fake, 2)
