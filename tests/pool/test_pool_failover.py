@@ -313,7 +313,7 @@ async def test_cancelling_between_two_servers() -> None:
         assert await job.cancel() == "cancelled"
         assert ends(await collect(job)) == ["Cancelled"]
         await a.faults.come_up()
-        assert len(a.books.runs) == 1
+        assert len(a.books.accepted) == 1
         assert state(pool, a).jobs == 0
 
 
@@ -435,7 +435,7 @@ async def test_an_unknown_outcome_on_an_old_server_is_told() -> None:
         a.faults.fail("GET", "/queue", 503)
         with pytest.raises(SubmitUnknownError):
             await pool.submit(graph(1))
-        assert len(a.books.runs) == 1
+        assert len(a.books.accepted) == 1
         a.faults.clear()
         assert (await pool.run(graph(2))).texts == ("shown",)
 
