@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterable, Mapping
 from typing import Any, Final
 
-import anyio
 import httpx
 
 from .._base.secrets import Veil
@@ -46,7 +46,7 @@ class Sender:
         self._address = address
         self._auth = auth
         self._headers = _encoded({"Accept": "*/*", **headers})
-        self._under_way: set[anyio.CancelScope] = set()
+        self._under_way: set[asyncio.Timeout] = set()
 
     def request(
         self,
@@ -126,12 +126,16 @@ class Sender:
     async def _answered(self, request: httpx.Request) -> httpx.Response:
         """Return the beginning of the answer; a request that is under way ends with the session."""
         if not self.closed:
-            with anyio.CancelScope() as scope:
-                self._under_way.add(scope)
-                try:
-                    return await self._transport.handle_async_request(request)
-                finally:
-                    self._under_way.discard(scope)
+            try:
+                async with asyncio.timeout(None) as limit:
+                    self._under_way.add(limit)
+                    try:
+                        return await self._transport.handle_async_request(request)
+                    finally:
+                        self._under_way.discard(limit)
+            except TimeoutError:
+                if not self.closed:
+                    raise
         base = self._address.base
         raise SessionClosedError(f"the session with {base} was closed", server=base)
 
@@ -162,8 +166,9 @@ class Sender:
         """Close the connections."""
         self.closed = True
         # The pool forgets a connection that is only being made, which nobody would close then.
-        for scope in self._under_way:
-            scope.cancel()
+        for limit in self._under_way:
+            limit.reschedule(asyncio.get_running_loop().time())
+        self._under_way.clear()
         await self._transport.aclose()
 
 
