@@ -53,28 +53,23 @@ def _load(path: Path) -> tuple[Image.Image, Image.Image]:
 
 
 async def load_mask(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
-    """Read one channel of a picture as a mask; that of the alpha is where it is not opaque."""
-    path = context.folders.annotated(inputs["image"])
-    if path is None:
-        raise ValueError(f"Invalid file path: {inputs['image']!r}")
-    band = inputs["channel"][0].upper()
-    return Outcome(([await context.workshop.do(path.stat().st_size, _load_channel, path, band)],))
+    """Read one channel of a picture as a mask; that of the alpha is LoadImage's mask."""
+    pictures, masks = (await load_image(context, inputs)).outputs
+    channel = inputs["channel"]
+    return Outcome((masks if channel == "alpha" else [_band(picture, channel) for picture in pictures],))
 
 
-def _load_channel(path: Path, band: str) -> Image.Image:
-    if band == "A":
-        return _load(path)[1]
-    with Image.open(path) as opened:
-        picture: Image.Image = ImageOps.exif_transpose(opened) or opened
-        return picture.convert("RGB").getchannel(band)
+def _band(picture: Image.Image, channel: str) -> Image.Image:
+    """Return one colour of a picture."""
+    return picture.getchannel(channel[0].upper())
 
 
 async def image_to_mask(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
     """Take one channel of pictures; they have no alpha."""
-    band = inputs["channel"][0].upper()
-    if band == "A":
+    channel = inputs["channel"]
+    if channel == "alpha":
         raise IndexError("index 3 is out of bounds for dimension 3 with size 3")
-    return Outcome((await _each(context, inputs["image"], lambda image: image.getchannel(band)),))
+    return Outcome((await _each(context, inputs["image"], lambda image: _band(image, channel)),))
 
 
 async def mask_to_image(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
@@ -326,7 +321,7 @@ async def decode(context: NodeContext, inputs: dict[str, Any]) -> Outcome:
             f"Given groups=1, weight of size [4, 4, 1, 1], expected input{shape} to have "
             f"{_SD15_CHANNELS} channels, but got {latent.channels} channels instead"
         )
-    if latent.scene is None and latent.pictures is not None:
+    if latent.pictures is not None:
         return Outcome((latent.pictures,))
     first: Scene = latent.scene or Scene(0, "", "", "nothing was sampled")
     pixels = latent.size[0] * latent.size[1]

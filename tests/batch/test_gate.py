@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from comfy_async._base.clock import Clock
+from comfy_async._batch.control import Control
 from comfy_async._batch.gate import Gate
 
 
@@ -24,12 +25,12 @@ async def test_what_it_was_held() -> None:
     gate = Gate(clock)
     assert gate.held_s == 0.0
     for seconds in (5.0, 2.0):
-        await gate.change(lambda control: dataclasses.replace(control, paused=True))
+        await gate.change(Control.pause)
         clock.now += seconds
-        await gate.change(lambda control: dataclasses.replace(control, paused=False))
+        await gate.change(Control.resume)
         clock.now += 50.0
     assert gate.held_s == 7.0
-    await gate.change(lambda control: dataclasses.replace(control, paused=True))
+    await gate.change(Control.pause)
     clock.now += 3.0
     assert gate.held_s == 10.0
 
@@ -39,7 +40,7 @@ async def test_those_who_listen_hear_of_pauses_alone() -> None:
     gate = Gate(HandClock())
     heard = []
     gate.changed.append(lambda: heard.append(gate.paused))
-    await gate.change(lambda control: dataclasses.replace(control, paused=True))
+    await gate.change(Control.pause)
     await gate.change(lambda control: dataclasses.replace(control, by="somebody"))
-    await gate.change(lambda control: dataclasses.replace(control, paused=False))
+    await gate.change(Control.resume)
     assert heard == [True, False]

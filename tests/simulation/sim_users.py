@@ -140,17 +140,16 @@ class User:
         except ComfyError as error:
             self.world.failed(outcome, error)
 
-    async def submit(self, offset: int = 0, kind: str | None = None) -> Job:
-        """Submit a workflow."""
-        return await self.comfy.submit(self.graph(offset, kind))
+    async def submit(self) -> Job:
+        """Submit the first workflow."""
+        return await self.comfy.submit(self.graph())
 
-    def graph(self, offset: int = 0, kind: str | None = None) -> dict[str, Any]:
-        """Return one of the workflows."""
-        number = self.number + offset
-        made = graph(number, kind or self.kind)
-        if self.world.plan.v2 and (kind or self.kind) != "download":
-            return with_picture(made, number)
-        return made
+    def graph(self, number: int | None = None) -> dict[str, Any]:
+        """Return one of the workflows, by its number; the first by default."""
+        number = number or self.number
+        made = graph(number, self.kind)
+        # That of a download saves a picture already.
+        return with_picture(made, number) if self.world.plan.v2 and self.kind != "download" else made
 
     def check(self, result: JobResult, outcome: Outcome) -> None:
         """Hold a result against what its workflow puts out."""
@@ -377,7 +376,7 @@ async def _map(user: User) -> None:
 
 async def _mapped(user: User, outcomes: list[Outcome], results: Path | None) -> None:
     """Run a batch, with a file for its results perhaps."""
-    work = [user.graph(outcome.number - user.number, "map") for outcome in outcomes]
+    work = [user.graph(outcome.number) for outcome in outcomes]
     limit = user.rng.choice((1, 3, 8))
     async with user.comfy.map(work, limit=limit, results=results) as finished:
         async for job in finished:
@@ -405,7 +404,7 @@ async def _close(user: User) -> None:
 
     async def one(outcome: Outcome) -> None:
         try:
-            await session.run(user.graph(outcome.number - user.number, "close"))
+            await session.run(user.graph(outcome.number))
             outcome.status = "completed"
         except JobError as error:
             outcome.status = f"ended {type(error).__name__}" if not cancels else ""
@@ -468,7 +467,7 @@ async def _crash(user: User) -> None:
         async with user.world.another_session() as session:
             for n in range(4):
                 with contextlib.suppress(ComfyError):
-                    job = await session.submit(user.graph(n, "crash"))
+                    job = await session.submit(user.graph(user.number + n))
                     notes[n] = job.ref
             await asyncio.Event().wait()
 

@@ -171,19 +171,21 @@ class World:
 
     def another_session(self) -> ComfySession:
         """Return a session with the first server that nobody else has."""
-        options: dict[str, Any] = {
+        url, options = self.url(self.fakes[0]), {"connect": "lazy", **self.options()}
+        if self.plan.version == "cloud":
+            return ComfySession.cloud(base_url=url, **options)
+        return ComfySession(url, **options)
+
+    def options(self) -> dict[str, Any]:
+        """Return what a client is made with."""
+        return {
+            "api_key": SECRET,
+            "dialect": "cloud-v1" if self.plan.version == "cloud" else "api-v2" if self.plan.v2 else "auto",
             "transport": "poll" if self.plan.poll else "auto",
-            "connect": "lazy",
             "verify": _VERIFY,
             "trust_env": False,
             "hooks": self.hooks(),
         }
-        fake = self.fakes[0]
-        if self.plan.version == "cloud":
-            return ComfySession.cloud(api_key=SECRET, base_url=self.url(fake), dialect="cloud-v1", **options)
-        if self.plan.v2:
-            options["dialect"] = "api-v2"
-        return ComfySession(self.url(fake), api_key=SECRET, **options)
 
     def crash(self, process: Process) -> None:
         """Let a process die: what it holds of the system goes with it."""
@@ -246,17 +248,7 @@ class World:
         self.sim.net.guard(SECRET, [(fake.host, fake.port) for fake in self.fakes])
         if plan.shape == "pool":
             urls = [self.url(fake) for fake in self.fakes]
-            self.clients = [
-                ComfyPool(
-                    urls,
-                    api_key=SECRET,
-                    transport="poll" if plan.poll else "auto",
-                    verify=_VERIFY,
-                    trust_env=False,
-                    dialect="api-v2" if plan.v2 else "auto",
-                    hooks=self.hooks(),
-                )
-            ]
+            self.clients = [ComfyPool(urls, **self.options())]
         else:
             self.clients = [self.another_session() for _ in range(plan.sessions)]
         for client in self.clients:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
@@ -10,15 +9,14 @@ from PIL import Image
 
 from comfy_async import ComfySession, JobFailedError
 from comfy_async.testing import FakeComfy
+from comfy_async.testing._pictures import encode
 
 SIZE = (40, 24)
 
 
 def png(image: Image.Image) -> bytes:
     """Return a picture as a file."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    return encode(image, "PNG")
 
 
 def saved(graph: dict[str, Any], images: list[Any]) -> dict[str, Any]:
